@@ -1,0 +1,1 @@
+"""Images in: sources of pixels, the codes file, batches."""

@@ -1,0 +1,1 @@
+"""From a prompt to image codes: schedules, orders, guidance, marquee header."""

@@ -1,0 +1,1 @@
+"""Other people's checkpoints to our parameter trees, one file a format."""

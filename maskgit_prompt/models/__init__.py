@@ -1,0 +1,1 @@
+"""Networks and nothing else: no checkpoint names, no meshes, no files."""

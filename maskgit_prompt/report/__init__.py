@@ -1,0 +1,1 @@
+"""Contact sheets, curves and report.html."""
