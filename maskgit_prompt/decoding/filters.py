@@ -1,0 +1,75 @@
+"""From logits to the distribution that is drawn from: temperature, then top-k, then top-p.
+
+Removed codes get -inf, hence probability exactly 0. In digits, logits = log of the probabilities
+
+    p            0.4   0.2   0.2   0.15  0.05
+    top-k 2      keeps 0.4   0.2   0.2            (ties at the k-th place all stay)
+    top-p 0.5    keeps 0.4   0.2                  (the first to cross 0.5 stays)
+    top-p 0.3    keeps 0.4                        (the best always stays)
+
+After temperature and top-k, top-p sorts (equal values: lower index first) and drops a code when
+the sum of those before it already exceeds p. Off are: temperature 1, top-k 0, top-p 1.
+Temperature 0 is greedy: the best code alone, the first of equals.
+Held against the filters of CompVis/taming-transformers.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from maskgit_prompt.errors import UsageError
+
+
+def check(
+    temperature: ArrayLike = 1.0,
+    top_k: int = 0,
+    top_p: ArrayLike = 1.0,
+    codebook: int | None = None,
+) -> None:
+    """Refuses settings out of range, at the Python edge.
+
+    JAX arrays, traced or not, pass unread: reading one would wait for the device.
+
+    Raises:
+      UsageError: temperature below 0, top-k below 0 or above the codebook, top-p outside (0, 1].
+    """
+    if not isinstance(temperature, jax.Array) and not temperature >= 0:
+        raise UsageError(f"temperature is {temperature}; use a number >= 0 (0: greedy, 1: as is)")
+    if top_k < 0 or (codebook is not None and top_k > codebook):
+        limit = "" if codebook is None else f" and at most the codebook's {codebook}"
+        raise UsageError(f"top-k is {top_k}; use an integer >= 0{limit} (0: off)")
+    if not isinstance(top_p, jax.Array) and not 0 < top_p <= 1:
+        raise UsageError(f"top-p is {top_p}; use a number in (0, 1] (1: off)")
+
+
+def filter_logits(
+    logits: jax.Array, temperature: ArrayLike = 1.0, top_k: int = 0, top_p: ArrayLike = 1.0
+) -> jax.Array:
+    """Logits [..., V] to draw from, float32: divided by temperature, with removed codes at -inf.
+
+    `temperature` and `top_p` may be traced scalars; `top_k` is static. With all three off the
+    logits come back bit for bit.
+
+    Raises:
+      UsageError: as `check`.
+    """
+    check(temperature, top_k, top_p, codebook=logits.shape[-1])
+    logits = logits.astype(jnp.float32)
+    greedy = jnp.asarray(temperature) <= 0
+    kept = logits / jnp.where(greedy, 1.0, temperature)
+    if top_k:
+        kth = jax.lax.top_k(kept, top_k)[0][..., -1:]  # [..., 1]
+        kept = jnp.where(kept < kth, -jnp.inf, kept)
+    # A branch, not a select: the sort over the codebook is dear, and top-p is mostly off.
+    kept = jax.lax.cond(jnp.asarray(top_p) < 1, _nucleus, lambda x, p: x, kept, top_p)
+    best = jnp.argmax(logits, axis=-1)[..., None] == jnp.arange(logits.shape[-1])
+    return jnp.where(greedy, jnp.where(best, 0.0, -jnp.inf), kept)
+
+
+def _nucleus(logits: jax.Array, p: ArrayLike) -> jax.Array:
+    order = jnp.argsort(logits, axis=-1, stable=True, descending=True)
+    probs = jax.nn.softmax(jnp.take_along_axis(logits, order, axis=-1), axis=-1)
+    # The first entry has nothing before it, exactly: a difference of sums could round above p.
+    before = jnp.pad(jnp.cumsum(probs, axis=-1)[..., :-1], [(0, 0)] * (probs.ndim - 1) + [(1, 0)])
+    gone = jnp.take_along_axis(before > p, jnp.argsort(order, axis=-1), axis=-1)
+    return jnp.where(gone, -jnp.inf, logits)

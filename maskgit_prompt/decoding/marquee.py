@@ -1,0 +1,61 @@
+"""The marquee header: K prompts scroll past while one image is decoded.
+
+With progress p in [0, 1] the header stands at x = min(p / cutoff, 1)**power * (K - 1) and reads
+
+    (1 - frac x) * prompt[floor x]  +  frac x * prompt[floor x + 1].
+
+Four steps have p = 0, 1/3, 2/3, 1; with cutoff 1 and power 1
+
+    two prompts     weights of the second    0   1/3   2/3   1
+    three prompts   positions x              0   2/3   4/3   2
+
+and with cutoff 1/3 two prompts have 0, 1, 1, 1: the last prompt stays once the header has passed.
+Typical: an instance's prompt first (fidelity), its class's prompt last (diversity).
+Source: generative transfer by prompt tuning, arXiv 2210.00990 (marquee header prompt).
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from maskgit_prompt.errors import UsageError
+
+
+def check(cutoff: ArrayLike, power: ArrayLike) -> None:
+    """Refuses a header that cannot scroll, at the Python edge; JAX arrays pass unread.
+
+    Raises:
+      UsageError: cutoff outside (0, 1], or power not above 0.
+    """
+    if not isinstance(cutoff, jax.Array) and not 0 < cutoff <= 1:
+        raise UsageError(f"marquee cutoff is {cutoff}; use a number in (0, 1]")
+    if not isinstance(power, jax.Array) and not power > 0:
+        raise UsageError(f"marquee power is {power}; use a number above 0")
+
+
+def progress(step: ArrayLike, steps: int) -> jax.Array:
+    """p = step / (steps - 1), so the first step has 0 and the last 1. A single step has 0."""
+    return jnp.asarray(step, jnp.float32) / max(steps - 1, 1)
+
+
+def position(p: ArrayLike, cutoff: ArrayLike, power: ArrayLike, num_prompts: int) -> jax.Array:
+    """Where the header stands, x in [0, num_prompts - 1], float32. p, cutoff, power: scalars."""
+    return jnp.minimum(jnp.asarray(p, jnp.float32) / cutoff, 1.0) ** power * (num_prompts - 1)
+
+
+def header(prompts: jax.Array, p: ArrayLike, cutoff: ArrayLike, power: ArrayLike) -> jax.Array:
+    """The prompt at progress p: [B, K, ...] -> [B, ...], for any K >= 1.
+
+    `p`, `cutoff` and `power` may be traced scalars: one compilation serves them all.
+
+    Raises:
+      UsageError: as `check`.
+    """
+    check(cutoff, power)
+    last = prompts.shape[1] - 1
+    x = position(p, cutoff, power, prompts.shape[1])
+    low = jnp.minimum(jnp.floor(x).astype(jnp.int32), last)
+    weight = (x - low).astype(prompts.dtype)
+    here = jnp.take(prompts, low, axis=1)  # [B, ...]
+    there = jnp.take(prompts, jnp.minimum(low + 1, last), axis=1)
+    return (1 - weight) * here + weight * there

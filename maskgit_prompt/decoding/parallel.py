@@ -1,0 +1,197 @@
+"""Parallel decoding of a masked transformer (MaskGIT, arXiv 2202.04200, section 3.2).
+
+Codes [B, L] are image codes, -1 where masked. What is known at the start stays: all masked is
+generation, partly known is inpainting or outpainting. n0 is each image's number of unknown codes
+at the start. Then for t = start_step .. steps - 1:
+
+ 1. Predict: logits for all positions from the present codes.
+ 2. Sample a code for each position; known codes stay. At the last step these are the result.
+ 3. Rate: confidence = log p(sampled code) + choice_temperature * (1 - r) * Gumbel noise, where
+    r = (t + 1) / steps, and infinite for known codes. The Halton and random orders rate a position
+    by how early they visit it instead.
+ 4. Count: floor(n0 * schedule(r, n0)) codes are to stay masked, at least one, at most one fewer
+    than now.
+ 5. Re-mask that many unknown positions, the lowest rated; the others are known from now on.
+
+In digits: 16 codes, cosine, 4 steps. n0 * schedule = 14.78, 11.31, 6.12, 0.00, so the steps begin
+with 16, 14, 11 and 6 unknown codes. Counts are exact under ties: the lower position is masked
+first. One step with one unknown code left masks it again, as the published sampler does.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from maskgit_prompt.decoding import orders, schedules
+from maskgit_prompt.decoding.filters import filter_logits
+from maskgit_prompt.errors import UsageError
+
+MASKED = -1
+ORDERS = ("confidence", "halton", "halton-rolled", "random")
+
+
+class Trace(NamedTuple):
+    """What each of the T steps saw and did; steps before start_step hold the start itself.
+
+    Attributes:
+      codes: int32 [T, B, L], after sampling and before re-masking.
+      unknown: bool [T, B, L], the positions that the step predicted.
+      confidence: float32 [T, B, L], infinite where known; -inf where no step has predicted yet.
+    """
+
+    codes: jax.Array
+    unknown: jax.Array
+    confidence: jax.Array
+
+
+def check(steps: int, start_step: int, schedule: str, order: str, grid, length: int) -> None:
+    """Refuses a plan that cannot run.
+
+    Raises:
+      UsageError: steps below 1, start_step outside 0 .. steps - 1, an unknown schedule or order,
+        or a Halton order whose grid is not (height, width) of `length` codes.
+    """
+    if steps < 1:
+        raise UsageError(f"decoding steps is {steps}; use at least 1")
+    if not 0 <= start_step < steps:
+        raise UsageError(f"start_step is {start_step}; use 0 to {steps - 1} for {steps} steps")
+    schedules.schedule(schedule)
+    if order not in ORDERS:
+        raise UsageError(f"unknown unmasking order {order!r}; use one of {', '.join(ORDERS)}")
+    if order.startswith("halton") and (grid is None or grid[0] * grid[1] != length):
+        raise UsageError(
+            f"order {order!r} got grid {grid} for {length} codes; give grid=(height, width) "
+            f"with height * width = {length}"
+        )
+
+
+def log_confidence(key: jax.Array, probs: jax.Array, temperature: ArrayLike) -> jax.Array:
+    """log p + temperature * Gumbel noise, for probabilities [B, L]; infinite stays infinite."""
+    return jnp.log(probs) + temperature * jax.random.gumbel(key, probs.shape)
+
+
+def lowest(rating: jax.Array, count: jax.Array) -> jax.Array:
+    """Marks the `count` lowest-rated positions of each row; never an infinite one.
+
+    Ratings 0.5 0.2 0.2 0.2 inf with count 2 give 0 1 1 0 0: of equals the first, exactly two.
+
+    Args:
+      rating: [B, L].
+      count: [B, 1].
+    """
+    rank = jnp.argsort(jnp.argsort(rating, axis=-1, stable=True), axis=-1)
+    return (rank < count) & (rating < jnp.inf)
+
+
+def _places(key: jax.Array, order: str, grid, batch: int, length: int) -> jax.Array | None:
+    """When each position is visited, [1 or B, L]; None where confidence decides."""
+    # The steps' keys come from split(key, 2), which are fold_in 0 and 1.
+    key = jax.random.fold_in(key, 2)
+    if order == "halton":
+        return orders.places(orders.halton(*grid))[None]
+    if order == "halton-rolled":
+        return orders.places(orders.rolled(key, orders.halton(*grid), batch))
+    if order == "random":
+        return orders.places(orders.random(key, batch, length))
+    return None
+
+
+def decode(
+    key: jax.Array,
+    start: ArrayLike,
+    logits_fn: Callable[[jax.Array, jax.Array], jax.Array],
+    *,
+    steps: int,
+    schedule: str = "cosine",
+    start_step: int = 0,
+    choice_temperature: ArrayLike = 4.5,
+    temperature: ArrayLike = 1.0,
+    top_k: int = 0,
+    top_p: ArrayLike = 1.0,
+    order: str = "confidence",
+    grid: tuple[int, int] | None = None,
+    keep_trace: bool = False,
+) -> jax.Array | tuple[jax.Array, Trace]:
+    """Fills the masked codes of `start`, all steps in one compiled loop.
+
+    Meant to be called under `jax.jit`: temperatures and top_p may be traced; steps, schedule,
+    start_step, top_k, order and grid are static. `generate.make_sampler` does so.
+
+    Args:
+      key: JAX random key, typed or raw.
+      start: int32 [B, L], -1 where masked. Known codes are kept, whatever their value.
+      logits_fn: (codes [B, L], step t) -> logits [B, L, V]; t is a traced int32, so prompts and
+        guidance that move with the steps live in this function.
+      steps: T.
+      schedule: a name of `schedules`.
+      start_step: the first step run; later than 0 for codes that are already well begun.
+      choice_temperature: weight of the Gumbel noise on the confidence; 0 is none.
+      temperature, top_k, top_p: see `filters`. Confidence is rated before them, since a filtered
+        distribution rates whatever single code it leaves as certain.
+      order: confidence, halton, halton-rolled (begun at a random place per image), or random.
+      grid: (height, width) of the codes, for the Halton orders.
+      keep_trace: also return a Trace.
+
+    Returns:
+      Codes int32 [B, L], no -1 left; with keep_trace (codes, Trace).
+
+    Raises:
+      UsageError: as `check` and `filters.check`.
+    """
+    start = jnp.asarray(start, jnp.int32)
+    batch, length = start.shape
+    check(steps, start_step, schedule, order, grid, length)
+    masked_share = schedules.schedule(schedule)
+    unknown_at_start = jnp.sum(start == MASKED, axis=-1, keepdims=True)  # [B, 1]
+    places = _places(key, order, grid, batch, length)
+
+    def step(carry, t):
+        codes, _, key = carry
+        unknown = codes == MASKED  # [B, L]
+
+        # 1. Predict.
+        logits = logits_fn(codes, t).astype(jnp.float32)  # [B, L, V]
+
+        # 2. Sample.
+        key, sample_key = jax.random.split(key)
+        sampled = jax.random.categorical(
+            sample_key, filter_logits(logits, temperature, top_k, top_p)
+        )  # [B, L]
+        filled = jnp.where(unknown, sampled, codes)
+
+        # 3. Rate.
+        r = (t + 1) / steps
+        probs = jax.nn.softmax(logits, axis=-1)
+        probs = jnp.take_along_axis(probs, sampled[..., None], axis=-1)[..., 0]  # [B, L]
+        key, noise_key = jax.random.split(key)
+        confidence = log_confidence(
+            noise_key, jnp.where(unknown, probs, jnp.inf), choice_temperature * (1.0 - r)
+        )
+        rating = confidence if places is None else jnp.where(unknown, -places, jnp.inf)
+
+        # 4. Count.
+        unknown_now = jnp.sum(unknown, axis=-1, keepdims=True)  # [B, 1]
+        planned = jnp.floor(unknown_at_start * masked_share(r, unknown_at_start)).astype(jnp.int32)
+        count = jnp.maximum(1, jnp.minimum(unknown_now - 1, planned))
+
+        # 5. Re-mask.
+        codes = jnp.where(lowest(rating, count), MASKED, filled)
+        return (codes, filled, key), Trace(filled, unknown, confidence) if keep_trace else None
+
+    (_, codes, _), trace = jax.lax.scan(step, (start, start, key), jnp.arange(start_step, steps))
+    return (codes, _prepend(start, start_step, trace)) if keep_trace else codes
+
+
+def _prepend(start: jax.Array, count: int, trace: Trace) -> Trace:
+    """The trace with `count` entries of the start itself in front."""
+    unknown = start == MASKED
+    before = Trace(start, unknown, jnp.where(unknown, -jnp.inf, jnp.inf))
+    return Trace(
+        *(
+            jnp.concatenate([jnp.broadcast_to(b, (count, *b.shape)), x])
+            for b, x in zip(before, trace, strict=True)
+        )
+    )

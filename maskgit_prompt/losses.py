@@ -1,0 +1,105 @@
+"""Loss functions. All are computed in float32."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+Array = jax.Array
+
+
+def smoothed_cross_entropy(logits: Array, labels: Array, smoothing: float) -> Array:
+    """Cross entropy against one-hot · (1 - smoothing) + smoothing / V, [..., V], [...] -> [...]."""
+    targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), smoothing)
+    return optax.softmax_cross_entropy(logits.astype(jnp.float32), targets)
+
+
+def masked_cross_entropy(
+    logits: Array, labels: Array, weights: Array, smoothing: float = 0.0
+) -> Array:
+    """Mean over images of the mean over an image's chosen positions (arXiv 2202.04200, eq. 3).
+
+    Losses 1, 3, 8 with weights 1, 1, 0 in one image and weights 0, 0, 0 in another give
+    (2 + 0) / 2 = 1: an image without chosen positions counts as 0 and still divides.
+
+    Args:
+      logits: [B, L, V]; labels: [B, L]; weights: [B, L] of 0 and 1.
+    """
+    loss = smoothed_cross_entropy(logits, labels, smoothing) * weights
+    return jnp.mean(jnp.sum(loss, -1) / jnp.maximum(jnp.sum(weights, -1), 1e-8))
+
+
+def entropy_loss(affinity: Array, temperature: float = 1.0, kind: str = "softmax") -> Array:
+    """Mean entropy of each feature's choice of code, less the entropy of the mean choice.
+
+    Low where every feature is sure of its code and all codes are in use, so it keeps the codebook
+    from collapsing. kind "argmax" takes the hard choice, straight-through.
+
+    Args:
+      affinity: [..., V], larger is nearer: minus the squared distances.
+    """
+    affinity = affinity.reshape(-1, affinity.shape[-1]) / temperature
+    probabilities = jax.nn.softmax(affinity)
+    log_probabilities = jax.nn.log_softmax(affinity + 1e-5)
+    if kind == "argmax":
+        hard = jax.nn.one_hot(jnp.argmax(affinity, -1), affinity.shape[-1])
+        probabilities = probabilities + jax.lax.stop_gradient(hard - probabilities)
+    elif kind != "softmax":
+        raise ValueError(f"entropy loss {kind!r}, expected softmax or argmax")
+    average = jnp.mean(probabilities, 0)
+    of_average = -jnp.sum(average * jnp.log(average + 1e-5))
+    return -jnp.mean(jnp.sum(probabilities * log_probabilities, -1)) - of_average
+
+
+def quantizer_losses(
+    features: Array,
+    codebook: Array,
+    distances: Array,
+    *,
+    commitment: float = 0.25,
+    entropy_ratio: float = 0.1,
+    entropy_temperature: float = 0.01,
+    entropy_kind: str = "softmax",
+) -> tuple[Array, dict[str, Array]]:
+    """Straight-through codes and the terms of the tokenizer's codebook loss.
+
+    Args:
+      features: [B, h, h, E]; codebook: [V, E]; distances: [B, h, h, V], squared.
+
+    Returns:
+      ([B, h, h, E], {"commitment", "codebook", "entropy"}, each with its factor).
+    """
+    codes = codebook[jnp.argmin(distances, -1)]  # [B, h, h, E]
+    stop = jax.lax.stop_gradient
+    entropy = entropy_loss(-distances, entropy_temperature, entropy_kind)
+    terms = {
+        "commitment": commitment * jnp.mean((stop(codes) - features) ** 2),
+        "codebook": jnp.mean((codes - stop(features)) ** 2),
+        "entropy": entropy_ratio * entropy,
+    }
+    return features + stop(codes - features), terms
+
+
+def perplexity(shares: Array) -> Array:
+    """exp of the entropy of code shares [..., V] that sum to 1: how many codes are in use."""
+    return jnp.exp(-jnp.sum(shares * jnp.log(shares + 1e-5), -1))
+
+
+def discriminator_loss(real: Array, fake: Array, kind: str = "hinge") -> Array:
+    """Loss of a discriminator with logits [B, 1]: "hinge" or "non_saturating".
+
+    Hinge: mean(relu(1 - real) + relu(1 + fake)). Real 0.5 and fake -2 give 0.5 + 0 = 0.5.
+    Non-saturating: the sum, not the mean, of both cross entropies (arXiv 1406.2661).
+    """
+    if kind == "hinge":
+        return jnp.mean(jax.nn.relu(1 - real) + jax.nn.relu(1 + fake))
+    cross_entropy = optax.sigmoid_binary_cross_entropy
+    return jnp.mean(
+        cross_entropy(real, jnp.ones_like(real)) + cross_entropy(fake, jnp.zeros_like(fake))
+    )
+
+
+def generator_loss(fake: Array, kind: str = "hinge") -> Array:
+    """Loss of what made `fake`, the discriminator's logits [B, 1]: -mean(fake) for "hinge"."""
+    if kind == "hinge":
+        return -jnp.mean(fake)
+    return jnp.mean(optax.sigmoid_binary_cross_entropy(fake, jnp.ones_like(fake)))

@@ -1,0 +1,66 @@
+"""The Fréchet distance between two sets of features, each taken as a normal distribution.
+
+With Inception features this is FID (Heusel et al., arXiv 1706.08500); with any other features it
+must not be called so. Everything is float64 numpy: a float32 covariance loses the digits at which
+models differ.
+"""
+
+import numpy as np
+
+from maskgit_prompt.errors import UserError
+from maskgit_prompt.metrics.pairwise import check_features, check_same_dims
+
+
+def statistics(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean [D] and covariance [D, D] (divisor n - 1) of features [n, D], float64.
+
+    Rows (0, 0), (2, 4): mean (1, 2), covariance ((2, 4), (4, 8)).
+
+    Raises:
+      UserError: fewer than two rows, or a value that is not finite.
+    """
+    features = check_features("the", features, at_least=2)
+    mean = features.mean(axis=0)  # [D]
+    centred = features - mean
+    return mean, centred.T @ centred / (len(features) - 1)  # [D, D]
+
+
+def frechet_distance(
+    mean1: np.ndarray, cov1: np.ndarray, mean2: np.ndarray, cov2: np.ndarray
+) -> float:
+    """|mean1 - mean2|^2 + tr(cov1) + tr(cov2) - 2 tr sqrt(cov1 cov2).
+
+    In one dimension (m1 - m2)^2 + (s1 - s2)^2: means 0 and 3, variances 4 and 1 give
+    9 + (2 - 1)^2 = 10. Symmetric; zero for equal statistics. Fewer images than dims are fine.
+
+    With cov1 = A A^T and cov2 = B B^T the last trace is the sum of the singular values of A^T B,
+    real and accurate where the covariances are singular and a general matrix root is neither.
+
+    Args:
+      mean1, mean2: [D].
+      cov1, cov2: [D, D], symmetric.
+
+    Raises:
+      UserError: the two have different dims.
+    """
+    mean1, mean2 = np.asarray(mean1, np.float64), np.asarray(mean2, np.float64)
+    cov1, cov2 = np.asarray(cov1, np.float64), np.asarray(cov2, np.float64)
+    check_same_dims(mean1[None], mean2[None])
+    root_trace = np.linalg.svd(_factor(cov1).T @ _factor(cov2), compute_uv=False).sum()
+    gap = mean1 - mean2
+    distance = gap @ gap + np.trace(cov1) + np.trace(cov2) - 2.0 * root_trace
+    return float(max(distance, 0.0))
+
+
+def frechet_of_features(real: np.ndarray, generated: np.ndarray) -> float:
+    """The Fréchet distance of features real [n, D] and generated [m, D]."""
+    return frechet_distance(*statistics(real), *statistics(generated))
+
+
+def _factor(cov: np.ndarray) -> np.ndarray:
+    """A [D, rank] with A A^T = cov; directions that are rounding noise are left out."""
+    if cov.ndim != 2 or cov.shape[0] != cov.shape[1]:
+        raise UserError(f"covariance of shape {cov.shape}: expected [dims, dims]")
+    values, vectors = np.linalg.eigh(cov)  # [D], [D, D]
+    kept = values > values.max(initial=0.0) * len(cov) * np.finfo(np.float64).eps
+    return vectors[:, kept] * np.sqrt(values[kept])  # [D, rank]

@@ -1,0 +1,189 @@
+"""The bidirectional transformer of MaskGIT (arXiv 2202.04200), with prompts in front.
+
+Shapes: B batch, L image codes, P prompt tokens, D width, V codebook, S sequence.
+The vocabulary is V codes, then the classes, then one row for a masked token. The sequence is
+one class slot at position 0 and L codes at positions 1 to L. Prompt tokens take the class slot's
+place and have no position of their own, so that a full position table still takes prompts
+(arXiv 2210.00990, section 3).
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from maskgit_prompt.models.layers import Attention, Mlp, dropout, kernel_init
+
+Array = jax.Array
+
+MASK = -1  # stands for a code to be predicted, and for a class slot without class
+EPSILON = 1e-12
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskedConfig:
+    """Sizes of a masked transformer.
+
+    Attributes:
+      codebook: V, how many image codes there are.
+      classes: how many classes the source model was trained on.
+      length: L, image codes an image.
+      width, layers, heads, mlp: D, depth, attention heads, hidden width of the MLPs.
+      dropout: rate on the embedding and on both branches of a block, in training only.
+      dtype: what activations are computed in; parameters and softmax stay float32.
+      remat: recompute activations in the backward pass (less memory, more time).
+    """
+
+    codebook: int
+    classes: int
+    length: int
+    width: int = 768
+    layers: int = 24
+    heads: int = 16
+    mlp: int = 3072
+    dropout: float = 0.0
+    dtype: str = "float32"
+    remat: bool = False
+
+    @property
+    def vocabulary(self) -> int:
+        return self.codebook + self.classes + 1
+
+
+class Block(nnx.Module):
+    """Post-norm block: x = LN(x + attention(x)); x = LN(x + mlp(x))."""
+
+    def __init__(self, cfg: MaskedConfig, *, rngs: nnx.Rngs):
+        dtype = jnp.dtype(cfg.dtype)
+        norm = lambda: nnx.LayerNorm(cfg.width, epsilon=EPSILON, dtype=dtype, rngs=rngs)
+        self.rate = cfg.dropout
+        self.attention = Attention(cfg.width, cfg.heads, dtype=dtype, rngs=rngs)
+        self.attention_norm = norm()
+        self.mlp = Mlp(cfg.width, cfg.mlp, dtype=dtype, rngs=rngs)
+        self.mlp_norm = norm()
+
+    def __call__(self, x: Array, key: Array | None = None) -> Array:  # [B, S, D] -> [B, S, D]
+        keys = (None, None) if key is None else jax.random.split(key)
+        x = self.attention_norm(x + dropout(self.attention(x), self.rate, keys[0]))
+        return self.mlp_norm(x + dropout(self.mlp(x), self.rate, keys[1]))
+
+
+class Head(nnx.Module):
+    """What follows the blocks: dense, GELU, LayerNorm, and a bias for every word."""
+
+    def __init__(self, cfg: MaskedConfig, *, rngs: nnx.Rngs):
+        dtype = jnp.dtype(cfg.dtype)
+        self.dense = nnx.Linear(
+            cfg.width, cfg.width, dtype=dtype, kernel_init=kernel_init, rngs=rngs
+        )
+        self.norm = nnx.LayerNorm(cfg.width, epsilon=EPSILON, dtype=dtype, rngs=rngs)
+        self.bias = nnx.Param(jnp.zeros(cfg.vocabulary))
+
+    def __call__(self, x: Array) -> Array:  # [B, S, D] -> [B, S, D]
+        return self.norm(jax.nn.gelu(self.dense(x), approximate=True))
+
+
+class MaskedTransformer(nnx.Module):
+    """Predicts every image code from the codes that are not masked, and a prompt or a class."""
+
+    def __init__(self, cfg: MaskedConfig, *, rngs: nnx.Rngs):
+        self.cfg = cfg
+        self.words = nnx.Param(kernel_init(rngs.params(), (cfg.vocabulary, cfg.width)))
+        self.positions = nnx.Param(kernel_init(rngs.params(), (1 + cfg.length, cfg.width)))
+        self.embedding_norm = nnx.LayerNorm(
+            cfg.width, epsilon=EPSILON, dtype=jnp.dtype(cfg.dtype), rngs=rngs
+        )
+        # One Block whose every parameter has a leading dimension of layers.
+        self.blocks = jax.vmap(lambda rngs: Block(cfg, rngs=rngs))(rngs.split(cfg.layers))
+        self.head = Head(cfg, rngs=rngs)
+
+    def embed(self, ids: Array, first: int) -> Array:
+        """Ids [B, S] that stand at positions first, first + 1, … -> [B, S, D]."""
+        words = self.words[...][jnp.where(ids == MASK, self.cfg.vocabulary - 1, ids)]  # [B, S, D]
+        return self.embedding_norm(words + self.positions[first : first + ids.shape[1]])
+
+    def hidden(
+        self,
+        codes: Array,
+        prompt: Array | None = None,
+        class_ids: Array | None = None,
+        key: Array | None = None,
+        keep_layers: bool = False,
+    ) -> tuple[Array, Array | None]:
+        """Runs embedding and blocks.
+
+        Args:
+          codes: [B, L'] int, L' <= L, MASK where masked.
+          prompt: [B, 1, P, D], put in front once, or [B, layers, P, D], fresh at every layer
+            (VPT-deep, arXiv 2203.12119, eq. 5). None: the class slot stands in front.
+          class_ids: [B] int, the source model's classes, MASK for none; only without a prompt.
+          key: for dropout; None is deterministic.
+          keep_layers: also return every block's output.
+
+        Returns:
+          ([B, S, D] with S = P + L' or 1 + L', [layers, B, S, D] or None).
+        """
+        if prompt is None:
+            slot = MASK if class_ids is None else class_ids + self.cfg.codebook * (class_ids >= 0)
+            slot = jnp.broadcast_to(slot, codes.shape[:1])[:, None].astype(codes.dtype)
+            x = self.embed(jnp.concatenate([slot, codes], axis=1), 0)  # [B, 1 + L', D]
+            fresh = None
+        else:
+            x = self.embed(codes, 1)  # [B, L', D]
+            x = jnp.concatenate([prompt[:, 0].astype(x.dtype), x], axis=1)  # [B, P + L', D]
+            fresh = self._fresh_prompts(prompt, x.dtype)
+        keys = None
+        if key is not None:
+            first, *_ = keys = jax.random.split(key, self.cfg.layers + 1)
+            x = dropout(x, self.cfg.dropout, first)
+            keys = keys[1:]
+
+        def layer(x, inputs):
+            block, prompt, key = inputs
+            if prompt is not None:  # replaces what the last layer made of its own prompt
+                x = jnp.concatenate([prompt, x[:, prompt.shape[1] :]], axis=1)
+            x = block(x, key)
+            return x, x if keep_layers else None
+
+        if self.cfg.remat:
+            layer = jax.checkpoint(layer, prevent_cse=False)
+        return jax.lax.scan(layer, x, (self.blocks, fresh, keys))
+
+    def _fresh_prompts(self, prompt: Array, dtype: jnp.dtype) -> Array | None:
+        depth = prompt.shape[1]
+        if depth == 1:
+            return None
+        if depth != self.cfg.layers:
+            raise ValueError(f"prompt depth {depth}, expected 1 or the {self.cfg.layers} layers")
+        return jnp.swapaxes(prompt, 0, 1).astype(dtype)  # [layers, B, P, D]
+
+    def __call__(
+        self,
+        codes: Array,
+        prompt: Array | None = None,
+        class_ids: Array | None = None,
+        key: Array | None = None,
+    ) -> Array:
+        """Logits of the whole vocabulary at all positions, [B, S, V + classes + 1] float32.
+
+        Arguments as in `hidden`. The prompt's or the class slot's positions come first.
+        """
+        x, _ = self.hidden(codes, prompt, class_ids, key)
+        return self._logits(x, self.cfg.vocabulary)
+
+    def code_logits(
+        self,
+        codes: Array,
+        prompt: Array | None = None,
+        class_ids: Array | None = None,
+        key: Array | None = None,
+    ) -> Array:
+        """Logits of the image codes at the image positions, [B, L, V] float32; the rest is spared."""
+        x, _ = self.hidden(codes, prompt, class_ids, key)
+        return self._logits(x[:, -codes.shape[1] :], self.cfg.codebook)
+
+    def _logits(self, x: Array, rows: int) -> Array:  # [B, S, D] -> [B, S, rows]
+        words = self.words[:rows].astype(x.dtype)
+        logits = jnp.einsum("bsd,vd->bsv", self.head(x), words)
+        return logits.astype(jnp.float32) + self.head.bias[:rows]

@@ -1,0 +1,143 @@
+"""The prompt token generator (arXiv 2210.00990, section 3.2): conditions in, prompt tokens out.
+
+Shapes: B batch, P prompt tokens, D width, C classes, I instances, F factors, R factor width.
+A condition is a class id, an instance id, both or neither; an id of NONE drops that condition, so
+that one generator makes class-, instance- and unconditional prompts. Three kinds:
+
+  table       E_c,s (+ E_i,s) + E_s            (C + I + 1)·P·D parameters
+  additive    LN(E_c (+ E_i) + E_s), then optionally a dense layer: what generative_transfer released
+  factorized  MLP(LN(Σ_f (u_f + u_c,f (+ u_i,f)) ⊙ v_s,f))     (1 + C + I + P)·F·R + MLP
+
+E_s and u_f are what remains when every condition is dropped; without u_f all tokens of the
+factorized kind would then be the same.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from maskgit_prompt.models.layers import dropout
+
+Array = jax.Array
+
+NONE = -1  # the id of a dropped condition
+KINDS = ("table", "additive", "factorized")
+
+
+@dataclasses.dataclass(frozen=True)
+class PromptConfig:
+    """Sizes of a prompt generator.
+
+    Attributes:
+      kind: one of KINDS.
+      tokens: P, prompt tokens a layer.
+      width: D, the transformer's width.
+      depth: 1: put in front once; the number of layers: fresh at every layer.
+      classes, instances: C and I; 0 leaves that table out.
+      embedding: additive: width of the tables; 0 means D, and then no dense layer follows
+        unless `dense` is set. factorized: R, 0 means D.
+      dense: additive: a dense layer from `embedding` to D follows the LayerNorm.
+      factors: factorized: F.
+      hidden: factorized: hidden width of the MLP; 0 means one dense layer.
+      dropout: rate on the prompt tokens, in training only.
+      drop_class, drop_instance: share of training examples whose condition is dropped.
+    """
+
+    kind: str = "factorized"
+    tokens: int = 16
+    width: int = 768
+    depth: int = 1
+    classes: int = 0
+    instances: int = 0
+    embedding: int = 0
+    dense: bool = False
+    factors: int = 1
+    hidden: int = 0
+    dropout: float = 0.0
+    drop_class: float = 0.0
+    drop_instance: float = 0.0
+
+    def __post_init__(self):
+        if self.kind not in KINDS:
+            raise ValueError(f"prompt kind {self.kind!r}, expected one of {', '.join(KINDS)}")
+        if self.kind == "additive" and not self.dense and self.embedding not in (0, self.width):
+            raise ValueError(
+                f"additive prompt of embedding {self.embedding} without dense layer, expected "
+                f"the width {self.width}: set dense=True"
+            )
+
+
+class PromptGenerator(nnx.Module):
+    """Makes [B, depth, P, D] float32 prompt tokens of [B] class ids and [B] instance ids."""
+
+    def __init__(self, cfg: PromptConfig, *, rngs: nnx.Rngs):
+        self.cfg = cfg
+        slots = cfg.depth * cfg.tokens
+        size = cfg.embedding or cfg.width
+        normal = lambda std, *shape: nnx.Param(std * jax.random.normal(rngs.params(), shape))
+        if cfg.kind == "table":
+            item = (slots, cfg.width)
+            self.positions = normal(1.0, *item)
+        elif cfg.kind == "additive":
+            item = (size,)
+            self.positions = normal(0.02, slots, size)
+            self.norm = nnx.LayerNorm(size, epsilon=1e-12, rngs=rngs)
+            if cfg.dense:
+                self.dense = nnx.Linear(size, cfg.width, rngs=rngs)
+        else:
+            item = (cfg.factors, size)
+            self.base = nnx.Param(jnp.ones(item))
+            self.positions = normal(1.0, slots, *item)
+            self.norm = nnx.LayerNorm(size, epsilon=1e-6, rngs=rngs)
+            if cfg.hidden:
+                self.up = nnx.Linear(size, cfg.hidden, rngs=rngs)
+            self.out = nnx.Linear(cfg.hidden or size, cfg.width, rngs=rngs)
+        # Small beside the shared part, so that tuning starts from one prompt for all conditions.
+        if cfg.classes:
+            self.classes = normal(0.02, cfg.classes, *item)
+        if cfg.instances:
+            self.instances = normal(0.02, cfg.instances, *item)
+
+    def __call__(
+        self, class_ids: Array | None, instance_ids: Array | None = None, key: Array | None = None
+    ) -> Array:
+        """Prompt tokens [B, depth, P, D] of ids [B]; NONE or an absent array drops a condition.
+
+        With a key, conditions and tokens are dropped at the config's rates, as in training.
+        """
+        cfg = self.cfg
+        batch = next(len(ids) for ids in (class_ids, instance_ids) if ids is not None)
+        keys = (None, None, None) if key is None else jax.random.split(key, 3)
+        condition = 0.0
+        if cfg.classes and class_ids is not None:
+            condition += _lookup(self.classes[...], class_ids, cfg.drop_class, keys[0])
+        if cfg.instances and instance_ids is not None:
+            condition += _lookup(self.instances[...], instance_ids, cfg.drop_instance, keys[1])
+        tokens = self._tokens(condition)
+        tokens = jnp.broadcast_to(tokens, (batch, cfg.depth * cfg.tokens, cfg.width))
+        tokens = dropout(tokens, cfg.dropout, keys[2])
+        return tokens.reshape(batch, cfg.depth, cfg.tokens, cfg.width)
+
+    def _tokens(self, condition: Array | float) -> Array:
+        """The rule of the kind; condition [B, …] has the shape of a table's rows, or is 0."""
+        if self.cfg.kind == "table":
+            return self.positions + condition  # [B, P, D]
+        slot = lambda x: x if isinstance(x, float) else x[:, None]  # [B, …] -> [B, 1, …]
+        if self.cfg.kind == "additive":
+            x = self.norm(slot(condition) + self.positions)  # [B, P, E]
+            return self.dense(x) if self.cfg.dense else x  # [B, P, D]
+        product = (self.base + slot(condition)) * self.positions  # [B, P, F, R]
+        x = self.norm(jnp.sum(product, axis=-2))  # [B, P, R]
+        if self.cfg.hidden:
+            x = jax.nn.gelu(self.up(x))
+        return self.out(x)  # [B, P, D]
+
+
+def _lookup(table: Array, ids: Array, drop: float, key: Array | None) -> Array:
+    """Rows of table [C, …] for ids [B] -> [B, …]; zeros for NONE and for a dropped share."""
+    if key is not None and drop > 0.0:
+        ids = jnp.where(jax.random.bernoulli(key, drop, ids.shape), NONE, ids)
+    rows = table[jnp.maximum(ids, 0)]
+    return jnp.where((ids >= 0).reshape(-1, *[1] * (rows.ndim - 1)), rows, 0.0)

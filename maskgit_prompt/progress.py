@@ -1,0 +1,70 @@
+"""One progress line: rate, time left and the latest values, on a terminal or in a log file."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+
+from tqdm import tqdm
+
+LOG_EVERY_SECONDS = 10.0
+
+
+class _Lines:
+    """A stream for tqdm that ends each update with a newline instead of a carriage return."""
+
+    def write(self, text: str) -> None:
+        if line := text.strip():
+            sys.stderr.write(line + "\n")
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+class Progress:
+    """What `progress` hands out."""
+
+    def __init__(self, bar: tqdm):
+        self._bar = bar
+
+    def update(self, n: int = 1, **values: float | str) -> None:
+        """Counts n more units done and shows values at the line's end: update(1, loss=1.8251)
+        shows "loss=1.825" (four significant digits)."""
+        if values:
+            shown = {k: v if isinstance(v, str) else f"{float(v):.4g}" for k, v in values.items()}
+            # tqdm redraws at every postfix unless told not to: one log line a step.
+            self._bar.set_postfix(shown, refresh=False)
+        self._bar.update(n)
+
+
+@contextlib.contextmanager
+def progress(
+    total: int, desc: str, unit: str = "it", initial: int = 0, delay: float = 0.0
+) -> Iterator[Progress]:
+    """Shows how far a loop is, on stderr.
+
+    On a terminal one line redraws itself. Elsewhere (a log file, CI) there is a plain line at the
+    start, about every ten seconds, and at the end:
+
+        encode:  41% 820/2000 [00:10<00:14, 82.00image/s, loss=1.825]
+
+    Args:
+      total: units in all, those of `initial` included.
+      desc: the word in front.
+      unit: what is counted, e.g. "image".
+      initial: units done before (a resumed run); they do not count in the rate.
+      delay: show nothing at all in the first `delay` seconds.
+    """
+    common = dict(total=total, desc=desc, unit=unit, initial=initial, delay=delay)
+    if sys.stderr.isatty():
+        bar = tqdm(**common, file=sys.stderr, dynamic_ncols=True)
+    else:
+        bar = tqdm(
+            **common,
+            file=_Lines(),
+            mininterval=LOG_EVERY_SECONDS,
+            miniters=1,
+            bar_format="{desc}: {percentage:3.0f}% {n_fmt}/{total_fmt} "
+            "[{elapsed}<{remaining}, {rate_fmt}{postfix}]",
+        )
+    with bar:
+        yield Progress(bar)
