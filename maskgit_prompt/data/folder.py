@@ -182,6 +182,7 @@ class _Reader:
     def __init__(self, folder: pathlib.Path, size: int, threads: int):
         self.folder = folder
         self.size = size
+        self.threads = threads
         self.names: Sequence[str] = ()
         self.digests: Sequence[bytes] = ()
         # Pillow lets go of the interpreter lock while it decodes and resizes.
@@ -213,9 +214,11 @@ class _Reader:
     def __call__(self, indices: np.ndarray) -> np.ndarray:
         indices = np.asarray(indices)
         pixels = np.empty([len(indices), self.size, self.size, 3], np.uint8)
+        # Small batches are shared out among all threads, too.
+        chunk = max(1, min(_CHUNK, -(-len(indices) // self.threads)))
 
         def fill(start: int) -> None:
-            for row in range(start, min(start + _CHUNK, len(indices))):
+            for row in range(start, min(start + chunk, len(indices))):
                 index = indices[row]
                 try:
                     digest, pixels[row] = self._load(self.names[index])
@@ -225,7 +228,7 @@ class _Reader:
                     raise self._changed(index, "other contents")
 
         # list() so that an error in a thread is raised here.
-        list(self._pool.map(fill, range(0, len(indices), _CHUNK)))
+        list(self._pool.map(fill, range(0, len(indices), chunk)))
         return pixels
 
     def _changed(self, index: int, reason: str) -> UserError:
@@ -274,20 +277,18 @@ def image_folder(
     classes, names, labels = _list(folder)
     reader = _Reader(folder, size, threads or os.cpu_count() or 1)
     scanned = reader.scan(names)
-    bad = [
-        (name, found) for name, found in zip(names, scanned, strict=True) if isinstance(found, str)
-    ]
+    bad = [row for row, found in enumerate(scanned) if isinstance(found, str)]
     if bad:
-        _refuse_or_warn(folder, bad, len(names), strict)
+        reasons = [(names[row], scanned[row]) for row in bad]
+        _refuse_or_warn(folder, reasons, len(names), strict)
     good = [row for row, found in enumerate(scanned) if isinstance(found, bytes)]
     kept = np.array([labels[row] for row in good], np.int32)
-    for label, name in enumerate(classes):
-        if label not in set(kept.tolist()):
-            broken = next(bad_name for bad_name in bad if labels[names.index(bad_name[0])] == label)
-            raise UserError(
-                f"class {name!r} has no images left: all its files are broken,"
-                f" {broken[0]} ({broken[1]}) the first; add whole images or remove the folder"
-            )
+    for label in np.flatnonzero(np.bincount(kept, minlength=len(classes)) == 0):
+        row = labels.index(label)
+        raise UserError(
+            f"class {classes[label]!r} has no images left: all its files are broken, the first is"
+            f" {names[row]} ({scanned[row]}); add whole images or remove the folder"
+        )
     reader.names = tuple(names[row] for row in good)
     reader.digests = tuple(scanned[row] for row in good)
     digest = hashlib.sha256(f"{PREPROCESSING}|{size}".encode())

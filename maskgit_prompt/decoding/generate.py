@@ -73,7 +73,7 @@ def make_sampler(
     Raises:
       UsageError: for an unknown schedule or order, or steps out of range.
     """
-    parallel.check(steps, start_step, schedule, "confidence" if grid is None else order, grid, 0)
+    parallel.check(steps, start_step, schedule, order)
     scale_schedule = guidance.schedule(guidance_schedule)
 
     @jax.jit

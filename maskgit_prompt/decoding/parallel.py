@@ -47,12 +47,11 @@ class Trace(NamedTuple):
     confidence: jax.Array
 
 
-def check(steps: int, start_step: int, schedule: str, order: str, grid, length: int) -> None:
+def check(steps: int, start_step: int, schedule: str, order: str) -> None:
     """Refuses a plan that cannot run.
 
     Raises:
-      UsageError: steps below 1, start_step outside 0 .. steps - 1, an unknown schedule or order,
-        or a Halton order whose grid is not (height, width) of `length` codes.
+      UsageError: steps below 1, start_step outside 0 .. steps - 1, an unknown schedule or order.
     """
     if steps < 1:
         raise UsageError(f"decoding steps is {steps}; use at least 1")
@@ -61,11 +60,6 @@ def check(steps: int, start_step: int, schedule: str, order: str, grid, length: 
     schedules.schedule(schedule)
     if order not in ORDERS:
         raise UsageError(f"unknown unmasking order {order!r}; use one of {', '.join(ORDERS)}")
-    if order.startswith("halton") and (grid is None or grid[0] * grid[1] != length):
-        raise UsageError(
-            f"order {order!r} got grid {grid} for {length} codes; give grid=(height, width) "
-            f"with height * width = {length}"
-        )
 
 
 def log_confidence(key: jax.Array, probs: jax.Array, temperature: ArrayLike) -> jax.Array:
@@ -88,6 +82,11 @@ def lowest(rating: jax.Array, count: jax.Array) -> jax.Array:
 
 def _places(key: jax.Array, order: str, grid, batch: int, length: int) -> jax.Array | None:
     """When each position is visited, [1 or B, L]; None where confidence decides."""
+    if order.startswith("halton") and (grid is None or grid[0] * grid[1] != length):
+        raise UsageError(
+            f"order {order!r} got grid {grid} for {length} codes; give grid=(height, width) "
+            f"with height * width = {length}"
+        )
     # The steps' keys come from split(key, 2), which are fold_in 0 and 1.
     key = jax.random.fold_in(key, 2)
     if order == "halton":
@@ -139,11 +138,12 @@ def decode(
       Codes int32 [B, L], no -1 left; with keep_trace (codes, Trace).
 
     Raises:
-      UsageError: as `check` and `filters.check`.
+      UsageError: as `check` and `filters.check`, and for a Halton order whose grid does not hold
+        the L codes.
     """
     start = jnp.asarray(start, jnp.int32)
     batch, length = start.shape
-    check(steps, start_step, schedule, order, grid, length)
+    check(steps, start_step, schedule, order)
     masked_share = schedules.schedule(schedule)
     unknown_at_start = jnp.sum(start == MASKED, axis=-1, keepdims=True)  # [B, 1]
     places = _places(key, order, grid, batch, length)

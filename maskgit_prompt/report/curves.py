@@ -1,0 +1,181 @@
+"""Loss curves and bar charts as PNG or SVG bytes, readable at 700 pixels of width."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from maskgit_prompt.errors import UsageError, UserError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Blue, orange, green, grey, violet, rose: apart in print and for most colour-blind readers.
+_COLOURS = ("#2563a8", "#d97720", "#3f8f5f", "#7d828a", "#7a5aa6", "#c2577a")
+_INK = "#24262a"
+_MUTED = "#686d75"
+_RULE = "#e3e4e6"
+# A curve with more points than this is drawn pale, under its running mean.
+_MANY_POINTS = 100
+
+Series = tuple[Sequence[float], Sequence[float]]
+
+
+def loss_curve(
+    series: Mapping[str, Series],
+    marks: Mapping[str, float] | None = None,
+    title: str = "",
+    x_label: str = "step",
+    y_label: str = "loss",
+    format: str = "png",
+) -> bytes:
+    """Curves over steps.
+
+    Args:
+      series: name -> (steps, values), such as {"train": ..., "held-out": ...}. A long one is drawn
+        pale, with the mean of each point's recent past over it.
+      marks: name -> step, a dotted vertical line each, such as {"best": 300}.
+      title: a line above the chart.
+      format: "png" (1400 pixels wide, for 700) or "svg".
+
+    Raises:
+      UserError: no series, an empty one, or steps and values of different lengths.
+      UsageError: another format.
+    """
+    if not series:
+        raise UserError("no curves to draw: expected at least one of train and held-out")
+    figure, axes = _chart(title, x_label, y_label)
+    for i, (name, (steps, values)) in enumerate(series.items()):
+        steps, values = np.asarray(steps, np.float64), np.asarray(values, np.float64)
+        if steps.shape != values.shape or steps.ndim != 1 or not len(steps):
+            raise UserError(
+                f"curve {name!r} of {steps.size} steps and {values.size} values: "
+                "expected as many of both, and at least one"
+            )
+        colour = _COLOURS[i % len(_COLOURS)]
+        if len(steps) > _MANY_POINTS:
+            window = len(steps) // 25
+            axes.plot(steps, values, color=colour, linewidth=0.8, alpha=0.25)
+            values = running_mean(values, window)
+            name = f"{name} (mean of {window})"
+        marker = "o" if len(steps) <= 30 else ""
+        axes.plot(steps, values, color=colour, linewidth=1.8, marker=marker, ms=4, label=name)
+    for name, step in (marks or {}).items():
+        axes.axvline(step, color=_MUTED, linewidth=1, linestyle=":")
+        axes.annotate(
+            name,
+            (step, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(4, -2),
+            textcoords="offset points",
+            va="top",
+            color=_MUTED,
+            fontsize=10,
+        )
+    axes.margins(x=0.02)
+    axes.grid(axis="y", color=_RULE, linewidth=0.8)
+    _legend(axes, len(series))
+    return _bytes(figure, format)
+
+
+def running_mean(values: np.ndarray, window: int) -> np.ndarray:
+    """Mean of each value and up to window - 1 before it: (1, 3, 5), 2 gives (1, 2, 4)."""
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    ends = np.arange(1, len(values) + 1)
+    starts = np.maximum(ends - window, 0)
+    return (sums[ends] - sums[starts]) / (ends - starts)
+
+
+def bar_chart(
+    groups: Mapping[str, Mapping[str, float | None]],
+    y_label: str,
+    title: str = "",
+    percent: bool = False,
+    format: str = "png",
+) -> bytes:
+    """Bars side by side in groups, each with its value on top.
+
+    Args:
+      groups: group -> {bar name -> value or None for a gap}, such as
+        {"2 images a class": {"prompt": 0.8, "scratch": None}}; colours follow the bar names.
+      y_label: what the values are.
+      percent: show 0.853 as 85.3 %.
+      format: "png" or "svg".
+
+    Raises:
+      UserError: no groups or no bars.
+      UsageError: another format.
+    """
+    names = list(dict.fromkeys(name for bars in groups.values() for name in bars))
+    if not names:
+        raise UserError("no bars to draw: expected at least one group with one value")
+    figure, axes = _chart(title, "", y_label)
+    factor = 100.0 if percent else 1.0
+    width = 0.82 / len(names)
+    for i, name in enumerate(names):
+        offset = (i - (len(names) - 1) / 2) * width
+        heights = [bars.get(name) for bars in groups.values()]
+        places = [(g + offset, h * factor) for g, h in enumerate(heights) if h is not None]
+        colour = _COLOURS[i % len(_COLOURS)]
+        bars = axes.bar(
+            [x for x, _ in places],
+            [h for _, h in places],
+            width * 0.92,
+            color=colour,
+            label=name,
+        )
+        texts = [f"{h:.0f}%" if percent else f"{h:.3g}" for _, h in places]
+        crowded = len(names) * len(groups) > 9
+        axes.bar_label(bars, texts, padding=2, fontsize=8 if crowded else 10, color=_INK)
+    axes.set_xticks(range(len(groups)), list(groups))
+    axes.tick_params(axis="x", length=0, labelcolor=_INK)
+    axes.margins(y=0.12)
+    axes.axhline(0, color=_MUTED, linewidth=0.8)
+    axes.grid(axis="y", color=_RULE, linewidth=0.8)
+    _legend(axes, len(names))
+    return _bytes(figure, format)
+
+
+def _chart(title: str, x_label: str, y_label: str):
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 3.9), dpi=200, layout="constrained", facecolor="white")
+    axes = figure.add_subplot()
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(_MUTED)
+    axes.tick_params(colors=_MUTED, labelsize=10, length=3)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel(x_label, color=_INK, fontsize=11)
+    axes.set_ylabel(y_label, color=_INK, fontsize=11)
+    if title:
+        figure.suptitle(title, color=_INK, fontsize=12, x=0.01, ha="left")
+    return figure, axes
+
+
+def _legend(axes, entries: int) -> None:
+    # Above the plot, so that it never covers a curve.
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(0, 1.0),
+        ncols=min(entries, 4),
+        frameon=False,
+        fontsize=10,
+        labelcolor=_INK,
+        borderaxespad=0.2,
+        handlelength=1.4,
+    )
+
+
+def _bytes(figure: "Figure", format: str) -> bytes:
+    import matplotlib
+
+    if format not in ("png", "svg"):
+        raise UsageError(f"chart format {format!r}: expected 'png' or 'svg'")
+    buffer = io.BytesIO()
+    # Dates and random ids would make equal charts differ.
+    metadata = {"Date": None} if format == "svg" else {"Software": None}
+    with matplotlib.rc_context({"svg.hashsalt": "maskgit_prompt"}):
+        figure.savefig(buffer, format=format, metadata=metadata)
+    return buffer.getvalue()

@@ -1,0 +1,28 @@
+"""Files written whole or not at all."""
+
+import os
+import pathlib
+
+from maskgit_prompt.errors import UserError
+
+
+def write_whole(path: str | os.PathLike, data: bytes) -> None:
+    """Writes data to path under a temporary name, then renames; makes missing folders.
+
+    Raises:
+      UserError: the file cannot be written; what stood at path is untouched.
+    """
+    path = pathlib.Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(data)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}; an earlier file is kept; "
+            "free some space there or choose another folder"
+        ) from error

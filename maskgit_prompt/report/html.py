@@ -1,0 +1,250 @@
+"""A report as one HTML file: no scripts, no requests, light and dark, wide and narrow."""
+
+import base64
+import dataclasses
+import html
+import os
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from maskgit_prompt.errors import UserError
+from maskgit_prompt.report.files import write_whole
+
+_DASH = "—"
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclasses.dataclass(frozen=True)
+class Heading:
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Text:
+    text: str
+    lead: bool = False  # the summary: larger type
+
+
+@dataclasses.dataclass(frozen=True)
+class Note:
+    """A remark or warning, set apart."""
+
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """A line to copy into a shell."""
+
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Rows of {column: value}; columns in order of first appearance.
+
+    A column whose values are all numbers (or None) is right-aligned; None is an em dash.
+
+    Attributes:
+      rows: the rows.
+      caption: a line above the table.
+      formats: column -> function from a value to its text; `number` where there is none.
+      folded: shown closed, with the caption to open it.
+    """
+
+    rows: Sequence[Mapping[str, Any]]
+    caption: str = ""
+    formats: Mapping[str, Callable[[Any], str]] = dataclasses.field(default_factory=dict)
+    folded: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """A PNG, as bytes or as the path of a file, and its caption."""
+
+    png: bytes | str | os.PathLike
+    caption: str = ""
+
+
+Section = Heading | Text | Note | Command | Table | Figure
+
+
+def write_report(path: str | os.PathLike, title: str, sections: Sequence[Section]) -> None:
+    """Writes a self-contained report: pictures inside, everything escaped, whole or not at all.
+
+    Raises:
+      UserError: a picture that is missing or no PNG, or a file that cannot be written.
+    """
+    body = "\n".join(_render(section) for section in sections)
+    page = _PAGE.format(title=html.escape(title), style=_STYLE, body=body)
+    write_whole(path, page.encode())
+
+
+def number(value: Any) -> str:
+    """A value as table text: 30240 is "30,240", 0.123456 "0.1235", 1234.56 "1,234.6", None "—"."""
+    if value is None:
+        return _DASH
+    if isinstance(value, (bool, np.bool_)):
+        return "yes" if value else "no"
+    if isinstance(value, (int, np.integer)):
+        return f"{value:,}".replace("-", "−")
+    if isinstance(value, (float, np.floating)):
+        size = abs(float(value))
+        if size >= 1e6 or 0 < size < 1e-3:
+            text = f"{value:.3g}"
+        else:
+            text = f"{value:,.1f}" if size >= 1000 else f"{value:.4g}"
+        return text.replace("-", "−")
+    return str(value)
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share as text: 0.8532 is "85.3 %" (with a narrow space that does not break)."""
+    return _DASH if value is None else f"{100 * value:.{digits}f}\u202f%"
+
+
+def fixed(digits: int) -> Callable[[float | None], str]:
+    """A format with so many decimals, for columns to compare: fixed(3)(1.8) is "1.800"."""
+
+    def text(value: float | None) -> str:
+        return _DASH if value is None else f"{value:,.{digits}f}".replace("-", "−")
+
+    return text
+
+
+def _render(section: Section) -> str:
+    match section:
+        case Heading(text):
+            return f"<h2>{html.escape(text)}</h2>"
+        case Text(text, lead):
+            return f'<p class="lead">{html.escape(text)}</p>' if lead else f"<p>{_escape(text)}</p>"
+        case Note(text):
+            return f'<p class="note">{html.escape(text)}</p>'
+        case Command(text):
+            return f"<pre><code>{html.escape(text)}</code></pre>"
+        case Table():
+            return _table(section)
+        case Figure():
+            return _figure(section)
+    raise TypeError(f"a report section of type {type(section).__name__}")
+
+
+def _escape(text: str) -> str:
+    return html.escape(text).replace("\n", "<br>")
+
+
+def _table(table: Table) -> str:
+    columns = list(dict.fromkeys(column for row in table.rows for column in row))
+    numeric = {c for c in columns if _is_numeric([row.get(c) for row in table.rows])}
+
+    def cell(tag: str, column: str, text: str) -> str:
+        align = ' class="n"' if column in numeric else ""
+        return f"<{tag}{align}>{html.escape(text)}</{tag}>"
+
+    head = "".join(cell("th", c, c) for c in columns)
+    lines = [
+        "".join(cell("td", c, table.formats.get(c, number)(row.get(c))) for c in columns)
+        for row in table.rows
+    ]
+    caption = html.escape(table.caption)
+    inside = f"<thead><tr>{head}</tr></thead><tbody>"
+    inside += "".join(f"<tr>{line}</tr>" for line in lines) + "</tbody>"
+    if table.folded:
+        summary = f"<summary>{caption or 'Table'}</summary>"
+        return f'<details>{summary}<div class="wide"><table>{inside}</table></div></details>'
+    caption = f"<caption>{caption}</caption>" if caption else ""
+    return f'<div class="wide"><table>{caption}{inside}</table></div>'
+
+
+def _is_numeric(values: list[Any]) -> bool:
+    values = [value for value in values if value is not None]
+    kinds = (int, float, np.integer, np.floating)
+    return bool(values) and all(isinstance(v, kinds) and not isinstance(v, bool) for v in values)
+
+
+def _figure(figure: Figure) -> str:
+    png, where = figure.png, "the picture"
+    if not isinstance(png, bytes):
+        where = str(png)
+        try:
+            png = pathlib.Path(png).read_bytes()
+        except OSError as error:
+            raise UserError(
+                f"cannot read the picture {where}: {error.strerror or error}; "
+                "expected a PNG file; make it before the report"
+            ) from error
+    if not png.startswith(_PNG):
+        raise UserError(f"{where} begins with {png[:8]!r}: expected a PNG file; convert it")
+    caption = html.escape(figure.caption)
+    source = base64.b64encode(png).decode()
+    shown = f"<figcaption>{caption}</figcaption>" if caption else ""
+    return (
+        f'<figure><img src="data:image/png;base64,{source}" alt="{caption}"'
+        f"{_size(png)}>{shown}</figure>"
+    )
+
+
+def _size(png: bytes) -> str:
+    """The size stated in the PNG's header, so that the page does not jump while loading."""
+    width, height = (int.from_bytes(png[i : i + 4], "big") for i in (16, 20))
+    return f' width="{width}" height="{height}"'
+
+
+_STYLE = """
+:root { color-scheme: light dark; --paper: #fafaf8; --ink: #24262a; --muted: #646a73;
+  --rule: #dfe1e4; --box: #f0f1f2; --mark: #b8892c; }
+@media (prefers-color-scheme: dark) { :root { --paper: #17191c; --ink: #e4e5e7; --muted: #a0a5ad;
+  --rule: #34383d; --box: #212428; --mark: #d3a64a; } }
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--paper); color: var(--ink);
+  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; }
+main { max-width: 800px; margin: 0 auto; padding: 40px 20px 64px; }
+h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 20px; font-weight: 650; }
+h2 { font-size: 1.2rem; margin: 44px 0 10px; font-weight: 650; }
+p { margin: 10px 0; overflow-wrap: anywhere; }
+.lead { font-size: 1.08rem; line-height: 1.6; }
+.note { border-left: 3px solid var(--mark); background: var(--box); padding: 8px 14px;
+  border-radius: 0 6px 6px 0; }
+pre { background: var(--box); border-radius: 6px; padding: 12px 14px; margin: 12px 0;
+  white-space: pre-wrap; overflow-wrap: anywhere; font-size: 0.86rem; line-height: 1.5; }
+code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
+.wide { overflow-x: auto; margin: 14px 0; }
+table { border-collapse: collapse; font-size: 0.92rem; font-variant-numeric: tabular-nums; }
+caption { text-align: left; color: var(--muted); padding: 0 0 6px; }
+th { font-weight: 600; text-align: left; vertical-align: bottom; border-bottom: 1px solid var(--muted);
+  padding: 5px 22px 5px 0; }
+td { border-bottom: 1px solid var(--rule); padding: 5px 22px 5px 0; vertical-align: top; }
+th:last-child, td:last-child { padding-right: 0; }
+th.n, td.n { text-align: right; }
+td.n { white-space: nowrap; }
+figure { margin: 20px 0 26px; }
+img { display: block; max-width: 100%; height: auto; border-radius: 6px;
+  border: 1px solid var(--rule); }
+figcaption { color: var(--muted); font-size: 0.9rem; margin-top: 7px; }
+details { margin: 14px 0; }
+summary { cursor: pointer; color: var(--muted); }
+""".strip()
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<title>{title}</title>
+<style>
+{style}
+</style>
+</head>
+<body>
+<main>
+<h1>{title}</h1>
+{body}
+</main>
+</body>
+</html>
+"""

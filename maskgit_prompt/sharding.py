@@ -1,0 +1,144 @@
+"""Where every array lives: parameter path -> logical axes -> mesh axes, and the data's edge.
+
+The only file that knows meshes. The mesh has the axes data, fsdp and tensor. Batches are split over
+data and fsdp, frozen weights over fsdp and tensor, prompts are on every device: the only gradient
+traffic of prompt tuning is then the prompt's size.
+"""
+
+import re
+
+import jax
+import numpy as np
+import optax
+from jax.sharding import AxisType, Mesh, NamedSharding
+
+from maskgit_prompt.errors import UsageError
+from maskgit_prompt.params import Tree, flatten, unflatten
+
+MESH_AXES = ("data", "fsdp", "tensor")
+
+# Parameter path (full match, first wins) -> logical axis of each dimension; None: on every device.
+AXES = (
+    (r"prompt/.*", None),
+    (r"transformer/words", ("words", "embed")),
+    (r"transformer/positions", ("positions", "embed")),
+    (r"transformer/blocks/attention/(query|key|value)/kernel", ("layer", "embed", "heads", "head")),
+    (r"transformer/blocks/attention/(query|key|value)/bias", ("layer", "heads", "head")),
+    (r"transformer/blocks/attention/out/kernel", ("layer", "heads", "head", "embed")),
+    (r"transformer/blocks/mlp/up/kernel", ("layer", "embed", "mlp")),
+    (r"transformer/blocks/mlp/up/bias", ("layer", "mlp")),
+    (r"transformer/blocks/mlp/down/kernel", ("layer", "mlp", "embed")),
+    (r"transformer/blocks/.*/(bias|scale)", ("layer", "embed")),
+    (r"transformer/head/dense/kernel", ("inputs", "embed")),
+    (r"transformer/head/bias", ("words",)),
+    (r"transformer/(embedding_norm|head/dense|head/norm)/(bias|scale)", ("embed",)),
+    (r"tokenizer/codebook", ("codes", "latent")),
+    (r"tokenizer/decoder/conv_out/.*", None),  # three channels divide by nothing
+    (r"(tokenizer|features)/.*kernel", None),
+    (r"(tokenizer|features)/.*(bias|scale)", None),
+)
+# Logical axis -> mesh axis. What is not named here is on every device.
+RULES = {"embed": "fsdp", "heads": "tensor", "mlp": "tensor"}
+BATCH = jax.P(("data", "fsdp"))
+
+
+def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1, devices=None) -> Mesh:
+    """A mesh of all devices (or those given); one size may be -1: whatever remains.
+
+    Raises:
+      UsageError: the sizes do not multiply to the number of devices.
+    """
+    devices = jax.devices() if devices is None else devices
+    sizes = [data, fsdp, tensor]
+    if sizes.count(-1) == 1:
+        known = -int(np.prod(sizes))
+        sizes[sizes.index(-1)] = max(1, len(devices) // max(1, known))
+    if min(sizes) < 1 or int(np.prod(sizes)) != len(devices):
+        raise UsageError(
+            f"config.mesh = data {data}, fsdp {fsdp}, tensor {tensor} does not multiply to the "
+            f"{len(devices)} devices here; set one of them to -1 to fill up"
+        )
+    # Auto: GSPMD propagates shardings; make_mesh makes Explicit axes unless told.
+    return jax.make_mesh(sizes, MESH_AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
+
+
+def param_shardings(tree: Tree, mesh: Mesh) -> Tree:
+    """A NamedSharding for every leaf of a parameter tree (of arrays or abstract arrays).
+
+    Raises:
+      UsageError: a size that its mesh axis does not divide.
+      ValueError: a parameter without a rule, or of another rank than its rule: a bug of ours.
+    """
+    return unflatten({path: _sharding(path, x, mesh) for path, x in flatten(tree).items()})
+
+
+def _sharding(path: str, x, mesh: Mesh) -> NamedSharding:
+    for pattern, logical in AXES:
+        if re.fullmatch(pattern, path):
+            break
+    else:
+        raise ValueError(f"no sharding rule for {path} {x.shape}")
+    if logical is None:
+        return NamedSharding(mesh, jax.P())
+    if len(logical) != len(x.shape):
+        raise ValueError(f"{path} has shape {x.shape}, but its rule has axes {logical}")
+    spec = [RULES.get(axis) for axis in logical]
+    for size, axis in zip(x.shape, spec, strict=True):
+        if axis and size % mesh.shape[axis]:
+            raise UsageError(
+                f"{path} {x.shape}: {size} does not divide by config.mesh.{axis} = "
+                f"{mesh.shape[axis]}; choose a divisor"
+            )
+    return NamedSharding(mesh, jax.P(*spec))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The sharding of what is whole on every device."""
+    return NamedSharding(mesh, jax.P())
+
+
+def optimizer_shardings(tx: optax.GradientTransformation, tree: Tree, mesh: Mesh):
+    """Shardings of tx.init(tree): moments lie where their parameters lie, the rest everywhere."""
+    state = jax.eval_shape(tx.init, tree)
+    return optax.tree.map_params(
+        tx,
+        lambda _, sharding: sharding,
+        state,
+        param_shardings(tree, mesh),
+        transform_non_params=lambda _: replicated(mesh),
+    )
+
+
+def check_batch(batch_size: int, micro_batches: int, mesh: Mesh) -> None:
+    """Raises UsageError unless batch and micro-batches divide over the devices that split them."""
+    parts = mesh.shape["data"] * mesh.shape["fsdp"]
+    if batch_size < 1 or micro_batches < 1 or batch_size % (parts * micro_batches):
+        raise UsageError(
+            f"batch size {batch_size} does not divide into {micro_batches} micro-batches over "
+            f"{parts} devices (data x fsdp); use a multiple of {parts * max(1, micro_batches)}"
+        )
+
+
+def to_global(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+    """A global batch of numpy arrays, the same on every host -> arrays split over the mesh.
+
+    Every host hands over its own rows alone.
+    """
+    sharding = NamedSharding(mesh, BATCH)
+
+    def place(x: np.ndarray) -> jax.Array:
+        rows = len(x) // jax.process_count()
+        first = rows * jax.process_index()
+        return jax.make_array_from_process_local_data(sharding, x[first : first + rows], x.shape)
+
+    return {name: place(x) for name, x in batch.items()}
+
+
+def place(tree: Tree, mesh: Mesh) -> Tree:
+    """Puts a tree of host arrays where the rules say; every host holds the same tree."""
+
+    def put(x, sharding):
+        x = np.asarray(x)
+        return jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])
+
+    return jax.tree.map(put, tree, param_shardings(tree, mesh))

@@ -1,0 +1,285 @@
+"""The decoding loop: the reference's codes bit for bit, exact counts, orders, known codes."""
+
+import json
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from maskgit_prompt.decoding import orders, parallel
+from maskgit_prompt.decoding.parallel import MASKED, decode
+from maskgit_prompt.errors import UsageError
+
+CASE = pathlib.Path(__file__).parents[1] / "goldens/maskgit/decode_tiny"
+CONFIG = json.loads((CASE / "manifest.json").read_text())["config"]
+RUNS = CONFIG["runs"]
+
+
+@pytest.fixture(scope="module")
+def io():
+    return dict(np.load(CASE / "io.npz"))
+
+
+def golden_logits(io):
+    table, bigram = jnp.asarray(io["in_table"]), jnp.asarray(io["in_bigram"])
+
+    def logits_fn(codes, t):
+        left = jnp.roll(codes, 1, axis=1)
+        return table[: codes.shape[1]] + bigram[jnp.where(left < 0, len(bigram) - 1, left)]
+
+    return logits_fn
+
+
+def golden_run(io, name):
+    run = RUNS[name]
+    return decode(
+        jax.random.PRNGKey(int(io["in_seed"])),
+        io[f"in_{run['start']}"],
+        golden_logits(io),
+        steps=run["num_iter"],
+        schedule=run["mask_scheduling_method"],
+        start_step=run["start_iter"],
+        choice_temperature=run["choice_temperature"],
+        keep_trace=True,
+    )
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_golden(io, name):
+    codes, trace = golden_run(io, name)
+    seqs = np.moveaxis(trace.codes, 0, 1)  # [T, B, L] -> [B, T, L]
+    np.testing.assert_array_equal(seqs, io[f"out_{name}_seqs"])
+    np.testing.assert_array_equal(codes, io[f"out_{name}_seqs"][:, -1])
+    begun = trace.unknown[RUNS[name]["start_iter"] :].sum(-1).T  # [B, steps run]
+    np.testing.assert_array_equal(begun, io[f"out_{name}_unknown"])
+
+
+@pytest.mark.parametrize("name", CONFIG["legacy_runs"])
+def test_golden_with_the_generator_of_old(io, name):
+    with jax.threefry_partitionable(False):
+        _, trace = golden_run(io, name)
+    np.testing.assert_array_equal(np.moveaxis(trace.codes, 0, 1), io[f"out_{name}_legacy_seqs"])
+
+
+@pytest.mark.parametrize("name", CONFIG["noise_runs"])
+def test_golden_from_its_noise_alone(io, name):
+    """Codes and confidences follow from the stored noise, whatever drew it."""
+    _, trace = golden_run(io, name)
+    logits_fn, run = golden_logits(io), RUNS[name]
+    known_at_start = io[f"in_{run['start']}"] != MASKED
+    for t in range(run["num_iter"]):
+        unknown = np.asarray(trace.unknown[t])
+        logits = np.asarray(logits_fn(jnp.where(unknown, MASKED, trace.codes[t]), t))
+        drawn = np.argmax(logits + io[f"out_{name}_g1"][t], axis=-1)
+        np.testing.assert_array_equal(trace.codes[t][unknown], drawn[unknown])
+        log_p = np.asarray(jax.nn.log_softmax(logits))
+        log_p = np.take_along_axis(log_p, drawn[..., None], -1)[..., 0]
+        noise = run["choice_temperature"] * (1 - (t + 1) / run["num_iter"])
+        expected = np.where(unknown, log_p + noise * io[f"out_{name}_g2"][t], np.inf)
+        np.testing.assert_allclose(trace.confidence[t], expected, rtol=1e-5, atol=1e-5)
+        assert not (unknown & known_at_start).any()
+
+
+@pytest.mark.parametrize("i", range(3))
+def test_golden_remasking(io, i):
+    case = {k: io[f"in_topk_{i}_{k}"] for k in ("probs", "len", "temp", "seed")}
+    key = jax.random.PRNGKey(int(case["seed"]))
+    confidence = parallel.log_confidence(key, jnp.asarray(case["probs"]), case["temp"])
+    finite = np.isfinite(case["probs"])
+    expected = np.log(case["probs"]) + case["temp"] * io[f"out_topk_{i}_noise"]
+    np.testing.assert_allclose(
+        np.asarray(confidence)[finite], expected[finite], rtol=1e-5, atol=1e-5
+    )
+    mask = parallel.lowest(confidence, jnp.asarray(case["len"]))
+    np.testing.assert_array_equal(mask, io[f"out_topk_{i}_mask"])
+
+
+def test_lowest_is_exact_under_ties():
+    rating = jnp.array([[0.5, 0.2, 0.2, 0.2, np.inf], [np.inf] * 5, [-np.inf, 1, -np.inf, 0, 2]])
+    mask = parallel.lowest(rating, jnp.array([[2], [3], [1]]))
+    np.testing.assert_array_equal(mask, np.array([[0, 1, 1, 0, 0], [0] * 5, [1, 0, 0, 0, 0]], bool))
+
+
+def flat(codes, t):
+    """The same logits everywhere: every confidence ties."""
+    return jnp.zeros((*codes.shape, 7))
+
+
+def run(logits_fn=flat, start=None, key=0, **kwargs):
+    start = np.full((2, 16), MASKED) if start is None else start
+    options = {"steps": 4, "keep_trace": True, "choice_temperature": 0.0} | kwargs
+    return decode(jax.random.key(key), start, logits_fn, **options)
+
+
+@pytest.mark.parametrize("order", parallel.ORDERS)
+@pytest.mark.parametrize(
+    ("schedule", "begun"),
+    [
+        ("cosine", [16, 14, 11, 6]),  # 16 * cos(pi/2 * 1/4, 2/4, 3/4) = 14.78, 11.31, 6.12
+        ("linear", [16, 12, 8, 4]),
+        ("pow2", [16, 15, 12, 7]),
+        ("log", [16, 8, 4, 1]),  # 16 * (0.5, 0.25, 0.1038)
+    ],
+)
+def test_counts_follow_the_schedule_in_every_order_even_where_all_tie(order, schedule, begun):
+    codes, trace = run(order=order, schedule=schedule, grid=(4, 4))
+    np.testing.assert_array_equal(trace.unknown.sum(-1), np.tile(begun, (2, 1)).T)
+    assert ((codes >= 0) & (codes < 7)).all()
+    # What is known stays as it was sampled when it became known.
+    settled = ~np.asarray(trace.unknown[1:])
+    assert (np.asarray(trace.codes[1:]) == np.asarray(trace.codes[:-1]))[settled].all()
+
+
+def test_counts_are_each_images_own():
+    start = np.zeros((3, 16), np.int32)
+    start[1, :8], start[2, :1] = MASKED, MASKED
+    _, trace = run(start=start, schedule="linear")
+    np.testing.assert_array_equal(
+        trace.unknown.sum(-1), [[0, 8, 1], [0, 6, 1], [0, 4, 1], [0, 2, 1]]
+    )
+
+
+def test_at_least_one_is_decided_and_one_left_at_every_step():
+    # Eight steps for three codes: never stuck, never early.
+    _, trace = run(start=np.full((1, 3), MASKED), steps=8)
+    counts = np.asarray(trace.unknown.sum(-1)[:, 0])
+    np.testing.assert_array_equal(counts, [3, 2, 1, 1, 1, 1, 1, 1])
+
+
+def test_one_step_fills_everything():
+    codes, trace = run(steps=1)
+    assert trace.codes.shape == (1, 2, 16) and (codes >= 0).all()
+
+
+def test_halton_reveals_in_its_order_and_skips_the_known():
+    order = orders.halton(4, 4)
+    start = np.full((1, 16), MASKED)
+    start[0, order[:2]] = 5
+    _, trace = run(start=start, order="halton", grid=(4, 4), schedule="linear", steps=7)
+    # Fourteen unknown codes in seven steps: two a step, from the third visit on.
+    for t in range(7):
+        expected = np.zeros(16, bool)
+        expected[order[2 + 2 * t :]] = True
+        np.testing.assert_array_equal(trace.unknown[t, 0], expected)
+
+
+def test_random_order_differs_by_image_and_not_by_logits():
+    _, one = run(order="random")
+    _, two = run(lambda codes, t: jnp.arange(7.0) + flat(codes, t), order="random")
+    np.testing.assert_array_equal(one.unknown, two.unknown)
+    assert (one.unknown[1, 0] != one.unknown[1, 1]).any()
+
+
+def test_halton_rolled_begins_where_the_image_says():
+    order = list(orders.halton(4, 4))
+    start = np.full((8, 16), MASKED)
+    _, trace = run(start=start, order="halton-rolled", grid=(4, 4), schedule="linear")
+    first = ~np.asarray(trace.unknown[1])  # [B, L], four a row, neighbours on the circle
+    begins = set()
+    for row in first:
+        visits = sorted(order.index(position) for position in np.flatnonzero(row))
+        rolls = [b for b in range(16) if sorted((b + i) % 16 for i in range(4)) == visits]
+        assert len(rolls) == 1
+        begins.add(rolls[0])
+    assert len(begins) > 1
+
+
+@pytest.mark.parametrize("order", parallel.ORDERS)
+def test_all_known_comes_back(order):
+    start = np.arange(32, dtype=np.int32).reshape(2, 16)
+    codes, trace = run(start=start, order=order, grid=(4, 4))
+    np.testing.assert_array_equal(codes, start)
+    assert not trace.unknown.any() and np.isinf(trace.confidence).all()
+
+
+@pytest.mark.parametrize("region", ["inpainting", "outpainting"])
+@pytest.mark.parametrize("order", parallel.ORDERS)
+def test_known_codes_are_kept(order, region):
+    hole = np.zeros((4, 4), bool)
+    hole[1:3, 1:3] = True
+    masked = (hole if region == "inpainting" else ~hole).ravel()
+    start = np.where(masked, MASKED, 100 + np.arange(16))[None]  # known values beyond the codebook
+    codes, trace = run(start=start, order=order, grid=(4, 4), choice_temperature=4.5)
+    for step in (*trace.codes, codes):
+        np.testing.assert_array_equal(step[:, ~masked], start[:, ~masked])
+        assert ((step[:, masked] >= 0) & (step[:, masked] < 7)).all()
+
+
+def test_the_model_sees_the_step_and_the_masked_codes():
+    # Logits that favour code t where masked: the code tells the step at which it was settled.
+    def logits_fn(codes, t):
+        return 100.0 * (jnp.arange(7) == t) * (codes == MASKED)[..., None]
+
+    codes, trace = run(logits_fn, schedule="linear")
+    np.testing.assert_array_equal(np.sort(codes[0]), np.repeat([0, 1, 2, 3], 4))
+    for t in range(4):
+        assert (trace.codes[t][trace.unknown[t]] == t).all()
+
+
+def test_start_step_begins_late_and_its_trace_with_the_start():
+    _, trace = run(schedule="linear", start_step=2)
+    np.testing.assert_array_equal(trace.unknown.sum(-1)[:, 0], [16, 16, 16, 4])
+    assert (trace.codes[:2] == MASKED).all() and (trace.confidence[:2] == -np.inf).all()
+    assert trace.codes.shape == trace.confidence.shape == (4, 2, 16)
+
+
+def test_greedy_and_top_k_restrict_what_is_sampled():
+    logits = lambda codes, t: jnp.array([0.0, 3, 1, 2, 0, 0, 0]) + flat(codes, t)  # noqa: E731
+    assert (run(logits, temperature=0.0)[0] == 1).all()
+    assert set(np.unique(run(logits, temperature=3.0, top_k=2)[0])) == {1, 3}
+    assert (run(logits, top_p=0.1)[0] == 1).all()
+
+
+def test_bfloat16_logits_draw_as_their_float32_values():
+    logits = jax.random.normal(jax.random.key(3), (2, 16, 7), jnp.bfloat16)
+    one, _ = run(lambda codes, t: logits)
+    two, _ = run(lambda codes, t: logits.astype(jnp.float32))
+    np.testing.assert_array_equal(one, two)
+
+
+def test_temperatures_change_without_compiling_anew():
+    traces = []
+
+    @jax.jit
+    def f(key, choice_temperature, temperature, top_p):
+        def logits_fn(codes, t):
+            traces.append(1)
+            return flat(codes, t)
+
+        return decode(
+            key,
+            np.full((2, 16), MASKED),
+            logits_fn,
+            steps=4,
+            choice_temperature=choice_temperature,
+            temperature=temperature,
+            top_p=top_p,
+        )
+
+    for i, values in enumerate([(4.5, 1.0, 1.0), (0.0, 0.0, 0.5), (1.0, 0.7, 0.9)]):
+        f(jax.random.key(i), *values)
+        if i == 0:
+            first = len(traces)
+    assert len(traces) == first
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps": 0}, "steps is 0; use at least 1"),
+        ({"start_step": 4}, "start_step is 4; use 0 to 3 for 4 steps"),
+        ({"start_step": -1}, "start_step is -1; use 0 to 3"),
+        ({"schedule": "cos"}, "unknown mask schedule 'cos'; use one of cosine"),
+        ({"order": "raster"}, "order 'raster'; use one of confidence, halton"),
+        ({"order": "halton"}, r"grid None for 16 codes; give grid=\(height, width\)"),
+        ({"order": "halton", "grid": (4, 5)}, r"grid \(4, 5\) for 16 codes; .* = 16"),
+        ({"temperature": -1.0}, "temperature is -1.0"),
+        ({"top_k": 8}, "top-k is 8; .* at most the codebook's 7"),
+        ({"top_p": 0.0}, "top-p is 0.0"),
+    ],
+)
+def test_errors(options, message):
+    with pytest.raises(UsageError, match=message):
+        run(**options)
