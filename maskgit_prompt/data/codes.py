@@ -24,7 +24,6 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import PIL
 from absl import logging
-from PIL import Image
 
 import maskgit_prompt
 from maskgit_prompt.data import batches
@@ -105,41 +104,6 @@ class CodesFile:
         return len(self.labels)
 
 
-@dataclasses.dataclass(frozen=True)
-class RandomCropFlip:
-    """A view: a random square out of the image, back to full size, mirrored half of the time.
-
-    With max_crop 0.125 and 32 pixels the square has a side of 28, 29, 30, 31 or 32.
-    Its repr, settings and all, is part of the codes file's key.
-    """
-
-    max_crop: float
-    flip: bool
-
-    def __call__(self, pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """uint8 [S, S, 3] -> uint8 [S, S, 3]."""
-        size = pixels.shape[0]
-        side = size - int(rng.integers(round(self.max_crop * size) + 1))
-        left, top = (int(offset) for offset in rng.integers(size - side + 1, size=2))
-        if side < size:
-            square = Image.fromarray(pixels[top : top + side, left : left + side])
-            pixels = np.asarray(square.resize((size, size), Image.Resampling.BICUBIC))
-        if self.flip and rng.integers(2):
-            pixels = pixels[:, ::-1]
-        return pixels
-
-
-def random_crop_flip(max_crop: float = 0.125, flip: bool = True) -> RandomCropFlip:
-    """The view function that cuts off at most `max_crop` of the side and may mirror.
-
-    Raises:
-      UsageError: max_crop outside 0 <= max_crop < 1.
-    """
-    if not 0 <= max_crop < 1:
-        raise UsageError(f"max_crop {max_crop}: expected a share of the side, 0 <= max_crop < 1")
-    return RandomCropFlip(max_crop, flip)
-
-
 def key_hash(key: dict) -> str:
     """sha256 of the key as canonical JSON: the order of its entries does not matter."""
     return hashlib.sha256(
@@ -168,8 +132,8 @@ def _write(path: pathlib.Path, data: bytes) -> str:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise UserError(
-            f"{path} cannot be written ({error.strerror}): make room or choose another folder,"
-            " then start again; finished shards are kept"
+            f"{path} cannot be written ({error.strerror or error}): make room or choose another"
+            " folder, then start again; finished shards are kept"
         ) from error
     return hashlib.sha256(data).hexdigest()
 
@@ -316,7 +280,7 @@ def build(
       batch_size: images encoded at once.
       views: codes kept of each image; view 0 is the plain image.
       view_fn: (pixels [S, S, 3], generator) -> pixels [S, S, 3], makes views 1, 2, ...; a pure
-        function of the two, whose repr tells all its settings: `random_crop_flip`.
+        function of the two, whose repr tells all its settings: `augment.random_crop_flip`.
       seed: of the views; a view depends on (seed, index, view) only.
       shard_size: images a shard.
 
@@ -381,8 +345,8 @@ def build(
         index = _prepare(final, partial, index)
     except OSError as error:
         raise UserError(
-            f"codes folder {partial} cannot be made ({error.strerror}): check permissions and"
-            " room, or choose another folder"
+            f"codes folder {partial} cannot be made ({error.strerror or error}): check permissions"
+            " and room, or choose another folder"
         ) from error
     files = index["files"]
     files["labels.npy"] = _write(partial / "labels.npy", _npy(np.asarray(images.labels, np.int32)))
@@ -396,7 +360,7 @@ def build(
         os.rename(partial, final)
     except OSError as error:
         raise UserError(
-            f"codes folder {partial} cannot be renamed to {final.name} ({error.strerror}):"
+            f"codes folder {partial} cannot be renamed to {final.name} ({error.strerror or error}):"
             " is another run encoding the same images? wait for it and start again"
         ) from error
     return _open(final, index)
@@ -412,7 +376,7 @@ def _fill(
     view_fn: ViewFn | None,
     seed: int,
 ) -> None:
-    """Steps 3 and 4 of `build`: encodes missing shards, (file name, image indices), into partial."""
+    """Steps 3 and 4 of `build`: missing shards as (file name, image indices) into partial."""
     views = index["views"]
     items = [(rows[:, None] * views + np.arange(views)).ravel() for _, rows in missing]
     items = np.concatenate([np.zeros(0, np.int64), *items])
@@ -443,4 +407,6 @@ def _fill(
 
 
 def _write_index(folder: pathlib.Path, index: dict) -> None:
+    # Sorted, so that a mended folder has the same bytes as one made in one go.
+    index = {**index, "files": dict(sorted(index["files"].items()))}
     _write(folder / "index.json", json.dumps(index, indent=1).encode())

@@ -10,7 +10,7 @@ Removed codes get -inf, hence probability exactly 0. In digits, logits = log of 
 After temperature and top-k, top-p sorts (equal values: lower index first) and drops a code when
 the sum of those before it already exceeds p. Off are: temperature 1, top-k 0, top-p 1.
 Temperature 0 is greedy: the best code alone, the first of equals.
-Held against the filters of CompVis/taming-transformers.
+Held against the filters of CompVis/taming-transformers (whose sort leaves the order of equals open).
 """
 
 import jax

@@ -15,7 +15,8 @@ at the start. Then for t = start_step .. steps - 1:
 
 In digits: 16 codes, cosine, 4 steps. n0 * schedule = 14.78, 11.31, 6.12, 0.00, so the steps begin
 with 16, 14, 11 and 6 unknown codes. Counts are exact under ties: the lower position is masked
-first. One step with one unknown code left masks it again, as the published sampler does.
+first. The product is rounded down as float32 has it (14 codes, linear, 7 steps: 14 * 6/7 gives 11),
+and a step with one unknown code left masks it again, both as the published sampler does.
 """
 
 from collections.abc import Callable

@@ -56,8 +56,9 @@ def near_copies(
       quantile: the share of real images that may look like copies, in 0..1.
 
     Returns:
-      "fraction" and "count" of near-copies, "threshold", and the median distance to the nearest
-      training image of generated ("median_distance") and held-out ("median_distance_heldout").
+      "fraction" and "count" of near-copies, "threshold" and its "quantile", and the median
+      distance to the nearest training image of generated ("median_distance") and held-out
+      ("median_distance_heldout") images.
 
     Raises:
       UsageError: a quantile outside 0..1.
@@ -73,6 +74,7 @@ def near_copies(
         "fraction": float(near.mean()),
         "count": int(near.sum()),
         "threshold": threshold,
+        "quantile": float(quantile),
         "median_distance": float(np.median(distance)),
         "median_distance_heldout": float(np.median(distance_heldout)),
     }

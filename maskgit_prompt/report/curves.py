@@ -34,7 +34,7 @@ def loss_curve(
 
     Args:
       series: name -> (steps, values), such as {"train": ..., "held-out": ...}. A long one is drawn
-        pale, with the mean of each point's recent past over it.
+        pale, with the mean around each point over it.
       marks: name -> step, a dotted vertical line each, such as {"best": 300}.
       title: a line above the chart.
       format: "png" (1400 pixels wide, for 700) or "svg".
@@ -55,35 +55,40 @@ def loss_curve(
             )
         colour = _COLOURS[i % len(_COLOURS)]
         if len(steps) > _MANY_POINTS:
-            window = len(steps) // 25
+            window = 2 * (len(steps) // 50) + 1
             axes.plot(steps, values, color=colour, linewidth=0.8, alpha=0.25)
             values = running_mean(values, window)
             name = f"{name} (mean of {window})"
         marker = "o" if len(steps) <= 30 else ""
         axes.plot(steps, values, color=colour, linewidth=1.8, marker=marker, ms=4, label=name)
+    axes.margins(x=0.02)
+    middle = np.mean(axes.get_xlim())
     for name, step in (marks or {}).items():
         axes.axvline(step, color=_MUTED, linewidth=1, linestyle=":")
+        # The name stands on the side with more room.
+        side = -1 if step > middle else 1
         axes.annotate(
             name,
             (step, 1.0),
             xycoords=("data", "axes fraction"),
-            xytext=(4, -2),
+            xytext=(4 * side, -2),
             textcoords="offset points",
             va="top",
+            ha="right" if side < 0 else "left",
             color=_MUTED,
             fontsize=10,
         )
-    axes.margins(x=0.02)
     axes.grid(axis="y", color=_RULE, linewidth=0.8)
     _legend(axes, len(series))
     return _bytes(figure, format)
 
 
 def running_mean(values: np.ndarray, window: int) -> np.ndarray:
-    """Mean of each value and up to window - 1 before it: (1, 3, 5), 2 gives (1, 2, 4)."""
+    """Mean of an odd window around each value, cut at the ends: (1, 3, 8), 3 gives (2, 4, 5.5)."""
     sums = np.concatenate([[0.0], np.cumsum(values)])
-    ends = np.arange(1, len(values) + 1)
-    starts = np.maximum(ends - window, 0)
+    places = np.arange(len(values))
+    starts = np.maximum(places - window // 2, 0)
+    ends = np.minimum(places + window // 2 + 1, len(values))
     return (sums[ends] - sums[starts]) / (ends - starts)
 
 
@@ -92,6 +97,7 @@ def bar_chart(
     y_label: str,
     title: str = "",
     percent: bool = False,
+    dots: bool = False,
     format: str = "png",
 ) -> bytes:
     """Bars side by side in groups, each with its value on top.
@@ -100,7 +106,9 @@ def bar_chart(
       groups: group -> {bar name -> value or None for a gap}, such as
         {"2 images a class": {"prompt": 0.8, "scratch": None}}; colours follow the bar names.
       y_label: what the values are.
-      percent: show 0.853 as 85.3 %.
+      percent: show 0.853 as 85%.
+      dots: dots in place of bars, on an axis that need not begin at zero: for values such as
+        losses, whose differences are small beside them.
       format: "png" or "svg".
 
     Raises:
@@ -108,32 +116,46 @@ def bar_chart(
       UsageError: another format.
     """
     names = list(dict.fromkeys(name for bars in groups.values() for name in bars))
-    if not names:
+    shown = [n for n in names if any(bars.get(n) is not None for bars in groups.values())]
+    if not shown:
         raise UserError("no bars to draw: expected at least one group with one value")
     figure, axes = _chart(title, "", y_label)
     factor = 100.0 if percent else 1.0
-    width = 0.82 / len(names)
-    for i, name in enumerate(names):
-        offset = (i - (len(names) - 1) / 2) * width
+    width = 0.82 / len(shown)
+    size = 8 if len(shown) * len(groups) > 9 else 10
+    for i, name in enumerate(shown):
+        offset = (i - (len(shown) - 1) / 2) * width
         heights = [bars.get(name) for bars in groups.values()]
         places = [(g + offset, h * factor) for g, h in enumerate(heights) if h is not None]
-        colour = _COLOURS[i % len(_COLOURS)]
-        bars = axes.bar(
-            [x for x, _ in places],
-            [h for _, h in places],
-            width * 0.92,
-            color=colour,
-            label=name,
-        )
-        texts = [f"{h:.0f}%" if percent else f"{h:.3g}" for _, h in places]
-        crowded = len(names) * len(groups) > 9
-        axes.bar_label(bars, texts, padding=2, fontsize=8 if crowded else 10, color=_INK)
+        # By place among all names, so that charts of the same methods share their colours.
+        colour = _COLOURS[names.index(name) % len(_COLOURS)]
+        x, y = zip(*places, strict=True)
+        if dots:
+            axes.plot(x, y, "o", color=colour, ms=8, label=name)
+        else:
+            axes.bar(x, y, width * 0.92, color=colour, label=name)
+        for place, height in places:
+            text = f"{height:.0f}%" if percent else f"{height:.4g}"
+            below = height < 0 and not dots
+            axes.annotate(
+                text,
+                (place, height),
+                xytext=(0, -3 if below else 7 if dots else 2),
+                textcoords="offset points",
+                ha="center",
+                va="top" if below else "bottom",
+                fontsize=size,
+                color=_INK,
+            )
     axes.set_xticks(range(len(groups)), list(groups))
     axes.tick_params(axis="x", length=0, labelcolor=_INK)
-    axes.margins(y=0.12)
-    axes.axhline(0, color=_MUTED, linewidth=0.8)
+    axes.set_xlim(-0.5, len(groups) - 0.5)
+    axes.margins(y=0.2 if dots else 0.12)
+    if not dots:
+        axes.axhline(0, color=_MUTED, linewidth=0.8)
+        axes.spines["bottom"].set_visible(False)
     axes.grid(axis="y", color=_RULE, linewidth=0.8)
-    _legend(axes, len(names))
+    _legend(axes, len(shown))
     return _bytes(figure, format)
 
 

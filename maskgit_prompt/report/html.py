@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import html
+import math
 import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,8 @@ from maskgit_prompt.report.files import write_whole
 
 _DASH = "—"
 _PNG = b"\x89PNG\r\n\x1a\n"
+# A picture with more pixels across than this is not shown at half the page's width.
+_LARGE = 800
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +72,14 @@ class Figure:
     caption: str = ""
 
 
-Section = Heading | Text | Note | Command | Table | Figure
+@dataclasses.dataclass(frozen=True)
+class Gallery:
+    """Figures side by side where the window is wide enough; large ones stand alone."""
+
+    figures: Sequence[Figure]
+
+
+Section = Heading | Text | Note | Command | Table | Figure | Gallery
 
 
 def write_report(path: str | os.PathLike, title: str, sections: Sequence[Section]) -> None:
@@ -106,6 +116,18 @@ def percent(value: float | None, digits: int = 1) -> str:
     return _DASH if value is None else f"{100 * value:.{digits}f}\u202f%"
 
 
+def aligned(values: Sequence[float | None]) -> Callable[[float | None], str]:
+    """A format with the decimals that a column needs: four digits of the largest value, two of the
+    smallest, at most six decimals. 385.21 and 1.2 become "385.2" and "1.2"; 0.25 and 0.0123
+    become "0.2500" and "0.0123".
+    """
+    sizes = [abs(float(v)) for v in values if v]
+    if not sizes:
+        return fixed(0)
+    large, small = (math.floor(math.log10(size)) for size in (max(sizes), min(sizes)))
+    return fixed(min(6, max(0, 3 - large, 1 - small)))
+
+
 def fixed(digits: int) -> Callable[[float | None], str]:
     """A format with so many decimals, for columns to compare: fixed(3)(1.8) is "1.800"."""
 
@@ -120,7 +142,8 @@ def _render(section: Section) -> str:
         case Heading(text):
             return f"<h2>{html.escape(text)}</h2>"
         case Text(text, lead):
-            return f'<p class="lead">{html.escape(text)}</p>' if lead else f"<p>{_escape(text)}</p>"
+            kind = ' class="lead"' if lead else ""
+            return f"<p{kind}>{html.escape(text)}</p>"
         case Note(text):
             return f'<p class="note">{html.escape(text)}</p>'
         case Command(text):
@@ -129,11 +152,9 @@ def _render(section: Section) -> str:
             return _table(section)
         case Figure():
             return _figure(section)
+        case Gallery(figures):
+            return f'<div class="gallery">{"".join(map(_figure, figures))}</div>'
     raise TypeError(f"a report section of type {type(section).__name__}")
-
-
-def _escape(text: str) -> str:
-    return html.escape(text).replace("\n", "<br>")
 
 
 def _table(table: Table) -> str:
@@ -153,7 +174,7 @@ def _table(table: Table) -> str:
     inside = f"<thead><tr>{head}</tr></thead><tbody>"
     inside += "".join(f"<tr>{line}</tr>" for line in lines) + "</tbody>"
     if table.folded:
-        summary = f"<summary>{caption or 'Table'}</summary>"
+        summary = f"<summary>{caption}</summary>"
         return f'<details>{summary}<div class="wide"><table>{inside}</table></div></details>'
     caption = f"<caption>{caption}</caption>" if caption else ""
     return f'<div class="wide"><table>{caption}{inside}</table></div>'
@@ -181,16 +202,13 @@ def _figure(figure: Figure) -> str:
     caption = html.escape(figure.caption)
     source = base64.b64encode(png).decode()
     shown = f"<figcaption>{caption}</figcaption>" if caption else ""
-    return (
-        f'<figure><img src="data:image/png;base64,{source}" alt="{caption}"'
-        f"{_size(png)}>{shown}</figure>"
-    )
-
-
-def _size(png: bytes) -> str:
-    """The size stated in the PNG's header, so that the page does not jump while loading."""
+    # Stated in the PNG's header; with it the page does not jump while loading.
     width, height = (int.from_bytes(png[i : i + 4], "big") for i in (16, 20))
-    return f' width="{width}" height="{height}"'
+    large = ' class="large"' if width > _LARGE else ""
+    return (
+        f'<figure{large}><img src="data:image/png;base64,{source}" alt="{caption}" '
+        f'width="{width}" height="{height}">{shown}</figure>'
+    )
 
 
 _STYLE = """
@@ -201,7 +219,8 @@ _STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink);
   font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; }
-main { max-width: 800px; margin: 0 auto; padding: 40px 20px 64px; }
+main { max-width: 920px; margin: 0 auto; padding: 40px 20px 64px; }
+h1, h2, p, pre { max-width: 780px; }
 h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 20px; font-weight: 650; }
 h2 { font-size: 1.2rem; margin: 44px 0 10px; font-weight: 650; }
 p { margin: 10px 0; overflow-wrap: anywhere; }
@@ -209,18 +228,24 @@ p { margin: 10px 0; overflow-wrap: anywhere; }
 .note { border-left: 3px solid var(--mark); background: var(--box); padding: 8px 14px;
   border-radius: 0 6px 6px 0; }
 pre { background: var(--box); border-radius: 6px; padding: 12px 14px; margin: 12px 0;
-  white-space: pre-wrap; overflow-wrap: anywhere; font-size: 0.86rem; line-height: 1.5; }
+  overflow-x: auto; font-size: 0.86rem; line-height: 1.5; }
 code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 .wide { overflow-x: auto; margin: 14px 0; }
 table { border-collapse: collapse; font-size: 0.92rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--muted); padding: 0 0 6px; }
-th { font-weight: 600; text-align: left; vertical-align: bottom; border-bottom: 1px solid var(--muted);
-  padding: 5px 22px 5px 0; }
-td { border-bottom: 1px solid var(--rule); padding: 5px 22px 5px 0; vertical-align: top; }
+th, td { padding: 5px 16px 5px 0; }
+td:first-child { min-width: 6.5em; }
+th { font-weight: 600; text-align: left; vertical-align: bottom;
+  border-bottom: 1px solid var(--muted); }
+td { border-bottom: 1px solid var(--rule); vertical-align: top; }
 th:last-child, td:last-child { padding-right: 0; }
 th.n, td.n { text-align: right; }
 td.n { white-space: nowrap; }
 figure { margin: 20px 0 26px; }
+.gallery { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(340px, 100%), 1fr));
+  gap: 0 22px; align-items: start; }
+.gallery .large { grid-column: 1 / -1; }
+.gallery figure { margin: 10px 0 18px; }
 img { display: block; max-width: 100%; height: auto; border-radius: 6px;
   border: 1px solid var(--rule); }
 figcaption { color: var(--muted); font-size: 0.9rem; margin-top: 7px; }

@@ -42,6 +42,7 @@ def test_near_copies_by_hand():
         "fraction": 0.5,
         "count": 2,
         "threshold": pytest.approx(20 / 255),
+        "quantile": 0.5,
         "median_distance": pytest.approx(20 / 255),
         "median_distance_heldout": pytest.approx(20 / 255),
     }

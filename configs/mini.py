@@ -1,0 +1,57 @@
+"""How the embedded source model `mini` was made: three stages, on images that the package draws.
+
+    python -m maskgit_prompt.main --config=configs/mini.py:tokenizer --workdir=runs/mini/tokenizer
+    python -m maskgit_prompt.main --config=configs/mini.py:transformer --workdir=runs/mini/transformer \\
+        --config.source=runs/mini/tokenizer/source
+    python -m maskgit_prompt.main --config=configs/mini.py:features --workdir=runs/mini/features \\
+        --config.source=runs/mini/transformer/source
+
+Each stage copies the parts of the stage before and adds its own; the last folder is the model.
+Machine, hours and figures are in docs/mini.md.
+"""
+
+from ml_collections import ConfigDict
+
+from maskgit_prompt import config as defaults
+
+
+def get_config(stage: str = "tokenizer") -> ConfigDict:
+    config = defaults.pretrain(stage)
+    config.store_dtype = "float16"
+    if stage == "tokenizer":
+        defaults.training(config, steps=10_000, batch_size=32, learning_rate=1e-3)
+        config.data.num = 400_000
+        config.tokenizer = ConfigDict(
+            {
+                "image_size": 32,
+                "codebook": 256,
+                "embedding": 16,
+                "filters": 32,
+                "multipliers": (1, 1, 2),
+                "blocks": 1,
+                "groups": 8,
+                "shortcut": "input",
+            }
+        )
+        config.entropy_ratio = 0.02
+        config.commitment = 0.25
+    elif stage == "transformer":
+        defaults.training(config, steps=8_000, batch_size=64, learning_rate=1e-3)
+        config.data.num = 200_000
+        config.optimizer.weight_decay = 0.02
+        config.masking.drop_class = 0.1
+        config.transformer = ConfigDict(
+            {"width": 192, "layers": 6, "heads": 6, "mlp": 768, "dropout": 0.0}
+        )
+    elif stage == "features":
+        defaults.training(config, steps=3_000, batch_size=64, learning_rate=1e-3)
+        config.data.num = 100_000
+        config.data.seed = 7
+        config.features = ConfigDict({"image_size": 32, "width": 32, "stages": 3, "groups": 8})
+    else:
+        raise ValueError(f"stage {stage!r}, expected tokenizer, transformer or features")
+    config.optimizer.warmup_steps = 200
+    config.train.ema_decay = 0.999
+    config.train.log_every = 50
+    config.train.save_every = 500
+    return config
