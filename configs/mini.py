@@ -19,12 +19,12 @@ def get_config(stage: str = "tokenizer") -> ConfigDict:
     config = defaults.pretrain(stage)
     config.store_dtype = "float16"
     if stage == "tokenizer":
-        defaults.training(config, steps=10_000, batch_size=32, learning_rate=1e-3)
-        config.data.num = 400_000
+        defaults.training(config, steps=7_000, batch_size=32, learning_rate=1e-3)
+        config.data.num = 224_000
         config.tokenizer = ConfigDict(
             {
                 "image_size": 32,
-                "codebook": 256,
+                "codebook": 512,
                 "embedding": 16,
                 "filters": 32,
                 "multipliers": (1, 1, 2),

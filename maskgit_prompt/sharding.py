@@ -142,3 +142,10 @@ def place(tree: Tree, mesh: Mesh) -> Tree:
         return jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])
 
     return jax.tree.map(put, tree, param_shardings(tree, mesh))
+
+
+def to_host(x: jax.Array, mesh: Mesh) -> np.ndarray:
+    """A global array, whole, on every host."""
+    if jax.process_count() > 1:
+        x = jax.jit(lambda x: x, out_shardings=replicated(mesh))(x)
+    return np.asarray(x)

@@ -10,7 +10,7 @@ Removed codes get -inf, hence probability exactly 0. In digits, logits = log of 
 After temperature and top-k, top-p sorts (equal values: lower index first) and drops a code when
 the sum of those before it already exceeds p. Off are: temperature 1, top-k 0, top-p 1.
 Temperature 0 is greedy: the best code alone, the first of equals.
-Held against the filters of CompVis/taming-transformers (whose sort leaves the order of equals open).
+Held against the filters of CompVis/taming-transformers, whose sort leaves the order of equals open.
 """
 
 import jax
@@ -67,9 +67,14 @@ def filter_logits(
 
 
 def _nucleus(logits: jax.Array, p: ArrayLike) -> jax.Array:
-    order = jnp.argsort(logits, axis=-1, stable=True, descending=True)
-    probs = jax.nn.softmax(jnp.take_along_axis(logits, order, axis=-1), axis=-1)
+    ordered = jnp.sort(logits, axis=-1, descending=True)
+    probs = jax.nn.softmax(ordered, axis=-1)
     # The first entry has nothing before it, exactly: a difference of sums could round above p.
     before = jnp.pad(jnp.cumsum(probs, axis=-1)[..., :-1], [(0, 0)] * (probs.ndim - 1) + [(1, 0)])
-    gone = jnp.take_along_axis(before > p, jnp.argsort(order, axis=-1), axis=-1)
-    return jnp.where(gone, -jnp.inf, logits)
+    count = jnp.sum(before <= p, axis=-1, keepdims=True)  # [..., 1]
+    cut = jnp.take_along_axis(ordered, count - 1, axis=-1)
+    # Of those equal to the last that stays, as many stay as there is room for.
+    tied = logits == cut
+    room = count - jnp.sum(logits > cut, axis=-1, keepdims=True)
+    kept = (logits > cut) | (tied & (jnp.cumsum(tied, axis=-1) <= room))
+    return jnp.where(kept, logits, -jnp.inf)

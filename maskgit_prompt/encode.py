@@ -1,0 +1,75 @@
+"""Images to codes and codes to images by a source model's tokenizer, in batches over the mesh."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from maskgit_prompt import sharding
+from maskgit_prompt.source import Part
+
+ROWS = 32  # images a device encodes at once
+
+
+def make_encoder(part: Part, mesh, dtype: str = "float32") -> tuple[Callable, int]:
+    """(uint8 [batch, S, S, 3] -> int32 codes [batch, L], the batch size it wants)."""
+    graphdef = part.graphdef("tokenizer", dtype=dtype)
+    weights = sharding.place({"tokenizer": part.tree}, mesh)["tokenizer"]
+
+    @jax.jit
+    def encode(weights, images):
+        return nnx.merge(graphdef, weights).encode(images.astype(jnp.float32) / 255)
+
+    def run(images: np.ndarray) -> np.ndarray:
+        with jax.set_mesh(mesh):
+            codes = encode(weights, sharding.to_global({"x": images}, mesh)["x"])
+        return sharding.to_host(codes, mesh)
+
+    return run, ROWS * mesh.size
+
+
+def make_decoder(part: Part, mesh, dtype: str = "float32") -> Callable[[np.ndarray], np.ndarray]:
+    """A function of int codes [n, L] for any n -> uint8 images [n, S, S, 3], rounded and clipped."""
+    graphdef = part.graphdef("tokenizer", dtype=dtype)
+    weights = sharding.place({"tokenizer": part.tree}, mesh)["tokenizer"]
+
+    @jax.jit
+    def decode(weights, codes):
+        images = nnx.merge(graphdef, weights).decode(codes)
+        return jnp.clip(jnp.round(images * 255), 0, 255).astype(jnp.uint8)
+
+    def one(codes: np.ndarray) -> np.ndarray:
+        with jax.set_mesh(mesh):
+            images = decode(weights, sharding.to_global({"x": codes}, mesh)["x"])
+        return sharding.to_host(images, mesh)
+
+    return lambda codes: in_batches(one, np.asarray(codes, np.int32), ROWS * mesh.size)
+
+
+def make_features(part: Part, mesh) -> Callable[[np.ndarray], np.ndarray]:
+    """A function of uint8 images [n, S, S, 3] for any n -> features [n, F] float32."""
+    graphdef = part.graphdef("features")
+    weights = sharding.place({"features": part.tree}, mesh)["features"]
+
+    @jax.jit
+    def features(weights, images):
+        return nnx.merge(graphdef, weights).features(images.astype(jnp.float32) / 255)
+
+    def one(images: np.ndarray) -> np.ndarray:
+        with jax.set_mesh(mesh):
+            found = features(weights, sharding.to_global({"x": images}, mesh)["x"])
+        return sharding.to_host(found, mesh)
+
+    return lambda images: in_batches(one, images, ROWS * mesh.size)
+
+
+def in_batches(one: Callable[[np.ndarray], np.ndarray], x: np.ndarray, size: int) -> np.ndarray:
+    """Runs `one` on rows of x, always `size` at once: the last batch repeats a row and is cut."""
+    parts = []
+    for first in range(0, len(x), size):
+        rows = x[first : first + size]
+        padded = np.concatenate([rows, np.repeat(rows[-1:], size - len(rows), axis=0)])
+        parts.append(one(padded)[: len(rows)])
+    return np.concatenate(parts)

@@ -1,0 +1,162 @@
+"""Pretrains a part of a source model on synthetic images: tokenizer, transformer or features.
+
+1. Draw the images, or take the codes of the tokenizer of the stage before.
+2. Train the part of config.stage.
+3. Write a source-model folder with the parts of the stage before and this one.
+"""
+
+import dataclasses
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import jax
+import numpy as np
+from absl import logging
+from ml_collections import ConfigDict
+
+from maskgit_prompt import checkpoint, params, sharding, train, workdir
+from maskgit_prompt import source as sources
+from maskgit_prompt.data import codes as codes_file
+from maskgit_prompt.data import synthetic
+from maskgit_prompt.data.batches import batch_indices
+from maskgit_prompt.data.images import ImageSet
+from maskgit_prompt.decoding import schedules
+from maskgit_prompt.encode import make_encoder
+from maskgit_prompt.optimizers import make_optimizer
+
+
+def run(config: ConfigDict, folder: str) -> None:
+    began = time.time()
+    folder = workdir.prepare(folder, config)
+    mesh = sharding.make_mesh(**config.mesh)
+    sharding.check_batch(config.train.batch_size, config.train.micro_batches, mesh)
+    before = sources.load(config.source) if config.source else sources.Source(config.name, {})
+    images = synthetic.image_set(config.data.num, config.data.seed, config.data.size)
+
+    # 1. What a step sees.
+    if config.stage == "transformer":
+        encode, batch_size = make_encoder(before.part("tokenizer"), mesh, config.dtype)
+        key = {"tokenizer": before.part("tokenizer").sha256, "size": config.data.size}
+        stored = codes_file.build(folder / "codes", images, encode, key, batch_size)
+
+        def batch(step: int) -> dict[str, np.ndarray]:
+            rows = batch_indices(config.seed, step, len(images), config.train.batch_size)
+            codes = np.asarray(stored.codes[rows])[:, 0].astype(np.int32)  # [B, views, L] -> [B, L]
+            return {"codes": codes, "class_ids": stored.labels[rows].astype(np.int32)}
+    else:
+        batch = _Pixels(images, config.seed, config.train.batch_size)
+
+    # 2. Training.
+    kind, cfg, loss_of = _part(config, before)
+    graphdef, init = params.create(sources.make_module(config.stage, kind, cfg))
+    # No abstract pass: jit on one device keeps the same numbers on every mesh.
+    tree = {config.stage: jax.device_get(jax.jit(init)(jax.random.key(config.seed)))}
+    logging.info("%s: %d parameters", config.stage, params.count(tree))
+    tx = make_optimizer(config.optimizer, config.train.steps)
+    ema = config.train.ema_decay > 0
+    state, frozen = train.init_state(tree, (".*",), tx, mesh, ema)
+    step_fn = train.make_step(
+        loss_of(graphdef),
+        tx,
+        micro_batches=config.train.micro_batches,
+        ema_decay=config.train.ema_decay,
+    )
+    metrics = workdir.Metrics(folder, config.train.tensorboard)
+    with checkpoint.manager(folder / "checkpoints", config.train.save_every) as manager:
+        metrics.resume(manager.latest_step() or 0)
+        state = train.run(
+            step_fn,
+            state,
+            frozen,
+            train.Loop(
+                steps=config.train.steps,
+                batch=batch,
+                log_every=config.train.log_every,
+                log=metrics.log,
+                batch_size=config.train.batch_size,
+                what=config.stage,
+            ),
+            mesh,
+            jax.random.key(config.seed + 1),
+            manager,
+        )
+    metrics.close()
+
+    # 3. The source model so far.
+    tree = jax.device_get(train.parameters(state, frozen))[config.stage]
+    part = sources.Part(kind, cfg, tree)
+    stages = {
+        **before.provenance.get("stages", {}),
+        config.stage: {
+            "steps": config.train.steps,
+            "batch_size": config.train.batch_size,
+            "images": config.data.num,
+            "data_seed": config.data.seed,
+            "seconds_of_last_run": round(time.time() - began),
+            "last": {k: round(v, 4) for k, v in metrics.rows()[-1].items()},
+        },
+    }
+    source = dataclasses.replace(
+        before,
+        name=config.name,
+        parts={**before.parts, config.stage: part},
+        classes=images.classes,
+        provenance={"data": f"synthetic {synthetic.VERSION}", "stages": stages},
+    )
+    sources.save(source, folder / "source", config.store_dtype)
+    print(f"wrote {folder / 'source'}: {', '.join(source.parts)}")
+
+
+def _part(config: ConfigDict, before: sources.Source):
+    """(kind, config of the network, graphdef -> loss function) of a stage."""
+    options = {
+        k: tuple(v) if isinstance(v, list | tuple) else v for k, v in config[config.stage].items()
+    }
+    if config.stage == "tokenizer":
+        cfg = sources.TokenizerConfig(**options, dtype=config.dtype)
+        loss = lambda graphdef: train.tokenizer_loss(
+            graphdef, config.entropy_ratio, config.commitment
+        )
+        return "vq", cfg, loss
+    if config.stage == "features":
+        cfg = sources.FeaturesConfig(**options, classes=len(synthetic.CLASSES))
+        return "convolutional", cfg, train.classifier_loss
+    tokenizer = before.part("tokenizer").cfg
+    cfg = sources.MaskedConfig(
+        **options,
+        codebook=tokenizer.codebook,
+        length=tokenizer.length,
+        classes=len(synthetic.CLASSES),
+        dtype=config.dtype,
+    )
+    masking = train.Masking(
+        schedules.schedule(config.masking.schedule),
+        config.masking.shared,
+        config.masking.smoothing,
+        config.masking.drop_class,
+    )
+    return "masked", cfg, lambda graphdef: train.masked_loss(graphdef, masking)
+
+
+class _Pixels:
+    """Batches of drawn images; the next ones are drawn while a step runs."""
+
+    AHEAD = 4
+
+    def __init__(self, images: ImageSet, seed: int, batch_size: int):
+        self._images, self._seed, self._size = images, seed, batch_size
+        self._pool = ThreadPoolExecutor(1)
+        self._started: dict = {}
+
+    def __call__(self, step: int) -> dict[str, np.ndarray]:
+        for ahead in range(step, step + self.AHEAD):
+            if ahead not in self._started:
+                self._started[ahead] = self._pool.submit(self._draw, ahead)
+        return self._started.pop(step).result()
+
+    def _draw(self, step: int) -> dict[str, np.ndarray]:
+        rows = batch_indices(self._seed, step, len(self._images), self._size)
+        return {
+            "pixels": self._images.read(rows),
+            "class_ids": self._images.labels[rows].astype(np.int32),
+        }

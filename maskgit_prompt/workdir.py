@@ -1,0 +1,124 @@
+"""The folder of a run: its config, which must not change, and its metrics."""
+
+import json
+import os
+import pathlib
+import threading
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from maskgit_prompt import params
+from maskgit_prompt.errors import UsageError, UserError
+
+# These say how long and where a run goes on, not what it computes.
+FREE = ("mesh", "train.log_every", "train.save_every", "train.tensorboard")
+
+
+def write_whole(path: pathlib.Path, data: bytes) -> None:
+    """Writes a file whole or not at all. Raises UserError where the disk refuses."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(f"cannot write {path}: {error.strerror}; free some space") from error
+
+
+def prepare(workdir: str | pathlib.Path, config: ConfigDict) -> pathlib.Path:
+    """Makes the folder, or checks that it belongs to a run of this config.
+
+    Raises:
+      UsageError: it holds a run of another config; the keys that differ are named.
+    """
+    folder = pathlib.Path(workdir)
+    path, new = folder / "config.json", json.loads(config.to_json_best_effort())
+    if path.exists():
+        try:
+            old = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} is damaged ({error}); use another workdir") from error
+        differ = [
+            f"{key} is {value!r} there, {other!r} now"
+            for key, value, other in _differences(old, new)
+            if not any(key == free or key.startswith(f"{free}.") for free in FREE)
+        ]
+        if differ:
+            raise UsageError(
+                f"workdir {folder} holds a run of another config: {'; '.join(differ)}; "
+                "use another --workdir, or delete that one"
+            )
+        return folder
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"workdir {folder} is a file, expected a folder; use another --workdir")
+    write_whole(path, (json.dumps(new, indent=1, sort_keys=True) + "\n").encode())
+    return folder
+
+
+def _differences(old: dict, new: dict) -> list[tuple[str, Any, Any]]:
+    flat = [{k.replace("/", "."): v for k, v in params.flatten(d).items()} for d in (old, new)]
+    keys = sorted(flat[0].keys() | flat[1].keys())
+    rows = [(key, flat[0].get(key), flat[1].get(key)) for key in keys]
+    return [row for row in rows if row[1] != row[2]]
+
+
+class Metrics:
+    """metrics.jsonl, one line a log step, and TensorBoard events through clu.
+
+    A resumed run first drops the lines after the step it resumes from, so that the file has each
+    step once. TensorFlow, which clu's writer needs, is imported beside the first steps' compilation.
+    """
+
+    def __init__(self, folder: pathlib.Path, tensorboard: bool):
+        self.path = folder / "metrics.jsonl"
+        self._writer = None
+        self._thread = None
+        if tensorboard:
+            self._thread = threading.Thread(target=self._open, args=(folder,), daemon=True)
+            self._thread.start()
+
+    def _open(self, folder: pathlib.Path) -> None:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        from clu import metric_writers
+
+        self._writer = metric_writers.SummaryWriter(str(folder))
+
+    def resume(self, step: int) -> None:
+        """Drops what was logged after `step`."""
+        rows = [row for row in self.rows() if row["step"] <= step]
+        if rows or self.path.exists():
+            write_whole(self.path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+
+    def rows(self) -> list[dict[str, float]]:
+        """What was logged so far; a line cut off by a crash is left out."""
+        if not self.path.exists():
+            return []
+        rows = []
+        for line in self.path.read_text().splitlines():
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                break
+        return rows
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        """Appends one line."""
+        try:
+            with open(self.path, "a") as file:
+                file.write(json.dumps({"step": step, **values}) + "\n")
+        except OSError as error:
+            raise UserError(f"cannot write {self.path}: {error.strerror}") from error
+        if self._thread is not None:
+            self._thread.join()
+            self._writer.write_scalars(step, values)
+
+    def close(self) -> None:
+        if self._thread is not None:
+            self._thread.join()
+            self._writer.flush()
+            self._writer.close()
