@@ -19,8 +19,8 @@ def get_config(stage: str = "tokenizer") -> ConfigDict:
     config = defaults.pretrain(stage)
     config.store_dtype = "float16"
     if stage == "tokenizer":
-        defaults.training(config, steps=7_000, batch_size=32, learning_rate=1e-3)
-        config.data.num = 224_000
+        defaults.training(config, steps=4_500, batch_size=32, learning_rate=1e-3)
+        config.data.num = 144_000
         config.tokenizer = ConfigDict(
             {
                 "image_size": 32,

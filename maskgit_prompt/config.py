@@ -19,7 +19,9 @@ def base(job: str) -> ConfigDict:
     )
 
 
-def training(config: ConfigDict, *, steps: int, batch_size: int, learning_rate: float) -> ConfigDict:
+def training(
+    config: ConfigDict, *, steps: int, batch_size: int, learning_rate: float
+) -> ConfigDict:
     """Adds what every job that trains has."""
     config.train = ConfigDict(
         {
@@ -61,3 +63,72 @@ def pretrain(stage: str) -> ConfigDict:
     config.data = ConfigDict({"num": 50_000, "seed": 0, "size": 32})
     config.masking = masking()
     return config
+
+
+def transfer() -> ConfigDict:
+    """The main job: tune a prompt on a few images, generate, score, report."""
+    config = training(base("transfer"), steps=600, batch_size=32, learning_rate=0.01)
+    config.trainable = ("prompt/.*",)  # path patterns; "!" in front freezes; first match wins
+    config.data = ConfigDict(
+        {
+            "name": "digits",  # or "folder"
+            "path": "",  # of the folder
+            "shots": 10,  # images a class to tune on; 0: all of the tuning part
+            "seed": 0,  # of the choice of images
+            "strict": False,  # refuse a folder with broken images, instead of skipping them
+            # Shares of each class: to tune on; to train the judge on; to score against.
+            "fractions": {"tune": 0.3, "judge": 0.3, "test": 0.4},
+            "views": 1,  # codes stored of each image: the image, and views - 1 crops and flips
+            "crop": 0.125,
+            "flip": False,
+        }
+    )
+    config.prompt = ConfigDict(
+        {
+            "kind": "factorized",  # or "table", "additive"
+            "tokens": 16,
+            "deep": False,  # fresh prompts at every layer
+            "instances": True,  # learn a prompt of every image too, for the marquee header
+            "embedding": 32,  # width of the tables; 0: the transformer's
+            "dense": False,
+            "factors": 1,
+            "hidden": 0,
+            "dropout": 0.0,
+            "drop_class": 0.1,
+            "drop_instance": 0.5,
+        }
+    )
+    config.masking = masking()
+    config.train.evaluate_every = 100  # held-out loss; 0: only at the end
+    config.sample = sampling()
+    config.score = ConfigDict(
+        {
+            "per_class": 40,  # generated images a class
+            "marquee_cutoffs": (0.1, 0.25, 0.5, 0.75, 1.0),
+            "marquee_images": 16,  # images an instance and cutoff; 0: no marquee
+            "rounds": 8,  # masks drawn an image for the losses
+        }
+    )
+    return config
+
+
+def sampling() -> ConfigDict:
+    """How codes are decoded."""
+    return ConfigDict(
+        {
+            "steps": 12,
+            "schedule": "cosine",
+            "order": "confidence",  # or "halton", "halton-rolled", "random"
+            "choice_temperature": 4.5,  # of the noise on the confidence
+            "temperature": 1.0,
+            "top_k": 0,  # 0: all codes
+            "top_p": 1.0,
+            "cutoff": 1.0,  # of the marquee header
+            "power": 1.0,
+            "guidance": 1.0,  # scale s of u + s (c - u); 1: none
+            "guidance_schedule": "constant",
+            "guidance_power": 1.0,
+            "guidance_from": "prompt",  # u: the prompt without condition; "backbone": no prompt
+            "batch_size": 64,  # images decoded at once
+        }
+    )

@@ -45,7 +45,9 @@ class Part:
 
     def graphdef(self, name: str, **changes: Any) -> nnx.GraphDef:
         """For nnx.merge; `changes` replace fields of the config that add no parameter (dtype)."""
-        return params.create(make_module(name, self.kind, dataclasses.replace(self.cfg, **changes)))[0]
+        return params.create(
+            make_module(name, self.kind, dataclasses.replace(self.cfg, **changes))
+        )[0]
 
 
 @dataclasses.dataclass(frozen=True)

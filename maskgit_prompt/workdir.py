@@ -10,24 +10,10 @@ from ml_collections import ConfigDict
 
 from maskgit_prompt import params
 from maskgit_prompt.errors import UsageError, UserError
+from maskgit_prompt.files import write_whole
 
 # These say how long and where a run goes on, not what it computes.
 FREE = ("mesh", "train.log_every", "train.save_every", "train.tensorboard")
-
-
-def write_whole(path: pathlib.Path, data: bytes) -> None:
-    """Writes a file whole or not at all. Raises UserError where the disk refuses."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(f"cannot write {path}: {error.strerror}; free some space") from error
 
 
 def prepare(workdir: str | pathlib.Path, config: ConfigDict) -> pathlib.Path:

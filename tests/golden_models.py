@@ -42,7 +42,9 @@ def tree(source: dict, table: maskgit.Table, make) -> tuple[nnx.GraphDef, dict]:
     """(graphdef, parameters of ours) from a case's parameters."""
     graphdef, _ = params.create(make)
     found = params.unflatten(maskgit.convert(source, table))
-    params.check(found, nnx.to_pure_dict(nnx.eval_shape(lambda: nnx.state(make(nnx.Rngs(0))))), "case")
+    params.check(
+        found, nnx.to_pure_dict(nnx.eval_shape(lambda: nnx.state(make(nnx.Rngs(0))))), "case"
+    )
     return graphdef, found
 
 

@@ -137,9 +137,7 @@ def test_one_rate_for_the_batch_as_the_reference_draws_it():
 
 def test_every_row_has_its_own_count():
     codes = jnp.arange(40).reshape(4, 10)
-    masked, weights = masking.mask_codes(
-        jax.random.key(0), codes, jnp.array([0.0, 0.31, 0.5, 1.0])
-    )
+    masked, weights = masking.mask_codes(jax.random.key(0), codes, jnp.array([0.0, 0.31, 0.5, 1.0]))
     np.testing.assert_array_equal(jnp.sum(weights, 1), [1, 4, 5, 10])
     np.testing.assert_array_equal(masked == -1, weights == 1)
     np.testing.assert_array_equal(jnp.where(weights == 0, masked, codes), codes)

@@ -29,6 +29,7 @@ import maskgit_prompt
 from maskgit_prompt.data import batches
 from maskgit_prompt.data.images import ImageSet
 from maskgit_prompt.errors import UsageError, UserError
+from maskgit_prompt.files import write_whole
 from maskgit_prompt.progress import progress
 
 FORMAT = 1
@@ -122,19 +123,7 @@ def _sha256(path: pathlib.Path) -> str | None:
 
 def _write(path: pathlib.Path, data: bytes) -> str:
     """Writes a file whole or not at all; returns its sha256."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(
-            f"{path} cannot be written ({error.strerror or error}): make room or choose another"
-            " folder, then start again; finished shards are kept"
-        ) from error
+    write_whole(path, data)
     return hashlib.sha256(data).hexdigest()
 
 

@@ -125,14 +125,11 @@ class MaskedTransformer(nnx.Module):
           ([B, S, D] with S = P + L' or 1 + L', [layers, B, S, D] or None).
         """
         if prompt is None:
-            slot = MASK if class_ids is None else class_ids + self.cfg.codebook * (class_ids >= 0)
-            slot = jnp.broadcast_to(slot, codes.shape[:1])[:, None].astype(codes.dtype)
-            x = self.embed(jnp.concatenate([slot, codes], axis=1), 0)  # [B, 1 + L', D]
-            fresh = None
-        else:
-            x = self.embed(codes, 1)  # [B, L', D]
-            x = jnp.concatenate([prompt[:, 0].astype(x.dtype), x], axis=1)  # [B, P + L', D]
-            fresh = self._fresh_prompts(prompt, x.dtype)
+            none = jnp.full(len(codes), MASK)
+            prompt = self.class_prompt(none if class_ids is None else class_ids)
+        x = self.embed(codes, 1)  # [B, L', D]
+        x = jnp.concatenate([prompt[:, 0].astype(x.dtype), x], axis=1)  # [B, P + L', D]
+        fresh = self._fresh_prompts(prompt, x.dtype)
         keys = None
         if key is not None:
             first, *_ = keys = jax.random.split(key, self.cfg.layers + 1)
@@ -149,6 +146,14 @@ class MaskedTransformer(nnx.Module):
         if self.cfg.remat:
             layer = jax.checkpoint(layer, prevent_cse=False)
         return jax.lax.scan(layer, x, (self.blocks, fresh, keys))
+
+    def class_prompt(self, class_ids: Array) -> Array:
+        """The class slots of ids [B], MASK for none, as a prompt of one token [B, 1, 1, D].
+
+        With it the transformer computes what it does with `class_ids` and no prompt.
+        """
+        ids = jnp.where(class_ids < 0, MASK, class_ids + self.cfg.codebook)
+        return self.embed(ids[:, None], 0)[:, None]
 
     def _fresh_prompts(self, prompt: Array, dtype: jnp.dtype) -> Array | None:
         depth = prompt.shape[1]

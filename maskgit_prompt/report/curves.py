@@ -135,7 +135,7 @@ def bar_chart(
         else:
             axes.bar(x, y, width * 0.92, color=colour, label=name)
         for place, height in places:
-            text = f"{height:.0f}%" if percent else f"{height:.4g}"
+            text = f"{height:.0f}%" if percent else f"{height:.3f}" if dots else f"{height:.4g}"
             below = height < 0 and not dots
             axes.annotate(
                 text,

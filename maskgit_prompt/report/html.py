@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from maskgit_prompt.errors import UserError
-from maskgit_prompt.report.files import write_whole
+from maskgit_prompt.files import write_whole
 
 _DASH = "—"
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -231,21 +231,21 @@ pre { background: var(--box); border-radius: 6px; padding: 12px 14px; margin: 12
   overflow-x: auto; font-size: 0.86rem; line-height: 1.5; }
 code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 .wide { overflow-x: auto; margin: 14px 0; }
-table { border-collapse: collapse; font-size: 0.92rem; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; font-size: 0.88rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--muted); padding: 0 0 6px; }
 th, td { padding: 5px 16px 5px 0; }
-td:first-child { min-width: 6.5em; }
+td:first-child:not(.n) { min-width: 8.6em; }
 th { font-weight: 600; text-align: left; vertical-align: bottom;
   border-bottom: 1px solid var(--muted); }
 td { border-bottom: 1px solid var(--rule); vertical-align: top; }
 th:last-child, td:last-child { padding-right: 0; }
 th.n, td.n { text-align: right; }
 td.n { white-space: nowrap; }
-figure { margin: 20px 0 26px; }
+figure { margin: 20px 0 26px; max-width: 780px; }
 .gallery { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(340px, 100%), 1fr));
   gap: 0 22px; align-items: start; }
 .gallery .large { grid-column: 1 / -1; }
-.gallery figure { margin: 10px 0 18px; }
+.gallery figure { margin: 10px 0 18px; max-width: none; }
 img { display: block; max-width: 100%; height: auto; border-radius: 6px;
   border: 1px solid var(--rule); }
 figcaption { color: var(--muted); font-size: 0.9rem; margin-top: 7px; }

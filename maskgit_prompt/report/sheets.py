@@ -8,15 +8,16 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from maskgit_prompt.errors import UserError
-from maskgit_prompt.report.files import write_whole
+from maskgit_prompt.files import write_whole
 
 _PAPER = (250, 250, 248)
 _INK = (34, 36, 40)
 _MUTED = (104, 109, 117)
 _MARGIN = 20
 _GAP = 4
-_LABEL_SIZE = 15
-_TITLE_SIZE = 19
+# Large enough to read at half size, as a report shows two sheets side by side.
+_LABEL_SIZE = 20
+_TITLE_SIZE = 24
 _LABEL_WIDTH = 260
 # Where no scale is given, images smaller than this are enlarged up to it.
 _CELL = 64

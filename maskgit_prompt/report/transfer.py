@@ -137,7 +137,9 @@ def summary(results: Mapping[str, Any]) -> str:
     frechet = results.get("frechet") or {}
     tuned, untuned = frechet.get("prompt"), frechet.get("untuned")
     if tuned is not None:
-        sentence = f"Their Fréchet distance to held-out real images is {number(tuned)}"
+        sentence = (
+            f"The Fréchet distance of the generated images to held-out real ones is {number(tuned)}"
+        )
         if untuned:
             sentence += f", {tuned / untuned:.2f} times that without tuning ({number(untuned)})"
         sentences.append(sentence + ".")
@@ -149,7 +151,10 @@ def summary(results: Mapping[str, Any]) -> str:
         )
     copies = results.get("near_copies") or {}
     if copies.get("fraction") is not None:
-        sentence = f"{percent(copies['fraction'])} are near-copies of training images"
+        sentence = (
+            f"{percent(copies['fraction'])} of the generated images are near-copies of "
+            "training images"
+        )
         if copies.get("quantile") is not None:
             sentence += f" (of unseen real images {percent(copies['quantile'])} would be)"
         sentences.append(sentence + ".")
@@ -405,10 +410,9 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str
             rows += _flatten(value, f"{prefix}{key}.")
         elif isinstance(value, (list, tuple)):
             rows.append((f"{prefix}{key}", ", ".join(map(str, value))))
-        elif isinstance(value, float):
-            rows.append((f"{prefix}{key}", repr(value)))
         else:
-            rows.append((f"{prefix}{key}", number(value)))
+            # As written in the config: a seed of 2020 is not "2,020".
+            rows.append((f"{prefix}{key}", number(None) if value is None else str(value)))
     return rows
 
 

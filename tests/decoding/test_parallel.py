@@ -17,31 +17,24 @@ CONFIG = json.loads((CASE / "manifest.json").read_text())["config"]
 RUNS = CONFIG["runs"]
 
 
-@pytest.fixture(scope="module")
-def io():
-    return dict(np.load(CASE / "io.npz"))
+IO = np.load(CASE / "io.npz")
+
+STATIC = ("logits_fn", "steps", "schedule", "start_step", "top_k", "order", "grid", "keep_trace")
+compiled = jax.jit(decode, static_argnames=STATIC)
 
 
-def golden_logits(io):
-    table, bigram = jnp.asarray(io["in_table"]), jnp.asarray(io["in_bigram"])
-
-    def logits_fn(codes, t):
-        left = jnp.roll(codes, 1, axis=1)
-        return table[: codes.shape[1]] + bigram[jnp.where(left < 0, len(bigram) - 1, left)]
-
-    return logits_fn
+def golden_logits(codes, t):
+    table, bigram = jnp.asarray(IO["in_table"]), jnp.asarray(IO["in_bigram"])
+    left = jnp.roll(codes, 1, axis=1)
+    return table[: codes.shape[1]] + bigram[jnp.where(left < 0, len(bigram) - 1, left)]
 
 
-def compiled(key, start, logits_fn, **options):
-    return jax.jit(lambda key: decode(key, start, logits_fn, **options))(key)
-
-
-def golden_run(io, name):
+def golden_run(name):
     run = RUNS[name]
     return compiled(
-        jax.random.PRNGKey(int(io["in_seed"])),
-        io[f"in_{run['start']}"],
-        golden_logits(io),
+        jax.random.PRNGKey(int(IO["in_seed"])),
+        IO[f"in_{run['start']}"],
+        golden_logits,
         steps=run["num_iter"],
         schedule=run["mask_scheduling_method"],
         start_step=run["start_iter"],
@@ -51,53 +44,53 @@ def golden_run(io, name):
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_golden(io, name):
-    codes, trace = golden_run(io, name)
+def test_golden(name):
+    codes, trace = golden_run(name)
     seqs = np.moveaxis(trace.codes, 0, 1)  # [T, B, L] -> [B, T, L]
-    np.testing.assert_array_equal(seqs, io[f"out_{name}_seqs"])
-    np.testing.assert_array_equal(codes, io[f"out_{name}_seqs"][:, -1])
+    np.testing.assert_array_equal(seqs, IO[f"out_{name}_seqs"])
+    np.testing.assert_array_equal(codes, IO[f"out_{name}_seqs"][:, -1])
     begun = trace.unknown[RUNS[name]["start_iter"] :].sum(-1).T  # [B, steps run]
-    np.testing.assert_array_equal(begun, io[f"out_{name}_unknown"])
+    np.testing.assert_array_equal(begun, IO[f"out_{name}_unknown"])
 
 
 @pytest.mark.parametrize("name", CONFIG["legacy_runs"])
-def test_golden_with_the_generator_of_old(io, name):
+def test_golden_with_the_generator_of_old(name):
     with jax.threefry_partitionable(False):
-        _, trace = golden_run(io, name)
-    np.testing.assert_array_equal(np.moveaxis(trace.codes, 0, 1), io[f"out_{name}_legacy_seqs"])
+        _, trace = golden_run(name)
+    np.testing.assert_array_equal(np.moveaxis(trace.codes, 0, 1), IO[f"out_{name}_legacy_seqs"])
 
 
 @pytest.mark.parametrize("name", CONFIG["noise_runs"])
-def test_golden_from_its_noise_alone(io, name):
+def test_golden_from_its_noise_alone(name):
     """Codes and confidences follow from the stored noise, whatever drew it."""
-    _, trace = golden_run(io, name)
-    logits_fn, run = golden_logits(io), RUNS[name]
-    known_at_start = io[f"in_{run['start']}"] != MASKED
+    _, trace = golden_run(name)
+    run = RUNS[name]
+    known_at_start = IO[f"in_{run['start']}"] != MASKED
     for t in range(run["num_iter"]):
         unknown = np.asarray(trace.unknown[t])
-        logits = np.asarray(logits_fn(jnp.where(unknown, MASKED, trace.codes[t]), t))
-        drawn = np.argmax(logits + io[f"out_{name}_g1"][t], axis=-1)
+        logits = np.asarray(golden_logits(jnp.where(unknown, MASKED, trace.codes[t]), t))
+        drawn = np.argmax(logits + IO[f"out_{name}_g1"][t], axis=-1)
         np.testing.assert_array_equal(trace.codes[t][unknown], drawn[unknown])
         log_p = np.asarray(jax.nn.log_softmax(logits))
         log_p = np.take_along_axis(log_p, drawn[..., None], -1)[..., 0]
         noise = run["choice_temperature"] * (1 - (t + 1) / run["num_iter"])
-        expected = np.where(unknown, log_p + noise * io[f"out_{name}_g2"][t], np.inf)
+        expected = np.where(unknown, log_p + noise * IO[f"out_{name}_g2"][t], np.inf)
         np.testing.assert_allclose(trace.confidence[t], expected, rtol=1e-5, atol=1e-5)
         assert not (unknown & known_at_start).any()
 
 
 @pytest.mark.parametrize("i", range(3))
-def test_golden_remasking(io, i):
-    case = {k: io[f"in_topk_{i}_{k}"] for k in ("probs", "len", "temp", "seed")}
+def test_golden_remasking(i):
+    case = {k: IO[f"in_topk_{i}_{k}"] for k in ("probs", "len", "temp", "seed")}
     key = jax.random.PRNGKey(int(case["seed"]))
     confidence = parallel.log_confidence(key, jnp.asarray(case["probs"]), case["temp"])
     finite = np.isfinite(case["probs"])
-    expected = np.log(case["probs"]) + case["temp"] * io[f"out_topk_{i}_noise"]
+    expected = np.log(case["probs"]) + case["temp"] * IO[f"out_topk_{i}_noise"]
     np.testing.assert_allclose(
         np.asarray(confidence)[finite], expected[finite], rtol=1e-5, atol=1e-5
     )
     mask = parallel.lowest(confidence, jnp.asarray(case["len"]))
-    np.testing.assert_array_equal(mask, io[f"out_topk_{i}_mask"])
+    np.testing.assert_array_equal(mask, IO[f"out_topk_{i}_mask"])
 
 
 def test_lowest_is_exact_under_ties():
@@ -113,8 +106,8 @@ def flat(codes, t):
 
 def run(logits_fn=flat, start=None, key=0, **kwargs):
     start = np.full((2, 16), MASKED) if start is None else start
-    options = {"steps": 4, "keep_trace": True, "choice_temperature": 0.0} | kwargs
-    return compiled(jax.random.key(key), start, logits_fn, **options)
+    options = {"steps": 4, "choice_temperature": 0.0, "temperature": 1.0, "top_p": 1.0} | kwargs
+    return compiled(jax.random.key(key), start, logits_fn, keep_trace=True, **options)
 
 
 COSINE = [16, 14, 11, 6]  # 16 * cos(pi/2 * 1/4, 2/4, 3/4) = 14.78, 11.31, 6.12
@@ -204,7 +197,7 @@ def test_halton_rolled_begins_where_the_image_says():
 
 
 @pytest.mark.parametrize("order", parallel.ORDERS)
-def test_all_known_comes_back(order):
+def test_all_known_comes_back_in_every_order(order):
     start = np.arange(32, dtype=np.int32).reshape(2, 16)
     codes, trace = run(start=start, order=order, grid=(4, 4))
     np.testing.assert_array_equal(codes, start)
@@ -258,26 +251,14 @@ def test_bfloat16_logits_draw_as_their_float32_values():
 def test_temperatures_change_without_compiling_anew():
     traces = []
 
-    @jax.jit
-    def f(key, choice_temperature, temperature, top_p):
-        def logits_fn(codes, t):
-            traces.append(1)
-            return flat(codes, t)
+    def counted(codes, t):
+        traces.append(1)
+        return flat(codes, t)
 
-        return decode(
-            key,
-            np.full((2, 16), MASKED),
-            logits_fn,
-            steps=4,
-            choice_temperature=choice_temperature,
-            temperature=temperature,
-            top_p=top_p,
-        )
-
-    for i, values in enumerate([(4.5, 1.0, 1.0), (0.0, 0.0, 0.5), (1.0, 0.7, 0.9)]):
-        f(jax.random.key(i), *values)
-        if i == 0:
-            first = len(traces)
+    run(counted)
+    first = len(traces)
+    run(counted, choice_temperature=4.5, temperature=0.0, top_p=0.5, key=1)
+    run(counted, choice_temperature=1.0, temperature=0.7, top_p=0.9, key=2)
     assert len(traces) == first
 
 
@@ -298,4 +279,4 @@ def test_temperatures_change_without_compiling_anew():
 )
 def test_errors(options, message):
     with pytest.raises(UsageError, match=message):
-        run(**options)
+        decode(jax.random.key(0), np.full((2, 16), MASKED), flat, **({"steps": 4} | options))

@@ -17,7 +17,10 @@ def write_whole(path: str | os.PathLike, data: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            temporary.write_bytes(data)
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())  # else a crash after the rename could leave it empty
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)

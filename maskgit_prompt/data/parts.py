@@ -1,0 +1,53 @@
+"""The images of a config.data and what each is for."""
+
+import dataclasses
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from maskgit_prompt.data import digits, folder, splits
+from maskgit_prompt.data.images import ImageSet
+from maskgit_prompt.errors import UsageError
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """A set of images and indices of three parts without common images.
+
+    Attributes:
+      images: the whole set.
+      tune: images the prompt is tuned on.
+      judge: images the classifier is trained on that reads generated ones.
+      test: images that generated ones are scored against.
+    """
+
+    images: ImageSet
+    tune: np.ndarray
+    judge: np.ndarray
+    test: np.ndarray
+
+    def labels(self, rows: np.ndarray) -> np.ndarray:
+        """Labels of images by index, int32."""
+        return self.images.labels[rows].astype(np.int32)
+
+
+def load(config: ConfigDict, size: int) -> Parts:
+    """Finds the images and parts them, class by class, by (seed, class).
+
+    Raises:
+      UsageError: an unknown name, no path, or what the readers raise.
+    """
+    if config.name == "digits":
+        images = digits.digits(size)
+    elif config.name == "folder":
+        if not config.path:
+            raise UsageError("config.data.path is empty; expected a folder: configs/folder.py:PATH")
+        images = folder.image_folder(config.path, size, config.strict)
+    else:
+        raise UsageError(f"config.data.name = {config.name!r}, expected digits or folder")
+    parts = splits.split(images.labels, config.fractions.to_dict(), config.seed)
+    tune = parts["tune"]
+    if config.shots > 0:
+        chosen = splits.few_shot(images.labels[tune], config.shots, config.seed, images.classes)
+        tune = tune[chosen]
+    return Parts(images, tune, parts["judge"], parts["test"])

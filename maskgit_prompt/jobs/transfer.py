@@ -1,0 +1,308 @@
+"""The main job: images -> codes -> tuned prompt -> samples -> scores -> report.
+
+1. Load the frozen source model.
+2. Find the images; part them into those to tune on, to train the judge on, to score against.
+3. Encode them once.
+4. Tune the prompt.
+5. Generate images of every class, and a marquee from an instance's prompt to its class's.
+6. Score them, beside real, reconstructed and untuned ones.
+7. Write prompt.safetensors, results.json, report.html and samples/.
+"""
+
+import contextlib
+import pathlib
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from maskgit_prompt import prompt_file, sharding, tune, workdir
+from maskgit_prompt import source as sources
+from maskgit_prompt.data import augment, codes, parts
+from maskgit_prompt.data.images import ImageSet
+from maskgit_prompt.data.parts import Parts
+from maskgit_prompt.encode import make_encoder
+from maskgit_prompt.errors import UsageError
+from maskgit_prompt.files import write_whole
+from maskgit_prompt.metrics import diversity
+from maskgit_prompt.models.prompt import NONE, PromptConfig
+from maskgit_prompt.report import curves, results, sheets
+from maskgit_prompt.report.transfer import transfer_report
+from maskgit_prompt.sampling import Sampler, make_prompts
+from maskgit_prompt.score import Scorer
+
+SHEET_COLUMNS = 12
+
+
+class Clock:
+    """Seconds by stage."""
+
+    def __init__(self):
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - began
+
+
+def run(config: ConfigDict, path: str) -> None:
+    clock = Clock()
+    home = workdir.prepare(path, config)
+
+    # 1-3. Source model, images, codes.
+    with clock("load"):
+        mesh = sharding.make_mesh(**config.mesh)
+        source = sources.load(config.source)
+        data = parts.load(config.data, source.part("tokenizer").cfg.image_size)
+    with clock("encode"):
+        stored = encode(config, source, data.images, home, mesh)
+
+    # 4. The prompt.
+    with clock("tune"):
+        cfg = prompt_config(config, source, data)
+        tuned = tune.tune(config, source, cfg, tuning_codes(data, stored), home, mesh)
+
+    # 5. Images.
+    count = config.score.per_class
+    classes = np.repeat(np.arange(len(data.images.classes), dtype=np.int32), count)
+    key = jax.random.key(config.seed + 2)
+    with clock("sample"):
+        sampler = Sampler(source, mesh, config.sample, config.dtype, tuned.transformer)
+        prompts = make_prompts(cfg, tuned.prompt)
+        uncond = unconditional(config, cfg, prompts)
+        generated = sampler.images(prompts(classes)[:, None], key, uncond=uncond)
+    with clock("untuned"):
+        bare = Sampler(source, mesh, config.sample, config.dtype)
+        own = np.random.default_rng(config.seed).integers(len(source.classes), size=len(classes))
+        untuned = bare.images(bare.class_prompts(own), key, what="untuned")
+    with clock("marquee"):
+        strip, marquee = marquee_of(config, data, stored, sampler, prompts, uncond)
+
+    # 6. Scores.
+    with clock("score"):
+        scorer = Scorer(source, data, stored, sampler.decode, mesh)
+        scores = {"prompt": scorer(generated, classes), "untuned": scorer(untuned, classes)}
+        found = summarize(scorer, scores, tuned, marquee, data, config, clock)
+
+    # 7. Files.
+    with clock("report"):
+        prompt_path = home / "prompt.safetensors"
+        prompt_file.save(
+            prompt_path,
+            prompt_file.PromptFile(
+                cfg=cfg,
+                tree=tuned.prompt,
+                classes=data.images.classes,
+                instances=tuple(data.images.ids[i] for i in data.tune) if cfg.instances else (),
+                source=source.name,
+                fingerprint=source.fingerprint,
+                sample=config.sample.to_dict(),
+                scores={name: found[name] for name in ("accuracy", "frechet", "kid", "loss")},
+            ),
+        )
+        cutoffs = config.score.marquee_cutoffs
+        pictures = draw_pictures(data, scorer, generated, classes, untuned, tuned, strip, cutoffs)
+        save_pictures(home, pictures)
+    found["prompt_file"] = {"name": prompt_path.name, "bytes": prompt_path.stat().st_size}
+    found["seconds"] = {stage: round(s, 2) for stage, s in clock.seconds.items()}
+    results.write_json(home / "results.json", found)
+    transfer_report(
+        home / "report.html",
+        found,
+        pictures,
+        title=f"Prompt tuning: {data.images.name} on {source.name}",
+        command="python -m maskgit_prompt.main --config=configs/sample.py "
+        f"--config.prompt={prompt_path} --workdir={home}/more",
+    )
+    print(_last_words(home, found))
+
+
+# --- 3. Codes ------------------------------------------------------------------------------------
+
+
+def encode(
+    config: ConfigDict, source: sources.Source, images: ImageSet, home: pathlib.Path, mesh
+) -> codes.CodesFile:
+    """The codes file of all images."""
+    tokenizer = source.part("tokenizer")
+    run_encoder, batch_size = make_encoder(tokenizer, mesh, config.dtype)
+    view_fn = None
+    if config.data.views > 1:
+        view_fn = augment.random_crop_flip(config.data.crop, config.data.flip)
+    return codes.build(
+        home / "codes",
+        images,
+        run_encoder,
+        {"tokenizer": tokenizer.sha256, "size": tokenizer.cfg.image_size, "dtype": config.dtype},
+        batch_size,
+        config.data.views,
+        view_fn,
+        config.data.seed,
+    )
+
+
+def tuning_codes(data: Parts, stored: codes.CodesFile) -> tune.TuningCodes:
+    """What tuning sees: codes and labels, no pixels."""
+    return tune.TuningCodes(
+        codes=np.asarray(stored.codes[data.tune]).astype(np.int32),
+        labels=data.labels(data.tune),
+        heldout=np.asarray(stored.codes[data.test])[:, 0].astype(np.int32),
+        heldout_labels=data.labels(data.test),
+    )
+
+
+# --- 4. The prompt -------------------------------------------------------------------------------
+
+
+def prompt_config(config: ConfigDict, source: sources.Source, data: Parts):
+    """The generator's sizes, for these classes and images and this transformer."""
+    options = config.prompt.to_dict()
+    deep, instances = options.pop("deep"), options.pop("instances")
+    transformer = source.part("transformer").cfg
+    try:
+        return PromptConfig(
+            width=transformer.width,
+            depth=transformer.layers if deep else 1,
+            classes=len(data.images.classes),
+            instances=len(data.tune) if instances else 0,
+            **options,
+        )
+    except ValueError as error:
+        raise UsageError(f"config.prompt: {error}") from error
+
+
+# --- 5. Images -----------------------------------------------------------------------------------
+
+
+def unconditional(config: ConfigDict, cfg, prompts) -> np.ndarray | None:
+    """The prompt that guidance moves away from, [depth, P, D]; None for the bare backbone."""
+    if config.sample.guidance == 1.0 or config.sample.guidance_from == "backbone":
+        return None
+    return prompts(np.array([NONE]))[0]
+
+
+def marquee_of(config: ConfigDict, data: Parts, stored, sampler: Sampler, prompts, uncond):
+    """Images under headers [an instance's prompt, its class's prompt], one instance a class.
+
+    Returns:
+      (instances and their images [classes, 1 + cutoffs, S, S, 3] or None,
+       [{"cutoff", "diversity", "distance_to_instance"}]).
+    """
+    num = config.score.marquee_images
+    if not num or not config.prompt.instances:
+        return None, []
+    labels = data.labels(data.tune)
+    classes, instances = np.unique(labels, return_index=True)  # the first image of each class
+    codes_of = np.asarray(stored.codes[data.tune[instances]])[:, 0].astype(np.int32)
+    originals = sampler.decode(codes_of)
+    first = prompts(classes, instances)
+    headers = np.stack([first, prompts(classes)], axis=1)  # [C, 2, depth, P, D]
+    headers = np.repeat(headers, num, axis=0)
+    owner = np.repeat(np.arange(len(classes)), num)
+    rows, columns = [], [originals]
+    for cutoff in config.score.marquee_cutoffs:
+        # The same key at every cutoff: what differs is the header alone.
+        key = jax.random.key(config.seed + 3)
+        made = sampler.images(headers, key, uncond=uncond, cutoff=cutoff, what="marquee")
+        spread = diversity.pairwise_distance_by_class(made, owner) if num > 1 else None
+        nearness = diversity.distance_to_by_class(made, owner, originals, np.arange(len(classes)))
+        rows.append(
+            {"cutoff": float(cutoff), "diversity": spread, "distance_to_instance": nearness}
+        )
+        columns.append(made[::num])
+    return np.stack(columns, axis=1), rows
+
+
+# --- 6. Scores -----------------------------------------------------------------------------------
+
+
+def summarize(scorer, scores, tuned, marquee, data: Parts, config, clock) -> dict[str, Any]:
+    """results.json, but for the seconds."""
+    by_score = lambda name: {method: row[name] for method, row in scores.items()}
+    share = tuned.trainable / (tuned.trainable + tuned.frozen)
+    counts = {
+        "tune": len(data.tune),
+        "judge": len(data.judge),
+        "test": len(data.test),
+    }
+    return {
+        "accuracy": scorer.of_real() | by_score("accuracy"),
+        "frechet": by_score("frechet"),
+        "kid": by_score("kid"),
+        "precision_recall": by_score("precision_recall"),
+        "loss": {"train": tuned.loss["train"], "heldout": tuned.loss["heldout"]},
+        "near_copies": scores["prompt"]["near_copies"],
+        "marquee": marquee,
+        "parameters": {"trainable": tuned.trainable, "frozen": tuned.frozen, "share": share},
+        "steps": tuned.steps,
+        "data": {
+            "name": data.images.name,
+            "classes": list(data.images.classes),
+            "images": counts,
+            "generated": config.score.per_class * len(data.images.classes),
+        },
+        "warnings": scorer.warnings,
+        "config": config.to_dict(),
+    }
+
+
+# --- 7. Files ------------------------------------------------------------------------------------
+
+
+def draw_pictures(
+    data: Parts, scorer, generated, classes, untuned, tuned, strip, cutoffs
+) -> dict[str, Any]:
+    """name -> PIL image or PNG bytes, for samples/ and the report."""
+    names = data.images.classes
+
+    def sheet(images, labels):
+        cells, present = sheets.by_class(images, labels, len(names), SHEET_COLUMNS)
+        return sheets.grid(cells, row_labels=names, present=present)
+
+    real = data.images.read(data.tune)
+    labels = data.labels(data.tune)
+    pictures = {
+        "real": sheet(real, labels),
+        "reconstructed": sheet(scorer.reconstruct(data.tune), labels),
+        "prompt": sheet(generated, classes),
+        "untuned": sheets.grid(_rows(untuned, 4)),
+    }
+    if strip is not None:
+        pictures["marquee"] = sheets.grid(
+            strip,
+            row_labels=[names[c] for c in np.unique(labels)],
+            col_labels=["instance", *(f"{c:g}" for c in cutoffs)],
+        )
+    pictures["loss"] = curves.loss_curve(tuned.curves)
+    return pictures
+
+
+def _rows(images: np.ndarray, most: int) -> np.ndarray:
+    """[n, S, S, 3] -> [rows, columns, S, S, 3], at most so many rows; a remainder is left out."""
+    columns = min(SHEET_COLUMNS, len(images))
+    rows = min(most, len(images) // columns)
+    return images[: rows * columns].reshape(rows, columns, *images.shape[1:])
+
+
+def save_pictures(home: pathlib.Path, pictures: dict[str, Any]) -> None:
+    for name, picture in pictures.items():
+        if isinstance(picture, bytes):
+            write_whole(home / "samples" / f"{name}.png", picture)
+        else:
+            sheets.save_png(picture, home / "samples" / f"{name}.png")
+
+
+def _last_words(home: pathlib.Path, found: dict) -> str:
+    show = lambda value: "-" if value is None else f"{value:.3g}"
+    accuracy, frechet = found["accuracy"], found["frechet"]
+    return (
+        f"accuracy {show(accuracy['prompt'])} (real {show(accuracy['real'])}, untuned "
+        f"{show(accuracy['untuned'])}), Fréchet distance {show(frechet['prompt'])} (untuned "
+        f"{show(frechet['untuned'])})\nreport: {home / 'report.html'}\n"
+        f"prompt: {home / 'prompt.safetensors'} ({found['prompt_file']['bytes'] / 1e3:.0f} kB)"
+    )

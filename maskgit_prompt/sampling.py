@@ -1,0 +1,152 @@
+"""Prompts to images: the compiled sampler of a transformer and the tokenizer's decoder, in batches."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from ml_collections import ConfigDict
+
+from maskgit_prompt import sharding
+from maskgit_prompt.decoding.generate import make_sampler
+from maskgit_prompt.encode import make_decoder
+from maskgit_prompt.errors import UsageError
+from maskgit_prompt.models.masked import MASK
+from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
+from maskgit_prompt.params import Tree, create
+from maskgit_prompt.progress import progress
+from maskgit_prompt.source import Source
+
+
+def _code_logits(graphdef, weights, codes, prompt):
+    return nnx.merge(graphdef, weights).code_logits(codes, prompt)
+
+
+class Sampler:
+    """Decodes images with a source model under given prompts.
+
+    Args:
+      source: tokenizer and transformer.
+      transformer: the transformer's parameters on the mesh, where they are not the source's own.
+      config: a config.sample.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        mesh,
+        config: ConfigDict,
+        dtype: str = "float32",
+        transformer: Tree | None = None,
+    ):
+        part = source.part("transformer")
+        tokenizer = source.part("tokenizer")
+        if transformer is None:
+            transformer = sharding.place({"transformer": part.tree}, mesh)["transformer"]
+        self._graphdef = part.graphdef("transformer", dtype=dtype, dropout=0.0)
+        self._weights, self._mesh, self._config = transformer, mesh, config
+        self.length = tokenizer.cfg.length
+        side = tokenizer.cfg.latent_size
+        sharding.check_batch(config.batch_size, 1, mesh)
+        if config.top_k > tokenizer.cfg.codebook:
+            raise UsageError(
+                f"config.sample.top_k = {config.top_k}, expected at most the "
+                f"{tokenizer.cfg.codebook} codes of the codebook"
+            )
+        if config.guidance_from not in ("prompt", "backbone"):
+            raise UsageError(
+                f"config.sample.guidance_from = {config.guidance_from!r}, expected prompt or "
+                "backbone"
+            )
+        self.guided = config.guidance != 1.0
+        self._sample = make_sampler(
+            jax.tree_util.Partial(
+                jax.tree_util.Partial(_code_logits, self._graphdef), self._weights
+            ),
+            steps=config.steps,
+            schedule=config.schedule,
+            order=config.order,
+            grid=(side, side),
+            top_k=config.top_k,
+            guided=self.guided,
+            guidance_schedule=config.guidance_schedule,
+        )
+        self._decode = make_decoder(tokenizer, mesh, dtype)
+
+    def class_prompts(self, class_ids: np.ndarray) -> np.ndarray:
+        """The source model's own classes as headers of one prompt: [n] -> [n, 1, 1, 1, D]."""
+        with jax.set_mesh(self._mesh):
+            model = nnx.merge(self._graphdef, self._weights)
+            return np.asarray(model.class_prompt(jnp.asarray(class_ids)))[:, None]
+
+    def codes(
+        self,
+        headers: np.ndarray,
+        key: jax.Array,
+        *,
+        uncond: np.ndarray | None = None,
+        start: np.ndarray | None = None,
+        cutoff: float | None = None,
+        what: str = "sample",
+    ) -> np.ndarray:
+        """Image codes [n, L] of headers [n, K, depth, P, D], any n.
+
+        Args:
+          headers: each image's K prompts, in the order they scroll past.
+          key: image i of batch b depends on (key, b, i) alone, on any mesh.
+          uncond: [depth, P, D], what guidance moves away from; None: the bare backbone.
+          start: [n, L] with MASK where codes are to be made; default: everywhere.
+          cutoff: of the marquee; default: the config's.
+        """
+        config, size = self._config, self._config.batch_size
+        if start is None:
+            start = np.full((len(headers), self.length), MASK, np.int32)
+        values = dict(
+            cutoff=config.cutoff if cutoff is None else cutoff,
+            power=config.power,
+            guidance_scale=config.guidance,
+            guidance_power=config.guidance_power,
+            choice_temperature=config.choice_temperature,
+            temperature=config.temperature,
+            top_p=config.top_p,
+        )
+        found = []
+        with jax.set_mesh(self._mesh), progress(len(headers), what, "image", delay=2.0) as bar:
+            for batch, first in enumerate(range(0, len(headers), size)):
+                rows = np.arange(first, first + size).clip(max=len(headers) - 1)
+                inputs = {"headers": headers[rows], "start": start[rows].astype(np.int32)}
+                if self.guided and uncond is not None:
+                    inputs["uncond"] = np.repeat(uncond[None], size, axis=0)
+                inputs = sharding.to_global(inputs, self._mesh)
+                codes = self._sample(
+                    jax.random.fold_in(key, batch),
+                    inputs["headers"],
+                    inputs.get("uncond"),
+                    inputs["start"],
+                    **values,
+                )
+                count = min(size, len(headers) - first)
+                found.append(sharding.to_host(codes, self._mesh)[:count])
+                bar.update(count)
+        return np.concatenate(found)
+
+    def images(self, *args, **kwargs) -> np.ndarray:
+        """As `codes`, through the tokenizer's decoder: uint8 [n, S, S, 3]."""
+        return self._decode(self.codes(*args, **kwargs))
+
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        """Codes [n, L] -> uint8 images [n, S, S, 3]."""
+        return self._decode(codes)
+
+
+def make_prompts(cfg: PromptConfig, tree: Tree) -> Callable[..., np.ndarray]:
+    """The function (class ids [n], instance ids [n] or None) -> host prompts [n, depth, P, D]."""
+    graphdef, _ = create(lambda rngs: PromptGenerator(cfg, rngs=rngs))
+
+    def prompts(class_ids: np.ndarray, instance_ids: np.ndarray | None = None) -> np.ndarray:
+        generator = nnx.merge(graphdef, tree)
+        instances = None if instance_ids is None else jnp.asarray(instance_ids, jnp.int32)
+        return np.asarray(generator(jnp.asarray(class_ids, jnp.int32), instances))
+
+    return prompts

@@ -1,0 +1,88 @@
+"""Scores of generated images beside real and reconstructed ones, without any download."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from maskgit_prompt.data.codes import CodesFile
+from maskgit_prompt.data.parts import Parts
+from maskgit_prompt.encode import make_features
+from maskgit_prompt.metrics import frechet, kid, neighbors, precision_recall
+from maskgit_prompt.metrics.accuracy import Judge
+from maskgit_prompt.source import Source
+
+SMALL = 2048  # fewer images than this make distances noisy and biased
+
+
+class Scorer:
+    """Holds what every score needs: the judge, the features of held-out images.
+
+    Args:
+      data: real images by part; stored: their codes; decode: codes [n, L] -> images.
+    """
+
+    def __init__(self, source: Source, data: Parts, stored: CodesFile, decode: Callable, mesh):
+        self._data, self._stored, self._decode = data, stored, decode
+        self.warnings: list[str] = []
+        self._features = make_features(source.part("features"), mesh)
+        self._test = data.images.read(data.test) if len(data.test) else None
+        judge_images = data.images.read(data.judge) if len(data.judge) else None
+        self._judge, reason = None, "no images are set aside for a classifier"
+        if judge_images is not None:
+            self._judge, reason = Judge.fit_or_reason(judge_images, data.labels(data.judge))
+        if self._judge is None:
+            self.warnings.append(f"No accuracy: {reason}.")
+        if len(data.test) < 2:
+            self.warnings.append(
+                f"No distances: {len(data.test)} held-out images, at least 2 are needed."
+            )
+        elif len(data.test) < SMALL:
+            self.warnings.append(
+                f"Distances are to {len(data.test)} held-out images: compare them only with "
+                "distances made from as many."
+            )
+        self._test_features = self._features(self._test) if len(data.test) >= 2 else None
+        self._training = self.reconstruct(data.tune)
+        self._test_reconstructed = self.reconstruct(data.test) if len(data.test) else None
+
+    def reconstruct(self, rows: np.ndarray) -> np.ndarray:
+        """Images of the set through the tokenizer and back."""
+        return self._decode(np.asarray(self._stored.codes[rows])[:, 0])
+
+    def accuracy(self, images: np.ndarray, labels: np.ndarray) -> float | None:
+        return None if self._judge is None else self._judge.accuracy(images, labels)
+
+    def of_real(self) -> dict[str, float | None]:
+        """Accuracy on held-out real images and on their reconstructions."""
+        if self._test is None:
+            return {"real": None, "reconstructed": None}
+        labels = self._data.labels(self._data.test)
+        return {
+            "real": self.accuracy(self._test, labels),
+            "reconstructed": self.accuracy(self._test_reconstructed, labels),
+        }
+
+    def __call__(self, images: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+        """Scores of generated images, uint8 [n, S, S, 3], meant to show classes labels [n]."""
+        found: dict[str, Any] = {
+            "accuracy": self.accuracy(images, labels),
+            "frechet": None,
+            "kid": None,
+            "precision_recall": None,
+            "near_copies": None,
+        }
+        if self._test_features is not None and len(images) >= 2:
+            features = self._features(images)
+            found["frechet"] = frechet.frechet_of_features(self._test_features, features)
+            found["kid"] = kid.kid(self._test_features, features)[0]
+            if min(len(self._test_features), len(features)) > 3:
+                found["precision_recall"] = precision_recall.precision_recall(
+                    self._test_features, features
+                )
+        if self._test_reconstructed is not None:
+            # All three through the tokenizer, so that its blur is on every side.
+            found["near_copies"] = neighbors.near_copies(
+                images, self._training, self._test_reconstructed
+            )
+        return found

@@ -1,0 +1,228 @@
+"""Tuning on stored codes: a prompt, or with other path patterns any part of the model."""
+
+import dataclasses
+import pathlib
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from ml_collections import ConfigDict
+
+from maskgit_prompt import checkpoint, losses, masking, params, sharding, train, workdir
+from maskgit_prompt.data.batches import batch_indices, views
+from maskgit_prompt.decoding import schedules
+from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
+from maskgit_prompt.optimizers import make_optimizer
+from maskgit_prompt.params import Tree
+from maskgit_prompt.source import Source, make_module
+
+EVALUATION_ROWS = 64  # codes scored at once
+
+
+@dataclasses.dataclass(frozen=True)
+class TuningCodes:
+    """Codes [n, views, L] and labels [n] to tune on; held-out codes [m, L] and labels [m]."""
+
+    codes: np.ndarray
+    labels: np.ndarray
+    heldout: np.ndarray
+    heldout_labels: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Tuned:
+    """What tuning made.
+
+    Attributes:
+      prompt: the generator's parameters, on the host.
+      transformer: the transformer's parameters, on the mesh.
+      trainable, frozen: how many parameters.
+      loss: {"train", "heldout"}: cross entropy in nats a hidden code, without label smoothing,
+        under the class's prompt; None where there are no held-out images.
+      steps: taken, or the best step where that was asked for.
+      seconds: of training and evaluation.
+      curves: name -> (steps, values), for the report.
+    """
+
+    prompt: Tree
+    transformer: Tree
+    trainable: int
+    frozen: int
+    loss: dict[str, float | None]
+    steps: int
+    seconds: float
+    curves: dict[str, tuple[list, list]]
+
+
+def tune(
+    config: ConfigDict,
+    source: Source,
+    cfg: PromptConfig,
+    codes: TuningCodes,
+    home: pathlib.Path,
+    mesh,
+    *,
+    scratch: bool = False,
+    keep_best: bool = False,
+) -> Tuned:
+    """Trains what config.trainable names, for config.train.steps.
+
+    Args:
+      scratch: begin with random transformer weights in place of the source model's.
+      keep_best: return the state with the smallest held-out loss instead of the last.
+    """
+    began = time.perf_counter()
+    sharding.check_batch(config.train.batch_size, config.train.micro_batches, mesh)
+    part = source.part("transformer")
+    model = part.graphdef("transformer", dtype=config.dtype)
+    generator, init_prompt = params.create(lambda rngs: PromptGenerator(cfg, rngs=rngs))
+    transformer = part.tree
+    if scratch:
+        _, init = params.create(make_module("transformer", part.kind, part.cfg))
+        transformer = jax.device_get(jax.jit(init)(jax.random.key(config.seed + 4)))
+    tree = {
+        "transformer": transformer,
+        "prompt": jax.device_get(jax.jit(init_prompt)(jax.random.key(config.seed))),
+    }
+    tx = make_optimizer(config.optimizer, config.train.steps)
+    ema = config.train.ema_decay
+    state, frozen = train.init_state(tree, tuple(config.trainable), tx, mesh, ema > 0)
+    loss_fn = train.prompt_loss(model, generator, make_masking(config))
+    step_fn = train.make_step(loss_fn, tx, micro_batches=config.train.micro_batches, ema_decay=ema)
+
+    def batch(step: int) -> dict[str, np.ndarray]:
+        size = config.train.batch_size
+        rows = batch_indices(config.seed, step, len(codes.labels), size)
+        view = views(config.seed, step, size, codes.codes.shape[1])
+        return {
+            "codes": codes.codes[rows, view],
+            "class_ids": codes.labels[rows],
+            "instance_ids": rows.astype(np.int32),
+        }
+
+    evaluate = make_evaluator(config, model, generator, mesh)
+    metrics = workdir.Metrics(home, config.train.tensorboard)
+    best: dict[str, Any] = {"heldout": np.inf}
+
+    def score(state: train.TrainState) -> dict[str, float | None]:
+        whole = train.parameters(state, frozen)
+        plain = codes.codes[:, 0]
+        return {
+            "train": evaluate(whole, plain, codes.labels),
+            "heldout": evaluate(whole, codes.heldout, codes.heldout_labels),
+        }
+
+    def log_score(state: train.TrainState) -> None:
+        scores, step = score(state), int(state.step)
+        metrics.log(step, {f"evaluated_{k}": v for k, v in scores.items() if v is not None})
+        if keep_best and scores["heldout"] is not None and scores["heldout"] < best["heldout"]:
+            kept = state.trainable if state.ema is None else state.ema
+            best.update(scores, step=step, trainable=jax.device_get(kept))
+
+    with checkpoint.manager(home / "checkpoints", config.train.save_every) as manager:
+        metrics.resume(manager.latest_step() or 0)
+        state = train.run(
+            step_fn,
+            state,
+            frozen,
+            train.Loop(
+                steps=config.train.steps,
+                batch=batch,
+                log_every=config.train.log_every,
+                log=metrics.log,
+                batch_size=config.train.batch_size,
+                evaluate_every=config.train.evaluate_every,
+                evaluate=log_score,
+            ),
+            mesh,
+            jax.random.key(config.seed + 1),
+            manager,
+        )
+    metrics.close()
+    whole, step = train.parameters(state, frozen), int(state.step)
+    if keep_best and "step" in best:
+        step = best["step"]
+        whole = params.merge(sharding.place(best["trainable"], mesh), frozen)
+    loss = {k: best[k] for k in ("train", "heldout")} if "train" in best else score(state)
+    return Tuned(
+        prompt=jax.device_get(whole["prompt"]),
+        transformer=whole["transformer"],
+        trainable=params.count(state.trainable),
+        frozen=params.count(frozen) + params.count(source.part("tokenizer").tree),
+        loss=loss,
+        steps=step,
+        seconds=time.perf_counter() - began,
+        curves=_curves(metrics.rows()),
+    )
+
+
+def make_masking(config: ConfigDict) -> train.Masking:
+    return train.Masking(
+        schedules.schedule(config.masking.schedule),
+        config.masking.shared,
+        config.masking.smoothing,
+        config.masking.drop_class,
+    )
+
+
+def make_evaluator(config: ConfigDict, model: nnx.GraphDef, generator: nnx.GraphDef, mesh):
+    """A function (parameters, codes [n, L], labels [n]) -> loss under the classes' prompts.
+
+    Masks are the same at every call. Their rates are spread evenly: of R rounds, round r hides
+    schedule((r + u) / R) of an image's codes, u the same for all rounds.
+    """
+    rounds = config.score.rounds
+    schedule = schedules.schedule(config.masking.schedule)
+
+    @jax.jit
+    def image_losses(tree, batch, key):
+        prompt = nnx.merge(generator, tree["prompt"])(batch["class_ids"])
+        transformer = nnx.merge(model, tree["transformer"])
+        codes = batch["codes"]
+        start = jax.random.uniform(jax.random.fold_in(key, rounds), (len(codes),))
+
+        def one(total, r):
+            rates = schedule((r + start) / rounds, codes.shape[1])
+            masked, weights = masking.mask_codes(jax.random.fold_in(key, r), codes, rates)
+            loss = losses.smoothed_cross_entropy(
+                transformer.code_logits(masked, prompt), codes, 0.0
+            )
+            return total + jnp.sum(loss * weights, -1) / jnp.sum(weights, -1), None
+
+        return jax.lax.scan(one, jnp.zeros(len(codes)), jnp.arange(rounds))[0] / rounds
+
+    size = -(-EVALUATION_ROWS // mesh.size) * mesh.size
+
+    def evaluate(tree: Tree, codes: np.ndarray, labels: np.ndarray) -> float | None:
+        if not len(codes):
+            return None
+        found = []
+        with jax.set_mesh(mesh):
+            for number, first in enumerate(range(0, len(codes), size)):
+                rows = np.arange(first, first + size).clip(max=len(codes) - 1)
+                batch = {"codes": codes[rows], "class_ids": labels[rows]}
+                batch = sharding.to_global(batch, mesh)
+                key = jax.random.fold_in(jax.random.key(config.seed + 5), number)
+                values = sharding.to_host(image_losses(tree, batch, key), mesh)
+                found.append(values[: len(codes) - first])
+        return float(np.mean(np.concatenate(found)))
+
+    return evaluate
+
+
+def _curves(rows: list[dict[str, float]]) -> dict[str, tuple[list, list]]:
+    """name -> (steps, values) of the logged losses."""
+    names = {
+        "training batches": "loss",
+        "training images": "evaluated_train",
+        "held-out images": "evaluated_heldout",
+    }
+    found = {}
+    for name, column in names.items():
+        points = [(row["step"], row[column]) for row in rows if column in row]
+        if points:
+            found[name] = tuple(list(values) for values in zip(*points, strict=True))
+    return found

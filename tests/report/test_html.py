@@ -1,0 +1,232 @@
+"""report.html: what it holds, how it shows numbers, and that it asks for nothing."""
+
+import html.parser
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskgit_prompt.errors import UserError
+from maskgit_prompt.report import html as report
+from maskgit_prompt.report import sheets, transfer
+
+PNG = sheets.png_bytes(Image.new("RGB", (3, 2), (1, 2, 3)))
+
+
+class Balance(html.parser.HTMLParser):
+    """Follows the tags and fails where one is closed that is not open."""
+
+    def __init__(self):
+        super().__init__()
+        self.open = []
+
+    def handle_starttag(self, tag, attributes):
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def check_page(text):
+    balance = Balance()
+    balance.feed(text)
+    assert balance.open == []
+    assert "<script" not in text
+    assert not re.search(r"https?://|@import|<link|url\(", text)
+    assert all(source.startswith("data:image/png;base64,") for source in sources(text))
+
+
+def sources(text):
+    return re.findall(r'src="([^"]*)"', text)
+
+
+def page(tmp_path, *sections, title="T"):
+    report.write_report(tmp_path / "report.html", title, sections)
+    text = (tmp_path / "report.html").read_text()
+    check_page(text)
+    return text
+
+
+def test_every_section(tmp_path):
+    (tmp_path / "a.png").write_bytes(PNG)
+    text = page(
+        tmp_path,
+        report.Heading("Scores"),
+        report.Text("Plain."),
+        report.Text("First.", lead=True),
+        report.Note("Careful."),
+        report.Command("python -m x"),
+        report.Figure(PNG, "from bytes"),
+        report.Gallery([report.Figure(str(tmp_path / "a.png"), "from a file")]),
+        report.Table([{"a": 1}], "folded away", folded=True),
+    )
+    assert "<h2>Scores</h2>" in text
+    assert "<p>Plain.</p>" in text
+    assert '<p class="lead">First.</p>' in text
+    assert '<p class="note">Careful.</p>' in text
+    assert "<pre><code>python -m x</code></pre>" in text
+    assert 'alt="from bytes" width="3" height="2">' in text
+    assert "<figcaption>from a file</figcaption>" in text
+    assert "<summary>folded away</summary>" in text
+    assert len(sources(text)) == 2
+    assert sources(text)[0] == sources(text)[1]
+    assert "prefers-color-scheme: dark" in text
+    assert 'name="viewport"' in text
+
+
+def test_everything_is_escaped(tmp_path):
+    evil = "<script>\"&'"
+    text = page(
+        tmp_path,
+        report.Heading(evil),
+        report.Text(evil),
+        report.Note(evil),
+        report.Command(evil),
+        report.Figure(PNG, evil),
+        report.Table([{evil: evil}], evil),
+        title=evil,
+    )
+    escaped = "&lt;script&gt;&quot;&amp;&#x27;"
+    # Title twice, five texts, the picture's alt and caption, the table's head, cell and caption.
+    assert text.count(escaped) == 2 + 4 + 2 + 3
+
+
+def test_table_alignment_and_dashes(tmp_path):
+    rows = [{"name": "a", "n": 30240, "ok": True}, {"name": "b", "n": None, "late": 0.5}]
+    text = page(tmp_path, report.Table(rows))
+    assert '<th>name</th><th class="n">n</th><th>ok</th><th class="n">late</th>' in text
+    assert '<td>a</td><td class="n">30,240</td><td>yes</td><td class="n">—</td>' in text
+    assert '<td>b</td><td class="n">—</td><td>—</td><td class="n">0.5</td>' in text
+
+
+def test_numbers_as_text():
+    values = [None, 3, 30240, -2, 0.123456, 1234.56, 0.0, 1e-5, 2.5e7, -0.5, np.float32(0.25)]
+    shown = ["—", "3", "30,240", "−2", "0.1235", "1,234.6", "0", "1e−05", "2.5e+07", "−0.5", "0.25"]
+    assert [report.number(value) for value in values] == shown
+    assert report.percent(0.8532) == "85.3\u202f%"
+    assert report.percent(None) == "—"
+    assert report.fixed(3)(1.8) == "1.800"
+    assert report.fixed(1)(None) == "—"
+    assert [report.aligned([385.21, 1.2])(v) for v in (385.21, 1.2)] == ["385.2", "1.2"]
+    assert [report.aligned([0.25, 0.0123])(v) for v in (0.25, 0.0123)] == ["0.2500", "0.0123"]
+    assert report.aligned([None, 0.0])(0.0) == "0"
+
+
+def test_bad_pictures(tmp_path):
+    with pytest.raises(UserError, match="cannot read the picture .*none.png: No such file"):
+        page(tmp_path, report.Figure(tmp_path / "none.png"))
+    (tmp_path / "a.png").write_bytes(b"JFIF and so on")
+    with pytest.raises(UserError, match="a.png begins with .*: expected a PNG file"):
+        page(tmp_path, report.Figure(tmp_path / "a.png"))
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_an_unknown_section_is_refused(tmp_path):
+    with pytest.raises(TypeError, match="a report section of type str"):
+        page(tmp_path, "just words")
+
+
+RESULTS = {
+    "accuracy": {"real": 0.981, "reconstructed": 0.973, "prompt": 0.913, "untuned": 0.102},
+    "frechet": {"prompt": 120.0, "untuned": 400.0},
+    "kid": {"prompt": 0.0123, "untuned": 0.25},
+    "loss": {"train": 1.825, "heldout": 1.883},
+    "near_copies": {"fraction": 0.004, "count": 4, "threshold": 0.09, "quantile": 0.005}
+    | {"median_distance": 0.19, "median_distance_heldout": 0.2},
+    "marquee": [{"cutoff": 0.5, "diversity": 0.25, "distance_to_instance": 0.2}],
+    "seconds": {"encode": 3.0, "tune": 142.5},
+    "parameters": {"trainable": 30240, "frozen": 1650123, "share": 0.018},
+    "config": {"train": {"steps": 400, "patterns": ("prompt/.*", "head/.*")}},
+    "data": {"name": "digits", "held-out images": 1000},
+    "warnings": ["Few images."],
+}
+
+
+def test_summary_in_words():
+    assert transfer.summary(RESULTS) == (
+        "A prompt of 30,240 numbers (1.80\u202f% of the model) was tuned; everything else "
+        "stayed as it was. A classifier trained on held-out real images reads 91.3\u202f% of "
+        "the generated images as their class (real ones: 98.1\u202f%, reconstructed ones: "
+        "97.3\u202f%, without tuning: 10.2\u202f%). The Fréchet distance of the generated "
+        "images to held-out real ones is 120, 0.30 times that without tuning (400). The loss "
+        "is 1.825 on training images and 1.883 on held-out ones. 0.4\u202f% of the generated "
+        "images are near-copies of training images (of unseen real images 0.5\u202f% would "
+        "be)."
+    )
+    assert transfer.summary({"loss": {"train": 1.0, "heldout": None}}) == ""
+
+
+def test_transfer_report(tmp_path):
+    image = Image.new("RGB", (900, 4))
+    pictures = {"loss": PNG, "marquee": image, "prompt": image, "real": image, "cats only": PNG}
+    transfer.transfer_report(tmp_path / "report.html", RESULTS, pictures, title="Digits")
+    text = (tmp_path / "report.html").read_text()
+    check_page(text)
+    assert len(sources(text)) == 5
+    order = [
+        "A prompt of 30,240",
+        "Few images.",
+        ">Pictures<",
+        ">Real images<",
+        ">Generated with the tuned prompt<",
+        ">Cats only<",
+        ">Scores<",
+        ">120.0<",
+        "From fidelity to diversity",
+        ">Training<",
+        ">1.883<",
+        ">1,650,123<",
+        "Sample again",
+        ">Time<",
+        ">145.5<",
+        ">Data<",
+        ">train.patterns<",
+        ">prompt/.*, head/.*<",
+    ]
+    places = [text.index(piece) for piece in order]
+    assert places == sorted(places)
+    assert f"--config.prompt={tmp_path}/prompt.safetensors" in text
+    # Sheets too large for half the page stand alone.
+    assert text.count('<figure class="large">') == 3
+
+
+def test_transfer_report_of_almost_nothing(tmp_path):
+    """One class, no classifier, no pictures: what is there is shown, and no empty headings."""
+    results = {"accuracy": {"real": None, "prompt": None}, "seconds": {"tune": 1.0}, "kid": None}
+    transfer.transfer_report(tmp_path / "r.html", results, {}, command="sample <again>")
+    text = (tmp_path / "r.html").read_text()
+    check_page(text)
+    assert "sample &lt;again&gt;" in text
+    assert re.findall("<h2>(.*?)</h2>", text) == ["Scores", "Sample again", "Time"]
+    assert "<td>real images</td><td>—</td>" in text
+
+
+def test_comparison_report(tmp_path):
+    rows = [
+        {"method": "prompt", "shots": 5, "accuracy": 0.8, "frechet": 230.0, "heldout_loss": 1.88}
+        | {"kid": 0.02, "train_loss": 1.8, "near_copies": 0.01, "trainable": 30240}
+        | {"seconds": 60.0, "best_step": 300},
+        {"method": "scratch", "shots": 5, "accuracy": 0.9, "frechet": 130.0, "heldout_loss": 1.9},
+        {"method": "untuned", "shots": 5, "accuracy": 0.1, "frechet": 385.0},
+        {"method": "prompt", "shots": 2, "accuracy": 0.6},
+        {"method": "bias", "shots": 2, "accuracy": 0.6},
+    ]
+    transfer.comparison_report(
+        tmp_path / "r.html", rows, {"prompt/5": PNG, "scratch": PNG}, config={"seed": 0}
+    )
+    text = (tmp_path / "r.html").read_text()
+    check_page(text)
+    headings = re.findall("<h2>(.*?)</h2>", text)
+    assert headings == ["2 images a class", "5 images a class", "Pictures"]
+    # The best by each measure, ties named together; 2 before 5.
+    assert '<td class="n">2</td><td>prompt tuning, bias</td><td>—</td>' in text
+    assert (
+        '<td class="n">5</td><td>from scratch</td><td>from scratch</td><td>prompt tuning</td>'
+        "<td>prompt tuning</td>"
+    ) in text
+    assert '<td>no tuning</td><td class="n">10.0\u202f%</td><td class="n">385.0</td>' in text
+    assert ">Prompt tuning, 5 images a class<" in text
+    # Three charts and two pictures.
+    assert len(sources(text)) == 5
