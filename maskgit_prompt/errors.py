@@ -11,3 +11,7 @@ class UsageError(UserError):
     """A wrong use: a bad flag, config value or argument. Exit code 2."""
 
     exit_code = 2
+
+
+class Stopped(Exception):
+    """SIGTERM or a preemption ended the run after a save. Exit code 143."""

@@ -12,10 +12,10 @@ import sys
 from absl import flags, logging
 from ml_collections import config_flags
 
-from maskgit_prompt.errors import UsageError, UserError
+from maskgit_prompt.errors import Stopped, UsageError, UserError
 
 JOBS = ("transfer", "compare", "sample", "pretrain")
-STOPPED = 143
+STOPPED = 143  # 128 + SIGTERM: what a shell reports for a process that SIGTERM ended
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file.", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; made if it is not there.")

@@ -18,7 +18,7 @@ import optax
 from flax import nnx, struct
 
 from maskgit_prompt import checkpoint, losses, masking, params, sharding
-from maskgit_prompt.errors import UserError
+from maskgit_prompt.errors import Stopped, UserError
 from maskgit_prompt.models.prompt import NONE
 from maskgit_prompt.params import Tree
 from maskgit_prompt.progress import progress
@@ -226,10 +226,6 @@ def make_step(
 # --- Loop ----------------------------------------------------------------------------------------
 
 
-class Stopped(Exception):
-    """SIGTERM or a preemption ended the run after a save; args: the step, the folder."""
-
-
 @dataclasses.dataclass
 class Loop:
     """What the loop is told, besides state and step.
@@ -300,7 +296,10 @@ def run(step_fn, state: TrainState, frozen: Tree, loop: Loop, mesh, key: Array, 
                 loop.evaluate(state)
             if terminate.asked or manager.reached_preemption(taken):
                 checkpoint.wait(manager)
-                raise Stopped(taken, str(manager.directory))
+                raise Stopped(
+                    f"stopped at step {taken} of {loop.steps}, saved in {manager.directory}; "
+                    "start again to resume"
+                )
     checkpoint.wait(manager)
     return state
 

@@ -104,10 +104,25 @@ def flat(codes, t):
     return jnp.zeros((*codes.shape, 7))
 
 
-def run(logits_fn=flat, start=None, key=0, **kwargs):
+# Every option is always given, and the grid too: equal calls then share one compilation.
+OPTIONS = {
+    "steps": 4,
+    "schedule": "cosine",
+    "start_step": 0,
+    "choice_temperature": 0.0,
+    "temperature": 1.0,
+    "top_k": 0,
+    "top_p": 1.0,
+    "order": "confidence",
+    "grid": (4, 4),
+    "keep_trace": True,
+}
+
+
+def run(logits_fn=flat, start=None, key=0, **options):
     start = np.full((2, 16), MASKED) if start is None else start
-    options = {"steps": 4, "choice_temperature": 0.0, "temperature": 1.0, "top_p": 1.0} | kwargs
-    return compiled(jax.random.key(key), start, logits_fn, keep_trace=True, **options)
+    start = np.asarray(start, np.int32)
+    return compiled(jax.random.key(key), start, logits_fn, **OPTIONS | options)
 
 
 COSINE = [16, 14, 11, 6]  # 16 * cos(pi/2 * 1/4, 2/4, 3/4) = 14.78, 11.31, 6.12
@@ -126,7 +141,7 @@ COSINE = [16, 14, 11, 6]  # 16 * cos(pi/2 * 1/4, 2/4, 3/4) = 14.78, 11.31, 6.12
     ],
 )
 def test_counts_follow_the_schedule_even_where_all_tie(schedule, begun, order):
-    codes, trace = run(order=order, schedule=schedule, grid=(4, 4))
+    codes, trace = run(order=order, schedule=schedule)
     np.testing.assert_array_equal(trace.unknown.sum(-1), np.tile(begun, (2, 1)).T)
     assert ((codes >= 0) & (codes < 7)).all()
     # What is known stays as it was sampled when it became known.
@@ -145,7 +160,7 @@ def test_counts_are_each_images_own():
 
 def test_at_least_one_is_decided_and_one_left_at_every_step():
     # Eight steps for three codes: never stuck, never early.
-    _, trace = run(start=np.full((1, 3), MASKED), steps=8)
+    _, trace = run(start=np.full((1, 3), MASKED), steps=8, grid=None)
     counts = np.asarray(trace.unknown.sum(-1)[:, 0])
     np.testing.assert_array_equal(counts, [3, 2, 1, 1, 1, 1, 1, 1])
 
@@ -165,9 +180,9 @@ def test_outside_jit_and_without_a_trace_the_codes_are_the_same():
 
 def test_halton_reveals_in_its_order_and_skips_the_known():
     order = orders.halton(4, 4)
-    start = np.full((1, 16), MASKED)
-    start[0, order[::2]] = 5
-    _, trace = run(start=start, order="halton", grid=(4, 4), schedule="linear")
+    start = np.full((2, 16), MASKED)
+    start[:, order[::2]] = 5
+    _, trace = run(start=start, order="halton", schedule="linear")
     # Every other visit falls on a known code; the eight others come two a step.
     for t in range(4):
         expected = np.zeros(16, bool)
@@ -185,7 +200,7 @@ def test_random_order_differs_by_image_and_not_by_logits():
 def test_halton_rolled_begins_where_the_image_says():
     order = list(orders.halton(4, 4))
     start = np.full((8, 16), MASKED)
-    _, trace = run(start=start, order="halton-rolled", grid=(4, 4), schedule="linear")
+    _, trace = run(start=start, order="halton-rolled", schedule="linear")
     first = ~np.asarray(trace.unknown[1])  # [B, L], four a row, neighbours on the circle
     begins = set()
     for row in first:
@@ -199,7 +214,7 @@ def test_halton_rolled_begins_where_the_image_says():
 @pytest.mark.parametrize("order", parallel.ORDERS)
 def test_all_known_comes_back_in_every_order(order):
     start = np.arange(32, dtype=np.int32).reshape(2, 16)
-    codes, trace = run(start=start, order=order, grid=(4, 4))
+    codes, trace = run(start=start, order=order)
     np.testing.assert_array_equal(codes, start)
     assert not trace.unknown.any() and np.isinf(trace.confidence).all()
 
@@ -210,7 +225,7 @@ def test_inpainting_and_outpainting_keep_the_known_codes(order):
     hole[1:3, 1:3] = True
     masked = np.stack([hole.ravel(), ~hole.ravel()])  # [B, L], one image of each
     start = np.where(masked, MASKED, 100 + np.arange(16))  # known values beyond the codebook
-    codes, trace = run(start=start, order=order, grid=(4, 4), choice_temperature=4.5)
+    codes, trace = run(start=start, order=order, choice_temperature=4.5)
     for step in np.array([*trace.codes, codes]):
         np.testing.assert_array_equal(step[~masked], start[~masked])
         assert ((step[masked] >= 0) & (step[masked] < 7)).all()
