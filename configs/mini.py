@@ -1,10 +1,10 @@
 """How the embedded source model `mini` was made: three stages, on images that the package draws.
 
-    python -m maskgit_prompt.main --config=configs/mini.py:tokenizer --workdir=runs/mini/tokenizer
-    python -m maskgit_prompt.main --config=configs/mini.py:transformer --workdir=runs/mini/transformer \\
-        --config.source=runs/mini/tokenizer/source
-    python -m maskgit_prompt.main --config=configs/mini.py:features --workdir=runs/mini/features \\
-        --config.source=runs/mini/transformer/source
+    python -m maskgit_prompt.main --config=configs/mini.py:tokenizer --workdir=runs/mini/1
+    python -m maskgit_prompt.main --config=configs/mini.py:features --workdir=runs/mini/2 \\
+        --config.source=runs/mini/1/source
+    python -m maskgit_prompt.main --config=configs/mini.py:transformer --workdir=runs/mini/3 \\
+        --config.source=runs/mini/2/source
 
 Each stage copies the parts of the stage before and adds its own; the last folder is the model.
 Machine, hours and figures are in docs/mini.md.

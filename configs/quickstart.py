@@ -2,8 +2,11 @@
 
     make quickstart
     python -m maskgit_prompt.main --config=configs/quickstart.py --workdir=runs/quickstart
+    python -m maskgit_prompt.main --config=configs/quickstart.py:full --workdir=runs/full
+    python -m maskgit_prompt.main --config=configs/quickstart.py:compare --workdir=runs/compare
 
-The images are scikit-learn's: ten classes, ten images of each.
+The images are scikit-learn's: ten classes, ten images of each; with ":full" all of the tuning part;
+with ":compare" prompt tuning beside training from scratch, full fine-tuning and no tuning.
 """
 
 from ml_collections import ConfigDict
@@ -11,8 +14,12 @@ from ml_collections import ConfigDict
 from maskgit_prompt import config as defaults
 
 
-def get_config(arg: str = "") -> ConfigDict:
+def get_config(variant: str = "") -> ConfigDict:
     config = defaults.transfer()
-    if arg:
-        raise ValueError(f"configs/quickstart.py:{arg}, expected nothing after the colon")
+    if variant == "full":
+        config.data.shots = 0
+    elif variant == "compare":
+        defaults.compare(config)
+    elif variant:
+        raise ValueError(f"configs/quickstart.py:{variant}, expected :full or :compare")
     return config

@@ -112,6 +112,19 @@ def transfer() -> ConfigDict:
     return config
 
 
+def compare(config: ConfigDict) -> ConfigDict:
+    """Turns a config of the main job into one of the comparison of methods."""
+    config.job = "compare"
+    config.compare = ConfigDict(
+        {
+            "methods": ("prompt", "full", "scratch", "untuned"),
+            "shots": (2, 5, 10),  # images a class; config.data.shots is not used
+            "learning_rates": {"prompt": 0.01, "full": 3e-4, "scratch": 1e-3},
+        }
+    )
+    return config
+
+
 def sampling() -> ConfigDict:
     """How codes are decoded."""
     return ConfigDict(

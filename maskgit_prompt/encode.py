@@ -31,7 +31,7 @@ def make_encoder(part: Part, mesh, dtype: str = "float32") -> tuple[Callable, in
 
 
 def make_decoder(part: Part, mesh, dtype: str = "float32") -> Callable[[np.ndarray], np.ndarray]:
-    """A function of int codes [n, L] for any n -> uint8 images [n, S, S, 3], rounded and clipped."""
+    """A function of int codes [n, L], any n, -> uint8 images [n, S, S, 3], rounded, clipped."""
     graphdef = part.graphdef("tokenizer", dtype=dtype)
     weights = sharding.place({"tokenizer": part.tree}, mesh)["tokenizer"]
 

@@ -39,9 +39,12 @@ def main(argv: list[str] | None = None) -> int:
         if config.get("job") not in JOBS:
             raise UsageError(f"config.job = {config.get('job')!r}, expected {', '.join(JOBS)}")
         logging.set_verbosity(logging.INFO if debug else logging.WARNING)
-        return (
-            importlib.import_module(f"maskgit_prompt.jobs.{config.job}").run(config, workdir) or 0
-        )
+        job = importlib.import_module(f"maskgit_prompt.jobs.{config.job}")
+        job.run(config, workdir)
+        return 0
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        return STOPPED
     except UserError as error:
         if debug:
             raise

@@ -1,4 +1,4 @@
-"""Prompts to images: the compiled sampler of a transformer and the tokenizer's decoder, in batches."""
+"""Prompts to images, in batches: a transformer's sampler and the tokenizer's decoder."""
 
 from collections.abc import Callable
 

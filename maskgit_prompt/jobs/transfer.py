@@ -18,6 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 from ml_collections import ConfigDict
+from PIL import Image
 
 from maskgit_prompt import prompt_file, sharding, tune, workdir
 from maskgit_prompt import source as sources
@@ -77,9 +78,7 @@ def run(config: ConfigDict, path: str) -> None:
         uncond = unconditional(config, cfg, prompts)
         generated = sampler.images(prompts(classes)[:, None], key, uncond=uncond)
     with clock("untuned"):
-        bare = Sampler(source, mesh, config.sample, config.dtype)
-        own = np.random.default_rng(config.seed).integers(len(source.classes), size=len(classes))
-        untuned = bare.images(bare.class_prompts(own), key, what="untuned")
+        untuned = untuned_images(config, source, len(classes), mesh)
     with clock("marquee"):
         strip, marquee = marquee_of(config, data, stored, sampler, prompts, uncond)
 
@@ -179,6 +178,14 @@ def prompt_config(config: ConfigDict, source: sources.Source, data: Parts):
 # --- 5. Images -----------------------------------------------------------------------------------
 
 
+def untuned_images(config: ConfigDict, source: sources.Source, count: int, mesh) -> np.ndarray:
+    """What the source model makes of classes of its own, drawn at random: uint8 [n, S, S, 3]."""
+    sampler = Sampler(source, mesh, config.sample, config.dtype)
+    own = np.random.default_rng(config.seed).integers(len(source.classes), size=count)
+    key = jax.random.key(config.seed + 2)
+    return sampler.images(sampler.class_prompts(own), key, what="untuned")
+
+
 def unconditional(config: ConfigDict, cfg, prompts) -> np.ndarray | None:
     """The prompt that guidance moves away from, [depth, P, D]; None for the bare backbone."""
     if config.sample.guidance == 1.0 or config.sample.guidance_from == "backbone":
@@ -259,17 +266,12 @@ def draw_pictures(
 ) -> dict[str, Any]:
     """name -> PIL image or PNG bytes, for samples/ and the report."""
     names = data.images.classes
-
-    def sheet(images, labels):
-        cells, present = sheets.by_class(images, labels, len(names), SHEET_COLUMNS)
-        return sheets.grid(cells, row_labels=names, present=present)
-
     real = data.images.read(data.tune)
     labels = data.labels(data.tune)
     pictures = {
-        "real": sheet(real, labels),
-        "reconstructed": sheet(scorer.reconstruct(data.tune), labels),
-        "prompt": sheet(generated, classes),
+        "real": sheet(real, labels, names),
+        "reconstructed": sheet(scorer.reconstruct(data.tune), labels, names),
+        "prompt": sheet(generated, classes, names),
         "untuned": sheets.grid(_rows(untuned, 4)),
     }
     if strip is not None:
@@ -280,6 +282,12 @@ def draw_pictures(
         )
     pictures["loss"] = curves.loss_curve(tuned.curves)
     return pictures
+
+
+def sheet(images: np.ndarray, labels: np.ndarray, names: tuple[str, ...]) -> Image.Image:
+    """A contact sheet with a row for each class."""
+    cells, present = sheets.by_class(images, labels, len(names), SHEET_COLUMNS)
+    return sheets.grid(cells, row_labels=names, present=present)
 
 
 def _rows(images: np.ndarray, most: int) -> np.ndarray:

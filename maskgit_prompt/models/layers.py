@@ -8,7 +8,7 @@ Array = jax.Array
 
 
 def dropout(x: Array, rate: float, key: Array | None) -> Array:
-    """Zeroes a share `rate` of x and scales the rest by 1 / (1 - rate); key None or rate 0: x itself."""
+    """Zeroes a share `rate` of x, scales the rest by 1 / (1 - rate); x itself without a key."""
     if key is None or rate == 0.0:
         return x
     keep = jax.random.bernoulli(key, 1.0 - rate, x.shape)

@@ -184,7 +184,7 @@ class MaskedTransformer(nnx.Module):
         class_ids: Array | None = None,
         key: Array | None = None,
     ) -> Array:
-        """Logits of the image codes at the image positions, [B, L, V] float32; the rest is spared."""
+        """Logits of the codes at the image positions, [B, L, V] float32; the rest is spared."""
         x, _ = self.hidden(codes, prompt, class_ids, key)
         return self._logits(x[:, -codes.shape[1] :], self.cfg.codebook)
 

@@ -5,7 +5,7 @@ A condition is a class id, an instance id, both or neither; an id of NONE drops 
 that one generator makes class-, instance- and unconditional prompts. Three kinds:
 
   table       E_c,s (+ E_i,s) + E_s            (C + I + 1)·P·D parameters
-  additive    LN(E_c (+ E_i) + E_s), then optionally a dense layer: what generative_transfer released
+  additive    LN(E_c (+ E_i) + E_s), then optionally dense: what generative_transfer released
   factorized  MLP(LN(Σ_f (u_f + u_c,f (+ u_i,f)) ⊙ v_s,f))     (1 + C + I + P)·F·R + MLP
 
 E_s and u_f are what remains when every condition is dropped; without u_f all tokens of the
