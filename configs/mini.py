@@ -1,9 +1,9 @@
 """How the embedded source model `mini` was made: three stages, on images that the package draws.
 
     python -m maskgit_prompt.main --config=configs/mini.py:tokenizer --workdir=runs/mini/1
-    python -m maskgit_prompt.main --config=configs/mini.py:features --workdir=runs/mini/2 \\
+    python -m maskgit_prompt.main --config=configs/mini.py:transformer --workdir=runs/mini/2 \\
         --config.source=runs/mini/1/source
-    python -m maskgit_prompt.main --config=configs/mini.py:transformer --workdir=runs/mini/3 \\
+    python -m maskgit_prompt.main --config=configs/mini.py:features --workdir=runs/mini/3 \\
         --config.source=runs/mini/2/source
 
 Each stage copies the parts of the stage before and adds its own; the last folder is the model.
@@ -36,12 +36,12 @@ def get_config(stage: str = "tokenizer") -> ConfigDict:
         config.entropy_ratio = 0.02
         config.commitment = 0.25
     elif stage == "transformer":
-        defaults.training(config, steps=8_000, batch_size=64, learning_rate=1e-3)
-        config.data.num = 200_000
+        defaults.training(config, steps=5_000, batch_size=64, learning_rate=1e-3)
+        config.data.num = 160_000
         config.optimizer.weight_decay = 0.02
         config.masking.drop_class = 0.1
         config.transformer = ConfigDict(
-            {"width": 192, "layers": 6, "heads": 6, "mlp": 768, "dropout": 0.0}
+            {"width": 192, "layers": 5, "heads": 4, "mlp": 576, "dropout": 0.0}
         )
     elif stage == "features":
         defaults.training(config, steps=3_000, batch_size=64, learning_rate=1e-3)

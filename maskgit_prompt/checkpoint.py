@@ -1,6 +1,10 @@
 """Checkpoints of what training changes. The only file that knows Orbax."""
 
+import contextlib
+import os
 import pathlib
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -11,44 +15,72 @@ from maskgit_prompt.errors import UserError
 policy = ocp.checkpoint_managers
 
 
-def manager(directory: str | pathlib.Path, every: int, keep: int = 2) -> ocp.CheckpointManager:
-    """Saves in the background every `every` steps and where the machine is about to go."""
-    return ocp.CheckpointManager(
-        pathlib.Path(directory).absolute(),
-        options=ocp.CheckpointManagerOptions(
-            save_decision_policy=policy.AnySavePolicy(
-                [policy.FixedIntervalPolicy(every), policy.PreemptionCheckpointingPolicy()]
-            ),
-            preservation_policy=policy.LatestN(keep),
+@contextlib.contextmanager
+def manager(
+    directory: str | pathlib.Path, every: int, keep: int = 2
+) -> Iterator[ocp.CheckpointManager]:
+    """Saves in the background every `every` steps and where the machine is about to go.
+
+    Leaving the context waits for what was started. Raises UserError where the disk refuses.
+    """
+    directory = pathlib.Path(directory).absolute()
+    options = ocp.CheckpointManagerOptions(
+        save_decision_policy=policy.AnySavePolicy(
+            [policy.FixedIntervalPolicy(every), policy.PreemptionCheckpointingPolicy()]
         ),
+        preservation_policy=policy.LatestN(keep),
     )
+    try:
+        manager = ocp.CheckpointManager(directory, options=options)
+    except OSError as error:
+        raise UserError(
+            f"cannot keep checkpoints in {directory}: {error.strerror or error}; "
+            "use another workdir"
+        ) from error
+    try:
+        yield manager
+        wait(manager)
+    except BaseException:
+        # The first error counts: close() raises once more for each part of a save that failed.
+        with contextlib.suppress(Exception):
+            manager.close()
+        raise
+    manager.close()
 
 
 def save(manager: ocp.CheckpointManager, step: int, state: Any, force: bool = False) -> bool:
     """Starts a save; False where the policy says no. Raises UserError where the disk refuses."""
     if force and manager.latest_step() == step:
         return False
-    try:
+    with _refusals(manager):
         return manager.save(step, args=ocp.args.StandardSave(state), force=force)
-    except OSError as error:
-        raise _failed(manager, step, error) from error
 
 
 def wait(manager: ocp.CheckpointManager) -> None:
     """Waits until what was started is on disk. Raises UserError where the disk refuses."""
-    try:
+    with _refusals(manager):
         manager.wait_until_finished()
-    except OSError as error:
-        raise _failed(manager, manager.latest_step(), error) from error
 
 
-def _failed(manager: ocp.CheckpointManager, step: int | None, error: OSError) -> UserError:
-    kept = [s for s in manager.all_steps() if s != step]
-    return UserError(
-        f"cannot save a checkpoint in {manager.directory}: {error.strerror or error}; "
-        f"{f'step {max(kept)} is kept' if kept else 'none was saved before'}; "
-        "free some space and start again to resume"
-    )
+@contextlib.contextmanager
+def _refusals(manager: ocp.CheckpointManager) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        # TensorStore raises ValueError("RESOURCE_EXHAUSTED: … [os_error_code='28']").
+        code = re.search(r"os_error_code='(\d+)'", str(error))
+        if not code and not isinstance(error, OSError):
+            raise
+        reason = os.strerror(int(code[1])) if code else error.strerror or str(error)
+        with contextlib.suppress(Exception):  # the first error counts
+            manager.wait_until_finished()
+        manager.reload()  # what is on disk, not what was begun
+        kept = manager.latest_step()
+        raise UserError(
+            f"cannot save a checkpoint in {manager.directory}: {reason}; "
+            f"{'none was saved before' if kept is None else f'step {kept} is kept'}; "
+            "free some space and start again to resume"
+        ) from error
 
 
 def restore(manager: ocp.CheckpointManager, like: Any, step: int | None = None) -> Any:

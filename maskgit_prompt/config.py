@@ -4,6 +4,7 @@ Nothing but ml_collections is imported here, so that --help stays fast.
 """
 
 from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
 
 
 def base(job: str) -> ConfigDict:
@@ -145,3 +146,21 @@ def sampling() -> ConfigDict:
             "batch_size": 64,  # images decoded at once
         }
     )
+
+
+def sample() -> ConfigDict:
+    """Images from a prompt file."""
+    config = base("sample")
+    config.prompt = ""  # the prompt.safetensors of a run
+    config.classes = ()  # names; empty: all classes of the prompt
+    config.num = 16  # images a class
+    # Prompts that scroll past while an image is decoded. "class", "instance" and "instance-class"
+    # are the image's own; "class:NAME", "instance:NAME" and "none" are the same for all images.
+    config.header = ("class",)
+    config.image = ""  # a picture of which a part is kept
+    # The part: "top", "bottom", "left", "right", or rows and columns of codes as in "0:4,2:8";
+    # "outside 2:6,2:6" keeps all but that box.
+    config.keep = "top"
+    # What is not set is as the prompt file says.
+    config.sample = ConfigDict({name: placeholder(type(x)) for name, x in sampling().items()})
+    return config

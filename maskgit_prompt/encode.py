@@ -1,13 +1,18 @@
 """Images to codes and codes to images by a source model's tokenizer, in batches over the mesh."""
 
+import pathlib
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from maskgit_prompt import sharding
+from maskgit_prompt import distributed, sharding
+from maskgit_prompt.data import codes
+from maskgit_prompt.data.codes import CodesFile
+from maskgit_prompt.data.images import ImageSet
 from maskgit_prompt.source import Part
 
 ROWS = 32  # images a device encodes at once
@@ -28,6 +33,25 @@ def make_encoder(part: Part, mesh, dtype: str = "float32") -> tuple[Callable, in
         return sharding.to_host(codes, mesh)
 
     return run, ROWS * mesh.size
+
+
+def encode_once(
+    images: ImageSet, part: Part, directory: pathlib.Path, dtype: str = "float32", **views: Any
+) -> CodesFile:
+    """The codes file of a set of images: found by its key, or made by the first host.
+
+    Args:
+      views: views, view_fn and seed of `codes.build`.
+    """
+
+    def build() -> CodesFile:
+        encode, batch_size = make_encoder(part, sharding.local_mesh(), dtype)
+        key = {"tokenizer": part.sha256, "size": part.cfg.image_size, "dtype": dtype}
+        return codes.build(directory, images, encode, key, batch_size, **views)
+
+    stored = build() if distributed.is_first() else None
+    distributed.barrier("codes")
+    return build() if stored is None else stored  # a build that finds the file whole reads it
 
 
 def make_decoder(part: Part, mesh, dtype: str = "float32") -> Callable[[np.ndarray], np.ndarray]:

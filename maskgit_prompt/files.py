@@ -3,15 +3,20 @@
 import os
 import pathlib
 
+from maskgit_prompt import distributed
 from maskgit_prompt.errors import UserError
 
 
 def write_whole(path: str | os.PathLike, data: bytes) -> None:
     """Writes data to path under a temporary name, then renames; makes missing folders.
 
+    Of several hosts only the first writes.
+
     Raises:
       UserError: the file cannot be written; what stood at path is untouched.
     """
+    if not distributed.is_first():
+        return
     path = pathlib.Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -6,41 +6,36 @@ Exit codes: 0 done, 1 failed, 2 wrong use, 143 stopped by SIGTERM after a save (
 resume). Errors are one line; --debug adds the traceback.
 """
 
+import functools
 import importlib
+import itertools
+import os
 import sys
 
 from absl import flags, logging
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
+from maskgit_prompt import distributed
 from maskgit_prompt.errors import Stopped, UsageError, UserError
 
 JOBS = ("transfer", "compare", "sample", "pretrain")
 STOPPED = 143  # 128 + SIGTERM: what a shell reports for a process that SIGTERM ended
-
-_CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file.", lock_config=True)
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; made if it is not there.")
-_DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the job and returns the exit code."""
     argv = sys.argv if argv is None else argv
     if {"--help", "-h", "-help"} & set(argv[1:]):
-        print(_help())
+        print(f"{__doc__}\nflags:\n{_flags(argv).get_help()}")
         return 0
     debug = any(arg in ("--debug", "--debug=true") for arg in argv)
     try:
-        _parse(argv)
-        config, workdir = _CONFIG.value, _WORKDIR.value
-        if workdir is None:
-            workdir = config.get("workdir", "")
-        if not workdir:
-            raise UsageError("no --workdir given: name a folder for the run, as --workdir=runs/my")
-        if config.get("job") not in JOBS:
-            raise UsageError(f"config.job = {config.get('job')!r}, expected {', '.join(JOBS)}")
+        config, workdir = _parse(argv)
         logging.set_verbosity(logging.INFO if debug else logging.WARNING)
+        distributed.initialize()
         job = importlib.import_module(f"maskgit_prompt.jobs.{config.job}")
-        job.run(config, workdir)
+        with distributed.exit_at_once_on_error():
+            job.run(config, workdir)
         return 0
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
@@ -55,22 +50,79 @@ def main(argv: list[str] | None = None) -> int:
         return 130
 
 
-def _help() -> str:
-    return f"{__doc__}\nflags:\n" + flags.FLAGS.module_help(sys.modules[__name__])
+def _flags(argv: list[str]) -> flags.FlagValues:
+    """The flags, of this call alone: main() can be called again, in a test or a notebook."""
+    values = flags.FlagValues()
+    string = functools.partial(flags.DEFINE_string, default=None, flag_values=values)
+    switch = functools.partial(flags.DEFINE_bool, default=False, flag_values=values)
+    config_flags.DEFINE_config_file(
+        "config", None, "Configuration file.", flag_values=values, sys_argv=argv
+    )
+    string("workdir", help="Folder of the run; made if it is not there.")
+    switch("strict", help="Refuse broken images (config.data.strict) instead of skipping them.")
+    switch("debug", help="Show the traceback of an error.")
+    return values
 
 
-def _parse(argv: list[str]) -> None:
-    """Reads flags and the config file; whatever is wrong with them becomes one line."""
+def _parse(argv: list[str]) -> tuple[ConfigDict, str]:
+    """(config, workdir) of the flags; whatever is wrong with them becomes one line."""
+    values = _flags(argv)
+    file = _config_file(argv)
+    if not file:
+        raise UsageError("no --config given, as --config=configs/quickstart.py")
+    path = file.partition(":")[0]
+    if not os.path.isfile(path):
+        raise UsageError(
+            f"no config file {path} in {os.getcwd()}; those that exist are in configs/"
+        )
     try:
-        rest = flags.FLAGS(argv)
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UsageError(" ".join(str(error).split())) from error
-    except (OSError, ImportError, SyntaxError) as error:
-        raise UsageError(f"--config: {error}; expected a Python file with get_config()") from error
+        rest = values(argv)
+    except UserError:
+        raise
+    except Exception as error:  # whatever the Python file raises, or a flag
+        raise UsageError(_one_line(error, file)) from error
     if len(rest) > 1:
         raise UsageError(f"unexpected argument {rest[1]!r}; flags begin with --")
-    if _CONFIG.value is None:
-        raise UsageError("no --config given, as --config=configs/quickstart.py")
+    config = values.config
+    if not isinstance(config, ConfigDict):
+        raise UsageError(f"{path}: get_config() gave a {type(config).__name__}, not a ConfigDict")
+    if config.get("job") not in JOBS:
+        raise UsageError(f"config.job = {config.get('job')!r}, expected {', '.join(JOBS)}")
+    if values.strict:
+        if "strict" not in config.get("data", {}):
+            raise UsageError(f"--strict: the job {config.job} reads no folder of images")
+        config.data.strict = True
+    workdir = values.workdir or config.get("workdir", "")
+    if not workdir:
+        raise UsageError("no --workdir given: name a folder for the run, as --workdir=runs/my")
+    return config, workdir
+
+
+def _config_file(argv: list[str]) -> str:
+    """What --config is given, as FILE or FILE:ARGUMENT."""
+    for arg, after in itertools.pairwise([*argv, ""]):
+        name, _, value = arg.partition("=")
+        if name in ("--config", "-config"):
+            return value or after
+    return ""
+
+
+def _one_line(error: Exception, file: str) -> str:
+    """What went wrong with a flag or a config file, without the traceback that is put into it."""
+    if "Error whilst parsing config file" in str(error):
+        while error.__context__ is not None:
+            error = error.__context__
+        text = " ".join(str(error).split())
+        return text if file in text else f"--config={file}: {text}"
+    text = " ".join(str(error.args[0] if error.args else error).split())
+    if isinstance(error, flags.Error):
+        return text
+    if isinstance(error, AttributeError) and "get_config" in text:
+        return f"--config={file}: the file has no get_config(); write one that returns a ConfigDict"
+    if isinstance(error, (AttributeError, KeyError)):
+        text = text.replace("\\n", "; ").replace("\\'", "").strip("'")  # a quoted quotation
+        return f"--config={file} has no key {text}"
+    return f"--config={file}: {type(error).__name__}: {text}"
 
 
 if __name__ == "__main__":

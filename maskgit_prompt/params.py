@@ -60,15 +60,16 @@ def split(tree: Tree, patterns: Iterable[str]) -> tuple[Tree, Tree]:
     {"a": {"kernel": 2}} and {"a": {"bias": 1}, "b": 3}.
 
     Raises:
-      UsageError: a pattern matches no path, or nothing is trainable.
+      UsageError: a pattern is none or matches no path, or nothing is trainable.
     """
     flat, patterns = flatten(tree), tuple(patterns)
     trainable, frozen = {}, {}
+    rules = {pattern: _compile(pattern.removeprefix("!")) for pattern in patterns}
     for path, leaf in flat.items():
-        first = next((p for p in patterns if re.fullmatch(p.removeprefix("!"), path)), "!")
+        first = next((p for p, rule in rules.items() if rule.fullmatch(path)), "!")
         (frozen if first.startswith("!") else trainable)[path] = leaf
-    for pattern in patterns:
-        if not any(re.fullmatch(pattern.removeprefix("!"), path) for path in flat):
+    for pattern, rule in rules.items():
+        if not any(rule.fullmatch(path) for path in flat):
             tops = sorted({"/".join(path.split("/")[:2]) for path in flat})
             raise UsageError(
                 f"config.trainable: {pattern!r} matches no parameter; they begin with "
@@ -77,6 +78,16 @@ def split(tree: Tree, patterns: Iterable[str]) -> tuple[Tree, Tree]:
     if not trainable:
         raise UsageError(f"config.trainable = {patterns} leaves nothing to train")
     return unflatten(trainable), unflatten(frozen)
+
+
+def _compile(pattern: str) -> re.Pattern:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise UsageError(
+            f"config.trainable: {pattern!r} is not a regular expression ({error}); "
+            "all of a part is 'prompt/.*'"
+        ) from error
 
 
 def merge(first: Tree, second: Tree) -> Tree:

@@ -34,6 +34,7 @@ class PromptFile:
       source, fingerprint: name and fingerprint of the backbone it was tuned on.
       sample: how the images of the scores were decoded (config.sample).
       scores: what was measured.
+      instance_classes: the class of each of `instances`.
     """
 
     cfg: PromptConfig
@@ -44,6 +45,7 @@ class PromptFile:
     fingerprint: str
     sample: dict[str, Any]
     scores: dict[str, Any]
+    instance_classes: tuple[int, ...] = ()
 
 
 def save(path: pathlib.Path, prompt: PromptFile) -> None:
@@ -79,13 +81,19 @@ def load(path: str | pathlib.Path) -> PromptFile:
         ) from error
     if header is None:
         raise UserError(f"{path} is a safetensors file, but holds no prompt of maskgit_prompt")
-    if header.pop("format") != FORMAT:
-        raise UserError(f"{path} is of another format than this version's {FORMAT}; update")
-    cfg = PromptConfig(**header.pop("cfg"))
-    tree = params.unflatten(tensors)
-    params.check(tree, abstract(lambda rngs: PromptGenerator(cfg, rngs=rngs)), str(path))
-    header["classes"], header["instances"] = tuple(header["classes"]), tuple(header["instances"])
-    return PromptFile(cfg=cfg, tree=tree, **header)
+    try:
+        if header.pop("format") != FORMAT:
+            raise UserError(f"{path} is of another format than this version's {FORMAT}; update")
+        cfg = PromptConfig(**header.pop("cfg"))
+        for name in ("classes", "instances", "instance_classes"):
+            header[name] = tuple(header[name])
+        prompt = PromptFile(cfg=cfg, tree=params.unflatten(tensors), **header)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} has a damaged header ({error!r}); copy it again") from error
+    params.check(
+        prompt.tree, abstract(lambda rngs: PromptGenerator(cfg, rngs=rngs)), f"prompt file {path}"
+    )
+    return prompt
 
 
 def check_backbone(prompt: PromptFile, source: Source, path: str | pathlib.Path) -> None:

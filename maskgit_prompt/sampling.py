@@ -9,11 +9,12 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from maskgit_prompt import sharding
+from maskgit_prompt.decoding import filters, guidance, marquee, parallel
 from maskgit_prompt.decoding.generate import make_sampler
 from maskgit_prompt.encode import make_decoder
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.models.masked import MASK
-from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
+from maskgit_prompt.models.prompt import NONE, PromptConfig, PromptGenerator
 from maskgit_prompt.params import Tree, create
 from maskgit_prompt.progress import progress
 from maskgit_prompt.source import Source
@@ -21,6 +22,19 @@ from maskgit_prompt.source import Source
 
 def _code_logits(graphdef, weights, codes, prompt):
     return nnx.merge(graphdef, weights).code_logits(codes, prompt)
+
+
+def check(config: ConfigDict, codebook: int, mesh) -> None:
+    """Raises UsageError for a config.sample that nothing can be decoded with."""
+    sharding.check_batch(config.batch_size, 1, mesh)
+    parallel.check(config.steps, 0, config.schedule, config.order)
+    marquee.check(config.cutoff, config.power)
+    filters.check(config.temperature, config.top_k, config.top_p, codebook)
+    guidance.schedule(config.guidance_schedule)
+    if config.guidance_from not in ("prompt", "backbone"):
+        raise UsageError(
+            f"config.sample.guidance_from = {config.guidance_from!r}, expected prompt or backbone"
+        )
 
 
 class Sampler:
@@ -46,19 +60,9 @@ class Sampler:
             transformer = sharding.place({"transformer": part.tree}, mesh)["transformer"]
         self._graphdef = part.graphdef("transformer", dtype=dtype, dropout=0.0)
         self._weights, self._mesh, self._config = transformer, mesh, config
-        self.length = tokenizer.cfg.length
+        self.length, self.classes = tokenizer.cfg.length, part.cfg.classes
         side = tokenizer.cfg.latent_size
-        sharding.check_batch(config.batch_size, 1, mesh)
-        if config.top_k > tokenizer.cfg.codebook:
-            raise UsageError(
-                f"config.sample.top_k = {config.top_k}, expected at most the "
-                f"{tokenizer.cfg.codebook} codes of the codebook"
-            )
-        if config.guidance_from not in ("prompt", "backbone"):
-            raise UsageError(
-                f"config.sample.guidance_from = {config.guidance_from!r}, expected prompt or "
-                "backbone"
-            )
+        check(config, tokenizer.cfg.codebook, mesh)
         self.guided = config.guidance != 1.0
         self._sample = make_sampler(
             jax.tree_util.Partial(
@@ -76,9 +80,14 @@ class Sampler:
 
     def class_prompts(self, class_ids: np.ndarray) -> np.ndarray:
         """The source model's own classes as headers of one prompt: [n] -> [n, 1, 1, 1, D]."""
+
+        @jax.jit
+        def prompts(weights, class_ids):
+            return nnx.merge(self._graphdef, weights).class_prompt(class_ids)
+
         with jax.set_mesh(self._mesh):
-            model = nnx.merge(self._graphdef, self._weights)
-            return np.asarray(model.class_prompt(jnp.asarray(class_ids)))[:, None]
+            found = prompts(self._weights, np.asarray(class_ids, np.int32))
+        return sharding.to_host(found, self._mesh)[:, None]
 
     def codes(
         self,
@@ -150,3 +159,13 @@ def make_prompts(cfg: PromptConfig, tree: Tree) -> Callable[..., np.ndarray]:
         return np.asarray(generator(jnp.asarray(class_ids, jnp.int32), instances))
 
     return prompts
+
+
+def unconditional(config: ConfigDict, prompts: Callable[..., np.ndarray]) -> np.ndarray | None:
+    """The prompt that guidance moves away from, [depth, P, D]; None for the bare backbone.
+
+    config: a config.sample; prompts: of `make_prompts`.
+    """
+    if config.guidance == 1.0 or config.guidance_from == "backbone":
+        return None
+    return prompts(np.array([NONE]))[0]

@@ -25,26 +25,50 @@ class Scorer:
     def __init__(self, source: Source, data: Parts, stored: CodesFile, decode: Callable, mesh):
         self._data, self._stored, self._decode = data, stored, decode
         self.warnings: list[str] = []
-        self._features = make_features(source.part("features"), mesh)
+        self._judge = self._train_judge()
+        self._features, self._test_features = None, None
         self._test = data.images.read(data.test) if len(data.test) else None
-        judge_images = data.images.read(data.judge) if len(data.judge) else None
-        self._judge, reason = None, "no images are set aside for a classifier"
-        if judge_images is not None:
-            self._judge, reason = Judge.fit_or_reason(judge_images, data.labels(data.judge))
-        if self._judge is None:
-            self.warnings.append(f"No accuracy: {reason}.")
-        if len(data.test) < 2:
+        if "features" not in source.parts:
+            self.warnings.append(
+                f"No distances: source model {source.name!r} has no network to measure them with."
+            )
+        elif len(data.test) < 2:
             self.warnings.append(
                 f"No distances: {len(data.test)} held-out images, at least 2 are needed."
             )
-        elif len(data.test) < SMALL:
+        else:
+            self._features = make_features(source.part("features"), mesh)
+            self._test_features = self._features(self._test)
+            if len(data.test) < SMALL:
+                self.warnings.append(
+                    f"Distances are to {len(data.test)} held-out images: compare them only with "
+                    "distances made from as many."
+                )
+        if self._test is None:
             self.warnings.append(
-                f"Distances are to {len(data.test)} held-out images: compare them only with "
-                "distances made from as many."
+                "No held-out loss and no count of near-copies: no images are held out."
             )
-        self._test_features = self._features(self._test) if len(data.test) >= 2 else None
         self._training = self.reconstruct(data.tune)
         self._test_reconstructed = self.reconstruct(data.test) if len(data.test) else None
+
+    def _train_judge(self) -> Judge | None:
+        """The classifier, or a warning that says why there is none."""
+        data, labels = self._data, self._data.labels(self._data.judge)
+        missing = np.setdiff1d(np.arange(len(data.images.classes)), labels)
+        if len(missing):
+            # Nothing could ever be read as a class that the judge has not seen.
+            judge, reason = (
+                None,
+                (
+                    f"no images of class {data.images.classes[missing[0]]!r} are left to train a "
+                    "classifier on"
+                ),
+            )
+        else:
+            judge, reason = Judge.fit_or_reason(data.images.read(data.judge), labels)
+        if judge is None:
+            self.warnings.append(f"No accuracy: {reason}.")
+        return judge
 
     def reconstruct(self, rows: np.ndarray) -> np.ndarray:
         """Images of the set through the tokenizer and back."""

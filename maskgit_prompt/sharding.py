@@ -6,6 +6,7 @@ traffic of prompt tuning is then the prompt's size.
 """
 
 import re
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -62,6 +63,11 @@ def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1, devices=None) -> M
     return jax.make_mesh(sizes, MESH_AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
 
 
+def local_mesh() -> Mesh:
+    """A mesh of this host's devices, for work that one host does alone."""
+    return make_mesh(devices=jax.local_devices())
+
+
 def param_shardings(tree: Tree, mesh: Mesh) -> Tree:
     """A NamedSharding for every leaf of a parameter tree (of arrays or abstract arrays).
 
@@ -73,10 +79,9 @@ def param_shardings(tree: Tree, mesh: Mesh) -> Tree:
 
 
 def _sharding(path: str, x, mesh: Mesh) -> NamedSharding:
-    for pattern, logical in AXES:
-        if re.fullmatch(pattern, path):
-            break
-    else:
+    rules = (logical for pattern, logical in AXES if re.fullmatch(pattern, path))
+    logical = next(rules, "no rule")
+    if logical == "no rule":
         raise ValueError(f"no sharding rule for {path} {x.shape}")
     if logical is None:
         return NamedSharding(mesh, jax.P())
@@ -89,6 +94,11 @@ def _sharding(path: str, x, mesh: Mesh) -> NamedSharding:
                 f"{path} {x.shape}: {size} does not divide by config.mesh.{axis} = "
                 f"{mesh.shape[axis]}; choose a divisor"
             )
+    # As XLA writes it: no axis of a single device, no None at the end. Two ways of writing one
+    # sharding would compile a function twice.
+    spec = [axis if axis and mesh.shape[axis] > 1 else None for axis in spec]
+    while spec and spec[-1] is None:
+        spec.pop()
     return NamedSharding(mesh, jax.P(*spec))
 
 
@@ -109,6 +119,24 @@ def optimizer_shardings(tx: optax.GradientTransformation, tree: Tree, mesh: Mesh
     )
 
 
+def split_batch(x: jax.Array) -> jax.Array:
+    """Keeps activations [B, …] split as batches are, in a compiled function under a mesh.
+
+    Left alone, the partitioner may follow the weights' fsdp axis instead: every device then holds
+    the whole batch and reduces activations, where it should gather one layer's weights.
+    """
+    return pin(x, lambda mesh: NamedSharding(mesh, BATCH))
+
+
+def pin(tree, shardings: Callable):
+    """Fixes where arrays of a compiled function lie; does nothing where no mesh is set.
+
+    shardings: maps the mesh to a tree of NamedShardings, one for every array of `tree`.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    return tree if mesh.empty else jax.lax.with_sharding_constraint(tree, shardings(mesh))
+
+
 def check_batch(batch_size: int, micro_batches: int, mesh: Mesh) -> None:
     """Raises UsageError unless batch and micro-batches divide over the devices that split them."""
     parts = mesh.shape["data"] * mesh.shape["fsdp"]
@@ -120,28 +148,25 @@ def check_batch(batch_size: int, micro_batches: int, mesh: Mesh) -> None:
 
 
 def to_global(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
-    """A global batch of numpy arrays, the same on every host -> arrays split over the mesh.
-
-    Every host hands over its own rows alone.
-    """
+    """A global batch of numpy arrays, the same on every host -> arrays split over the mesh."""
     sharding = NamedSharding(mesh, BATCH)
-
-    def place(x: np.ndarray) -> jax.Array:
-        rows = len(x) // jax.process_count()
-        first = rows * jax.process_index()
-        return jax.make_array_from_process_local_data(sharding, x[first : first + rows], x.shape)
-
-    return {name: place(x) for name, x in batch.items()}
+    return {name: _put(x, sharding) for name, x in batch.items()}
 
 
 def place(tree: Tree, mesh: Mesh) -> Tree:
     """Puts a tree of host arrays where the rules say; every host holds the same tree."""
+    return jax.tree.map(_put, tree, param_shardings(tree, mesh))
 
-    def put(x, sharding):
-        x = np.asarray(x)
-        return jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])
 
-    return jax.tree.map(put, tree, param_shardings(tree, mesh))
+def _put(x: np.ndarray, sharding: NamedSharding) -> jax.Array:
+    """Every device takes its part of an array that every host holds."""
+    x = np.asarray(x)
+    return jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])
+
+
+def make_key(seed: int, mesh: Mesh) -> jax.Array:
+    """A random key on every device of the mesh."""
+    return jax.jit(lambda: jax.random.key(seed), out_shardings=replicated(mesh))()
 
 
 def to_host(x: jax.Array, mesh: Mesh) -> np.ndarray:
@@ -149,3 +174,8 @@ def to_host(x: jax.Array, mesh: Mesh) -> np.ndarray:
     if jax.process_count() > 1:
         x = jax.jit(lambda x: x, out_shardings=replicated(mesh))(x)
     return np.asarray(x)
+
+
+def tree_to_host(tree: Tree, mesh: Mesh) -> Tree:
+    """A tree of global arrays, whole, on every host."""
+    return jax.tree.map(lambda x: to_host(x, mesh), tree)

@@ -107,8 +107,8 @@ def load(name: str) -> Source:
             raise UserError(f"{folder} has format {config['format']}, this version reads {FORMAT}")
         parts = {part: _load_part(folder, part, entry) for part, entry in config["parts"].items()}
         return Source(config["name"], parts, tuple(config["classes"]), config["provenance"])
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise UserError(f"{folder}/config.json is damaged: {error!r}; fetch it again") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{folder}/config.json is damaged ({error!r}); fetch it again") from error
 
 
 def _load_part(folder: pathlib.Path, name: str, entry: dict) -> Part:

@@ -1,8 +1,9 @@
 """The state, the losses, the step and the loop.
 
 A step changes TrainState and nothing else: `frozen` is an argument that is neither differentiated
-nor donated, so no gradient, no optimizer state and no file is made of it. A batch is a pure function
-of the step, and so is every random key; a run that was stopped and resumed equals one that was not.
+nor donated, so no gradient, no optimizer state and no file is made of it. A batch is a pure
+function of the step, and so is every random key; a run that was stopped and resumed equals one
+that was not.
 """
 
 import collections
@@ -57,15 +58,21 @@ def init_state(
     """
     trainable, frozen = params.split(tree, patterns)
     trainable, frozen = sharding.place(trainable, mesh), sharding.place(frozen, mesh)
-    everywhere = sharding.replicated(mesh)
-    shardings = sharding.optimizer_shardings(tx, trainable, mesh)
+    shardings = _shardings(tx, trainable, mesh, ema)
     return TrainState(
-        step=jax.jit(lambda: jnp.zeros((), jnp.int32), out_shardings=everywhere)(),
+        step=jax.jit(lambda: jnp.zeros((), jnp.int32), out_shardings=shardings.step)(),
         trainable=trainable,
-        opt=jax.jit(tx.init, out_shardings=shardings)(trainable),
+        opt=jax.jit(tx.init, out_shardings=shardings.opt)(trainable),
         # A copy of its own: the step donates the state, and a buffer can be donated once.
         ema=jax.tree.map(jnp.copy, trainable) if ema else None,
     ), frozen
+
+
+def _shardings(tx: optax.GradientTransformation, trainable: Tree, mesh, ema: bool) -> TrainState:
+    """Where every array of a state lies."""
+    placed = sharding.param_shardings(trainable, mesh)
+    opt = sharding.optimizer_shardings(tx, trainable, mesh)
+    return TrainState(sharding.replicated(mesh), placed, opt, placed if ema else None)
 
 
 def parameters(state: TrainState, frozen: Tree) -> Tree:
@@ -135,7 +142,7 @@ def masked_loss(transformer: nnx.GraphDef, cfg: Masking) -> LossFn:
 
 
 def tokenizer_loss(tokenizer: nnx.GraphDef, entropy_ratio: float, commitment: float) -> LossFn:
-    """Pixel loss |x - y| + (x - y)² and the codebook's losses; the batch has pixels [B, S, S, 3]."""
+    """Pixel loss |x - y| + (x - y)² and the codebook's losses, of pixels [B, S, S, 3]."""
 
     def loss_fn(tree: Tree, batch: Batch, key: Array):
         model = nnx.merge(tokenizer, tree["tokenizer"])
@@ -161,7 +168,7 @@ def tokenizer_loss(tokenizer: nnx.GraphDef, entropy_ratio: float, commitment: fl
 
 
 def classifier_loss(classifier: nnx.GraphDef) -> LossFn:
-    """Cross entropy and accuracy of the feature network on pixels [B, S, S, 3] and class_ids [B]."""
+    """Cross entropy and accuracy of the feature network: pixels [B, S, S, 3], class_ids [B]."""
 
     def loss_fn(tree: Tree, batch: Batch, key: Array):
         model = nnx.merge(classifier, tree["features"])
@@ -218,6 +225,8 @@ def make_step(
             decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
             ema = optax.incremental_update(trainable, ema, 1.0 - decay)
         state = TrainState(step=state.step + 1, trainable=trainable, opt=opt, ema=ema)
+        # Where it lay before: a state that moved would compile the step a second time.
+        state = sharding.pin(state, lambda mesh: _shardings(tx, trainable, mesh, ema is not None))
         return state, {**metrics, "grad_norm": optax.tree.norm(grads)}
 
     return jax.jit(step, donate_argnums=0)
@@ -289,12 +298,15 @@ def run(step_fn, state: TrainState, frozen: Tree, loop: Loop, mesh, key: Array, 
             due = loop.evaluate_every and (taken % loop.evaluate_every == 0 or last)
             if taken % loop.log_every == 0 or last:
                 loop.log(taken, settle(0) or values)
-            if due or last or terminate.asked or manager.should_save(taken):
-                settle(0)  # never save or score a state that a bad loss has spoilt
-            checkpoint.save(manager, taken, state, force=last or terminate.asked)
             if due and loop.evaluate:
+                settle(0)
                 loop.evaluate(state)
-            if terminate.asked or manager.reached_preemption(taken):
+            # After log and evaluation: what is killed between them and the save is done again.
+            stop = terminate.asked
+            if last or stop or manager.should_save(taken):
+                settle(0)  # never save a state that a bad loss has spoilt
+            checkpoint.save(manager, taken, state, force=last or stop)
+            if stop or manager.reached_preemption(taken):
                 checkpoint.wait(manager)
                 raise Stopped(
                     f"stopped at step {taken} of {loop.steps}, saved in {manager.directory}; "

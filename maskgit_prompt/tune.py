@@ -120,7 +120,7 @@ def tune(
         metrics.log(step, {f"evaluated_{k}": v for k, v in scores.items() if v is not None})
         if keep_best and scores["heldout"] is not None and scores["heldout"] < best["heldout"]:
             kept = state.trainable if state.ema is None else state.ema
-            best.update(scores, step=step, trainable=jax.device_get(kept))
+            best.update(scores, step=step, trainable=sharding.tree_to_host(kept, mesh))
 
     with checkpoint.manager(home / "checkpoints", config.train.save_every) as manager:
         metrics.resume(manager.latest_step() or 0)
@@ -138,7 +138,7 @@ def tune(
                 evaluate=log_score,
             ),
             mesh,
-            jax.random.key(config.seed + 1),
+            sharding.make_key(config.seed + 1, mesh),
             manager,
         )
     metrics.close()
@@ -148,7 +148,7 @@ def tune(
         whole = params.merge(sharding.place(best["trainable"], mesh), frozen)
     loss = {k: best[k] for k in ("train", "heldout")} if "train" in best else score(state)
     return Tuned(
-        prompt=jax.device_get(whole["prompt"]),
+        prompt=sharding.tree_to_host(whole["prompt"], mesh),
         transformer=whole["transformer"],
         trainable=params.count(state.trainable),
         frozen=params.count(frozen) + params.count(source.part("tokenizer").tree),
@@ -194,6 +194,7 @@ def make_evaluator(config: ConfigDict, model: nnx.GraphDef, generator: nnx.Graph
 
         return jax.lax.scan(one, jnp.zeros(len(codes)), jnp.arange(rounds))[0] / rounds
 
+    seed_key = sharding.make_key(config.seed + 5, mesh)
     size = -(-EVALUATION_ROWS // mesh.size) * mesh.size
 
     def evaluate(tree: Tree, codes: np.ndarray, labels: np.ndarray) -> float | None:
@@ -205,7 +206,7 @@ def make_evaluator(config: ConfigDict, model: nnx.GraphDef, generator: nnx.Graph
                 rows = np.arange(first, first + size).clip(max=len(codes) - 1)
                 batch = {"codes": codes[rows], "class_ids": labels[rows]}
                 batch = sharding.to_global(batch, mesh)
-                key = jax.random.fold_in(jax.random.key(config.seed + 5), number)
+                key = jax.random.fold_in(seed_key, number)
                 values = sharding.to_host(image_losses(tree, batch, key), mesh)
                 found.append(values[: len(codes) - first])
         return float(np.mean(np.concatenate(found)))

@@ -8,12 +8,13 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from maskgit_prompt import params
+from maskgit_prompt import distributed, params
 from maskgit_prompt.errors import UsageError, UserError
 from maskgit_prompt.files import write_whole
 
 # These say how long and where a run goes on, not what it computes.
 FREE = ("mesh", "train.log_every", "train.save_every", "train.tensorboard")
+NAMED = 5  # keys that differ, in a message
 
 
 def prepare(workdir: str | pathlib.Path, config: ConfigDict) -> pathlib.Path:
@@ -26,8 +27,8 @@ def prepare(workdir: str | pathlib.Path, config: ConfigDict) -> pathlib.Path:
     path, new = folder / "config.json", json.loads(config.to_json_best_effort())
     if path.exists():
         try:
-            old = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
+            old = dict(json.loads(path.read_text()))
+        except (OSError, TypeError, ValueError) as error:
             raise UserError(f"{path} is damaged ({error}); use another workdir") from error
         differ = [
             f"{key} is {value!r} there, {other!r} now"
@@ -35,8 +36,9 @@ def prepare(workdir: str | pathlib.Path, config: ConfigDict) -> pathlib.Path:
             if not any(key == free or key.startswith(f"{free}.") for free in FREE)
         ]
         if differ:
+            more = f"; and {len(differ) - NAMED} more" if len(differ) > NAMED else ""
             raise UsageError(
-                f"workdir {folder} holds a run of another config: {'; '.join(differ)}; "
+                f"workdir {folder} holds a run of another config: {'; '.join(differ[:NAMED])}{more}; "
                 "use another --workdir, or delete that one"
             )
         return folder
@@ -48,7 +50,7 @@ def prepare(workdir: str | pathlib.Path, config: ConfigDict) -> pathlib.Path:
 
 def _differences(old: dict, new: dict) -> list[tuple[str, Any, Any]]:
     flat = [{k.replace("/", "."): v for k, v in params.flatten(d).items()} for d in (old, new)]
-    keys = sorted(flat[0].keys() | flat[1].keys())
+    keys = sorted(flat[0].keys() | flat[1].keys(), key=lambda key: (key != "job", key))
     rows = [(key, flat[0].get(key), flat[1].get(key)) for key in keys]
     return [row for row in rows if row[1] != row[2]]
 
@@ -57,14 +59,14 @@ class Metrics:
     """metrics.jsonl, one line a log step, and TensorBoard events through clu.
 
     A resumed run first drops the lines after the step it resumes from, so that the file has each
-    step once. TensorFlow, which clu's writer needs, is imported beside the first steps' compilation.
+    step once. TensorFlow, which clu's writer needs, is imported while the first step compiles.
     """
 
     def __init__(self, folder: pathlib.Path, tensorboard: bool):
         self.path = folder / "metrics.jsonl"
         self._writer = None
         self._thread = None
-        if tensorboard:
+        if tensorboard and distributed.is_first():
             self._thread = threading.Thread(target=self._open, args=(folder,), daemon=True)
             self._thread.start()
 
@@ -94,6 +96,8 @@ class Metrics:
 
     def log(self, step: int, values: dict[str, float]) -> None:
         """Appends one line."""
+        if not distributed.is_first():
+            return
         try:
             with open(self.path, "a") as file:
                 file.write(json.dumps({"step": step, **values}) + "\n")

@@ -11,7 +11,6 @@ import json
 import pathlib
 from typing import Any
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
@@ -23,7 +22,7 @@ from maskgit_prompt.errors import UsageError
 from maskgit_prompt.jobs import transfer
 from maskgit_prompt.report import results, sheets
 from maskgit_prompt.report.transfer import comparison_report
-from maskgit_prompt.sampling import Sampler, make_prompts
+from maskgit_prompt.sampling import Sampler, make_prompts, unconditional
 from maskgit_prompt.score import Scorer
 
 TRAINABLE = {
@@ -48,7 +47,7 @@ def run(config: ConfigDict, path: str) -> None:
     everything = parts.load(
         ConfigDict({**config.data.to_dict(), "shots": 0}), source.part("tokenizer").cfg.image_size
     )
-    stored = transfer.encode(config, source, everything.images, home, mesh)
+    stored = transfer.encode(config, source, everything.images, home)
 
     # 2. Methods.
     rows, accuracies, pictures = [], {}, {}
@@ -101,7 +100,7 @@ def compare_one(
     """Trains one method, generates, scores; writes row.json and sheet.png into the folder."""
     count = config.score.per_class
     classes = np.repeat(np.arange(len(data.images.classes), dtype=np.int32), count)
-    key = jax.random.key(config.seed + 2)
+    key = sharding.make_key(config.seed + 2, mesh)
     row = dict.fromkeys(("heldout_loss", "train_loss", "trainable", "seconds", "best_step"))
     if method == "untuned":
         generated = transfer.untuned_images(config, source, len(classes), mesh)
@@ -121,7 +120,7 @@ def compare_one(
             keep_best=True,
         )
         prompts = make_prompts(cfg, tuned.prompt)
-        uncond = transfer.unconditional(config, cfg, prompts)
+        uncond = unconditional(config.sample, prompts)
         sampler = Sampler(source, mesh, config.sample, config.dtype, tuned.transformer)
         generated = sampler.images(prompts(classes)[:, None], key, uncond=uncond)
         row |= {

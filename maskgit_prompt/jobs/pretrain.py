@@ -16,12 +16,12 @@ from ml_collections import ConfigDict
 
 from maskgit_prompt import checkpoint, params, sharding, train, workdir
 from maskgit_prompt import source as sources
-from maskgit_prompt.data import codes as codes_file
 from maskgit_prompt.data import synthetic
 from maskgit_prompt.data.batches import batch_indices
 from maskgit_prompt.data.images import ImageSet
 from maskgit_prompt.decoding import schedules
-from maskgit_prompt.encode import make_encoder
+from maskgit_prompt.encode import encode_once
+from maskgit_prompt.errors import UsageError
 from maskgit_prompt.optimizers import make_optimizer
 
 
@@ -35,9 +35,7 @@ def run(config: ConfigDict, folder: str) -> None:
 
     # 1. What a step sees.
     if config.stage == "transformer":
-        encode, batch_size = make_encoder(before.part("tokenizer"), mesh, config.dtype)
-        key = {"tokenizer": before.part("tokenizer").sha256, "size": config.data.size}
-        stored = codes_file.build(folder / "codes", images, encode, key, batch_size)
+        stored = encode_once(images, before.part("tokenizer"), folder / "codes", config.dtype)
 
         def batch(step: int) -> dict[str, np.ndarray]:
             rows = batch_indices(config.seed, step, len(images), config.train.batch_size)
@@ -77,13 +75,13 @@ def run(config: ConfigDict, folder: str) -> None:
                 what=config.stage,
             ),
             mesh,
-            jax.random.key(config.seed + 1),
+            sharding.make_key(config.seed + 1, mesh),
             manager,
         )
     metrics.close()
 
     # 3. The source model so far.
-    tree = jax.device_get(train.parameters(state, frozen))[config.stage]
+    tree = sharding.tree_to_host(train.parameters(state, frozen)[config.stage], mesh)
     part = sources.Part(kind, cfg, tree)
     stages = {
         **before.provenance.get("stages", {}),
@@ -113,7 +111,10 @@ def _part(config: ConfigDict, before: sources.Source):
         k: tuple(v) if isinstance(v, list | tuple) else v for k, v in config[config.stage].items()
     }
     if config.stage == "tokenizer":
-        cfg = sources.TokenizerConfig(**options, dtype=config.dtype)
+        try:
+            cfg = sources.TokenizerConfig(**options, dtype=config.dtype)
+        except ValueError as error:
+            raise UsageError(f"config.tokenizer: {error}") from error
         loss = lambda graphdef: train.tokenizer_loss(
             graphdef, config.entropy_ratio, config.commitment
         )

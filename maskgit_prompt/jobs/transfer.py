@@ -10,29 +10,33 @@
 """
 
 import contextlib
+import dataclasses
 import pathlib
+import shlex
 import time
 from collections.abc import Iterator
 from typing import Any
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
 
-from maskgit_prompt import prompt_file, sharding, tune, workdir
+from maskgit_prompt import config as defaults
+from maskgit_prompt import params, prompt_file, sharding, tune, workdir
 from maskgit_prompt import source as sources
 from maskgit_prompt.data import augment, codes, parts
 from maskgit_prompt.data.images import ImageSet
 from maskgit_prompt.data.parts import Parts
-from maskgit_prompt.encode import make_encoder
+from maskgit_prompt.decoding import marquee as marquee_header
+from maskgit_prompt.encode import encode_once
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.files import write_whole
 from maskgit_prompt.metrics import diversity
-from maskgit_prompt.models.prompt import NONE, PromptConfig
+from maskgit_prompt.models.prompt import PromptConfig
 from maskgit_prompt.report import curves, results, sheets
 from maskgit_prompt.report.transfer import transfer_report
-from maskgit_prompt.sampling import Sampler, make_prompts
+from maskgit_prompt.sampling import Sampler, make_prompts, unconditional
+from maskgit_prompt.sampling import check as check_sampling
 from maskgit_prompt.score import Scorer
 
 SHEET_COLUMNS = 12
@@ -53,34 +57,35 @@ class Clock:
 
 def run(config: ConfigDict, path: str) -> None:
     clock = Clock()
-    home = workdir.prepare(path, config)
 
     # 1-3. Source model, images, codes.
     with clock("load"):
         mesh = sharding.make_mesh(**config.mesh)
         source = sources.load(config.source)
         data = parts.load(config.data, source.part("tokenizer").cfg.image_size)
+        cfg = prompt_config(config, source, data)
+        check_settings(config, source, mesh)
+        home = workdir.prepare(path, config)  # now, so that a mistyped path claims no workdir
     with clock("encode"):
-        stored = encode(config, source, data.images, home, mesh)
+        stored = encode(config, source, data.images, home)
 
     # 4. The prompt.
     with clock("tune"):
-        cfg = prompt_config(config, source, data)
         tuned = tune.tune(config, source, cfg, tuning_codes(data, stored), home, mesh)
 
     # 5. Images.
     count = config.score.per_class
     classes = np.repeat(np.arange(len(data.images.classes), dtype=np.int32), count)
-    key = jax.random.key(config.seed + 2)
+    key = sharding.make_key(config.seed + 2, mesh)
     with clock("sample"):
         sampler = Sampler(source, mesh, config.sample, config.dtype, tuned.transformer)
         prompts = make_prompts(cfg, tuned.prompt)
-        uncond = unconditional(config, cfg, prompts)
+        uncond = unconditional(config.sample, prompts)
         generated = sampler.images(prompts(classes)[:, None], key, uncond=uncond)
     with clock("untuned"):
         untuned = untuned_images(config, source, len(classes), mesh)
     with clock("marquee"):
-        strip, marquee = marquee_of(config, data, stored, sampler, prompts, uncond)
+        strip, marquee = marquee_of(config, data, stored, sampler, prompts, uncond, mesh)
 
     # 6. Scores.
     with clock("score"):
@@ -90,20 +95,7 @@ def run(config: ConfigDict, path: str) -> None:
 
     # 7. Files.
     with clock("report"):
-        prompt_path = home / "prompt.safetensors"
-        prompt_file.save(
-            prompt_path,
-            prompt_file.PromptFile(
-                cfg=cfg,
-                tree=tuned.prompt,
-                classes=data.images.classes,
-                instances=tuple(data.images.ids[i] for i in data.tune) if cfg.instances else (),
-                source=source.name,
-                fingerprint=source.fingerprint,
-                sample=config.sample.to_dict(),
-                scores={name: found[name] for name in ("accuracy", "frechet", "kid", "loss")},
-            ),
-        )
+        prompt_path, again = save_prompt(config, source, data, cfg, tuned, found, home, mesh)
         cutoffs = config.score.marquee_cutoffs
         pictures = draw_pictures(data, scorer, generated, classes, untuned, tuned, strip, cutoffs)
         save_pictures(home, pictures)
@@ -115,33 +107,42 @@ def run(config: ConfigDict, path: str) -> None:
         found,
         pictures,
         title=f"Prompt tuning: {data.images.name} on {source.name}",
-        command="python -m maskgit_prompt.main --config=configs/sample.py "
-        f"--config.prompt={prompt_path} --workdir={home}/more",
+        command=again,
     )
     print(_last_words(home, found))
+
+
+def check_settings(config: ConfigDict, source: sources.Source, mesh) -> None:
+    """Raises UsageError for settings that would end the run only after the prompt was tuned."""
+    sharding.check_batch(config.train.batch_size, config.train.micro_batches, mesh)
+    check_sampling(config.sample, source.part("tokenizer").cfg.codebook, mesh)
+    for cutoff in config.score.marquee_cutoffs:
+        marquee_header.check(cutoff, config.sample.power)
+    for name, least in (("per_class", 1), ("rounds", 1), ("marquee_images", 0)):
+        if config.score[name] < least:
+            raise UsageError(
+                f"config.score.{name} = {config.score[name]}, expected at least {least}"
+            )
 
 
 # --- 3. Codes ------------------------------------------------------------------------------------
 
 
 def encode(
-    config: ConfigDict, source: sources.Source, images: ImageSet, home: pathlib.Path, mesh
+    config: ConfigDict, source: sources.Source, images: ImageSet, home: pathlib.Path
 ) -> codes.CodesFile:
     """The codes file of all images."""
-    tokenizer = source.part("tokenizer")
-    run_encoder, batch_size = make_encoder(tokenizer, mesh, config.dtype)
     view_fn = None
     if config.data.views > 1:
         view_fn = augment.random_crop_flip(config.data.crop, config.data.flip)
-    return codes.build(
-        home / "codes",
+    return encode_once(
         images,
-        run_encoder,
-        {"tokenizer": tokenizer.sha256, "size": tokenizer.cfg.image_size, "dtype": config.dtype},
-        batch_size,
-        config.data.views,
-        view_fn,
-        config.data.seed,
+        source.part("tokenizer"),
+        home / "codes",
+        config.dtype,
+        views=config.data.views,
+        view_fn=view_fn,
+        seed=config.data.seed,
     )
 
 
@@ -181,19 +182,12 @@ def prompt_config(config: ConfigDict, source: sources.Source, data: Parts):
 def untuned_images(config: ConfigDict, source: sources.Source, count: int, mesh) -> np.ndarray:
     """What the source model makes of classes of its own, drawn at random: uint8 [n, S, S, 3]."""
     sampler = Sampler(source, mesh, config.sample, config.dtype)
-    own = np.random.default_rng(config.seed).integers(len(source.classes), size=count)
-    key = jax.random.key(config.seed + 2)
+    own = np.random.default_rng(config.seed).integers(sampler.classes, size=count)
+    key = sharding.make_key(config.seed + 2, mesh)
     return sampler.images(sampler.class_prompts(own), key, what="untuned")
 
 
-def unconditional(config: ConfigDict, cfg, prompts) -> np.ndarray | None:
-    """The prompt that guidance moves away from, [depth, P, D]; None for the bare backbone."""
-    if config.sample.guidance == 1.0 or config.sample.guidance_from == "backbone":
-        return None
-    return prompts(np.array([NONE]))[0]
-
-
-def marquee_of(config: ConfigDict, data: Parts, stored, sampler: Sampler, prompts, uncond):
+def marquee_of(config: ConfigDict, data: Parts, stored, sampler: Sampler, prompts, uncond, mesh):
     """Images under headers [an instance's prompt, its class's prompt], one instance a class.
 
     Returns:
@@ -214,7 +208,7 @@ def marquee_of(config: ConfigDict, data: Parts, stored, sampler: Sampler, prompt
     rows, columns = [], [originals]
     for cutoff in config.score.marquee_cutoffs:
         # The same key at every cutoff: what differs is the header alone.
-        key = jax.random.key(config.seed + 3)
+        key = sharding.make_key(config.seed + 3, mesh)
         made = sampler.images(headers, key, uncond=uncond, cutoff=cutoff, what="marquee")
         spread = diversity.pairwise_distance_by_class(made, owner) if num > 1 else None
         nearness = diversity.distance_to_by_class(made, owner, originals, np.arange(len(classes)))
@@ -259,6 +253,46 @@ def summarize(scorer, scores, tuned, marquee, data: Parts, config, clock) -> dic
 
 
 # --- 7. Files ------------------------------------------------------------------------------------
+
+
+def save_prompt(
+    config: ConfigDict, source: sources.Source, data: Parts, cfg, tuned, found, home, mesh
+) -> tuple[pathlib.Path, str]:
+    """Writes prompt.safetensors; returns its path and the command that samples from it again.
+
+    Where config.trainable changed the transformer, too, a prompt is of use on that one alone: the
+    folder source/ is then written beside it, and is the backbone that the prompt file names.
+    """
+    name = config.source
+    model = {"transformer": source.part("transformer").tree, "prompt": tuned.prompt}
+    trained, _ = params.split(model, config.trainable)
+    if "transformer" in trained:
+        part = source.part("transformer")
+        part = dataclasses.replace(part, tree=sharding.tree_to_host(tuned.transformer, mesh))
+        changed = {**source.parts, "transformer": part}
+        changed = dataclasses.replace(source, name=f"{source.name}, tuned", parts=changed)
+        source, name = sources.save(changed, home / "source"), str(home / "source")
+    path = home / "prompt.safetensors"
+    rows = data.tune if cfg.instances else data.tune[:0]
+    prompt_file.save(
+        path,
+        prompt_file.PromptFile(
+            cfg=cfg,
+            tree=tuned.prompt,
+            classes=data.images.classes,
+            instances=tuple(data.images.ids[row] for row in rows),
+            instance_classes=tuple(data.labels(rows).tolist()),
+            source=source.name,
+            fingerprint=source.fingerprint,
+            sample=config.sample.to_dict(),
+            scores={name: found[name] for name in ("accuracy", "frechet", "kid", "loss")},
+        ),
+    )
+    command = ["python", "-m", "maskgit_prompt.main", "--config=configs/sample.py"]
+    command += [f"--config.prompt={path}", f"--workdir={home / 'more'}"]
+    if name != defaults.sample().source:
+        command.append(f"--config.source={name}")
+    return path, shlex.join(command)
 
 
 def draw_pictures(

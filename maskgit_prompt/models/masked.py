@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from maskgit_prompt.models.layers import Attention, Mlp, dropout, kernel_init
+from maskgit_prompt.sharding import split_batch
 
 Array = jax.Array
 
@@ -129,6 +130,7 @@ class MaskedTransformer(nnx.Module):
             prompt = self.class_prompt(none if class_ids is None else class_ids)
         x = self.embed(codes, 1)  # [B, L', D]
         x = jnp.concatenate([prompt[:, 0].astype(x.dtype), x], axis=1)  # [B, P + L', D]
+        x = split_batch(x)
         fresh = self._fresh_prompts(prompt, x.dtype)
         keys = None
         if key is not None:
@@ -140,7 +142,7 @@ class MaskedTransformer(nnx.Module):
             block, prompt, key = inputs
             if prompt is not None:  # replaces what the last layer made of its own prompt
                 x = jnp.concatenate([prompt, x[:, prompt.shape[1] :]], axis=1)
-            x = block(x, key)
+            x = split_batch(block(x, key))
             return x, x if keep_layers else None
 
         if self.cfg.remat:

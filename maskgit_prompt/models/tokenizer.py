@@ -41,6 +41,13 @@ class TokenizerConfig:
     shortcut: str = "branch"
     dtype: str = "float32"
 
+    def __post_init__(self):
+        if self.image_size % self.factor:
+            raise ValueError(
+                f"image_size {self.image_size} does not divide by the tokenizer's factor "
+                f"{self.factor}; use a multiple of {self.factor}"
+            )
+
     @property
     def factor(self) -> int:
         return 2 ** (len(self.multipliers) - 1)

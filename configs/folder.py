@@ -1,0 +1,39 @@
+"""The main job on a folder of images: PATH/CLASS/*.png|jpg|webp, or a flat folder as one class.
+
+    python -m maskgit_prompt.main --config=configs/folder.py:photos --workdir=runs/photos
+    python -m maskgit_prompt.main --config=configs/folder.py:photos,shots=5,steps=300 --workdir=...
+
+Of each class 60 % of the images are tuned on, 20 % train the classifier that reads the generated
+ones, and 20 % are scored against; `shots` takes so many of the first part (0, the default: all).
+Any number of images will do, even one: scores for which there are too few are left out, and the
+report says why. Images are cut to their middle square and resized to the source model's size. Files
+that are no whole image are skipped and named; --strict refuses them.
+
+Not run: what quality to expect depends on the folder.
+"""
+
+from ml_collections import ConfigDict
+
+from maskgit_prompt import config as defaults
+from maskgit_prompt.errors import UsageError
+
+OPTIONS = {"shots": "data.shots", "steps": "train.steps"}
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    config = defaults.transfer()
+    config.data.name = "folder"
+    config.data.shots = 0
+    config.data.fractions = ConfigDict({"tune": 0.6, "judge": 0.2, "test": 0.2})
+    path, *options = arg.split(",")
+    for option in options:
+        name, _, value = option.partition("=")
+        if name not in OPTIONS or not value.isdecimal():
+            raise UsageError(
+                f"configs/folder.py:{arg} has {option!r} after the path, expected "
+                f"{' or '.join(f'{name}=NUMBER' for name in OPTIONS)}; set anything else as "
+                "--config.KEY=VALUE, and with it a path that holds a comma: --config.data.path=PATH"
+            )
+        config.update_from_flattened_dict({OPTIONS[name]: int(value)})
+    config.data.path = path
+    return config

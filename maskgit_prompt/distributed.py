@@ -1,0 +1,81 @@
+"""Several hosts as one: joining the job, who writes files, and ending together.
+
+Every host runs the same program on the same config and works on one mesh of all devices; the first
+host alone writes. All must see one workdir.
+"""
+
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+
+from maskgit_prompt.errors import Stopped, UsageError
+
+_index = 0  # known here too, so that writing a file need not import jax
+
+
+def initialize() -> None:
+    """Joins the job where the environment names one; otherwise stays alone.
+
+    MGP_COORDINATOR (host:port), MGP_NUM_PROCESSES and MGP_PROCESS_ID name it; MGP_COORDINATOR=auto
+    lets JAX find out by itself, as it can on TPU VMs, GKE and Slurm.
+
+    Raises:
+      UsageError: some of the variables are missing or no numbers.
+    """
+    global _index
+    coordinator = os.environ.get("MGP_COORDINATOR")
+    if not coordinator:
+        return
+    import jax
+
+    options = {}
+    if coordinator != "auto":
+        try:
+            options = {
+                "coordinator_address": coordinator,
+                "num_processes": int(os.environ["MGP_NUM_PROCESSES"]),
+                "process_id": int(os.environ["MGP_PROCESS_ID"]),
+            }
+        except (KeyError, ValueError) as error:
+            raise UsageError(
+                f"MGP_COORDINATOR is {coordinator}, but {error}: set MGP_NUM_PROCESSES and "
+                "MGP_PROCESS_ID to numbers, or MGP_COORDINATOR=auto"
+            ) from error
+    # A host that dies is noticed after a minute instead of JAX's defaults of two to five.
+    jax.distributed.initialize(**options, heartbeat_timeout_seconds=60, shutdown_timeout_seconds=60)
+    _index = jax.process_index()
+
+
+def is_first() -> bool:
+    """Whether this host writes files."""
+    return _index == 0
+
+
+def barrier(name: str) -> None:
+    """Waits for all hosts; nothing where there is one."""
+    if os.environ.get("MGP_COORDINATOR"):
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices(name)
+
+
+@contextlib.contextmanager
+def exit_at_once_on_error() -> Iterator[None]:
+    """Ends this process on an error without waiting for the others, who would wait for it.
+
+    JAX's shutdown is a barrier: after an exception in one process all would sit in it until it
+    times out. The others notice by the missing heartbeat.
+    """
+    try:
+        yield
+    except Stopped:
+        raise
+    except Exception as error:
+        if not os.environ.get("MGP_COORDINATOR"):
+            raise
+        traceback.print_exc()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(getattr(error, "exit_code", 1))

@@ -1,0 +1,37 @@
+"""Installs maskgit_prompt; what it needs stands in requirements.txt.
+
+pip install -e .            pip install -e '.[dev]'            pip install -e '.[tpu]'
+"""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+HERE = pathlib.Path(__file__).parent
+LINES = [line.strip() for line in (HERE / "requirements.txt").read_text().splitlines()]
+REQUIREMENTS = [line for line in LINES if line and not line.startswith("#")]
+JAX = next(line.removeprefix("jax") for line in REQUIREMENTS if re.match(r"jax\W", line))
+# Read, not imported: the package's imports are not there while it is being installed.
+VERSION = re.search(
+    r'^__version__ = "(.+)"$', (HERE / "maskgit_prompt" / "__init__.py").read_text(), re.M
+)[1]
+
+setup(
+    name="maskgit-prompt",
+    version=VERSION,
+    description="Prompt tuning of frozen image transformers in JAX",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["maskgit_prompt", "maskgit_prompt.*"]),
+    package_data={"maskgit_prompt": ["sources/**"]},
+    install_requires=REQUIREMENTS,
+    extras_require={
+        "tpu": [f"jax[tpu]{JAX}"],
+        "cuda": [f"jax[cuda13]{JAX}"],
+        "dev": ["packaging", "pytest>=9,<10", "ruff>=0.17,<0.18", "setuptools>=77"],
+    },
+    entry_points={"console_scripts": ["maskgit-prompt = maskgit_prompt.main:main"]},
+)

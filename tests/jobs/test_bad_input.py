@@ -1,0 +1,296 @@
+"""Bad input: one line that says what was found and the way out, exit code 1 or 2, nothing lost."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from maskgit_prompt import prompt_file
+from maskgit_prompt import source as sources
+from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
+from maskgit_prompt.params import create
+from tests import tiny
+from tests.jobs.running import FOLDER, QUICKSTART, ROOT, SAMPLE, TINY, run, write_images
+
+
+def refused(capsys, code: int, message: str, *flags: str) -> None:
+    done = run(capsys, *flags)
+    assert message in done.error()
+    assert done.code == code
+
+
+# --- The command line and the config file ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        ((), "no --config given, as --config=configs/quickstart.py"),
+        (("--config=nope.py", "--workdir=w"), "no config file nope.py in "),
+        ((QUICKSTART,), "no --workdir given: name a folder for the run, as --workdir=runs/my"),
+        ((QUICKSTART, "--workdir=w", "--steps=3"), "Unknown command line flag 'steps'"),
+        ((QUICKSTART, "--workdir=w", "now"), "unexpected argument 'now'; flags begin with --"),
+        (
+            (QUICKSTART, "--workdir=w", "--config.train.stepz=3"),
+            'has no key stepz; Did you mean "steps" instead of "stepz"?',
+        ),
+        ((QUICKSTART, "--workdir=w", "--config.nope.steps=3"), "quickstart.py has no key nope"),
+        (
+            (QUICKSTART, "--workdir=w", "--config.train.steps=many"),
+            "flag --config.train.steps=many: invalid literal for int()",
+        ),
+        (
+            (QUICKSTART, "--workdir=w", "--config.job=dream"),
+            "config.job = 'dream', expected transfer, compare, sample, pretrain",
+        ),
+        ((f"{QUICKSTART}:half", "--workdir=w"), "quickstart.py:half, expected :full or :compare"),
+        (
+            (f"{FOLDER}:photos,shot=3", "--workdir=w"),
+            "has 'shot=3' after the path, expected shots=NUMBER or steps=NUMBER",
+        ),
+        ((FOLDER, "--workdir=w"), "config.data.path is empty; expected a folder"),
+        ((SAMPLE, "--workdir=w", "--strict"), "--strict: the job sample reads no folder of images"),
+        ((SAMPLE, "--workdir=w"), "no prompt file: give --config.prompt=DIR/prompt.safetensors"),
+    ],
+)
+def test_wrong_use(flags, message, source, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if any(flag.endswith("folder.py") for flag in flags):
+        flags = (*flags, f"--config.source={source}")
+    refused(capsys, 2, message, *flags)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("x = 1", "the file has no get_config(); write one that returns a ConfigDict"),
+        ("def get_config(): return 3", "get_config() gave a int, not a ConfigDict"),
+        ("def get_config(:", "SyntaxError: invalid syntax"),
+        (
+            "import nowhere_to_be_found",
+            "ModuleNotFoundError: No module named 'nowhere_to_be_found'",
+        ),
+        ("def get_config(): return 1 / 0", "ZeroDivisionError: division by zero"),
+        ("def get_config(): raise ValueError('no: a, b')", "config.py: no: a, b"),
+    ],
+)
+def test_a_config_file_that_is_none(text, message, tmp_path, capsys):
+    path = tmp_path / "config.py"
+    path.write_text(text)
+    refused(capsys, 2, message, f"--config={path}", f"--workdir={tmp_path / 'run'}")
+    assert not (tmp_path / "run").exists()
+
+
+def test_in_a_shell_it_is_one_line_without_traceback():
+    command = [sys.executable, "-m", "maskgit_prompt.main", "--config=nope.py", "--workdir=w"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: no config file nope.py")
+    assert done.stderr.count("\n") == 1
+
+
+def test_debug_shows_the_traceback():
+    command = [sys.executable, "-m", "maskgit_prompt.main", "--config=nope.py", "--debug"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr and "UsageError: no config file" in done.stderr
+
+
+# --- Settings that do not fit ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "flag, message",
+    [
+        (
+            "--config.train.batch_size=12",
+            "batch size 12 does not divide into 1 micro-batches over 8 devices (data x fsdp); use "
+            "a multiple of 8",
+        ),
+        ("--config.sample.batch_size=9", "use a multiple of 8"),
+        ("--config.mesh.fsdp=3", "does not multiply to the 8 devices here"),
+        ("--config.sample.steps=0", "decoding steps is 0; use at least 1"),
+        ("--config.sample.top_k=25", "top-k is 25; use an integer >= 0 and at most the codebook's"),
+        ("--config.sample.cutoff=0", "marquee cutoff is 0.0; use a number in (0, 1]"),
+        ("--config.sample.guidance_from=air", "guidance_from = 'air', expected prompt or backbone"),
+        ("--config.score.marquee_cutoffs=(0.5,2.0)", "marquee cutoff is 2.0"),
+        ("--config.score.per_class=0", "config.score.per_class = 0, expected at least 1"),
+        ("--config.prompt.kind=soft", "config.prompt: prompt kind 'soft', expected one of table"),
+        ("--config.data.name=faces", "config.data.name = 'faces', expected digits or folder"),
+        ("--config.data.fractions.test=0.9", "expected shares above 0, together at most 1"),
+    ],
+)
+def test_settings_are_refused_before_any_work(flag, message, source, tmp_path, capsys):
+    home = tmp_path / "run"
+    flags = (QUICKSTART, f"--config.source={source}", *TINY, flag, f"--workdir={home}")
+    refused(capsys, 2, message, *flags)
+    assert not home.exists()  # so that the corrected command may use it
+
+
+def test_tokenizer_of_an_image_size_that_its_factor_does_not_divide(source, tmp_path, capsys):
+    message = "image_size 18 does not divide by the tokenizer's factor 4; use a multiple of 4"
+    edited = shutil.copytree(source, tmp_path / "edited")
+    config = json.loads((edited / "config.json").read_text())
+    config["parts"]["tokenizer"]["config"]["image_size"] = 18
+    (edited / "config.json").write_text(json.dumps(config))
+    flags = (QUICKSTART, f"--config.source={edited}", f"--workdir={tmp_path / 'run'}")
+    refused(capsys, 1, message, *flags)
+    mini = f"--config={ROOT}/configs/mini.py:tokenizer"
+    flags = (mini, "--config.tokenizer.image_size=18", "--config.data.num=8")
+    refused(capsys, 2, message, *flags, f"--workdir={tmp_path / 'mini'}")
+
+
+# --- Images ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "make, code, message",
+    [
+        (lambda path: None, 2, "no folder "),
+        (lambda path: path.write_text("x"), 2, "is a file: expected a folder of images"),
+        (lambda path: path.mkdir(), 1, "no images in "),
+        (
+            lambda path: (write_images(path, cat=2) / "dog").mkdir(),
+            1,
+            "class 'dog' has no images (",
+        ),
+        (
+            lambda path: (write_images(path, cat=1) / "cat" / "0.png").write_text("x"),
+            1,
+            "class 'cat' has no images left: all its files are broken, the first is cat/0.png",
+        ),
+    ],
+    ids=["missing", "a file", "empty", "empty class", "all broken"],
+)
+def test_folders(make, code, message, source, tmp_path, capsys):
+    make(tmp_path / "photos")
+    flags = (f"{FOLDER}:{tmp_path / 'photos'}", f"--config.source={source}", *TINY)
+    refused(capsys, code, message, *flags, f"--workdir={tmp_path / 'run'}")
+    assert not (tmp_path / "run").exists()
+
+
+# --- Workdirs -------------------------------------------------------------------------------------
+
+
+def test_workdir_of_another_config_keeps_what_is_there(source, tmp_path, capsys):
+    photos, home = write_images(tmp_path / "photos", flat=1), tmp_path / "run"
+    flags = (f"{FOLDER}:{photos}", f"--config.source={source}", *TINY, f"--workdir={home}")
+    flags = (*flags, "--config.score.marquee_images=0")
+    assert run(capsys, *flags).code == 0
+    before = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
+    refused(
+        capsys,
+        2,
+        f"workdir {home} holds a run of another config: optimizer.learning_rate is 0.01 there, 0.5 "
+        "now; use another --workdir, or delete that one",
+        *flags,
+        "--config.optimizer.learning_rate=0.5",
+    )
+    prompt = f"--config.prompt={home / 'prompt.safetensors'}"
+    again = (SAMPLE, prompt, f"--config.source={source}", f"--workdir={home}")
+    refused(capsys, 2, "another config: job is 'transfer' there, 'sample' now; ", *again)
+    assert before == {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
+
+
+def test_workdir_is_a_file(source, tmp_path, capsys):
+    (tmp_path / "run").write_text("mine")
+    flags = (QUICKSTART, f"--config.source={source}", *TINY, f"--workdir={tmp_path / 'run'}")
+    message = f"workdir {tmp_path / 'run'} is a file, expected a folder; use another --workdir"
+    refused(capsys, 2, message, *flags)
+    assert (tmp_path / "run").read_text() == "mine"
+
+
+def test_workdir_whose_config_is_damaged(source, tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text('{"job": ')
+    flags = (QUICKSTART, f"--config.source={source}", *TINY, f"--workdir={tmp_path / 'run'}")
+    refused(capsys, 1, "config.json is damaged", *flags)
+
+
+# --- Source models and prompt files ---------------------------------------------------------------
+
+
+def test_source_that_is_not_there(tmp_path, capsys):
+    flags = (QUICKSTART, f"--config.source={tmp_path / 'none'}", f"--workdir={tmp_path / 'run'}")
+    refused(capsys, 2, f"no config.json in {tmp_path / 'none'}; expected mini, or the", *flags)
+
+
+@pytest.mark.parametrize(
+    "edit, message",
+    [
+        (lambda s: os.truncate(s / "transformer.safetensors", 1000), "it is damaged or of another"),
+        (lambda s: (s / "tokenizer.safetensors").unlink(), "No such file or directory; fetch it"),
+        (lambda s: os.truncate(s / "config.json", 100), "config.json is damaged"),
+        (lambda s: _replace(s / "config.json", '"width": 16', '"width": 32'), "does not fit the"),
+        (lambda s: _replace(s / "config.json", '"masked"', '"causal"'), "is damaged (KeyError('ca"),
+    ],
+    ids=["truncated", "part missing", "config truncated", "width edited", "kind edited"],
+)
+def test_source_truncated_or_edited(edit, message, source, tmp_path, capsys):
+    copy = shutil.copytree(source, tmp_path / "copy")
+    edit(copy)
+    flags = (QUICKSTART, f"--config.source={copy}", f"--workdir={tmp_path / 'run'}")
+    refused(capsys, 1, message, *flags)
+
+
+def _replace(path: pathlib.Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+@pytest.fixture
+def prompt(source, tmp_path) -> pathlib.Path:
+    """An untuned prompt file of the tiny source."""
+    path, backbone = tmp_path / "prompt.safetensors", sources.load(source)
+    cfg = PromptConfig(kind="table", tokens=1, width=16, classes=2)
+    _, init = create(lambda rngs: PromptGenerator(cfg, rngs=rngs))
+    tree = jax.tree.map(np.asarray, init(jax.random.key(0)))
+    prompt_file.save(
+        path,
+        prompt_file.PromptFile(
+            cfg, tree, ("a", "b"), (), backbone.name, backbone.fingerprint, {"steps": 1}, {}
+        ),
+    )
+    return path
+
+
+def test_prompt_file_that_is_missing_truncated_or_another_file(prompt, source, tmp_path, capsys):
+    flags = (SAMPLE, f"--config.source={source}", f"--workdir={tmp_path / 'run'}")
+    refused(capsys, 2, f"no prompt file {tmp_path}", *flags, f"--config.prompt={tmp_path}")
+    weights = f"--config.prompt={source}/tokenizer.safetensors"
+    refused(capsys, 1, "is a safetensors file, but holds no prompt", *flags, weights)
+    for size in (4, 200, prompt.stat().st_size - 1):
+        cut = tmp_path / f"{size}.safetensors"
+        cut.write_bytes(prompt.read_bytes()[:size])
+        refused(capsys, 1, f"{cut} is damaged or truncated", *flags, f"--config.prompt={cut}")
+    for old, new, message in (
+        (b"format", b"farmot", "has a damaged header (KeyError('format'))"),
+        (b"tokens", b"takens", "has a damaged header (TypeError("),
+        (b'tokens\\": 1', b'tokens\\": 2', "does not fit the model"),
+        (b'format\\": 1', b'format\\": 9', "is of another format than this version's 1; update"),
+    ):
+        assert old in prompt.read_bytes()
+        edited = tmp_path / "edited.safetensors"
+        edited.write_bytes(prompt.read_bytes().replace(old, new))
+        refused(capsys, 1, message, *flags, f"--config.prompt={edited}")
+
+
+def test_prompt_of_another_backbone_names_both(prompt, source, tmp_path, capsys):
+    other = tiny.write(tmp_path / "other", seed=1)
+    found, expected = (sources.load(name).fingerprint for name in (source, other))
+    assert found != expected
+    flags = (SAMPLE, f"--config.source={other}", f"--config.prompt={prompt}")
+    message = (
+        f"{prompt} was tuned on 'tiny' with fingerprint {found}, but config.source is 'tiny' with "
+        f"fingerprint {expected}; use the source model it was tuned on"
+    )
+    refused(capsys, 1, message, *flags, f"--workdir={tmp_path / 'run'}")
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,139 @@
+"""The main job on folders of images, down to a single image."""
+
+import json
+import pathlib
+
+import pytest
+
+from maskgit_prompt import prompt_file
+from tests.jobs.running import FOLDER, SAMPLE, TINY, run, write_images
+
+NO_MARQUEE = (*TINY, "--config.score.marquee_images=0")
+
+
+def results(home: pathlib.Path) -> dict:
+    return json.loads((home / "results.json").read_text())
+
+
+def test_two_classes_with_enough_of_all(source, tmp_path, capsys):
+    # Of 20 images: 12 to tune on, of which one shot is taken, 4 for the judge, 4 to score against.
+    photos, home = write_images(tmp_path / "photos", cat=20, dog=20), tmp_path / "run"
+    flags = (f"{FOLDER}:{photos},shots=1,steps=2", f"--config.source={source}", *TINY[1:])
+    done = run(capsys, *flags, "--config.score.marquee_images=2", f"--workdir={home}")
+    assert done.code == 0
+    found = results(home)
+    assert found["data"] == {
+        "name": "photos",
+        "classes": ["cat", "dog"],
+        "images": {"tune": 2, "judge": 8, "test": 8},
+        "generated": 6,
+    }
+    assert found["steps"] == 2
+    assert None not in found["accuracy"].values()
+    assert None not in found["frechet"].values()
+    assert len(found["warnings"]) == 1
+    assert "Distances are to 8 held-out images" in found["warnings"][0]
+    prompt = prompt_file.load(home / "prompt.safetensors")
+    assert (prompt.classes, prompt.instance_classes) == (("cat", "dog"), (0, 1))
+
+
+@pytest.mark.parametrize(
+    "classes, images, missing, warnings",
+    [
+        pytest.param(
+            {"flat": 10},
+            {"tune": 6, "judge": 2, "test": 2},
+            {"accuracy"},
+            ["No accuracy: 1 class of held-out images", "Distances are to 2 held-out images"],
+            id="one class, flat",
+        ),
+        pytest.param(
+            {"cat": 1, "dog": 1},
+            {"tune": 2, "judge": 0, "test": 0},
+            {"accuracy", "frechet", "heldout"},
+            [
+                "No accuracy: no images of class 'cat' are left to train a classifier on.",
+                "No distances: 0 held-out images, at least 2 are needed.",
+                "No held-out loss and no count of near-copies: no images are held out.",
+            ],
+            id="one image a class",
+        ),
+        pytest.param(
+            {"flat": 1},
+            {"tune": 1, "judge": 0, "test": 0},
+            {"accuracy", "frechet", "heldout"},
+            [
+                "No accuracy: no images of class 'photos' are left to train a classifier on.",
+                "No distances: 0 held-out images, at least 2 are needed.",
+                "No held-out loss and no count of near-copies: no images are held out.",
+            ],
+            id="one image only",
+        ),
+    ],
+)
+def test_few_images(classes, images, missing, warnings, source, tmp_path, capsys):
+    photos, home = write_images(tmp_path / "photos", **classes), tmp_path / "run"
+    flags = (f"{FOLDER}:{photos}", f"--config.source={source}", *NO_MARQUEE)
+    done = run(capsys, *flags, f"--workdir={home}")
+    assert done.code == 0, done.err
+    found = results(home)
+    assert found["data"]["images"] == images
+    assert isinstance(found["loss"]["train"], float)
+    assert set(found["accuracy"].values()) == {None}
+    assert (found["frechet"]["prompt"] is None) == ("frechet" in missing)
+    assert (found["loss"]["heldout"] is None) == ("heldout" in missing)
+    assert (found["near_copies"] is None) == ("heldout" in missing)
+    assert len(found["warnings"]) == len(warnings)
+    page = (home / "report.html").read_text()
+    for text, expected in zip(found["warnings"], warnings, strict=True):
+        assert text.startswith(expected)
+        assert text.replace("'", "&#x27;") in page
+
+
+def test_marquee_and_samples_of_one_image(source, tmp_path, capsys):
+    photos, home = write_images(tmp_path / "photos", flat=1), tmp_path / "run"
+    flags = (f"{FOLDER}:{photos}", f"--config.source={source}", *TINY)
+    flags = (*flags, "--config.score.per_class=1", "--config.score.marquee_images=1")
+    assert run(capsys, *flags, f"--workdir={home}").code == 0
+    rows = results(home)["marquee"]
+    assert [row["diversity"] for row in rows] == [None] * 5  # of one image there is none
+    assert all(0 < row["distance_to_instance"] < 1 for row in rows)
+    flags = (f"--config.prompt={home / 'prompt.safetensors'}", f"--config.source={source}")
+    flags = (*flags, "--config.header=instance-class", "--config.num=1")
+    done = run(capsys, SAMPLE, *flags, f"--workdir={tmp_path / 'more'}")
+    assert (done.code, done.out[:9]) == (0, "1 images ")
+
+
+def test_a_source_without_features_gives_no_distances(source, tmp_path, capsys):
+    config = json.loads((pathlib.Path(source) / "config.json").read_text())
+    del config["parts"]["features"]
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    (bare / "config.json").write_text(json.dumps(config))
+    for name in ("tokenizer", "transformer"):
+        file = f"{name}.safetensors"
+        (bare / file).write_bytes((pathlib.Path(source) / file).read_bytes())
+    photos, home = write_images(tmp_path / "photos", flat=10), tmp_path / "run"
+    flags = (f"{FOLDER}:{photos}", f"--config.source={bare}", *NO_MARQUEE)
+    assert run(capsys, *flags, f"--workdir={home}").code == 0
+    found = results(home)
+    assert set(found["frechet"].values()) == {None}
+    assert "No distances: source model 'tiny' has no network" in found["warnings"][1]
+    assert found["near_copies"] is not None
+
+
+def test_a_corrupt_image_is_skipped_by_name_or_refused(source, tmp_path, capsys, caplog):
+    photos = write_images(tmp_path / "photos", cat=3)
+    (photos / "cat" / "1.png").write_bytes((photos / "cat" / "1.png").read_bytes()[:100])
+    flags = (f"{FOLDER}:{photos}", f"--config.source={source}", *NO_MARQUEE)
+    for n, strict in enumerate(("--strict", "--config.data.strict=True", "--config.data.strict")):
+        done = run(capsys, *flags, strict, f"--workdir={tmp_path / f'strict{n}'}")
+        assert done.code == 1
+        error = done.error()
+        assert f"1 of 3 images in {photos} cannot be read: cat/1.png" in error
+        assert "leave strict off to skip them" in error
+        assert not (tmp_path / f"strict{n}").exists()
+    with caplog.at_level("WARNING", "absl"):
+        assert run(capsys, *flags, f"--workdir={tmp_path / 'run'}").code == 0
+    assert "skipped 1 of 3 images" in caplog.text and "cat/1.png" in caplog.text
+    assert sum(results(tmp_path / "run")["data"]["images"].values()) == 2

@@ -1,0 +1,233 @@
+"""What the documents promise is there: keys, commands, files, numbers."""
+
+import pathlib
+import re
+import shlex
+
+import jax
+import numpy as np
+import pytest
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from maskgit_prompt import config as defaults
+from maskgit_prompt import params
+from maskgit_prompt.data import splits
+from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
+from maskgit_prompt.source import abstract
+
+ROOT = pathlib.Path(__file__).parent.parent
+DOCUMENTS = sorted(
+    [ROOT / "README.md", ROOT / "launch" / "README.md", *(ROOT / "docs").glob("*.md")]
+)
+CONFIGS = sorted((ROOT / "configs").glob("*.py"))
+
+
+# --- Every key of every configuration is explained -----------------------------------------------
+
+
+def keys_of(config: ConfigDict) -> set[str]:
+    """ConfigDict(a=1, b=ConfigDict(c=2)) has the keys "a" and "b.c"."""
+    return {name.replace("/", ".") for name in params.flatten(config.to_dict())}
+
+
+def explained() -> set[str]:
+    text = (ROOT / "docs" / "configuration.md").read_text()
+    return set(re.findall(r"`([a-z_0-9.]+)`", text))
+
+
+def shipped(file: str, argument: str | None) -> ConfigDict:
+    value = str(ROOT / "configs" / file) + ("" if argument is None else f":{argument}")
+    return parse([f"--config={value}"])
+
+
+def parse(arguments: list[str]) -> ConfigDict:
+    """The config that the command line of maskgit_prompt.main with these flags has."""
+    argv = ["main", *arguments]
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file(
+        "config", None, "", flag_values=values, lock_config=True, sys_argv=argv
+    )
+    flags.DEFINE_string("workdir", None, "", flag_values=values)
+    flags.DEFINE_bool("debug", False, "", flag_values=values)
+    rest = values(argv)
+    assert rest == ["main"], f"not a flag: {rest[1:]}"
+    return values.config
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param(defaults.transfer(), id="transfer"),
+        pytest.param(defaults.compare(defaults.transfer()), id="compare"),
+        pytest.param(defaults.sample(), id="sample"),
+        pytest.param(defaults.pretrain("tokenizer"), id="pretrain"),
+    ],
+)
+def test_every_default_key_is_explained(config):
+    assert len(keys_of(config)) > 10
+    assert keys_of(config) - explained() == set()
+
+
+@pytest.mark.parametrize(
+    ("file", "argument"),
+    [
+        ("quickstart.py", None),
+        ("quickstart.py", "compare"),
+        ("folder.py", "PATH"),
+        ("sample.py", None),
+        ("mini.py", "tokenizer"),
+        ("mini.py", "transformer"),
+        ("mini.py", "features"),
+    ],
+)
+def test_every_key_of_a_shipped_config_is_explained(file, argument):
+    assert keys_of(shipped(file, argument)) - explained() == set()
+
+
+def test_no_key_is_explained_that_does_not_exist():
+    known = set()
+    for config in (
+        defaults.compare(defaults.transfer()),
+        defaults.sample(),
+        *(shipped("mini.py", stage) for stage in ("tokenizer", "transformer", "features")),
+    ):
+        known |= keys_of(config)
+    sections = {name.partition(".")[0] for name in known if "." in name}
+    named = {name for name in explained() if name.partition(".")[0] in sections and "." in name}
+    assert len(named) > 50
+    assert named - known == set()
+
+
+def test_defaults_are_as_the_document_says():
+    config = defaults.transfer()
+    text = (ROOT / "docs" / "configuration.md").read_text().partition("## The comparison")[0]
+    rows = re.findall(r"^\| `([a-z_0-9.]+)` \| `?([^`|]+)`? \|", text, re.M)
+    said = {key: value.strip() for key, value in rows}
+    flat = {k.replace("/", "."): v for k, v in params.flatten(config.to_dict()).items()}
+    checked = 0
+    for key, value in flat.items():
+        if key in said and isinstance(value, bool | int | float):
+            assert float({"True": 1, "False": 0}.get(said[key], said[key])) == value, key
+            checked += 1
+    assert checked > 40
+    assert said["prompt.kind"] == config.prompt.kind
+    assert said["masking.schedule"] == config.masking.schedule
+
+
+# --- Every command parses ------------------------------------------------------------------------
+
+
+def commands() -> list[tuple[str, list[str]]]:
+    """(document, flags) of each `python -m maskgit_prompt.main …` in documents and configs."""
+    found = []
+    for path in [*DOCUMENTS, *CONFIGS]:
+        text = path.read_text().replace("\\\\\n", " ").replace("\\\n", " ")
+        for line in re.findall(r"python -m maskgit_prompt\.main(.*)", text):
+            found.append((f"{path.relative_to(ROOT)}", shlex.split(line.partition("`")[0])))
+    return found
+
+
+def launches() -> list[tuple[str, list[str]]]:
+    """(document, what follows "--") of each call of the launcher."""
+    found = []
+    for path in [*DOCUMENTS, ROOT / "launch" / "tpu_vm.sh"]:
+        text = re.sub(r"\\\n(# )?", " ", path.read_text())
+        for line in re.findall(r"launch/tpu_vm\.sh .* --\s+(--config=.*)", text):
+            found.append((f"{path.relative_to(ROOT)}", shlex.split(line)))
+    return found
+
+
+COMMANDS = commands()
+LAUNCHES = launches()
+
+
+def test_commands_are_found():
+    places = [place for place, _ in COMMANDS]
+    assert places.count("README.md") >= 6
+    assert {"docs/own_images.md", "docs/configuration.md", "configs/mini.py"} <= set(places)
+    assert {"README.md", "launch/README.md", "launch/tpu_vm.sh"} == {p for p, _ in LAUNCHES}
+
+
+@pytest.mark.parametrize(("place", "arguments"), COMMANDS + LAUNCHES)
+def test_command_parses(place, arguments, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    config = parse(arguments)
+    assert config.job in ("transfer", "compare", "sample", "pretrain"), place
+    workdir = any(flag.startswith("--workdir=") for flag in arguments)
+    assert workdir or (place, arguments) in LAUNCHES, place
+
+
+def test_a_command_with_a_wrong_key_does_not_parse(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(AttributeError, match="nosuch"):
+        parse(["--config=configs/quickstart.py", "--config.data.nosuch=1"])
+
+
+def test_a_list_is_set_by_several_flags(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    flags = ["--config.compare.shots=5", "--config.compare.shots=10"]
+    config = parse(["--config=configs/quickstart.py:compare", *flags])
+    assert config.compare.shots == (5, 10)
+
+
+# --- Links, targets, numbers ---------------------------------------------------------------------
+
+
+def test_linked_files_are_there():
+    links = [
+        (path, target)
+        for path in DOCUMENTS
+        for target in re.findall(r"\]\(([^)#]+)\)", path.read_text())
+        if not target.startswith("http")
+    ]
+    assert len(links) >= 5
+    assert [(p, t) for p, t in links if not (p.parent / t).exists()] == []
+
+
+def test_make_targets_are_there():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
+    text = " ".join(path.read_text() for path in [*DOCUMENTS, *CONFIGS, ROOT / ".ci" / "run"])
+    named = set(re.findall(r"(?:^|\s|`)make ([a-z]+)(?=$|\s|`)", text, re.M))
+    assert {"quickstart", "test", "lint"} <= named & targets
+
+
+@pytest.mark.parametrize(
+    ("line", "options"),
+    [
+        ("`table`", dict(kind="table")),
+        ("`additive`, R = D", dict(kind="additive")),
+        ("`additive`, R = 32, dense", dict(kind="additive", embedding=32, dense=True)),
+        ("`factorized`, R = 32", dict(kind="factorized", embedding=32)),
+    ],
+)
+def test_parameter_counts_are_as_the_document_says(line, options):
+    text = (ROOT / "docs" / "how_it_works.md").read_text()
+    row = re.search(rf"^\| {re.escape(line)} \| ([\d,]+) \| ([\d,]+) \|$", text, re.M)
+    for said, instances in zip(row.groups(), (100, 0), strict=True):
+        cfg = PromptConfig(tokens=16, width=192, classes=10, instances=instances, **options)
+        count = params.count(abstract(lambda rngs, cfg=cfg: PromptGenerator(cfg, rngs=rngs)))
+        assert count == int(said.replace(",", ""))
+
+
+def test_parts_of_small_classes_are_as_the_document_says():
+    text = (ROOT / "docs" / "own_images.md").read_text()
+    rows = re.findall(r"^\| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", text, re.M)
+    fractions = shipped("folder.py", "PATH").data.fractions.to_dict()
+    assert len(rows) == 6
+    for row in rows:
+        images, *said = map(int, row)
+        parts = splits.split(np.zeros(images, int), fractions, seed=0)
+        assert [len(parts[name]) for name in ("tune", "judge", "test")] == said
+    twelve, eleven = (splits.split(np.zeros(n, int), fractions, seed=0)["judge"] for n in (12, 11))
+    assert (len(twelve), len(eleven)) == (3, 2)  # "12 images a class": the judge needs 3
+
+
+def test_schedule_table_is_as_computed():
+    from maskgit_prompt.decoding import schedules
+
+    text = (ROOT / "docs" / "how_it_works.md").read_text()
+    for name in ("linear", "cosine", "pow2", "log", "exp"):
+        row = re.search(rf"^\| `{name}`.*\| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", text, re.M)
+        values = jax.device_get(schedules.schedule(name)(np.array([0.25, 0.5, 0.75]), 16))
+        np.testing.assert_allclose([float(x) for x in row.groups()], values, atol=5e-4)
