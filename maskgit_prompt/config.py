@@ -101,6 +101,7 @@ def transfer() -> ConfigDict:
     )
     config.masking = masking()
     config.train.evaluate_every = 100  # held-out loss; 0: only at the end
+    config.train.remat = False  # for large models: a third of the memory, hardly more time
     config.sample = sampling()
     config.score = ConfigDict(
         {

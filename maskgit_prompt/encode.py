@@ -15,7 +15,8 @@ from maskgit_prompt.data.codes import CodesFile
 from maskgit_prompt.data.images import ImageSet
 from maskgit_prompt.source import Part
 
-ROWS = 32  # images a device encodes at once
+ROWS = 32  # images a device takes at once, if they are small
+PIXELS = 2**18  # and at most so many pixels: 4 images of 256 x 256
 
 
 def make_encoder(part: Part, mesh, dtype: str = "float32") -> tuple[Callable, int]:
@@ -32,7 +33,7 @@ def make_encoder(part: Part, mesh, dtype: str = "float32") -> tuple[Callable, in
             codes = encode(weights, sharding.to_global({"x": images}, mesh)["x"])
         return sharding.to_host(codes, mesh)
 
-    return run, ROWS * mesh.size
+    return run, rows(part.cfg.image_size) * mesh.size
 
 
 def encode_once(
@@ -69,7 +70,8 @@ def make_decoder(part: Part, mesh, dtype: str = "float32") -> Callable[[np.ndarr
             images = decode(weights, sharding.to_global({"x": codes}, mesh)["x"])
         return sharding.to_host(images, mesh)
 
-    return lambda codes: in_batches(one, np.asarray(codes, np.int32), ROWS * mesh.size)
+    size = rows(part.cfg.image_size) * mesh.size
+    return lambda codes: in_batches(one, np.asarray(codes, np.int32), size)
 
 
 def make_features(part: Part, mesh) -> Callable[[np.ndarray], np.ndarray]:
@@ -87,6 +89,11 @@ def make_features(part: Part, mesh) -> Callable[[np.ndarray], np.ndarray]:
         return sharding.to_host(found, mesh)
 
     return lambda images: in_batches(one, images, ROWS * mesh.size)
+
+
+def rows(image_size: int) -> int:
+    """How many images a device encodes or decodes at once: 32 of 32 x 32, 16 of 128 x 128."""
+    return max(1, min(ROWS, PIXELS // image_size**2))
 
 
 def in_batches(one: Callable[[np.ndarray], np.ndarray], x: np.ndarray, size: int) -> np.ndarray:

@@ -75,6 +75,8 @@ def _parse(argv: list[str]) -> tuple[ConfigDict, str]:
         raise UsageError(
             f"no config file {path} in {os.getcwd()}; those that exist are in configs/"
         )
+    # ml_collections runs a file in the module of the one before, whose names would shine through.
+    sys.modules.pop("config_config", None)
     try:
         rest = values(argv)
     except UserError:

@@ -21,7 +21,7 @@ from maskgit_prompt.source import Source
 
 
 def _code_logits(graphdef, weights, codes, prompt):
-    return nnx.merge(graphdef, weights).code_logits(codes, prompt)
+    return nnx.merge(graphdef, weights).code_logits(codes, prompt, pin=sharding.split_batch)
 
 
 def check(config: ConfigDict, codebook: int, mesh) -> None:

@@ -115,7 +115,7 @@ def prompt_loss(transformer: nnx.GraphDef, generator: nnx.GraphDef, cfg: Masking
         generate = nnx.merge(generator, tree["prompt"])
         prompt = generate(batch["class_ids"], batch["instance_ids"], keys[2])
         model = nnx.merge(transformer, tree["transformer"])
-        logits = model.code_logits(masked, prompt, key=keys[3])
+        logits = model.code_logits(masked, prompt, key=keys[3], pin=sharding.split_batch)
         loss = losses.masked_cross_entropy(logits, batch["codes"], weights, cfg.smoothing)
         return loss, {}
 
@@ -134,7 +134,9 @@ def masked_loss(transformer: nnx.GraphDef, cfg: Masking) -> LossFn:
         drop = jax.random.bernoulli(keys[2], cfg.drop_class, batch["class_ids"].shape)
         class_ids = jnp.where(drop, NONE, batch["class_ids"])
         model = nnx.merge(transformer, tree["transformer"])
-        logits = model.code_logits(masked, class_ids=class_ids, key=keys[3])
+        logits = model.code_logits(
+            masked, class_ids=class_ids, key=keys[3], pin=sharding.split_batch
+        )
         loss = losses.masked_cross_entropy(logits, batch["codes"], weights, cfg.smoothing)
         return loss, {}
 

@@ -77,7 +77,7 @@ def tune(
     began = time.perf_counter()
     sharding.check_batch(config.train.batch_size, config.train.micro_batches, mesh)
     part = source.part("transformer")
-    model = part.graphdef("transformer", dtype=config.dtype)
+    model = part.graphdef("transformer", dtype=config.dtype, dropout=0.0, remat=config.train.remat)
     generator, init_prompt = params.create(lambda rngs: PromptGenerator(cfg, rngs=rngs))
     transformer = part.tree
     if scratch:
@@ -188,7 +188,7 @@ def make_evaluator(config: ConfigDict, model: nnx.GraphDef, generator: nnx.Graph
             rates = schedule((r + start) / rounds, codes.shape[1])
             masked, weights = masking.mask_codes(jax.random.fold_in(key, r), codes, rates)
             loss = losses.smoothed_cross_entropy(
-                transformer.code_logits(masked, prompt), codes, 0.0
+                transformer.code_logits(masked, prompt, pin=sharding.split_batch), codes, 0.0
             )
             return total + jnp.sum(loss * weights, -1) / jnp.sum(weights, -1), None
 

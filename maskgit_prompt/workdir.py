@@ -38,8 +38,8 @@ def prepare(workdir: str | pathlib.Path, config: ConfigDict) -> pathlib.Path:
         if differ:
             more = f"; and {len(differ) - NAMED} more" if len(differ) > NAMED else ""
             raise UsageError(
-                f"workdir {folder} holds a run of another config: {'; '.join(differ[:NAMED])}{more}; "
-                "use another --workdir, or delete that one"
+                f"workdir {folder} holds a run of another config: {'; '.join(differ[:NAMED])}"
+                f"{more}; use another --workdir, or delete that one"
             )
         return folder
     if folder.exists() and not folder.is_dir():

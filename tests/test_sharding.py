@@ -9,7 +9,8 @@ import optax
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from maskgit_prompt import params, sharding, source
+from maskgit_prompt import config as configs
+from maskgit_prompt import params, sharding, source, tune
 from maskgit_prompt.errors import UsageError
 from tests import tiny, training
 from tests.test_params import EVERYTHING
@@ -62,6 +63,17 @@ def test_batch_sizes(batch, micro, mesh, ok):
     message = f"batch size {batch} does not divide into {micro} micro-batches over 8 devices.*of"
     with pytest.raises(UsageError, match=message):
         sharding.check_batch(batch, micro, mesh)
+
+
+def test_tuning_refuses_a_batch_that_does_not_divide(tmp_path):
+    config = configs.transfer()
+    config.train.batch_size = 30
+    with pytest.raises(UsageError) as error:
+        tune.tune(config, None, None, None, tmp_path, sharding.make_mesh(8))
+    assert str(error.value) == (
+        "batch size 30 does not divide into 1 micro-batches over 8 devices (data x fsdp); "
+        "use a multiple of 8"
+    )
 
 
 def test_every_device_has_its_rows():
@@ -137,7 +149,12 @@ def test_parameters_that_fit_no_rule(path, shape, error, message):
     assert str(found.value) == message
 
 
-@pytest.mark.parametrize("patterns", [training.PROMPT_ONLY, EVERYTHING])
+BOTH = pytest.mark.parametrize(
+    "patterns", [training.PROMPT_ONLY, pytest.param(EVERYTHING, marks=pytest.mark.slow)]
+)
+
+
+@BOTH
 def test_a_step_leaves_the_state_where_it_lies(patterns):
     mesh = training.mesh(2, 2, 2)
     before, _ = training.start(mesh, patterns)
@@ -152,9 +169,7 @@ def test_a_step_leaves_the_state_where_it_lies(patterns):
 # --- One step on many meshes ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "patterns", [training.PROMPT_ONLY, pytest.param(EVERYTHING, marks=pytest.mark.slow)]
-)
+@BOTH
 def test_meshes_agree(patterns):
     losses = []
     for sizes in ((1, 1, 1), (2, 4, 1), (2, 2, 2)):

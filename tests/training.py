@@ -90,8 +90,13 @@ def take(mesh, steps: int = 3, patterns=PROMPT_ONLY, ema: bool = False, step=Non
     return state, frozen, losses
 
 
-def run(folder: pathlib.Path, mesh, *, step=None, save_every: int = 2, log=None, **changes):
-    """The loop as tune.py runs it, to its state; `log` is called after each line of metrics."""
+def run(
+    folder: pathlib.Path, mesh, *, begin=None, step=None, save_every: int = 2, log=None, **changes
+) -> train.TrainState:
+    """The loop as tune.py runs it; `log` is called after each line of metrics.
+
+    begin, step: another (state, frozen) and another step.
+    """
     metrics = workdir.Metrics(folder, tensorboard=False)
 
     def log_both(taken: int, values: dict[str, float]) -> None:
@@ -104,7 +109,7 @@ def run(folder: pathlib.Path, mesh, *, step=None, save_every: int = 2, log=None,
         metrics.resume(manager.latest_step() or 0)
         return train.run(
             step or step_fn(),
-            *start(mesh),
+            *(begin or start(mesh)),
             train.Loop(**{**loop, **changes}),
             mesh,
             sharding.make_key(7, mesh),

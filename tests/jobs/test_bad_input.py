@@ -1,5 +1,6 @@
 """Bad input: one line that says what was found and the way out, exit code 1 or 2, nothing lost."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -15,7 +16,6 @@ from maskgit_prompt import prompt_file
 from maskgit_prompt import source as sources
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 from maskgit_prompt.params import create
-from tests import tiny
 from tests.jobs.running import FOLDER, QUICKSTART, ROOT, SAMPLE, TINY, run, write_images
 
 
@@ -179,6 +179,7 @@ def test_folders(make, code, message, source, tmp_path, capsys):
 # --- Workdirs -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_workdir_of_another_config_keeps_what_is_there(source, tmp_path, capsys):
     photos, home = write_images(tmp_path / "photos", flat=1), tmp_path / "run"
     flags = (f"{FOLDER}:{photos}", f"--config.source={source}", *TINY, f"--workdir={home}")
@@ -284,7 +285,11 @@ def test_prompt_file_that_is_missing_truncated_or_another_file(prompt, source, t
 
 
 def test_prompt_of_another_backbone_names_both(prompt, source, tmp_path, capsys):
-    other = tiny.write(tmp_path / "other", seed=1)
+    model = sources.load(source)
+    part = model.parts["transformer"]
+    part = dataclasses.replace(part, tree=jax.tree.map(lambda x: x + 1, part.tree))
+    other = str(tmp_path / "other")
+    sources.save(dataclasses.replace(model, parts={**model.parts, "transformer": part}), other)
     found, expected = (sources.load(name).fingerprint for name in (source, other))
     assert found != expected
     flags = (SAMPLE, f"--config.source={other}", f"--config.prompt={prompt}")

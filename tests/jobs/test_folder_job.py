@@ -8,6 +8,8 @@ import pytest
 from maskgit_prompt import prompt_file
 from tests.jobs.running import FOLDER, SAMPLE, TINY, run, write_images
 
+pytestmark = pytest.mark.slow
+
 NO_MARQUEE = (*TINY, "--config.score.marquee_images=0")
 
 

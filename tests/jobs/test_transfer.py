@@ -13,6 +13,8 @@ from maskgit_prompt import main, prompt_file, workdir
 from maskgit_prompt.data import digits
 from tests.jobs.running import QUICKSTART, ROOT, SAMPLE, TINY, run
 
+pytestmark = pytest.mark.slow
+
 FLAGS = (*TINY, "--config.data.shots=2", "--config.score.marquee_images=2")
 
 # Factorized prompt: 1 base, 10 classes, 20 instances and 2 tokens of 32 numbers; scale and bias of
