@@ -1,19 +1,23 @@
 """Tuning on stored codes: a prompt, or with other path patterns any part of the model."""
 
 import dataclasses
+import json
 import pathlib
 import time
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import safetensors
+import safetensors.numpy
 from flax import nnx
 from ml_collections import ConfigDict
 
 from maskgit_prompt import checkpoint, losses, masking, params, sharding, train, workdir
 from maskgit_prompt.data.batches import batch_indices, views
 from maskgit_prompt.decoding import schedules
+from maskgit_prompt.files import write_whole
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 from maskgit_prompt.optimizers import make_optimizer
 from maskgit_prompt.params import Tree
@@ -105,7 +109,7 @@ def tune(
 
     evaluate = make_evaluator(config, model, generator, mesh)
     metrics = workdir.Metrics(home, config.train.tensorboard)
-    best: dict[str, Any] = {"heldout": np.inf}
+    best = _Best(home / "best.safetensors") if keep_best else None
 
     def score(state: train.TrainState) -> dict[str, float | None]:
         whole = train.parameters(state, frozen)
@@ -118,12 +122,14 @@ def tune(
     def log_score(state: train.TrainState) -> None:
         scores, step = score(state), int(state.step)
         metrics.log(step, {f"evaluated_{k}": v for k, v in scores.items() if v is not None})
-        if keep_best and scores["heldout"] is not None and scores["heldout"] < best["heldout"]:
+        if best is not None and scores["heldout"] is not None:
             kept = state.trainable if state.ema is None else state.ema
-            best.update(scores, step=step, trainable=sharding.tree_to_host(kept, mesh))
+            best.offer(step, scores, lambda: sharding.tree_to_host(kept, mesh))
 
     with checkpoint.manager(home / "checkpoints", config.train.save_every) as manager:
         metrics.resume(manager.latest_step() or 0)
+        if best is not None:
+            best.resume(manager.latest_step() or 0)
         state = train.run(
             step_fn,
             state,
@@ -143,10 +149,11 @@ def tune(
         )
     metrics.close()
     whole, step = train.parameters(state, frozen), int(state.step)
-    if keep_best and "step" in best:
-        step = best["step"]
-        whole = params.merge(sharding.place(best["trainable"], mesh), frozen)
-    loss = {k: best[k] for k in ("train", "heldout")} if "train" in best else score(state)
+    if best is not None and best.scores:
+        step, loss = best.step, best.scores
+        whole = params.merge(sharding.place(best.tree, mesh), frozen)
+    else:
+        loss = score(state)
     return Tuned(
         prompt=sharding.tree_to_host(whole["prompt"], mesh),
         transformer=whole["transformer"],
@@ -157,6 +164,33 @@ def tune(
         seconds=time.perf_counter() - began,
         curves=_curves(metrics.rows()),
     )
+
+
+class _Best:
+    """The trained parameters of the smallest held-out loss so far, in memory and in a file."""
+
+    def __init__(self, path: pathlib.Path):
+        self._path = path
+        self.step, self.scores, self.tree = 0, {}, {}
+
+    def resume(self, latest: int) -> None:
+        """Takes up the file, unless it is of a step that will be run again."""
+        if not self._path.exists():
+            return
+        with safetensors.safe_open(self._path, "numpy") as file:
+            header = json.loads(file.metadata()["best"])
+            flat = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if header["step"] <= latest:
+            self.step, self.scores = header["step"], header["scores"]
+            self.tree = params.unflatten(flat)
+
+    def offer(self, step: int, scores: dict[str, float | None], tree: Callable[[], Tree]) -> None:
+        """Keeps what tree() gives where its held-out loss is the smallest yet."""
+        if self.scores and scores["heldout"] >= self.scores["heldout"]:
+            return
+        self.step, self.scores, self.tree = step, scores, tree()
+        header = {"best": json.dumps({"step": step, "scores": scores})}
+        write_whole(self._path, safetensors.numpy.save(params.flatten(self.tree), header))
 
 
 def make_masking(config: ConfigDict) -> train.Masking:
