@@ -11,6 +11,7 @@ import importlib
 import itertools
 import os
 import sys
+from logging import Formatter as LineFormatter
 
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
@@ -31,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     debug = any(arg in ("--debug", "--debug=true") for arg in argv)
     try:
         config, workdir = _parse(argv)
-        logging.set_verbosity(logging.INFO if debug else logging.WARNING)
+        _quiet_logs(debug)
         distributed.initialize()
         job = importlib.import_module(f"maskgit_prompt.jobs.{config.job}")
         with distributed.exit_at_once_on_error():
@@ -48,6 +49,17 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; start again to resume from the last checkpoint", file=sys.stderr)
         return 130
+
+
+def _quiet_logs(debug: bool) -> None:
+    """Warnings as one line each, and of Orbax none: it prints a traceback beside our error."""
+    logging.set_verbosity(logging.INFO if debug else logging.WARNING)
+    if debug:
+        return
+    logging.use_absl_handler()
+    handler = logging.get_absl_handler()
+    handler.setFormatter(LineFormatter("warning: %(message)s"))
+    handler.addFilter(lambda record: "orbax" not in record.pathname)
 
 
 def _flags(argv: list[str]) -> flags.FlagValues:

@@ -18,7 +18,7 @@ import safetensors
 import safetensors.numpy
 from flax import nnx
 
-from maskgit_prompt import params
+from maskgit_prompt import distributed, params
 from maskgit_prompt.errors import UsageError, UserError
 from maskgit_prompt.models.features import FeatureNetwork, FeaturesConfig
 from maskgit_prompt.models.masked import MaskedConfig, MaskedTransformer
@@ -156,6 +156,13 @@ def save(source: Source, folder: str | pathlib.Path, dtype: str = "float32") -> 
     dtype: what weights are stored in; "float16" halves the files.
     """
     folder = pathlib.Path(folder)
+    if distributed.is_first():
+        _save(source, folder, dtype)
+    distributed.barrier("source model")
+    return load(str(folder))
+
+
+def _save(source: Source, folder: pathlib.Path, dtype: str) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = pathlib.Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
@@ -187,7 +194,6 @@ def save(source: Source, folder: str | pathlib.Path, dtype: str = "float32") -> 
         raise UserError(f"cannot write source model {folder}: {error.strerror}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return load(str(folder))
 
 
 def _to_json(cfg: Any) -> dict:

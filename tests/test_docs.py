@@ -12,7 +12,7 @@ from ml_collections import ConfigDict, config_flags
 
 from maskgit_prompt import config as defaults
 from maskgit_prompt import params
-from maskgit_prompt.data import splits
+from maskgit_prompt.data import parts, splits
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 from maskgit_prompt.source import abstract
 
@@ -213,14 +213,15 @@ def test_parameter_counts_are_as_the_document_says(line, options):
 def test_parts_of_small_classes_are_as_the_document_says():
     text = (ROOT / "docs" / "own_images.md").read_text()
     rows = re.findall(r"^\| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", text, re.M)
-    fractions = shipped("folder.py", "PATH").data.fractions.to_dict()
+    config = shipped("folder.py", "PATH")
+    fractions = {name: config.data.fractions[name] for name in parts.ORDER}
     assert len(rows) == 6
     for row in rows:
         images, *said = map(int, row)
-        parts = splits.split(np.zeros(images, int), fractions, seed=0)
-        assert [len(parts[name]) for name in ("tune", "judge", "test")] == said
-    twelve, eleven = (splits.split(np.zeros(n, int), fractions, seed=0)["judge"] for n in (12, 11))
-    assert (len(twelve), len(eleven)) == (3, 2)  # "12 images a class": the judge needs 3
+        found = splits.split(np.zeros(images, int), fractions, seed=0)
+        assert [len(found[name]) for name in ("tune", "judge", "test")] == said
+    judges = [splits.split(np.zeros(n, int), fractions, seed=0)["judge"] for n in (13, 14)]
+    assert [len(judge) for judge in judges] == [2, 3]  # "14 images a class": the judge needs 3
 
 
 def test_schedule_table_is_as_computed():

@@ -9,6 +9,9 @@ from maskgit_prompt.data import digits, folder, splits
 from maskgit_prompt.data.images import ImageSet
 from maskgit_prompt.errors import UsageError
 
+# Decides ties: a third image of a class is of more use in test than in judge, which needs three.
+ORDER = ("tune", "test", "judge")
+
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
@@ -45,7 +48,8 @@ def load(config: ConfigDict, size: int) -> Parts:
         images = folder.image_folder(config.path, size, config.strict)
     else:
         raise UsageError(f"config.data.name = {config.name!r}, expected digits or folder")
-    parts = splits.split(images.labels, config.fractions.to_dict(), config.seed)
+    fractions = {name: config.fractions[name] for name in ORDER}
+    parts = splits.split(images.labels, fractions, config.seed)
     tune = parts["tune"]
     if config.shots > 0:
         chosen = splits.few_shot(images.labels[tune], config.shots, config.seed, images.classes)
