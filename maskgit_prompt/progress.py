@@ -12,9 +12,13 @@ LOG_EVERY_SECONDS = 10.0
 class _Lines:
     """A stream for tqdm that ends each update with a newline instead of a carriage return."""
 
+    _last = ""
+
     def write(self, text: str) -> None:
-        if line := text.strip():
+        line = text.strip()
+        if line and line != self._last:  # tqdm writes the end twice
             sys.stderr.write(line + "\n")
+            self._last = line
 
     def flush(self) -> None:
         sys.stderr.flush()

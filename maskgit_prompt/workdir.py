@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import sys
 import threading
 from typing import Any
 
@@ -67,14 +68,25 @@ class Metrics:
         self._writer = None
         self._thread = None
         if tensorboard and distributed.is_first():
+            # TensorFlow writes to file 2 while it starts, whatever its log level. Python keeps a
+            # way of its own to the terminal, and file 2 leads nowhere until it has started.
+            sys.stderr = open(os.dup(2), "w", buffering=1)  # noqa: SIM115
             self._thread = threading.Thread(target=self._open, args=(folder,), daemon=True)
             self._thread.start()
 
     def _open(self, folder: pathlib.Path) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        from clu import metric_writers
+        terminal, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        try:
+            from clu import metric_writers
 
-        self._writer = metric_writers.SummaryWriter(str(folder))
+            self._writer = metric_writers.SummaryWriter(str(folder))
+            self._writer.flush()
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+            os.close(nowhere)
 
     def resume(self, step: int) -> None:
         """Drops what was logged after `step`."""
