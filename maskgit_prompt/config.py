@@ -68,7 +68,7 @@ def pretrain(stage: str) -> ConfigDict:
 
 def transfer() -> ConfigDict:
     """The main job: tune a prompt on a few images, generate, score, report."""
-    config = training(base("transfer"), steps=250, batch_size=32, learning_rate=0.01)
+    config = training(base("transfer"), steps=200, batch_size=32, learning_rate=0.01)
     config.trainable = ("prompt/.*",)  # path patterns; "!" in front freezes; first match wins
     config.data = ConfigDict(
         {
@@ -96,11 +96,11 @@ def transfer() -> ConfigDict:
             "hidden": 0,
             "dropout": 0.0,
             "drop_class": 0.1,
-            "drop_instance": 0.5,
+            "drop_instance": 0.3,
         }
     )
     config.masking = masking()
-    config.train.evaluate_every = 125  # held-out loss; 0: only at the end
+    config.train.evaluate_every = 100  # held-out loss; 0: only at the end
     config.train.remat = False  # for large models: a third of the memory, hardly more time
     config.sample = sampling()
     config.score = ConfigDict(
@@ -108,7 +108,7 @@ def transfer() -> ConfigDict:
             "per_class": 40,  # generated images a class
             "marquee_cutoffs": (0.1, 0.25, 0.5, 0.75, 1.0),
             "marquee_images": 16,  # images an instance and cutoff; 0: no marquee
-            "rounds": 4,  # masks drawn an image for the losses
+            "rounds": 8,  # masks drawn an image for the losses
         }
     )
     return config
