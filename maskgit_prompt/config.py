@@ -68,7 +68,7 @@ def pretrain(stage: str) -> ConfigDict:
 
 def transfer() -> ConfigDict:
     """The main job: tune a prompt on a few images, generate, score, report."""
-    config = training(base("transfer"), steps=200, batch_size=32, learning_rate=0.01)
+    config = training(base("transfer"), steps=300, batch_size=32, learning_rate=0.01)
     config.trainable = ("prompt/.*",)  # path patterns; "!" in front freezes; first match wins
     config.data = ConfigDict(
         {
@@ -96,11 +96,11 @@ def transfer() -> ConfigDict:
             "hidden": 0,
             "dropout": 0.0,
             "drop_class": 0.1,
-            "drop_instance": 0.3,
+            "drop_instance": 0.5,
         }
     )
     config.masking = masking()
-    config.train.evaluate_every = 100  # held-out loss; 0: only at the end
+    config.train.evaluate_every = 150  # held-out loss; 0: only at the end
     config.train.remat = False  # for large models: a third of the memory, hardly more time
     config.sample = sampling()
     config.score = ConfigDict(
