@@ -21,19 +21,37 @@ PIXELS = 2**18  # and at most so many pixels: 4 images of 256 x 256
 
 def make_encoder(part: Part, mesh, dtype: str = "float32") -> tuple[Callable, int]:
     """(uint8 [batch, S, S, 3] -> int32 codes [batch, L], the batch size it wants)."""
-    graphdef = part.graphdef("tokenizer", dtype=dtype)
-    weights = sharding.place({"tokenizer": part.tree}, mesh)["tokenizer"]
+    encode = _compiled(
+        "tokenizer",
+        part,
+        mesh,
+        lambda model, x: model.encode(x.astype(jnp.float32) / 255),
+        dtype=dtype,
+    )
+    return encode, rows(part.cfg.image_size) * mesh.size
 
-    @jax.jit
-    def encode(weights, images):
-        return nnx.merge(graphdef, weights).encode(images.astype(jnp.float32) / 255)
 
-    def run(images: np.ndarray) -> np.ndarray:
+def _compiled(
+    name: str,
+    part: Part,
+    mesh,
+    compute: Callable[[nnx.Module, jax.Array], jax.Array],
+    **changes: Any,
+) -> Callable[[np.ndarray], np.ndarray]:
+    """compute(the part's module, a batch), compiled, from and to arrays on every host.
+
+    changes: of the part's config, see Part.graphdef.
+    """
+    graphdef = part.graphdef(name, **changes)
+    weights = sharding.place({name: part.tree}, mesh)[name]
+    run = jax.jit(lambda weights, x: compute(nnx.merge(graphdef, weights), x))
+
+    def one(x: np.ndarray) -> np.ndarray:
         with jax.set_mesh(mesh):
-            codes = encode(weights, sharding.to_global({"x": images}, mesh)["x"])
-        return sharding.to_host(codes, mesh)
+            found = run(weights, sharding.to_global({"x": x}, mesh)["x"])
+        return sharding.to_host(found, mesh)
 
-    return run, rows(part.cfg.image_size) * mesh.size
+    return one
 
 
 def encode_once(
@@ -57,38 +75,21 @@ def encode_once(
 
 def make_decoder(part: Part, mesh, dtype: str = "float32") -> Callable[[np.ndarray], np.ndarray]:
     """A function of int codes [n, L], any n, -> uint8 images [n, S, S, 3], rounded, clipped."""
-    graphdef = part.graphdef("tokenizer", dtype=dtype)
-    weights = sharding.place({"tokenizer": part.tree}, mesh)["tokenizer"]
 
-    @jax.jit
-    def decode(weights, codes):
-        images = nnx.merge(graphdef, weights).decode(codes)
-        return jnp.clip(jnp.round(images * 255), 0, 255).astype(jnp.uint8)
+    def pixels(model, x):
+        return jnp.clip(jnp.round(model.decode(x) * 255), 0, 255).astype(jnp.uint8)
 
-    def one(codes: np.ndarray) -> np.ndarray:
-        with jax.set_mesh(mesh):
-            images = decode(weights, sharding.to_global({"x": codes}, mesh)["x"])
-        return sharding.to_host(images, mesh)
-
+    decode = _compiled("tokenizer", part, mesh, pixels, dtype=dtype)
     size = rows(part.cfg.image_size) * mesh.size
-    return lambda codes: in_batches(one, np.asarray(codes, np.int32), size)
+    return lambda codes: in_batches(decode, np.asarray(codes, np.int32), size)
 
 
 def make_features(part: Part, mesh) -> Callable[[np.ndarray], np.ndarray]:
     """A function of uint8 images [n, S, S, 3] for any n -> features [n, F] float32."""
-    graphdef = part.graphdef("features")
-    weights = sharding.place({"features": part.tree}, mesh)["features"]
-
-    @jax.jit
-    def features(weights, images):
-        return nnx.merge(graphdef, weights).features(images.astype(jnp.float32) / 255)
-
-    def one(images: np.ndarray) -> np.ndarray:
-        with jax.set_mesh(mesh):
-            found = features(weights, sharding.to_global({"x": images}, mesh)["x"])
-        return sharding.to_host(found, mesh)
-
-    return lambda images: in_batches(one, images, ROWS * mesh.size)
+    features = _compiled(
+        "features", part, mesh, lambda model, x: model.features(x.astype(jnp.float32) / 255)
+    )
+    return lambda images: in_batches(features, images, ROWS * mesh.size)
 
 
 def rows(image_size: int) -> int:

@@ -70,7 +70,7 @@ def run(config: ConfigDict, path: str) -> None:
     # 3. Files.
     last = {row["method"]: row for row in rows}  # of the largest number of images
     named = {
-        f"{name}": {method: row[name] for method, row in last.items()}
+        name: {method: row[name] for method, row in last.items()}
         for name in ("frechet", "kid", "heldout_loss", "train_loss", "near_copies")
     }
     accuracies |= {method: row["accuracy"] for method, row in last.items()}
