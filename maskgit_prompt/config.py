@@ -69,6 +69,7 @@ def pretrain(stage: str) -> ConfigDict:
 def transfer() -> ConfigDict:
     """The main job: tune a prompt on a few images, generate, score, report."""
     config = training(base("transfer"), steps=300, batch_size=32, learning_rate=0.01)
+    config.optimizer.backbone_learning_rate = 0.0  # of what is not the prompt; 0: the same
     config.trainable = ("prompt/.*",)  # path patterns; "!" in front freezes; first match wins
     config.data = ConfigDict(
         {
@@ -117,11 +118,15 @@ def transfer() -> ConfigDict:
 def compare(config: ConfigDict) -> ConfigDict:
     """Turns a config of the main job into one of the comparison of methods."""
     config.job = "compare"
+    # Each method is judged at its best held-out step, so that is looked for often, by fewer masks.
+    config.train.evaluate_every = 30
+    config.score.rounds = 2
     config.compare = ConfigDict(
         {
             "methods": ("prompt", "full", "scratch", "untuned"),
             "shots": (2, 5, 10),  # images a class; config.data.shots is not used
-            "learning_rates": {"prompt": 0.01, "full": 3e-4, "scratch": 1e-3},
+            # Of the transformer; prompts have config.optimizer.learning_rate with every method.
+            "learning_rates": {"full": 3e-4, "scratch": 1e-3},
         }
     )
     return config

@@ -1,9 +1,11 @@
 """The optimizer and its learning rate, from a config."""
 
+import jax
 import optax
 from ml_collections import ConfigDict
 
 from maskgit_prompt.errors import UsageError
+from maskgit_prompt.params import Tree
 
 
 def learning_rate(config: ConfigDict, steps: int) -> optax.Schedule:
@@ -21,7 +23,11 @@ def learning_rate(config: ConfigDict, steps: int) -> optax.Schedule:
 
 
 def make_optimizer(config: ConfigDict, steps: int) -> optax.GradientTransformation:
-    """AdamW (arXiv 1711.05101) with the gradient clipped to a global norm where `clip` > 0."""
+    """AdamW (arXiv 1711.05101) with the gradient clipped to a global norm where `clip` > 0.
+
+    Where config has a `backbone_learning_rate` above 0, all but the prompt goes by it: a prompt
+    starts from nothing and takes steps that would ruin trained weights.
+    """
     adamw = optax.adamw(
         learning_rate(config, steps),
         b1=config.b1,
@@ -29,6 +35,12 @@ def make_optimizer(config: ConfigDict, steps: int) -> optax.GradientTransformati
         eps=config.eps,
         weight_decay=config.weight_decay,
     )
-    if config.clip <= 0:
-        return adamw
-    return optax.chain(optax.clip_by_global_norm(config.clip), adamw)
+    parts = [adamw] if config.clip <= 0 else [optax.clip_by_global_norm(config.clip), adamw]
+    if rate := config.get("backbone_learning_rate", 0.0):
+        # AdamW's steps are proportional to the learning rate, so scaling them is a rate of its own.
+        parts.append(optax.masked(optax.scale(rate / config.learning_rate), _is_backbone))
+    return parts[0] if len(parts) == 1 else optax.chain(*parts)
+
+
+def _is_backbone(tree: Tree) -> Tree:
+    return {part: jax.tree.map(lambda _, p=part: p != "prompt", x) for part, x in tree.items()}

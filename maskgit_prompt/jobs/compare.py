@@ -21,7 +21,7 @@ from maskgit_prompt.data import parts, splits
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.jobs import transfer
 from maskgit_prompt.report import results, sheets
-from maskgit_prompt.report.transfer import comparison_report
+from maskgit_prompt.report.comparison import comparison_report
 from maskgit_prompt.sampling import Sampler, make_prompts, unconditional
 from maskgit_prompt.score import Scorer
 
@@ -60,7 +60,7 @@ def run(config: ConfigDict, path: str) -> None:
             folder = home / f"{method}-{shots}"
             row = _finished(folder)
             if row is None:
-                print(f"{method}, {shots} images a class", flush=True)
+                print(f"{method}, images a class: {shots}", flush=True)
                 row = compare_one(config, method, source, data, stored, scorer, folder, mesh)
             rows.append({"method": method, "shots": shots, **row})
             with Image.open(folder / "sheet.png") as sheet:
@@ -107,7 +107,8 @@ def compare_one(
     else:
         config = ConfigDict(config.to_dict())
         config.trainable = TRAINABLE[method]
-        config.optimizer.learning_rate = config.compare.learning_rates[method]
+        rate = config.compare.learning_rates.get(method, 0.0)
+        config.optimizer.backbone_learning_rate = rate
         cfg = transfer.prompt_config(config, source, data)
         tuned = tune.tune(
             config,

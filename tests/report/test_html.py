@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from maskgit_prompt.errors import UserError
+from maskgit_prompt.report import comparison, sheets, transfer
 from maskgit_prompt.report import html as report
-from maskgit_prompt.report import sheets, transfer
 
 PNG = sheets.png_bytes(Image.new("RGB", (3, 2), (1, 2, 3)))
 
@@ -213,7 +213,7 @@ def test_comparison_report(tmp_path):
         {"method": "prompt", "shots": 2, "accuracy": 0.6},
         {"method": "bias", "shots": 2, "accuracy": 0.6},
     ]
-    transfer.comparison_report(
+    comparison.comparison_report(
         tmp_path / "r.html", rows, {"prompt/5": PNG, "scratch": PNG}, config={"seed": 0}
     )
     text = (tmp_path / "r.html").read_text()
