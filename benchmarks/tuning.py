@@ -13,7 +13,7 @@ float32. Each stage runs in a process of its own, whose peak of resident memory 
     decode   12 steps of parallel decoding of a batch, and its images
 
 What keeps memory and time low, all of it the package's own: frozen weights lie in memory once
-(source.host_array), have no gradient and no optimizer state, layers are scanned (one is compiled,
+(stored.aligned), have no gradient and no optimizer state, layers are scanned (one is compiled,
 not 24), codes are stored, and --remat (the default) keeps matrix products only.
 """
 
@@ -92,6 +92,7 @@ def random_tree(name: str, kind: str, cfg: Any) -> dict:
 
     from maskgit_prompt import params
     from maskgit_prompt import source as sources
+    from maskgit_prompt.stored import aligned
 
     rng = np.random.default_rng(0)
 
@@ -102,7 +103,7 @@ def random_tree(name: str, kind: str, cfg: Any) -> dict:
 
     leaves = params.flatten(sources.abstract(sources.make_module(name, kind, cfg)))
     return params.unflatten(
-        {path: sources.host_array(draw(path, leaf.shape)) for path, leaf in leaves.items()}
+        {path: aligned(draw(path, leaf.shape)) for path, leaf in leaves.items()}
     )
 
 

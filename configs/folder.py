@@ -15,25 +15,7 @@ Not run: what quality to expect depends on the folder.
 from ml_collections import ConfigDict
 
 from maskgit_prompt import config as defaults
-from maskgit_prompt.errors import UsageError
-
-OPTIONS = {"shots": "data.shots", "steps": "train.steps"}
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    config = defaults.transfer()
-    config.data.name = "folder"
-    config.data.shots = 0
-    config.data.fractions = ConfigDict({"tune": 0.6, "judge": 0.2, "test": 0.2})
-    path, *options = arg.split(",")
-    for option in options:
-        name, _, value = option.partition("=")
-        if name not in OPTIONS or not value.isdecimal():
-            raise UsageError(
-                f"configs/folder.py:{arg} has {option!r} after the path, expected "
-                f"{' or '.join(f'{name}=NUMBER' for name in OPTIONS)}; set anything else as "
-                "--config.KEY=VALUE, and with it a path that holds a comma: --config.data.path=PATH"
-            )
-        config.update_from_flattened_dict({OPTIONS[name]: int(value)})
-    config.data.path = path
-    return config
+    return defaults.folder(defaults.transfer(), arg, "folder.py")

@@ -1,10 +1,14 @@
 """The defaults of every job; the files in configs/ change what is theirs.
 
-Nothing but ml_collections is imported here, so that --help stays fast.
+Nothing that takes time is imported here, so that --help stays fast.
 """
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
+
+from maskgit_prompt.errors import UsageError
+
+FOLDER_OPTIONS = {"shots": "data.shots", "steps": "train.steps"}
 
 
 def base(job: str) -> ConfigDict:
@@ -115,6 +119,47 @@ def transfer() -> ConfigDict:
     return config
 
 
+def folder(config: ConfigDict, arg: str, file: str) -> ConfigDict:
+    """Turns a config of the main job to a folder of images, given as PATH[,shots=5][,steps=300].
+
+    Args:
+      file: the config file's name, for messages.
+    """
+    config.data.name = "folder"
+    config.data.shots = 0
+    config.data.fractions = ConfigDict({"tune": 0.6, "judge": 0.2, "test": 0.2})
+    path, *options = arg.split(",")
+    for option in options:
+        name, _, value = option.partition("=")
+        if name not in FOLDER_OPTIONS or not value.isdecimal():
+            raise UsageError(
+                f"configs/{file}:{arg} has {option!r} after the path, expected "
+                f"{' or '.join(f'{name}=NUMBER' for name in FOLDER_OPTIONS)}; set anything else as "
+                "--config.KEY=VALUE, and with it a path that holds a comma: --config.data.path=PATH"
+            )
+        config.update_from_flattened_dict({FOLDER_OPTIONS[name]: int(value)})
+    config.data.path = path
+    return config
+
+
+def published(config: ConfigDict, source: str) -> ConfigDict:
+    """The settings of google-research/generative_transfer for MaskGIT's published models."""
+    config.source = source
+    config.seed = 42
+    config.prompt.kind = "additive"
+    config.prompt.tokens = 32
+    config.prompt.embedding = 0
+    config.prompt.dropout = 0.1
+    config.prompt.drop_class = 0.0
+    config.train.batch_size = 32
+    config.train.steps = 3000  # the reference runs 100 epochs: 3,125 steps of 1,000 images
+    config.train.evaluate_every = 500
+    config.train.remat = True
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.clip = 0.0
+    return config
+
+
 def compare(config: ConfigDict) -> ConfigDict:
     """Turns a config of the main job into one of the comparison of methods."""
     config.job = "compare"
@@ -126,7 +171,7 @@ def compare(config: ConfigDict) -> ConfigDict:
             "methods": ("prompt", "full", "scratch", "untuned"),
             "shots": (2, 5, 10),  # images a class; config.data.shots is not used
             # Of the transformer; prompts have config.optimizer.learning_rate with every method.
-            "learning_rates": {"full": 3e-4, "scratch": 1e-3},
+            "learning_rates": {"full": 3e-5, "scratch": 1e-3},
         }
     )
     return config
@@ -170,3 +215,22 @@ def sample() -> ConfigDict:
     # What is not set is as the prompt file says.
     config.sample = ConfigDict({name: placeholder(type(x)) for name, x in sampling().items()})
     return config
+
+
+def import_weights() -> ConfigDict:
+    """Other people's checkpoints to a source model's folder, or to a prompt file."""
+    return ConfigDict(
+        {
+            "job": "import_weights",
+            "source": "",  # FILE, or FILE,FILE; a folder of Taming Transformers' logs
+            "format": "",  # "maskgit", "maskgit-torch" or "taming"
+            "name": "",  # of the source model; empty: the workdir's
+            "store_dtype": "float32",  # "float16" and "bfloat16" halve the files
+            "backbone": "",  # of a prompt: the source model that it was tuned on
+            # What files do not tell; 0: found out, or as the published models have it.
+            "image_size": 0,
+            "codebook": 0,  # image codes among a masked transformer's words
+            "heads": 0,  # of a causal transformer
+            "classes": 0,  # of a causal transformer
+        }
+    )

@@ -43,7 +43,7 @@ def _compiled(
     changes: of the part's config, see Part.graphdef.
     """
     graphdef = part.graphdef(name, **changes)
-    weights = sharding.place({name: part.tree}, mesh)[name]
+    weights = part.placed(name, mesh)
     run = jax.jit(lambda weights, x: compute(nnx.merge(graphdef, weights), x))
 
     def one(x: np.ndarray) -> np.ndarray:

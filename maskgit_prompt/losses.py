@@ -56,11 +56,15 @@ def quantizer_losses(
     distances: Array,
     *,
     commitment: float = 0.25,
+    codebook_weight: float = 1.0,
     entropy_ratio: float = 0.1,
     entropy_temperature: float = 0.01,
     entropy_kind: str = "softmax",
 ) -> tuple[Array, dict[str, Array]]:
     """Straight-through codes and the terms of the tokenizer's codebook loss.
+
+    Published VQGANs were trained with the two factors exchanged, commitment 1 and codebook 0.25
+    (CompVis/taming-transformers#57), and without the entropy.
 
     Args:
       features: [B, h, h, E]; codebook: [V, E]; distances: [B, h, h, V], squared.
@@ -73,7 +77,7 @@ def quantizer_losses(
     entropy = entropy_loss(-distances, entropy_temperature, entropy_kind)
     terms = {
         "commitment": commitment * jnp.mean((stop(codes) - features) ** 2),
-        "codebook": jnp.mean((codes - stop(features)) ** 2),
+        "codebook": codebook_weight * jnp.mean((codes - stop(features)) ** 2),
         "entropy": entropy_ratio * entropy,
     }
     return features + stop(codes - features), terms

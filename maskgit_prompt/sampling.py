@@ -57,7 +57,7 @@ class Sampler:
         part = source.part("transformer")
         tokenizer = source.part("tokenizer")
         if transformer is None:
-            transformer = sharding.place({"transformer": part.tree}, mesh)["transformer"]
+            transformer = part.placed("transformer", mesh)
         self._graphdef = part.graphdef("transformer", dtype=dtype, dropout=0.0)
         self._weights, self._mesh, self._config = transformer, mesh, config
         self.length, self.classes = tokenizer.cfg.length, part.cfg.classes

@@ -15,6 +15,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.params import Tree, flatten, unflatten
+from maskgit_prompt.stored import StoredArray, aligned
 
 MESH_AXES = ("data", "fsdp", "tensor")
 
@@ -32,7 +33,8 @@ AXES = (
     (r"transformer/blocks/.*/(bias|scale)", ("layer", "embed")),
     (r"transformer/head/dense/kernel", ("inputs", "embed")),
     (r"transformer/head/bias", ("words",)),
-    (r"transformer/(embedding_norm|head/dense|head/norm)/(bias|scale)", ("embed",)),
+    (r"transformer/head/kernel", ("embed", "words")),
+    (r"transformer/(embedding_norm|norm|head/dense|head/norm)/(bias|scale)", ("embed",)),
     (r"tokenizer/codebook", ("codes", "latent")),
     (r"tokenizer/decoder/conv_out/.*", None),  # three channels divide by nothing
     (r"(tokenizer|features)/.*kernel", None),
@@ -78,15 +80,25 @@ def param_shardings(tree: Tree, mesh: Mesh) -> Tree:
     return unflatten({path: _sharding(path, x, mesh) for path, x in flatten(tree).items()})
 
 
-def _sharding(path: str, x, mesh: Mesh) -> NamedSharding:
+def axes(path: str, shape: tuple[int, ...]) -> tuple[str, ...] | None:
+    """The logical axes of a parameter; None: it is on every device.
+
+    Raises:
+      ValueError: a parameter without a rule, or of another rank than its rule: a bug of ours.
+    """
     rules = (logical for pattern, logical in AXES if re.fullmatch(pattern, path))
     logical = next(rules, "no rule")
     if logical == "no rule":
-        raise ValueError(f"no sharding rule for {path} {x.shape}")
+        raise ValueError(f"no sharding rule for {path} {shape}")
+    if logical is not None and len(logical) != len(shape):
+        raise ValueError(f"{path} has shape {shape}, but its rule has axes {logical}")
+    return logical
+
+
+def _sharding(path: str, x, mesh: Mesh) -> NamedSharding:
+    logical = axes(path, x.shape)
     if logical is None:
         return NamedSharding(mesh, jax.P())
-    if len(logical) != len(x.shape):
-        raise ValueError(f"{path} has shape {x.shape}, but its rule has axes {logical}")
     spec = [RULES.get(axis) for axis in logical]
     for size, axis in zip(x.shape, spec, strict=True):
         if axis and size % mesh.shape[axis]:
@@ -154,14 +166,30 @@ def to_global(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
 
 
 def place(tree: Tree, mesh: Mesh) -> Tree:
-    """Puts a tree of host arrays where the rules say; every host holds the same tree."""
+    """Puts a tree of parameters where the rules say; every host holds, or can read, the same tree.
+
+    Of arrays in files every host reads its shards and no more, each once, as float32. What lies in
+    place already is left there.
+    """
     return jax.tree.map(_put, tree, param_shardings(tree, mesh))
 
 
-def _put(x: np.ndarray, sharding: NamedSharding) -> jax.Array:
-    """Every device takes its part of an array that every host holds."""
-    x = np.asarray(x)
-    return jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])
+def _put(x, sharding: NamedSharding) -> jax.Array:
+    """Every device takes its part of an array that every host holds or can read."""
+    if isinstance(x, jax.Array) and x.sharding == sharding:
+        return x
+    if not isinstance(x, StoredArray):
+        x = np.asarray(x)
+        return jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])
+    parts = {}  # devices of one host may want the same part
+
+    def read(index: tuple[slice, ...]) -> np.ndarray:
+        bounds = tuple(part.indices(n) for part, n in zip(index, x.shape, strict=True))
+        if bounds not in parts:
+            parts[bounds] = aligned(x[index])
+        return parts[bounds]
+
+    return jax.make_array_from_callback(x.shape, sharding, read)
 
 
 def make_key(seed: int, mesh: Mesh) -> jax.Array:

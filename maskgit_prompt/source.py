@@ -1,53 +1,70 @@
-"""Source models: a folder with config.json and one safetensors file a part, frozen ever after.
+"""Source models: a folder of config.json and the safetensors files of its parts, never changed.
 
 Parts are "tokenizer", "transformer" and, where the model has a network to score images with,
 "features". `source=mini` is the one shipped with the package; any other name is a folder's path.
+Weights are read when they are placed on a mesh, each straight to its shards.
 """
 
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import pathlib
 import shutil
-import tempfile
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 from flax import nnx
 
-from maskgit_prompt import distributed, params
+from maskgit_prompt import distributed, params, safetensors_stream, sharding
 from maskgit_prompt.errors import UsageError, UserError
+from maskgit_prompt.models.causal import CausalConfig, CausalTransformer
 from maskgit_prompt.models.features import FeatureNetwork, FeaturesConfig
 from maskgit_prompt.models.masked import MaskedConfig, MaskedTransformer
 from maskgit_prompt.models.tokenizer import Tokenizer, TokenizerConfig
+from maskgit_prompt.models.vqgan import VQGAN, VQGANConfig
 from maskgit_prompt.params import Tree
 
 EMBEDDED = {"mini": pathlib.Path(__file__).parent / "sources" / "mini"}
-FORMAT = 1
+FORMAT = 2
+SHARD = 2**30  # bytes of a file, where a part needs more than one
 KINDS = {  # part -> kind -> (config class, module class)
-    "tokenizer": {"vq": (TokenizerConfig, Tokenizer)},
-    "transformer": {"masked": (MaskedConfig, MaskedTransformer)},
+    "tokenizer": {"vq": (TokenizerConfig, Tokenizer), "vqgan": (VQGANConfig, VQGAN)},
+    "transformer": {
+        "masked": (MaskedConfig, MaskedTransformer),
+        "causal": (CausalConfig, CausalTransformer),
+    },
     "features": {"convolutional": (FeaturesConfig, FeatureNetwork)},
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """One network: its kind, its config and its parameters as host arrays (float32)."""
+    """One network: its kind, its config and its parameters.
+
+    Attributes:
+      tree: arrays, or StoredArrays in the files of a folder.
+      sha256: of the file, or of the digests of several.
+    """
 
     kind: str
     cfg: Any
     tree: Tree
     sha256: str = ""
+    _placed: dict = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     def graphdef(self, name: str, **changes: Any) -> nnx.GraphDef:
         """For nnx.merge; `changes` replace fields of the config that add no parameter (dtype)."""
         return params.create(
             make_module(name, self.kind, dataclasses.replace(self.cfg, **changes))
         )[0]
+
+    def placed(self, name: str, mesh) -> Tree:
+        """The parameters as float32 arrays on the mesh, by the rules for part `name`; read once."""
+        if mesh not in self._placed:
+            self._placed[mesh] = sharding.place({name: self.tree}, mesh)[name]
+        return self._placed[mesh]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,12 +76,15 @@ class Source:
       parts: by name; a half-trained folder may lack some.
       classes: names of the classes it was trained on.
       provenance: where the weights come from, in words and figures.
+      fingerprint: of what a prompt depends on: configs and weights of tokenizer and transformer;
+        empty until both are in a folder.
     """
 
     name: str
     parts: dict[str, Part]
     classes: tuple[str, ...] = ()
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
+    fingerprint: str = ""
 
     def part(self, name: str) -> Part:
         if name not in self.parts:
@@ -73,12 +93,14 @@ class Source:
             )
         return self.parts[name]
 
-    @property
-    def fingerprint(self) -> str:
-        """Of what a prompt depends on: tokenizer and transformer, configs and weights."""
-        kinds = [self.part(name) for name in ("tokenizer", "transformer")]
-        text = json.dumps([[p.kind, _to_json(p.cfg), p.sha256] for p in kinds])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+    def check_masked(self) -> None:
+        """Raises UserError for a transformer that prompts cannot be tuned on yet."""
+        kind = self.part("transformer").kind
+        if kind != "masked":
+            raise UserError(
+                f"source model {self.name!r} has a {kind} transformer; prompts are tuned on masked "
+                "ones only, as those of MaskGIT"
+            )
 
 
 def make_module(name: str, kind: str, cfg: Any):
@@ -106,7 +128,13 @@ def load(name: str) -> Source:
         if config["format"] != FORMAT:
             raise UserError(f"{folder} has format {config['format']}, this version reads {FORMAT}")
         parts = {part: _load_part(folder, part, entry) for part, entry in config["parts"].items()}
-        return Source(config["name"], parts, tuple(config["classes"]), config["provenance"])
+        return Source(
+            config["name"],
+            parts,
+            tuple(config["classes"]),
+            config["provenance"],
+            _fingerprint(config["parts"]),
+        )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{folder}/config.json is damaged ({error!r}); fetch it again") from error
 
@@ -115,34 +143,44 @@ def _load_part(folder: pathlib.Path, name: str, entry: dict) -> Part:
     config_class, _ = KINDS[name][entry["kind"]]
     fields = {k: tuple(v) if isinstance(v, list) else v for k, v in entry["config"].items()}
     cfg = config_class(**fields)
-    path = folder / entry["file"]
+    flat = {}
+    for file, expected in entry["files"].items():
+        path = folder / file
+        digest = _digest(path)
+        if digest != expected:
+            raise UserError(
+                f"{path} has sha256 {digest[:16]}…, expected {expected[:16]}…: it is damaged or "
+                "of another model; fetch it again"
+            )
+        flat |= safetensors_stream.read(path)
+    tree = params.unflatten(flat)
+    params.check(tree, abstract(make_module(name, entry["kind"], cfg)), str(folder / name))
+    return Part(entry["kind"], cfg, tree, _sha256(entry))
+
+
+def _digest(path: pathlib.Path) -> str:
     try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; fetch it again") from error
-    if digest != entry["sha256"]:
-        raise UserError(
-            f"{path} has sha256 {digest[:16]}…, expected {entry['sha256'][:16]}…: it is damaged or "
-            "of another model; fetch it again"
-        )
-    flat = safetensors.numpy.load_file(path)
-    tree = params.unflatten({path: host_array(x) for path, x in flat.items()})
-    params.check(tree, abstract(make_module(name, entry["kind"], cfg)), str(path))
-    return Part(entry["kind"], cfg, tree, digest)
 
 
-def host_array(x: np.ndarray) -> np.ndarray:
-    """A float32 copy of x that begins at a multiple of 64 bytes.
+def _sha256(entry: dict) -> str:
+    """Of a part's one file, or of the digests of several."""
+    digests = list(entry["files"].values())
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
-    JAX on a CPU computes with such an array where it lies; of others (numpy aligns to 16) it makes
-    another copy, so that a frozen model would be in memory twice.
-    """
-    size = x.size * 4
-    room = np.empty(size + 64, np.uint8)
-    first = -room.ctypes.data % 64
-    aligned = room[first : first + size].view(np.float32).reshape(x.shape)
-    aligned[...] = x
-    return aligned
+
+def _fingerprint(entries: dict) -> str:
+    """Of configs as they are written, so that a field added later changes no fingerprint."""
+    if not {"tokenizer", "transformer"} <= entries.keys():
+        return ""
+    used = [entries[name] for name in ("tokenizer", "transformer")]
+    text = json.dumps([[entry["kind"], entry["config"], _sha256(entry)] for entry in used])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def abstract(make) -> Tree:
@@ -153,7 +191,14 @@ def abstract(make) -> Tree:
 def save(source: Source, folder: str | pathlib.Path, dtype: str = "float32") -> Source:
     """Writes a source model, whole or not at all, and returns it as `load` will.
 
-    dtype: what weights are stored in; "float16" halves the files.
+    Leaves of the parts' trees may be any arrays, or objects with a shape that numpy can make
+    arrays of; one at a time is in memory.
+
+    Args:
+      dtype: what weights are stored in; "float16" halves the files.
+
+    Raises:
+      UserError: the disk is full, or a weight is not finite.
     """
     folder = pathlib.Path(folder)
     if distributed.is_first():
@@ -163,37 +208,65 @@ def save(source: Source, folder: str | pathlib.Path, dtype: str = "float32") -> 
 
 
 def _save(source: Source, folder: pathlib.Path, dtype: str) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = pathlib.Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    # One name, so that the next attempt clears away what a killed one has left.
+    temporary = folder.with_name(f".{folder.name}.partial")
     try:
-        entries = {}
-        for name, part in source.parts.items():
-            flat = params.flatten(part.tree)
-            flat = {path: np.ascontiguousarray(x, dtype=dtype) for path, x in flat.items()}
-            data = safetensors.numpy.save(flat)
-            (temporary / f"{name}.safetensors").write_bytes(data)
-            entries[name] = {
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        entries = {
+            name: {
                 "kind": part.kind,
                 "config": _to_json(part.cfg),
-                "file": f"{name}.safetensors",
-                "sha256": hashlib.sha256(data).hexdigest(),
+                "files": _write_part(temporary, name, params.flatten(part.tree), dtype),
             }
+            for name, part in source.parts.items()
+        }
         config = {
             "format": FORMAT,
             "name": source.name,
             "classes": list(source.classes),
             "provenance": source.provenance,
+            "fingerprint": _fingerprint(entries),
             "parts": entries,
         }
         (temporary / "config.json").write_text(json.dumps(config, indent=1) + "\n")
-        os.chmod(temporary, 0o755)
+        old = folder.with_name(f".{folder.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
         if folder.exists():
-            shutil.rmtree(folder)
+            os.replace(folder, old)
         os.replace(temporary, folder)
+        shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise UserError(f"cannot write source model {folder}: {error.strerror}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write_part(folder: pathlib.Path, name: str, flat: dict[str, Any], dtype: str) -> dict:
+    """Writes a part's parameters into files of some SHARD bytes; {file: sha256}."""
+    size = np.dtype(dtype).itemsize
+    shards, room = [[]], SHARD
+    for path, x in flat.items():
+        needed = math.prod(x.shape) * size
+        if shards[-1] and needed > room:
+            shards.append([])
+            room = SHARD
+        shards[-1].append(path)
+        room -= needed
+
+    def array(path: str) -> np.ndarray:
+        x = np.asarray(flat[path])
+        if not np.isfinite(x).all():
+            raise UserError(f"{name}/{path} holds NaN or infinite numbers; nothing was written")
+        return x.astype(dtype, copy=False)
+
+    files = {}
+    for number, paths in enumerate(shards, start=1):
+        part = f"-{number:05}-of-{len(shards):05}" if len(shards) > 1 else ""
+        file = f"{name}{part}.safetensors"
+        specs = {path: (tuple(flat[path].shape), np.dtype(dtype)) for path in paths}
+        files[file] = safetensors_stream.write(folder / file, specs, array)
+    return files
 
 
 def _to_json(cfg: Any) -> dict:

@@ -57,7 +57,10 @@ def init_state(
       tree: host or device arrays; patterns: what is trained, see params.split.
     """
     trainable, frozen = params.split(tree, patterns)
-    trainable, frozen = sharding.place(trainable, mesh), sharding.place(frozen, mesh)
+    # Copies: the step donates the state, and arrays on the mesh may be others' frozen weights, too.
+    copy = lambda x: jnp.copy(x) if isinstance(x, Array) else x
+    trainable = sharding.place(jax.tree.map(copy, trainable), mesh)
+    frozen = sharding.place(frozen, mesh)
     shardings = _shardings(tx, trainable, mesh, ema)
     return TrainState(
         step=jax.jit(lambda: jnp.zeros((), jnp.int32), out_shardings=shardings.step)(),

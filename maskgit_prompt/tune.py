@@ -83,10 +83,11 @@ def tune(
     part = source.part("transformer")
     model = part.graphdef("transformer", dtype=config.dtype, dropout=0.0, remat=config.train.remat)
     generator, init_prompt = params.create(lambda rngs: PromptGenerator(cfg, rngs=rngs))
-    transformer = part.tree
     if scratch:
         _, init = params.create(make_module("transformer", part.kind, part.cfg))
         transformer = jax.device_get(jax.jit(init)(jax.random.key(config.seed + 4)))
+    else:
+        transformer = part.placed("transformer", mesh)
     tree = {
         "transformer": transformer,
         "prompt": jax.device_get(jax.jit(init_prompt)(jax.random.key(config.seed))),

@@ -8,7 +8,8 @@ import numpy as np
 from flax import nnx
 
 from maskgit_prompt import params
-from maskgit_prompt.importers import maskgit
+from maskgit_prompt import source as sources
+from maskgit_prompt.importers import maskgit, rules
 from maskgit_prompt.models.masked import MaskedConfig, MaskedTransformer
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 from maskgit_prompt.models.tokenizer import Tokenizer, TokenizerConfig
@@ -32,20 +33,16 @@ class Case:
 
     def part(self, *starts: str) -> dict[str, np.ndarray]:
         return {
-            name: value
+            name.removeprefix("params/"): value
             for name, value in self.parameters.items()
             if any(name.startswith(f"params/{start}") for start in starts)
         }
 
 
-def tree(source: dict, table: maskgit.Table, make) -> tuple[nnx.GraphDef, dict]:
+def tree(source: dict, table: list[rules.Rule], make) -> tuple[nnx.GraphDef, dict]:
     """(graphdef, parameters of ours) from a case's parameters."""
     graphdef, _ = params.create(make)
-    found = params.unflatten(maskgit.convert(source, table))
-    params.check(
-        found, nnx.to_pure_dict(nnx.eval_shape(lambda: nnx.state(make(nnx.Rngs(0))))), "case"
-    )
-    return graphdef, found
+    return graphdef, params.unflatten(rules.load(source, table, expected=sources.abstract(make)))
 
 
 def tokenizer(case: Case, config: dict) -> tuple[nnx.GraphDef, dict]:
@@ -59,7 +56,7 @@ def tokenizer(case: Case, config: dict) -> tuple[nnx.GraphDef, dict]:
         conv_downsample=config["conv_downsample"],
     )
     source = case.part("encoder", "decoder", "quantizer")
-    return tree(source, maskgit.tokenizer_table(cfg), lambda rngs: Tokenizer(cfg, rngs=rngs))
+    return tree(source, maskgit.tokenizer_rules(cfg), lambda rngs: Tokenizer(cfg, rngs=rngs))
 
 
 def transformer(case: Case, cfg: MaskedConfig) -> tuple[nnx.GraphDef, dict]:

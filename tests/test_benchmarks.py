@@ -13,6 +13,7 @@ from flax import nnx
 from benchmarks import tuning
 from maskgit_prompt import params, sharding
 from maskgit_prompt import source as sources
+from maskgit_prompt.stored import aligned
 
 SCRIPT = pathlib.Path(tuning.__file__)
 
@@ -58,7 +59,7 @@ def test_full_size_is_the_published_one():
 
 
 def test_frozen_weights_lie_in_memory_once():
-    tree = {"tokenizer": {"codebook": sources.host_array(np.ones((1000, 16), np.float64))}}
+    tree = {"tokenizer": {"codebook": aligned(np.ones((1000, 16), np.float64))}}
     host = tree["tokenizer"]["codebook"]
     assert (host.dtype, host.shape, host.sum()) == (np.float32, (1000, 16), 16000)
     mesh = sharding.make_mesh(devices=jax.devices()[:1])

@@ -39,7 +39,6 @@ def run(config: ConfigDict, path: str) -> None:
             f"config.compare.methods names {', '.join(sorted(unknown))}, expected some of "
             f"{', '.join(TRAINABLE)}, untuned"
         )
-    home = workdir.prepare(path, config)
 
     # 1. Source model, images, codes.
     mesh = sharding.make_mesh(**config.mesh)
@@ -47,6 +46,8 @@ def run(config: ConfigDict, path: str) -> None:
     everything = parts.load(
         ConfigDict({**config.data.to_dict(), "shots": 0}), source.part("tokenizer").cfg.image_size
     )
+    transfer.check_settings(config, source, mesh)
+    home = workdir.prepare(path, config)  # now, so that a mistyped path claims no workdir
     stored = transfer.encode(config, source, everything.images, home)
 
     # 2. Methods.

@@ -114,6 +114,7 @@ def run(config: ConfigDict, path: str) -> None:
 
 def check_settings(config: ConfigDict, source: sources.Source, mesh) -> None:
     """Raises UsageError for settings that would end the run only after the prompt was tuned."""
+    source.check_masked()
     sharding.check_batch(config.train.batch_size, config.train.micro_batches, mesh)
     check_sampling(config.sample, source.part("tokenizer").cfg.codebook, mesh)
     for cutoff in config.score.marquee_cutoffs:

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 Array = jax.Array
@@ -16,7 +17,7 @@ def dropout(x: Array, rate: float, key: Array | None) -> Array:
 
 
 class Attention(nnx.Module):
-    """Multi-head self-attention over the whole sequence, with biases (arXiv 1706.03762, eq. 1)."""
+    """Multi-head self-attention with biases (arXiv 1706.03762, eq. 1); softmax in float32."""
 
     def __init__(self, width: int, heads: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
         def project(features: int | tuple[int, ...], axis: int | tuple[int, ...], inputs):
@@ -30,20 +31,31 @@ class Attention(nnx.Module):
         self.value = project(size, -1, width)
         self.out = project(width, (-2, -1), size)
 
-    def __call__(self, x: Array) -> Array:  # [B, S, D] -> [B, S, D]
+    def __call__(self, x: Array, mask: np.ndarray | Array | None = None) -> Array:
+        """[B, S, D] -> [B, S, D]; mask: bool [S, S], which (row) sees which; None: all see all."""
         q, k, v = self.query(x), self.key(x), self.value(x)  # [B, S, N, H] each
-        return self.out(jax.nn.dot_product_attention(q, k, v))
+        mask = None if mask is None else mask[None, None]  # [1, 1, S, S]
+        return self.out(jax.nn.dot_product_attention(q, k, v, mask=mask))
 
 
 class Mlp(nnx.Module):
-    """Dense, GELU (tanh form), dense."""
+    """Dense, GELU, dense. approximate: the GELU's tanh form in place of the error function."""
 
-    def __init__(self, width: int, hidden: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        width: int,
+        hidden: int,
+        *,
+        approximate: bool = True,
+        dtype: jnp.dtype,
+        rngs: nnx.Rngs,
+    ):
+        self.approximate = approximate
         self.up = nnx.Linear(width, hidden, dtype=dtype, kernel_init=kernel_init, rngs=rngs)
         self.down = nnx.Linear(hidden, width, dtype=dtype, kernel_init=kernel_init, rngs=rngs)
 
     def __call__(self, x: Array) -> Array:  # [B, S, D] -> [B, S, D]
-        return self.down(jax.nn.gelu(self.up(x), approximate=True))
+        return self.down(jax.nn.gelu(self.up(x), approximate=self.approximate))
 
 
 def kernel_init(key: Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> Array:

@@ -53,6 +53,12 @@ class MaskedConfig:
         return self.codebook + self.classes + 1
 
 
+# The transformers of google-research/maskgit.
+CONFIGS = {
+    "imagenet256": MaskedConfig(codebook=1024, classes=1000, length=256),
+    "imagenet512": MaskedConfig(codebook=1024, classes=1000, length=1024),
+}
+
 Pin = Callable[[Array], Array]
 
 

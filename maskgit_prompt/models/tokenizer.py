@@ -10,11 +10,20 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from maskgit_prompt.models.convolutional import (
+    Pyramid,
+    ResBlock,
+    conv,
+    double,
+    norm,
+    squared_distances,
+)
+
 Array = jax.Array
 
 
 @dataclasses.dataclass(frozen=True)
-class TokenizerConfig:
+class TokenizerConfig(Pyramid):
     """Sizes of a tokenizer.
 
     Attributes:
@@ -41,47 +50,12 @@ class TokenizerConfig:
     shortcut: str = "branch"
     dtype: str = "float32"
 
-    def __post_init__(self):
-        if self.image_size % self.factor:
-            raise ValueError(
-                f"image_size {self.image_size} does not divide by the tokenizer's factor "
-                f"{self.factor}; use a multiple of {self.factor}"
-            )
 
-    @property
-    def factor(self) -> int:
-        return 2 ** (len(self.multipliers) - 1)
-
-    @property
-    def latent_size(self) -> int:
-        return self.image_size // self.factor
-
-    @property
-    def length(self) -> int:
-        """L, image codes an image."""
-        return self.latent_size**2
-
-
-class ResBlock(nnx.Module):
-    """Norm, swish, 3x3 convolution, twice, beside a shortcut."""
-
-    def __init__(self, cfg: TokenizerConfig, inputs: int, outputs: int, *, rngs: nnx.Rngs):
-        self.norm1 = _norm(cfg, inputs, rngs)
-        self.conv1 = _conv(cfg, inputs, outputs, 3, rngs, bias=False)
-        self.norm2 = _norm(cfg, outputs, rngs)
-        self.conv2 = _conv(cfg, outputs, outputs, 3, rngs, bias=False)
-        self.from_branch = cfg.shortcut == "branch"
-        self.changes_width = inputs != outputs
-        if self.changes_width:
-            start = outputs if self.from_branch else inputs
-            self.shortcut = _conv(cfg, start, outputs, 1, rngs, bias=False)
-
-    def __call__(self, x: Array) -> Array:  # [B, H, W, inputs] -> [B, H, W, outputs]
-        y = self.conv1(jax.nn.swish(self.norm1(x)))
-        y = self.conv2(jax.nn.swish(self.norm2(y)))
-        if not self.changes_width:
-            return x + y
-        return y + self.shortcut(y if self.from_branch else x)
+# The tokenizers of google-research/maskgit.
+CONFIGS = {
+    "imagenet256": TokenizerConfig(image_size=256),
+    "imagenet512": TokenizerConfig(image_size=512),
+}
 
 
 class Encoder(nnx.Module):
@@ -89,18 +63,18 @@ class Encoder(nnx.Module):
 
     def __init__(self, cfg: TokenizerConfig, *, rngs: nnx.Rngs):
         widths = [cfg.filters * m for m in cfg.multipliers]
-        self.conv_in = _conv(cfg, 3, cfg.filters, 3, rngs, bias=False)
+        self.conv_in = conv(cfg, 3, cfg.filters, 3, rngs, bias=False)
         self.levels = nnx.Dict({})
         width = cfg.filters
         for i, next_width in enumerate(widths):
             level = nnx.Dict({"blocks": _blocks(cfg, width, next_width, rngs)})
             if cfg.conv_downsample and i + 1 < len(widths):
-                level["down"] = _conv(cfg, next_width, next_width, 4, rngs, stride=2)
+                level["down"] = conv(cfg, next_width, next_width, 4, rngs, stride=2)
             self.levels[str(i)] = level
             width = next_width
         self.middle = _blocks(cfg, width, width, rngs)
-        self.norm_out = _norm(cfg, width, rngs)
-        self.conv_out = _conv(cfg, width, cfg.embedding, 1, rngs)
+        self.norm_out = norm(cfg, width, rngs)
+        self.conv_out = conv(cfg, width, cfg.embedding, 1, rngs)
 
     def __call__(self, x: Array) -> Array:
         x = self.conv_in(x)
@@ -120,18 +94,18 @@ class Decoder(nnx.Module):
 
     def __init__(self, cfg: TokenizerConfig, *, rngs: nnx.Rngs):
         width = cfg.filters * cfg.multipliers[-1]
-        self.conv_in = _conv(cfg, cfg.embedding, width, 3, rngs)
+        self.conv_in = conv(cfg, cfg.embedding, width, 3, rngs)
         self.middle = _blocks(cfg, width, width, rngs)
         self.levels = nnx.Dict({})
         for i in reversed(range(len(cfg.multipliers))):
             next_width = cfg.filters * cfg.multipliers[i]
             level = nnx.Dict({"blocks": _blocks(cfg, width, next_width, rngs)})
             if i > 0:
-                level["up"] = _conv(cfg, next_width, next_width, 3, rngs)
+                level["up"] = conv(cfg, next_width, next_width, 3, rngs)
             self.levels[str(i)] = level
             width = next_width
-        self.norm_out = _norm(cfg, width, rngs)
-        self.conv_out = _conv(cfg, width, 3, 3, rngs)
+        self.norm_out = norm(cfg, width, rngs)
+        self.conv_out = conv(cfg, width, 3, 3, rngs)
 
     def __call__(self, x: Array) -> Array:
         x = _run(self.middle, self.conv_in(x))
@@ -139,8 +113,7 @@ class Decoder(nnx.Module):
             level = self.levels[str(i)]
             x = _run(level["blocks"], x)
             if "up" in level:
-                x = jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
-                x = level["up"](x)
+                x = level["up"](double(x))
         return self.conv_out(jax.nn.swish(self.norm_out(x)))
 
 
@@ -180,39 +153,10 @@ class Tokenizer(nnx.Module):
         return self.decode_features(self.codebook[...][codes.reshape(-1, side, side)])
 
 
-def squared_distances(a: Array, b: Array) -> Array:
-    """|a|² - 2 a·b + |b|² of rows, [..., E] and [V, E] -> [..., V].
-
-    The sum of products runs at full precision: bfloat16 or TF32 would pick other codes.
-    """
-    product = jnp.einsum("...e,ve->...v", a, b, precision="highest")
-    return jnp.sum(a**2, -1, keepdims=True) - 2 * product + jnp.sum(b**2, -1)
-
-
-def _conv(cfg, inputs: int, outputs: int, size: int, rngs, *, stride=1, bias=True) -> nnx.Conv:
-    return nnx.Conv(
-        inputs,
-        outputs,
-        (size, size),
-        strides=stride,
-        padding="SAME",
-        use_bias=bias,
-        dtype=jnp.dtype(cfg.dtype),
-        rngs=rngs,
-    )
-
-
-def _norm(cfg, width: int, rngs) -> nnx.GroupNorm:
-    return nnx.GroupNorm(
-        width, num_groups=cfg.groups, epsilon=1e-6, dtype=jnp.dtype(cfg.dtype), rngs=rngs
-    )
-
-
 def _blocks(cfg, inputs: int, outputs: int, rngs) -> nnx.Dict:
     widths = [inputs] + [outputs] * cfg.blocks
-    return nnx.Dict(
-        {str(i): ResBlock(cfg, widths[i], outputs, rngs=rngs) for i in range(cfg.blocks)}
-    )
+    block = lambda i: ResBlock(cfg, widths[i], outputs, shortcut=cfg.shortcut, rngs=rngs)
+    return nnx.Dict({str(i): block(i) for i in range(cfg.blocks)})
 
 
 def _run(blocks: nnx.Dict, x: Array) -> Array:

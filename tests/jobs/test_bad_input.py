@@ -230,7 +230,7 @@ def test_source_that_is_not_there(tmp_path, capsys):
         (lambda s: (s / "tokenizer.safetensors").unlink(), "No such file or directory; fetch it"),
         (lambda s: os.truncate(s / "config.json", 100), "config.json is damaged"),
         (lambda s: _replace(s / "config.json", '"width": 16', '"width": 32'), "does not fit the"),
-        (lambda s: _replace(s / "config.json", '"masked"', '"causal"'), "is damaged (KeyError('ca"),
+        (lambda s: _replace(s / "config.json", '"masked"', '"mask"'), "is damaged (KeyError('mask"),
     ],
     ids=["truncated", "part missing", "config truncated", "width edited", "kind edited"],
 )
@@ -287,7 +287,7 @@ def test_prompt_file_that_is_missing_truncated_or_another_file(prompt, source, t
 def test_prompt_of_another_backbone_names_both(prompt, source, tmp_path, capsys):
     model = sources.load(source)
     part = model.parts["transformer"]
-    part = dataclasses.replace(part, tree=jax.tree.map(lambda x: x + 1, part.tree))
+    part = dataclasses.replace(part, tree=jax.tree.map(lambda x: x.read() + 1, part.tree))
     other = str(tmp_path / "other")
     sources.save(dataclasses.replace(model, parts={**model.parts, "transformer": part}), other)
     found, expected = (sources.load(name).fingerprint for name in (source, other))

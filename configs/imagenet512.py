@@ -1,0 +1,32 @@
+"""The main job on MaskGIT's published ImageNet models of 512 x 512 and a folder of your images.
+
+Fetch two files from https://github.com/google-research/maskgit (its table of checkpoints):
+tokenizer_imagenet512_checkpoint and maskgit_imagenet512_checkpoint. Then, once:
+
+    python -m maskgit_prompt.main --config=configs/import.py --config.format=maskgit \\
+        --config.source=tokenizer_imagenet512_checkpoint,maskgit_imagenet512_checkpoint \\
+        --workdir=models/imagenet512
+
+and for every folder of images, PATH/CLASS/*.png|jpg|webp:
+
+    python -m maskgit_prompt.main --config=configs/imagenet512.py:PATH --workdir=runs/my
+
+The settings are those of google-research/generative_transfer: 32 prompt tokens of the additive
+kind, Adam at 1e-3 with half a cosine, batches of 32, label smoothing 0.1, cosine masking, 12
+decoding steps at temperature 4.5. It trains 100 epochs, which `steps=` after the path sets (3,000
+is right for some 1,000 images). Beside them each image has a prompt of its own, for the marquee
+header; --config.prompt.instances=False leaves that out. An image has 1024 codes. On an
+accelerator --config.dtype=bfloat16 saves half of the time and memory.
+
+Not run at full size with the published weights: nothing can be fetched where this was written. With
+random weights of this size encoding, a step of tuning and decoding were run on a CPU.
+"""
+
+from ml_collections import ConfigDict
+
+from maskgit_prompt import config as defaults
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    config = defaults.published(defaults.transfer(), "models/imagenet512")
+    return defaults.folder(config, arg, "imagenet512.py")

@@ -1,0 +1,63 @@
+"""The log folder of a Taming Transformers run: where its weights are, and what its yaml says.
+
+FOLDER/checkpoints/last.ckpt    FOLDER/configs/…-project.yaml
+"""
+
+import dataclasses
+import os
+import pathlib
+from typing import Any
+
+import yaml
+
+from maskgit_prompt.errors import UserError
+from maskgit_prompt.importers.rules import Options
+
+
+def find(path: str, options: Options) -> tuple[str, Options]:
+    """(the checkpoint, options filled up from the yaml) of a folder, or of a file in one.
+
+    Raises:
+      UserError: no checkpoint there, or a yaml that is none.
+    """
+    place = pathlib.Path(path)
+    if place.is_dir():
+        folder = place
+        found = [place / "checkpoints" / "last.ckpt"]
+        found += sorted(place.glob("checkpoints/*.ckpt")) + sorted(place.glob("*.ckpt"))
+        checkpoint = next((file for file in found if file.is_file()), None)
+        if checkpoint is None:
+            raise UserError(
+                f"{path} has no checkpoints/last.ckpt and no other .ckpt; expected a folder of "
+                "Taming Transformers' logs, or a checkpoint file"
+            )
+    else:
+        checkpoint = place
+        folder = place.parent.parent if place.parent.name == "checkpoints" else place.parent
+    yamls = [*sorted(folder.glob("configs/*project.yaml")), *sorted(folder.glob("*project.yaml"))]
+    return os.fspath(checkpoint), _fill(options, yamls[-1]) if yamls else options
+
+
+def _fill(options: Options, path: pathlib.Path) -> Options:
+    try:
+        model = yaml.safe_load(path.read_text())["model"]["params"]
+        values = {
+            "image_size": _get(model, "ddconfig", "resolution")
+            or _get(model, "first_stage_config", "params", "ddconfig", "resolution"),
+            "heads": _get(model, "transformer_config", "params", "n_head"),
+            "unmasked": _get(model, "transformer_config", "params", "n_unmasked"),
+            "classes": _get(model, "cond_stage_config", "params", "n_classes"),
+        }
+        found = {name: int(value) for name, value in values.items() if value}
+    except (KeyError, OSError, TypeError, ValueError, yaml.YAMLError) as error:
+        text = " ".join(str(error).split())
+        raise UserError(f"{path} is no config of Taming Transformers ({text})") from error
+    given = {name: x for name, x in dataclasses.asdict(options).items() if x}
+    return Options(**{**found, **given})
+
+
+def _get(values: Any, *keys: str) -> Any:
+    """values[a][b]…, or None where there is no such thing (a condition may be a mere word)."""
+    for key in keys:
+        values = values.get(key) if isinstance(values, dict) else None
+    return values

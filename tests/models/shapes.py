@@ -1,0 +1,40 @@
+"""Names, shapes, logical axes and counts of the published sizes, as text.
+
+python -m tests.models.shapes        # writes tests/models/shapes/*.txt anew
+"""
+
+import pathlib
+
+from maskgit_prompt import params, sharding
+from maskgit_prompt import source as sources
+from maskgit_prompt.models import causal, masked, tokenizer, vqgan
+
+FOLDER = pathlib.Path(__file__).parent / "shapes"
+SIZES = {
+    f"{part}_{name}": (part, kind, cfg)
+    for part, kind, configs in (
+        ("tokenizer", "vq", tokenizer.CONFIGS),
+        ("tokenizer", "vqgan", vqgan.CONFIGS),
+        ("transformer", "masked", masked.CONFIGS),
+        ("transformer", "causal", causal.CONFIGS),
+    )
+    for name, cfg in configs.items()
+}
+
+
+def describe(name: str) -> str:
+    """One line a parameter: path, shape and axes; the number of all at the end."""
+    part, kind, cfg = SIZES[name]
+    tree = sources.abstract(sources.make_module(part, kind, cfg))
+    lines = []
+    for path, leaf in sorted(params.flatten(tree).items()):
+        axes = sharding.axes(f"{part}/{path}", leaf.shape)
+        shape = " x ".join(map(str, leaf.shape))
+        lines.append(f"{path}: {shape}; {'on every device' if axes is None else ', '.join(axes)}")
+    return "\n".join([*lines, f"{params.count(tree):,} parameters"]) + "\n"
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    for name in SIZES:
+        (FOLDER / f"{name}.txt").write_text(describe(name))
