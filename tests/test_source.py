@@ -1,0 +1,128 @@
+"""Source models on disk, and how their weights get to a mesh."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from maskgit_prompt import params, sharding
+from maskgit_prompt import source as sources
+from maskgit_prompt.errors import UserError
+from maskgit_prompt.stored import StoredArray
+from tests import tiny
+
+MINI = "47ad06570627bd0e"
+
+
+@pytest.fixture
+def saved(tmp_path) -> sources.Source:
+    return sources.save(tiny.source(), tmp_path / "tiny")
+
+
+def flat(part: sources.Part) -> dict[str, np.ndarray]:
+    return {path: np.asarray(x) for path, x in params.flatten(part.tree).items()}
+
+
+def same(a: sources.Part, b: sources.Part) -> bool:
+    found, expected = flat(a), flat(b)
+    assert found.keys() == expected.keys()
+    return all((found[path] == expected[path]).all() for path in found)
+
+
+def test_mini_is_the_model_it_was():
+    """Prompt files of users name this fingerprint."""
+    mini = sources.load("mini")
+    assert mini.fingerprint == MINI
+    text = (sources.EMBEDDED["mini"] / "config.json").read_text()
+    assert json.loads(text)["fingerprint"] == MINI
+
+
+def test_what_is_saved_is_loaded(saved):
+    for name, part in tiny.source().parts.items():
+        assert same(saved.parts[name], part) and saved.parts[name].cfg == part.cfg
+    assert (saved.name, saved.classes) == ("tiny", tiny.source().classes)
+
+
+def test_fingerprint_tells_weights_apart_but_no_names(saved, tmp_path):
+    renamed = sources.Source("other", saved.parts)
+    assert sources.save(renamed, tmp_path / "other").fingerprint == saved.fingerprint
+    assert sources.save(tiny.source(seed=1), tmp_path / "one").fingerprint != saved.fingerprint
+
+
+def test_a_large_part_is_several_files(saved, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "SHARD", 4000)
+    split = sources.save(tiny.source(), tmp_path / "split")
+    files = sorted(path.name for path in (tmp_path / "split").glob("transformer*"))
+    assert len(files) > 2 and files[0] == f"transformer-00001-of-{len(files):05}.safetensors"
+    sizes = [(tmp_path / "split" / file).stat().st_size for file in files]
+    largest = max(4 * x.size for x in flat(split.parts["transformer"]).values())
+    assert max(sizes) < max(4000, largest) + 4000  # and a header
+    assert same(split.parts["transformer"], saved.parts["transformer"])
+    (tmp_path / "split" / files[1]).unlink()
+    with pytest.raises(UserError, match=f"cannot read .*{files[1]}: No such file"):
+        sources.load(str(tmp_path / "split"))
+
+
+def test_half_the_bytes(saved, tmp_path):
+    half = sources.save(tiny.source(), tmp_path / "half", "float16")
+    exact, stored = flat(saved.parts["transformer"]), flat(half.parts["transformer"])
+    for path, x in exact.items():
+        assert stored[path].dtype == np.float16
+        np.testing.assert_allclose(stored[path], x, rtol=1e-3, atol=1e-6)
+    placed = half.parts["transformer"].placed("transformer", sharding.make_mesh())
+    assert placed["words"].dtype == np.float32
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_weights_that_are_not_finite(bad, tmp_path):
+    source = tiny.source()
+    source.parts["transformer"].tree["head"]["bias"] = np.full(3, bad, np.float32)
+    with pytest.raises(UserError, match="transformer/head/bias holds NaN or infinite numbers"):
+        sources.save(source, tmp_path / "bad")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_host_reads_its_shards_and_no_more(saved, monkeypatch):
+    """On a mesh of fsdp 2 x tensor 2 x data 2 each of 4 different parts is read once."""
+    read = []
+    get = StoredArray.__getitem__
+
+    def counted(self, index):
+        found = get(self, index)
+        read.append((self.path, self.offset, found.size))
+        return found
+
+    monkeypatch.setattr(StoredArray, "__getitem__", counted)
+    mesh = sharding.make_mesh(data=2, fsdp=2, tensor=2)
+    part = saved.part("transformer")
+    placed = part.placed("transformer", mesh)
+    up = part.tree["blocks"]["mlp"]["up"]["kernel"]
+    sizes = [size for path, offset, size in read if (path, offset) == (up.path, up.offset)]
+    assert sizes == [up.size // 4] * 4
+    total = sum(x.size for x in params.flatten(part.tree).values())
+    assert sum(size for *_, size in read) == total
+    for path, x in params.flatten(placed).items():
+        np.testing.assert_array_equal(x, params.flatten(part.tree)[path].read())
+    # A second user of the same mesh reads nothing and holds nothing more.
+    before = len(read)
+    assert part.placed("transformer", mesh) is placed and len(read) == before
+
+
+def test_training_leaves_the_source_models_arrays_alone(saved):
+    """The step gives the state's buffers away; others may hold the same weights."""
+    import optax
+
+    from maskgit_prompt import train
+
+    mesh = sharding.make_mesh()
+    placed = saved.part("transformer").placed("transformer", mesh)
+    tx = optax.sgd(1.0)
+    state, frozen = train.init_state(
+        {"transformer": placed}, ("transformer/head/.*",), tx, mesh, False
+    )
+    assert frozen["transformer"]["words"] is placed["words"]
+    jax.jit(lambda x: jax.tree.map(lambda y: y + 1, x), donate_argnums=0)(state.trainable)
+    np.testing.assert_array_equal(
+        placed["head"]["bias"], saved.part("transformer").tree["head"]["bias"].read()
+    )
