@@ -21,8 +21,8 @@ quickstart: $(VENV)/.installed
 	$(RUN) -m maskgit_prompt.main --config=configs/quickstart.py --workdir=$(WORKDIR)
 
 test: $(VENV)/.installed-dev
-	$(RUN) -m pytest -m "not slow" --durations=10
-	$(RUN) -m pytest -m slow --durations=10
+	$(RUN) -m pytest -n 2 --dist loadfile -m "not slow" --durations=10
+	$(RUN) -m pytest -n 2 --dist loadfile -m slow --durations=10
 
 lint: $(VENV)/.installed-dev
 	$(RUN) -m ruff check .

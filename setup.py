@@ -31,7 +31,13 @@ setup(
     extras_require={
         "tpu": [f"jax[tpu]{JAX}"],
         "cuda": [f"jax[cuda13]{JAX}"],
-        "dev": ["packaging", "pytest>=9,<10", "ruff>=0.17,<0.18", "setuptools>=77"],
+        "dev": [
+            "packaging",
+            "pytest>=9,<10",
+            "pytest-xdist>=3.8,<4",
+            "ruff>=0.17,<0.18",
+            "setuptools>=77",
+        ],
     },
     entry_points={"console_scripts": ["maskgit-prompt = maskgit_prompt.main:main"]},
 )

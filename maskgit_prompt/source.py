@@ -258,7 +258,14 @@ def _write_part(folder: pathlib.Path, name: str, flat: dict[str, Any], dtype: st
         x = np.asarray(flat[path])
         if not np.isfinite(x).all():
             raise UserError(f"{name}/{path} holds NaN or infinite numbers; nothing was written")
-        return x.astype(dtype, copy=False)
+        with np.errstate(over="ignore"):
+            small = x.astype(dtype, copy=False)
+        if not np.isfinite(small).all():
+            raise UserError(
+                f"{name}/{path} holds {np.abs(x).max():.3g}, more than {dtype} can; store it as "
+                "bfloat16 or float32"
+            )
+        return small
 
     files = {}
     for number, paths in enumerate(shards, start=1):

@@ -83,6 +83,14 @@ def test_weights_that_are_not_finite(bad, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_numbers_too_large_for_half_the_bytes(tmp_path):
+    source = tiny.source()
+    source.parts["transformer"].tree["head"]["bias"] = np.full(3, 7e4, np.float32)
+    with pytest.raises(UserError, match="head/bias holds 7e\\+04, more than float16 can"):
+        sources.save(source, tmp_path / "bad", "float16")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_host_reads_its_shards_and_no_more(saved, monkeypatch):
     """On a mesh of fsdp 2 x tensor 2 x data 2 each of 4 different parts is read once."""
     read = []
