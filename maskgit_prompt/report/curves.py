@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from maskgit_prompt.errors import UsageError, UserError
+from maskgit_prompt.report.html import aligned
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -122,6 +123,7 @@ def bar_chart(
     figure, axes = _chart(title, "", y_label)
     factor = 100.0 if percent else 1.0
     width = 0.82 / len(shown)
+    label = aligned([height for bars in groups.values() for height in bars.values()])
     size = 8 if len(shown) * len(groups) > 9 else 10
     for i, name in enumerate(shown):
         offset = (i - (len(shown) - 1) / 2) * width
@@ -135,7 +137,7 @@ def bar_chart(
         else:
             axes.bar(x, y, width * 0.92, color=colour, label=name)
         for place, height in places:
-            text = f"{height:.0f}%" if percent else f"{height:.3f}" if dots else f"{height:.4g}"
+            text = f"{height:.0f}%" if percent else f"{height:.3f}" if dots else label(height)
             below = height < 0 and not dots
             axes.annotate(
                 text,
