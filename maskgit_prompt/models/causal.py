@@ -15,8 +15,16 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from maskgit_prompt.models.layers import Attention, Mlp, dropout, kernel_init
-from maskgit_prompt.models.masked import MASK, Pin
+from maskgit_prompt.models.layers import (
+    Attention,
+    Mlp,
+    Pin,
+    as_it_is,
+    dropout,
+    kernel_init,
+    run_blocks,
+)
+from maskgit_prompt.models.masked import MASK
 
 Array = jax.Array
 
@@ -82,53 +90,19 @@ class CausalConfig:
 # Published models. The first takes a label. The others take `condition` codes in its place: crop
 # coordinates (faces), depth (D-RIN), objects and crop (scenes); those three numbers are positions
 # less the 256 codes of a picture.
+_CONDITION = {"classes": 0, "length": 256}
+_CODES = CausalConfig(
+    codebook=1024, positions=512, width=1024, layers=24, heads=16, mlp=4096, condition=256,
+    **_CONDITION,
+)  # fmt: skip
+_SCENES = {"codebook": 8192, "positions": 348, "heads": 16, "condition": 92, "dropout": 0.1}
 CONFIGS = {
     "taming_imagenet_1p4b": CausalConfig(codebook=16384, classes=1000, length=256, positions=256),
-    "taming_faceshq": CausalConfig(
-        codebook=1024,
-        classes=0,
-        length=256,
-        positions=512,
-        width=1024,
-        layers=24,
-        heads=16,
-        mlp=4096,
-        condition=256,
-    ),
-    "taming_drin": CausalConfig(
-        codebook=1024,
-        classes=0,
-        length=256,
-        positions=512,
-        width=1024,
-        layers=24,
-        heads=16,
-        mlp=4096,
-        condition=256,
-    ),
-    "taming_coco_scenes": CausalConfig(
-        codebook=8192,
-        classes=0,
-        length=256,
-        positions=348,
-        width=1408,
-        layers=40,
-        heads=16,
-        mlp=5632,
-        condition=92,
-        dropout=0.1,
-    ),
+    "taming_faceshq": _CODES,
+    "taming_drin": _CODES,
+    "taming_coco_scenes": CausalConfig(width=1408, layers=40, mlp=5632, **_SCENES, **_CONDITION),
     "taming_openimages_scenes": CausalConfig(
-        codebook=8192,
-        classes=0,
-        length=256,
-        positions=348,
-        width=1536,
-        layers=36,
-        heads=16,
-        mlp=6144,
-        condition=92,
-        dropout=0.1,
+        width=1536, layers=36, mlp=6144, **_SCENES, **_CONDITION
     ),
 }
 
@@ -140,10 +114,6 @@ def visible(size: int, corner: int) -> np.ndarray:
     """
     i = np.arange(size)
     return (i[None, :] <= i[:, None]) | (np.maximum(i[None, :], i[:, None]) < corner)
-
-
-def _as_it_is(x: Array) -> Array:
-    return x
 
 
 class Block(nnx.Module):
@@ -245,7 +215,7 @@ class CausalTransformer(nnx.Module):
         prompt: Array | None = None,
         class_ids: Array | None = None,
         key: Array | None = None,
-        pin: Pin = _as_it_is,
+        pin: Pin = as_it_is,
     ) -> Array:
         """Runs embedding and blocks.
 
@@ -265,39 +235,26 @@ class CausalTransformer(nnx.Module):
         Raises:
           ValueError: too few positions, a prompt of another depth, a condition of another length.
         """
-        x = pin(self._inputs(codes, prompt, class_ids))
-        fresh = self._fresh_prompts(prompt, x.dtype)
+        if self.cfg.shifted and prompt is not None and prompt.shape[1] > 1:
+            raise ValueError(
+                f"prompt depth {prompt.shape[1]}, but prompts with positions (shifted) have 1"
+            )
+        x = self._inputs(codes, prompt, class_ids)
         corner = self.cfg.unmasked
         if prompt is not None and self.cfg.prompt_attention == "both":
             corner = max(corner, prompt.shape[2])
         mask = visible(x.shape[1], corner)
-        keys = None
-        if key is not None:
-            first, *_ = keys = jax.random.split(key, self.cfg.layers + 1)
-            x = dropout(x, self.cfg.dropout, first)
-            keys = keys[1:]
-
-        def layer(x, inputs):
-            block, prompt, key = inputs
-            if prompt is not None:  # replaces what the last layer made of its own prompt
-                x = jnp.concatenate([prompt, x[:, prompt.shape[1] :]], axis=1)
-            return pin(block(x, mask, key)), None
-
-        if self.cfg.remat:
-            # What costs time, the matrix products, is kept; attention weights and GELUs are not.
-            kept = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
-            layer = jax.checkpoint(layer, prevent_cse=False, policy=kept)
-        return jax.lax.scan(layer, x, (self.blocks, fresh, keys))[0]
-
-    def _fresh_prompts(self, prompt: Array | None, dtype: jnp.dtype) -> Array | None:
-        if prompt is None or prompt.shape[1] == 1:
-            return None
-        depth = prompt.shape[1]
-        if depth != self.cfg.layers:
-            raise ValueError(f"prompt depth {depth}, expected 1 or the {self.cfg.layers} layers")
-        if self.cfg.shifted:
-            raise ValueError(f"prompt depth {depth}, but prompts with positions (shifted) have 1")
-        return jnp.swapaxes(prompt, 0, 1).astype(dtype)  # [layers, B, P, D]
+        return run_blocks(
+            self.blocks,
+            x,
+            prompt,
+            lambda block, x, key: block(x, mask, key),
+            layers=self.cfg.layers,
+            rate=self.cfg.dropout,
+            key=key,
+            remat=self.cfg.remat,
+            pin=pin,
+        )[0]
 
     def __call__(
         self,
@@ -318,7 +275,7 @@ class CausalTransformer(nnx.Module):
         prompt: Array | None = None,
         class_ids: Array | None = None,
         key: Array | None = None,
-        pin: Pin = _as_it_is,
+        pin: Pin = as_it_is,
     ) -> Array:
         """Logits that predict every one of codes [B, L'], [B, L', V] float32.
 

@@ -1,4 +1,7 @@
-"""Layers that the transformers share. Shapes: B batch, S sequence, D width, N heads, H per head."""
+"""What the transformers share. Shapes: B batch, S sequence, P prompt tokens, D width, N heads."""
+
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -6,6 +9,11 @@ import numpy as np
 from flax import nnx
 
 Array = jax.Array
+Pin = Callable[[Array], Array]
+
+
+def as_it_is(x: Array) -> Array:
+    return x
 
 
 def dropout(x: Array, rate: float, key: Array | None) -> Array:
@@ -61,3 +69,59 @@ class Mlp(nnx.Module):
 def kernel_init(key: Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> Array:
     """Truncated normal of standard deviation 0.02, as BERT and MaskGIT start."""
     return 0.02 * jax.random.truncated_normal(key, -2.0, 2.0, shape, dtype)
+
+
+def run_blocks(
+    blocks: Any,
+    x: Array,
+    prompt: Array | None,
+    run: Callable[[Any, Array, Array | None], Array],
+    *,
+    layers: int,
+    rate: float = 0.0,
+    key: Array | None = None,
+    remat: bool = False,
+    keep_layers: bool = False,
+    pin: Pin = as_it_is,
+) -> tuple[Array, Array | None]:
+    """Runs a transformer's stacked blocks one after the other; one is compiled.
+
+    Args:
+      blocks: a block whose every parameter has a leading dimension of `layers`.
+      x: [B, S, D], the prompt in front.
+      prompt: [B, 1, P, D] or None: x goes through as it is; [B, layers, P, D]: fresh tokens take
+        the place of the prompt's at every layer (VPT-deep, arXiv 2203.12119, eq. 5).
+      run: (block, x, key or None) -> x.
+      rate: of dropout on x; key: None is deterministic.
+      remat: recompute in the backward pass what is cheap.
+      keep_layers: also return every block's output.
+      pin: called with every block's output; fixes where it lies on a mesh.
+
+    Returns:
+      ([B, S, D], [layers, B, S, D] or None).
+
+    Raises:
+      ValueError: a prompt of another depth.
+    """
+    depth = 1 if prompt is None else prompt.shape[1]
+    if depth not in (1, layers):
+        raise ValueError(f"prompt depth {depth}, expected 1 or the {layers} layers")
+    fresh = None if depth == 1 else jnp.swapaxes(prompt, 0, 1).astype(x.dtype)  # [layers, B, P, D]
+    x, keys = pin(x), None
+    if key is not None:
+        first, *_ = keys = jax.random.split(key, layers + 1)
+        x = dropout(x, rate, first)
+        keys = keys[1:]
+
+    def layer(x, inputs):
+        block, prompt, key = inputs
+        if prompt is not None:  # replaces what the last layer made of its own prompt
+            x = jnp.concatenate([prompt, x[:, prompt.shape[1] :]], axis=1)
+        x = pin(run(block, x, key))
+        return x, x if keep_layers else None
+
+    if remat:
+        # What costs time, the matrix products, is kept; attention weights and GELUs are not.
+        kept = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+        layer = jax.checkpoint(layer, prevent_cse=False, policy=kept)
+    return jax.lax.scan(layer, x, (blocks, fresh, keys))

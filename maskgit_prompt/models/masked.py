@@ -8,13 +8,20 @@ place and have no position of their own, so that a full position table still tak
 """
 
 import dataclasses
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from maskgit_prompt.models.layers import Attention, Mlp, dropout, kernel_init
+from maskgit_prompt.models.layers import (
+    Attention,
+    Mlp,
+    Pin,
+    as_it_is,
+    dropout,
+    kernel_init,
+    run_blocks,
+)
 
 Array = jax.Array
 
@@ -58,12 +65,6 @@ CONFIGS = {
     "imagenet256": MaskedConfig(codebook=1024, classes=1000, length=256),
     "imagenet512": MaskedConfig(codebook=1024, classes=1000, length=1024),
 }
-
-Pin = Callable[[Array], Array]
-
-
-def _as_it_is(x: Array) -> Array:
-    return x
 
 
 class Block(nnx.Module):
@@ -125,7 +126,7 @@ class MaskedTransformer(nnx.Module):
         class_ids: Array | None = None,
         key: Array | None = None,
         keep_layers: bool = False,
-        pin: Pin = _as_it_is,
+        pin: Pin = as_it_is,
     ) -> tuple[Array, Array | None]:
         """Runs embedding and blocks.
 
@@ -147,26 +148,18 @@ class MaskedTransformer(nnx.Module):
             prompt = self.class_prompt(none if class_ids is None else class_ids)
         x = self.embed(codes, 1)  # [B, L', D]
         x = jnp.concatenate([prompt[:, 0].astype(x.dtype), x], axis=1)  # [B, P + L', D]
-        x = pin(x)
-        fresh = self._fresh_prompts(prompt, x.dtype)
-        keys = None
-        if key is not None:
-            first, *_ = keys = jax.random.split(key, self.cfg.layers + 1)
-            x = dropout(x, self.cfg.dropout, first)
-            keys = keys[1:]
-
-        def layer(x, inputs):
-            block, prompt, key = inputs
-            if prompt is not None:  # replaces what the last layer made of its own prompt
-                x = jnp.concatenate([prompt, x[:, prompt.shape[1] :]], axis=1)
-            x = pin(block(x, key))
-            return x, x if keep_layers else None
-
-        if self.cfg.remat:
-            # What costs time, the matrix products, is kept; attention weights and GELUs are not.
-            kept = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
-            layer = jax.checkpoint(layer, prevent_cse=False, policy=kept)
-        return jax.lax.scan(layer, x, (self.blocks, fresh, keys))
+        return run_blocks(
+            self.blocks,
+            x,
+            prompt,
+            lambda block, x, key: block(x, key),
+            layers=self.cfg.layers,
+            rate=self.cfg.dropout,
+            key=key,
+            remat=self.cfg.remat,
+            keep_layers=keep_layers,
+            pin=pin,
+        )
 
     def class_prompt(self, class_ids: Array) -> Array:
         """The class slots of ids [B], MASK for none, as a prompt of one token [B, 1, 1, D].
@@ -175,14 +168,6 @@ class MaskedTransformer(nnx.Module):
         """
         ids = jnp.where(class_ids < 0, MASK, class_ids + self.cfg.codebook)
         return self.embed(ids[:, None], 0)[:, None]
-
-    def _fresh_prompts(self, prompt: Array, dtype: jnp.dtype) -> Array | None:
-        depth = prompt.shape[1]
-        if depth == 1:
-            return None
-        if depth != self.cfg.layers:
-            raise ValueError(f"prompt depth {depth}, expected 1 or the {self.cfg.layers} layers")
-        return jnp.swapaxes(prompt, 0, 1).astype(dtype)  # [layers, B, P, D]
 
     def __call__(
         self,
@@ -204,7 +189,7 @@ class MaskedTransformer(nnx.Module):
         prompt: Array | None = None,
         class_ids: Array | None = None,
         key: Array | None = None,
-        pin: Pin = _as_it_is,
+        pin: Pin = as_it_is,
     ) -> Array:
         """Logits of the codes at the image positions, [B, L, V] float32; the rest is spared."""
         x, _ = self.hidden(codes, prompt, class_ids, key, pin=pin)
