@@ -1,8 +1,10 @@
 """A source model of a few thousand random weights, for tests of everything around it."""
 
+import functools
 import pathlib
 
 import jax
+import numpy as np
 
 from maskgit_prompt import params
 from maskgit_prompt import source as sources
@@ -25,15 +27,22 @@ FEATURES = sources.FeaturesConfig(
 )
 
 
+@functools.cache
+def _weights(name: str, kind: str, cfg, seed: int) -> params.Tree:
+    _, init = params.create(sources.make_module(name, kind, cfg))
+    return jax.device_get(jax.jit(init)(jax.random.key(seed)))
+
+
 def source(seed: int = 0) -> sources.Source:
+    """Of its own arrays: a test may change them."""
     parts = {}
     for name, kind, cfg in (
         ("tokenizer", "vq", TOKENIZER),
         ("transformer", "masked", TRANSFORMER),
         ("features", "convolutional", FEATURES),
     ):
-        _, init = params.create(sources.make_module(name, kind, cfg))
-        parts[name] = sources.Part(kind, cfg, jax.device_get(jax.jit(init)(jax.random.key(seed))))
+        tree = jax.tree.map(np.copy, _weights(name, kind, cfg, seed))
+        parts[name] = sources.Part(kind, cfg, tree)
     return sources.Source("tiny", parts, synthetic.CLASSES, {"data": "none: random weights"})
 
 
