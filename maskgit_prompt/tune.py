@@ -23,7 +23,7 @@ from maskgit_prompt.optimizers import make_optimizer
 from maskgit_prompt.params import Tree
 from maskgit_prompt.source import Source, make_module
 
-EVALUATION_ROWS = 64  # codes scored at once
+ROWS, CODES = 64, 4096  # images and codes scored at once, at most: 64 images of 64, 4 of 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -230,20 +230,23 @@ def make_evaluator(config: ConfigDict, model: nnx.GraphDef, generator: nnx.Graph
         return jax.lax.scan(one, jnp.zeros(len(codes)), jnp.arange(rounds))[0] / rounds
 
     seed_key = sharding.make_key(config.seed + 5, mesh)
-    size = -(-EVALUATION_ROWS // mesh.size) * mesh.size
 
     def evaluate(tree: Tree, codes: np.ndarray, labels: np.ndarray) -> float | None:
         if not len(codes):
             return None
+        # What is drawn for an image depends on its chunk and its place there, not on the padding
+        # that the number of devices asks for.
+        chunk = min(ROWS, max(1, CODES // codes.shape[1]), len(codes))
+        size = -(-chunk // mesh.size) * mesh.size
         found = []
         with jax.set_mesh(mesh):
-            for number, first in enumerate(range(0, len(codes), size)):
+            for number, first in enumerate(range(0, len(codes), chunk)):
                 rows = np.arange(first, first + size).clip(max=len(codes) - 1)
                 batch = {"codes": codes[rows], "class_ids": labels[rows]}
                 batch = sharding.to_global(batch, mesh)
                 key = jax.random.fold_in(seed_key, number)
                 values = sharding.to_host(image_losses(tree, batch, key), mesh)
-                found.append(values[: len(codes) - first])
+                found.append(values[: min(chunk, len(codes) - first)])
         return float(np.mean(np.concatenate(found)))
 
     return evaluate

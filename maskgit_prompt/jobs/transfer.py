@@ -341,11 +341,18 @@ def save_pictures(home: pathlib.Path, pictures: dict[str, Any]) -> None:
 
 
 def _last_words(home: pathlib.Path, found: dict) -> str:
-    show = lambda value: "-" if value is None else f"{value:.3g}"
-    accuracy, frechet = found["accuracy"], found["frechet"]
-    return (
-        f"accuracy {show(accuracy['prompt'])} (real {show(accuracy['real'])}, untuned "
-        f"{show(accuracy['untuned'])}), Fréchet distance {show(frechet['prompt'])} (untuned "
-        f"{show(frechet['untuned'])})\nreport: {home / 'report.html'}\n"
-        f"prompt: {home / 'prompt.safetensors'} ({found['prompt_file']['bytes'] / 1e3:.0f} kB)"
-    )
+    """What a terminal shows at the end; scores that could not be measured are left out."""
+    scores = []
+    for name, key, beside in (
+        ("accuracy", "accuracy", ("real", "untuned")),
+        ("Fréchet distance", "frechet", ("untuned",)),
+    ):
+        shown = {k: f"{v:.3g}" for k, v in found[key].items() if v is not None}
+        if "prompt" in shown:
+            others = [f"{other} {shown[other]}" for other in beside if other in shown]
+            scores.append(f"{name} {shown['prompt']}" + (f" ({', '.join(others)})" * bool(others)))
+    lines = [", ".join(scores)] if scores else []
+    lines.append(f"report: {home / 'report.html'}")
+    size = found["prompt_file"]["bytes"] / 1e3
+    lines.append(f"prompt: {home / 'prompt.safetensors'} ({size:.0f} kB)")
+    return "\n".join(lines)

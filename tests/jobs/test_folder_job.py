@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 
 import pytest
 
@@ -23,6 +24,11 @@ def test_two_classes_with_enough_of_all(source, tmp_path, capsys):
     flags = (f"{FOLDER}:{photos},shots=1,steps=2", f"--config.source={source}", *TINY[1:])
     done = run(capsys, *flags, "--config.score.marquee_images=2", f"--workdir={home}")
     assert done.code == 0
+    scores, report, prompt = done.out.splitlines()[-3:]
+    assert re.fullmatch(
+        r"accuracy \S+ \(real \S+, untuned \S+\), Fréchet distance \S+ \(untuned \S+\)", scores
+    )
+    assert (report, prompt.split()[0]) == (f"report: {home / 'report.html'}", "prompt:")
     found = results(home)
     assert found["data"] == {
         "name": "photos",
@@ -80,6 +86,7 @@ def test_few_images(classes, images, missing, warnings, source, tmp_path, capsys
     assert done.code == 0, done.err
     found = results(home)
     assert found["data"]["images"] == images
+    assert ("accuracy" in done.out, "Fréchet" in done.out) == (False, "frechet" not in missing)
     assert isinstance(found["loss"]["train"], float)
     assert set(found["accuracy"].values()) == {None}
     assert (found["frechet"]["prompt"] is None) == ("frechet" in missing)
