@@ -39,5 +39,5 @@ setup(
             "setuptools>=77",
         ],
     },
-    entry_points={"console_scripts": ["maskgit-prompt = maskgit_prompt.main:main"]},
+    entry_points={"console_scripts": ["maskgit-prompt = maskgit_prompt.main:cli"]},
 )

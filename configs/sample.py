@@ -8,7 +8,7 @@ changed one needs another --workdir. All settings: `sample` in maskgit_prompt/co
 
     --config.classes=3 --config.classes=8 --config.num=40     forty threes and forty eights
     --config.header=instance-class --config.sample.cutoff=0.5  each image begins as a training image
-    --config.header=instance:digits/0004 --config.header=class:3 --config.header=class:8
+    --config.header=instance:digits/0017 --config.header=class:3 --config.header=class:8
                                                                any number of prompts, in this order
     --config.sample.steps=24 --config.sample.guidance=2        other than the prompt file says
     --config.image=photo.png --config.keep=left                the left half stays, the rest is made

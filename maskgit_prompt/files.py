@@ -1,5 +1,6 @@
 """Files written whole or not at all."""
 
+import errno
 import os
 import pathlib
 
@@ -30,7 +31,10 @@ def write_whole(path: str | os.PathLike, data: bytes) -> None:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise UserError(
-            f"cannot write {path}: {error.strerror or error}; an earlier file is kept; "
-            "free some space there or choose another folder"
+            f"cannot write {path}: {error.strerror or error}; "
+            + ("an earlier file is kept; " if path.exists() else "")
+            + ("free some space there or choose" if full else "choose")
+            + " another folder"
         ) from error

@@ -11,7 +11,8 @@ import importlib
 import itertools
 import os
 import sys
-from logging import Formatter as LineFormatter
+import traceback
+from logging import WARNING, Formatter, StreamHandler, basicConfig
 
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
@@ -47,8 +48,20 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted; start again to resume from the last checkpoint", file=sys.stderr)
+        print("interrupted; the same command again goes on from what is on disk", file=sys.stderr)
         return 130
+
+
+def cli() -> None:
+    """main as a command, which ends after a bug's traceback, whatever other threads wait for."""
+    try:
+        code = main()
+    except Exception:
+        traceback.print_exc()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
+    sys.exit(code)
 
 
 def _quiet_logs(debug: bool) -> None:
@@ -56,10 +69,17 @@ def _quiet_logs(debug: bool) -> None:
     logging.set_verbosity(logging.INFO if debug else logging.WARNING)
     if debug:
         return
-    logging.use_absl_handler()
-    handler = logging.get_absl_handler()
-    handler.setFormatter(LineFormatter("warning: %(message)s"))
+    handler = StreamHandler()  # absl's own begins with a line about flags
+    handler.setFormatter(Formatter("warning: %(message)s"))
     handler.addFilter(lambda record: "orbax" not in record.pathname)
+    basicConfig(handlers=[handler], level=WARNING, force=True)
+    sys.unraisablehook = _unraisable
+
+
+def _unraisable(found) -> None:
+    """After a save that failed Orbax's threads find their event loop closed: our error says it."""
+    if str(found.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(found)
 
 
 def _flags(argv: list[str]) -> flags.FlagValues:
@@ -140,4 +160,4 @@ def _one_line(error: Exception, file: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    cli()

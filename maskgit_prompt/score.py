@@ -65,7 +65,9 @@ class Scorer:
                 ),
             )
         else:
-            judge, reason = Judge.fit_or_reason(data.images.read(data.judge), labels)
+            judge, reason = Judge.fit_or_reason(
+                data.images.read(data.judge), labels, names=data.images.classes
+            )
         if judge is None:
             self.warnings.append(f"No accuracy: {reason}.")
         return judge

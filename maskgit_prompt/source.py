@@ -46,12 +46,14 @@ class Part:
     Attributes:
       tree: arrays, or StoredArrays in the files of a folder.
       sha256: of the file, or of the digests of several.
+      files: of a part in a folder: path -> sha256.
     """
 
     kind: str
     cfg: Any
     tree: Tree
     sha256: str = ""
+    files: dict[str, str] = dataclasses.field(default_factory=dict, repr=False)
     _placed: dict = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     def graphdef(self, name: str, **changes: Any) -> nnx.GraphDef:
@@ -109,18 +111,21 @@ def make_module(name: str, kind: str, cfg: Any):
     return lambda rngs: module(cfg, rngs=rngs)
 
 
-def load(name: str) -> Source:
+def load(name: str, key: str = "config.source") -> Source:
     """Reads a source model.
+
+    Args:
+      name: one of EMBEDDED, or a folder; key: where the user gave it, for messages.
 
     Raises:
       UsageError: no such model. UserError: a damaged or incomplete folder, named.
     """
     folder = EMBEDDED.get(name, pathlib.Path(name))
     try:
-        text = (folder / "config.json").read_text()
+        text = (folder / "config.json").read_bytes()
     except OSError:
         raise UsageError(
-            f"config.source = {name!r}: no config.json in {folder}; expected "
+            f"{key} = {name!r}: no config.json in {folder}; expected "
             f"{' or '.join(EMBEDDED)}, or the folder of a source model"
         ) from None
     try:
@@ -155,7 +160,8 @@ def _load_part(folder: pathlib.Path, name: str, entry: dict) -> Part:
         flat |= safetensors_stream.read(path)
     tree = params.unflatten(flat)
     params.check(tree, abstract(make_module(name, entry["kind"], cfg)), str(folder / name))
-    return Part(entry["kind"], cfg, tree, _sha256(entry))
+    files = {str(folder / file): digest for file, digest in entry["files"].items()}
+    return Part(entry["kind"], cfg, tree, _sha256(entry), files)
 
 
 def _digest(path: pathlib.Path) -> str:
@@ -192,7 +198,8 @@ def save(source: Source, folder: str | pathlib.Path, dtype: str = "float32") -> 
     """Writes a source model, whole or not at all, and returns it as `load` will.
 
     Leaves of the parts' trees may be any arrays, or objects with a shape that numpy can make
-    arrays of; one at a time is in memory.
+    arrays of; one at a time is in memory. Parts that are in the folder's own files stay as they
+    are there, and so do files that are no part of the model.
 
     Args:
       dtype: what weights are stored in; "float16" halves the files.
@@ -200,7 +207,7 @@ def save(source: Source, folder: str | pathlib.Path, dtype: str = "float32") -> 
     Raises:
       UserError: the disk is full, or a weight is not finite.
     """
-    folder = pathlib.Path(folder)
+    folder = pathlib.Path(folder).absolute()
     if distributed.is_first():
         _save(source, folder, dtype)
     distributed.barrier("source model")
@@ -208,19 +215,21 @@ def save(source: Source, folder: str | pathlib.Path, dtype: str = "float32") -> 
 
 
 def _save(source: Source, folder: pathlib.Path, dtype: str) -> None:
-    # One name, so that the next attempt clears away what a killed one has left.
-    temporary = folder.with_name(f".{folder.name}.partial")
+    # One name, so that the next attempt clears away what a killed one has left. Inside a folder
+    # that is there, since that may be a mount point or a link.
+    there = folder.exists()
+    temporary = folder / ".partial" if there else folder.with_name(f".{folder.name}.partial")
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        entries = {
-            name: {
-                "kind": part.kind,
-                "config": _to_json(part.cfg),
-                "files": _write_part(temporary, name, params.flatten(part.tree), dtype),
-            }
-            for name, part in source.parts.items()
-        }
+        entries = {}
+        for name, part in source.parts.items():
+            own = {pathlib.Path(file): digest for file, digest in part.files.items()}
+            if own and all(file.parent.absolute() == folder for file in own):
+                files = {file.name: digest for file, digest in own.items()}
+            else:
+                files = _write_part(temporary, name, params.flatten(part.tree), dtype)
+            entries[name] = {"kind": part.kind, "config": _to_json(part.cfg), "files": files}
         config = {
             "format": FORMAT,
             "name": source.name,
@@ -230,14 +239,17 @@ def _save(source: Source, folder: pathlib.Path, dtype: str) -> None:
             "parts": entries,
         }
         (temporary / "config.json").write_text(json.dumps(config, indent=1) + "\n")
-        old = folder.with_name(f".{folder.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
-        if folder.exists():
-            os.replace(folder, old)
-        os.replace(temporary, folder)
-        shutil.rmtree(old, ignore_errors=True)
+        if not there:
+            os.replace(temporary, folder)
+            return
+        # The config goes last: what is added counts from then on.
+        for file in sorted(temporary.iterdir(), key=lambda file: file.name == "config.json"):
+            os.replace(file, folder / file.name)
     except OSError as error:
-        raise UserError(f"cannot write source model {folder}: {error.strerror}") from error
+        raise UserError(
+            f"cannot write source model {folder}: {error.strerror}; free some space there or "
+            "choose another folder"
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -257,7 +269,10 @@ def _write_part(folder: pathlib.Path, name: str, flat: dict[str, Any], dtype: st
     def array(path: str) -> np.ndarray:
         x = np.asarray(flat[path])
         if not np.isfinite(x).all():
-            raise UserError(f"{name}/{path} holds NaN or infinite numbers; nothing was written")
+            raise UserError(
+                f"{name}/{path} holds NaN or infinite numbers, or larger ones than float32 has; "
+                "nothing was written"
+            )
         with np.errstate(over="ignore"):
             small = x.astype(dtype, copy=False)
         if not np.isfinite(small).all():

@@ -35,7 +35,7 @@ def test_a_full_disk_keeps_the_earlier_file(tmp_path, monkeypatch):
 
 def test_a_file_where_a_folder_should_be(tmp_path):
     (tmp_path / "runs").write_text("")
-    with pytest.raises(UserError, match="cannot write .*runs/a.json: .*; an earlier file is kept"):
+    with pytest.raises(UserError, match="cannot write .*runs/a.json: .*; choose another folder"):
         write_json(tmp_path / "runs" / "a.json", {})
 
 

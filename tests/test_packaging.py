@@ -96,7 +96,7 @@ def test_the_source_archive_can_be_installed(built):
 
 def test_console_command_is_main(built):
     text = (built / "maskgit_prompt.egg-info" / "entry_points.txt").read_text()
-    assert "maskgit-prompt = maskgit_prompt.main:main" in text
+    assert "maskgit-prompt = maskgit_prompt.main:cli" in text
 
 
 def imports_of(path: pathlib.Path) -> set[str]:
@@ -139,3 +139,15 @@ def test_this_environment_lies_in_the_tested_ranges():
         if not requirement.specifier.contains(version):
             outside.append(f"{requirement.name} {version}, expected {requirement.specifier}")
     assert outside == []
+
+
+def test_a_bug_ends_the_command_though_a_thread_waits():
+    code = (
+        "import threading, maskgit_prompt.main as m\n"
+        "threading.Thread(target=threading.Event().wait).start()\n"
+        "def broken(argv=None): raise ZeroDivisionError('a bug')\n"
+        "m.main = broken\n"
+        "m.cli()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, timeout=60)
+    assert done.returncode == 1 and b"ZeroDivisionError: a bug" in done.stderr

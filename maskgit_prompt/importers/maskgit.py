@@ -125,7 +125,7 @@ def tokenizer_config(shapes: Shapes, image_size: int, what: str) -> TokenizerCon
         filters = shapes["encoder/Conv_0/kernel"][-1]
         widths = _widths(shapes)
     except (KeyError, ValueError) as error:
-        raise UserError(f"{what} is no whole tokenizer: {error} is missing or misshapen") from error
+        raise _not_whole(what, "tokenizer", error) from error
     # As many blocks a level as there are middle ones; a level of a new width begins with a
     # projection, levels of equal width are told by the decoder's convolutions, one a doubling.
     levels = sum(1 for name in shapes if re.fullmatch(r"decoder/Conv_\d+/kernel", name)) - 1
@@ -149,6 +149,13 @@ def tokenizer_config(shapes: Shapes, image_size: int, what: str) -> TokenizerCon
         raise UserError(f"{what}: {error}") from error
 
 
+def _not_whole(what: str, part: str, error: KeyError | ValueError) -> UserError:
+    """Of a name that is missing, or an array of another rank than that part has."""
+    if isinstance(error, KeyError):
+        return UserError(f"{what} is no whole {part}: {error.args[0]} is missing")
+    return UserError(f"{what} is no {part} of MaskGIT: an array has more or fewer dimensions")
+
+
 def _widths(shapes: Shapes) -> list[int]:
     """Of the encoder's residual blocks, in order."""
     numbers = (re.fullmatch(r"encoder/ResBlock_(\d+)/Conv_1/kernel", name) for name in shapes)
@@ -169,9 +176,7 @@ def transformer_config(shapes: Shapes, codebook: int, what: str) -> MaskedConfig
         _, heads, _ = shapes[f"{layer}Attention_0/self_attention/query/kernel"]
         _, mlp = shapes[f"{layer}Mlp_0/intermediate_output/kernel"]
     except (KeyError, ValueError) as error:
-        raise UserError(
-            f"{what} is no whole transformer: {error} is missing or misshapen"
-        ) from error
+        raise _not_whole(what, "transformer", error) from error
     if words <= codebook:
         raise UserError(
             f"{what} has {words} words, expected more than its {codebook} image codes; give the "
@@ -197,7 +202,7 @@ def prompt_config(shapes: Shapes, what: str) -> PromptConfig:
         tokens, _ = shapes["prompt_position_embeddings/embedding"]
         dense = shapes.get("prompt_embedding_hidden_mapping/kernel")
     except (KeyError, ValueError) as error:
-        raise UserError(f"{what} is no whole prompt: {error} is missing or misshapen") from error
+        raise _not_whole(what, "prompt", error) from error
     return PromptConfig(
         kind="additive",
         tokens=tokens,

@@ -48,11 +48,13 @@ STORAGE_CLASS = re.compile(r"torch\.(cuda\.|storage\.)?(\w+Storage)")
 
 # Classes of training scripts that come along in checkpoints: nothing is made of them.
 INERT = re.compile(
-    r"argparse\.Namespace|(omegaconf|pytorch_lightning|lightning|lightning_fabric)\..+"
+    r"argparse\.Namespace"
+    # Classes only, by their capital: a module's path leads to the functions of any other.
+    r"|(omegaconf|pytorch_lightning|lightning|lightning_fabric|torch\.optim)(\.[a-z_]\w*)*\.[A-Z]\w*"
     r"|numpy\.(dtype|ndarray|_?core\.(multiarray\.(scalar|_reconstruct)|numeric\._frombuffer))|_codecs\.encode"
     r"|collections\.(Counter|deque)|(pathlib|datetime|decimal|fractions)\.\w+"
     r"|builtins\.(set|frozenset|complex|bytearray|range|slice|object)"
-    r"|torch\.(device|serialization\._get_layout|_utils\._rebuild_\w+|optim\..+)"
+    r"|torch\.(device|serialization\._get_layout|_utils\._rebuild_\w+)"
 )
 
 

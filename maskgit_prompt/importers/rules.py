@@ -49,12 +49,13 @@ class Converted:
 
     def read(self, dtype: str = "float32") -> np.ndarray:
         """The parameter; beside it at most one layer is in memory."""
-        if not self.stacked:
-            return np.ascontiguousarray(self._one(self.sources[0]), dtype)
-        whole = np.empty(self.shape, dtype)
-        for place, source in zip(whole, self.sources, strict=True):
-            place[...] = self._one(source)
-        return whole
+        with np.errstate(over="ignore"):  # who writes it refuses what is not finite
+            if not self.stacked:
+                return np.ascontiguousarray(self._one(self.sources[0]), dtype)
+            whole = np.empty(self.shape, dtype)
+            for place, source in zip(whole, self.sources, strict=True):
+                place[...] = self._one(source)
+            return whole
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         return self.read(dtype or "float32")
@@ -91,6 +92,9 @@ def match(
         found = next(((m, r) for p, r in rules if (m := p.fullmatch(name))), None)
         if found is None:
             wrong.append(f"{name} {tuple(array.shape)} is unexpected")
+            continue
+        if not np.issubdtype(array.dtype, np.floating) and array.dtype.name != "bfloat16":
+            wrong.append(f"{name} is of {array.dtype}, expected floating point numbers")
             continue
         matched, rule = found
         ours, layer = matched.expand(rule.ours), matched.groupdict().get("layer")

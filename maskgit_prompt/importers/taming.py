@@ -125,7 +125,9 @@ def vqgan_config(
             "(KL) makes no codes"
         )
     codebook, embedding = size(CODEBOOKS[kinds[0]], rank=2)
-    levels = range(len(numbers(r"encoder\.down\.(\d+)\.block\.")) or 1)
+    found = numbers(r"encoder\.down\.(\d+)\.block\.")
+    # As many as follow each other; one beyond a gap is an unexpected name.
+    levels = range(next((i for i in range(len(found)) if found[i] != i), len(found)) or 1)
     widths = [size(f"encoder.down.{i}.block.0.conv1.weight")[0] for i in levels]
     if any(width % filters for width in widths):
         raise UserError(
@@ -141,7 +143,7 @@ def vqgan_config(
             filters=filters,
             multipliers=tuple(width // filters for width in widths),
             blocks=len(numbers(r"encoder\.down\.0\.block\.(\d+)")),
-            attention=tuple(numbers(r"encoder\.down\.(\d+)\.attn\.")),
+            attention=tuple(i for i in numbers(r"encoder\.down\.(\d+)\.attn\.") if i in levels),
             quantizer=kinds[0],
         )
     except ValueError as error:
@@ -340,11 +342,13 @@ def read(source: Mapping[str, Any], what: str, options: Options) -> dict[str, Pa
 def _length(positions: tuple[int, ...], tokenizer: Part | None, options: Options) -> int | None:
     """Codes an image: of the image size that was given, else of the position table [1, n, D].
 
-    n codes where they fill a square, 256 in a table of 512 or 348: the rest is a condition's.
+    n codes where they fill a square, 256 in a table of 512 or 348: the rest is a condition's. A
+    shorter table is taken to be as long as its images, with a label in front.
     """
     factor = tokenizer.cfg.factor if tokenizer else FACTOR
     if options.image_size:
         return (options.image_size // factor) ** 2
     if len(positions) != 3 or math.isqrt(positions[1]) ** 2 == positions[1]:
         return None
-    return (IMAGE_SIZE // factor) ** 2
+    length = (IMAGE_SIZE // factor) ** 2
+    return length if length <= positions[1] else None

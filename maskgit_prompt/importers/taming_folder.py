@@ -34,7 +34,9 @@ def find(path: str, options: Options) -> tuple[str, Options]:
     else:
         checkpoint = place
         folder = place.parent.parent if place.parent.name == "checkpoints" else place.parent
-    yamls = [*sorted(folder.glob("configs/*project.yaml")), *sorted(folder.glob("*project.yaml"))]
+    named = [*sorted(folder.glob("configs/*.yaml")), *sorted(folder.glob("*.yaml"))]
+    # Lightning's own settings stand beside the model's.
+    yamls = [file for file in named if not file.name.endswith("lightning.yaml")]
     return os.fspath(checkpoint), _fill(options, yamls[-1]) if yamls else options
 
 

@@ -46,7 +46,8 @@ def run(config: ConfigDict, path: str) -> None:
     everything = parts.load(
         ConfigDict({**config.data.to_dict(), "shots": 0}), source.part("tokenizer").cfg.image_size
     )
-    transfer.check_settings(config, source, mesh)
+    cfg = transfer.prompt_config(config, source, everything)
+    transfer.check_settings(config, source, cfg, mesh)
     home = workdir.prepare(path, config)  # now, so that a mistyped path claims no workdir
     stored = transfer.encode(config, source, everything.images, home)
 

@@ -10,6 +10,7 @@ The workdir is the source model's folder: a part is added to those that it has.
 import dataclasses
 import hashlib
 import math
+import os
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +20,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from maskgit_prompt import config as defaults
-from maskgit_prompt import params, prompt_file, safetensors_stream
+from maskgit_prompt import params, prompt_file, safetensors_stream, sniff
 from maskgit_prompt import source as sources
 from maskgit_prompt.errors import UsageError, UserError
 from maskgit_prompt.importers import (
@@ -44,7 +45,11 @@ class Format:
 
 
 def _torch_file(path: str) -> dict[str, Any]:
-    return (safetensors_stream if path.endswith(".safetensors") else pytorch).read(path)
+    """PyTorch's own format or safetensors, whatever the name says."""
+    with open(path, "rb") as file:
+        head = file.read(sniff.HEAD)
+    kind = sniff.kind(head, os.path.getsize(path))
+    return (safetensors_stream if kind.name == "safetensors" else pytorch).read(path)
 
 
 FORMATS = {
@@ -76,50 +81,44 @@ def run(config: ConfigDict, path: str) -> None:
         raise UsageError(
             f"config.store_dtype = {config.store_dtype!r}, expected {', '.join(DTYPES)}"
         )
-    folder, form = pathlib.Path(path), FORMATS[config.format]
-    there = _existing(folder)
+    for name in ("image_size", "codebook", "heads", "classes"):
+        if config[name] < 0:
+            raise UsageError(f"config.{name} = {config[name]}, expected 0 (found out) or more")
+    folder, form = pathlib.Path(path).absolute(), FORMATS[config.format]
 
     # 1. and 2. Names and shapes.
-    options = Options(config.image_size, config.codebook, config.heads, config.classes)
-    if "tokenizer" in there.parts and not options.codebook:
-        options = dataclasses.replace(options, codebook=there.parts["tokenizer"].cfg.codebook)
-    found, origin = {}, {}
-    for given in _files(config.source):
-        file, known = given, options
-        if config.format == "taming":
-            file, known = taming_folder.find(given, options)
-        parts = form.networks(form.read(file), file, known)
-        if "tokenizer" in parts and not options.codebook:  # what the next file's words begin with
-            options = dataclasses.replace(options, codebook=parts["tokenizer"].cfg.codebook)
-        if twice := parts.keys() & found.keys():
-            raise UsageError(f"{file} holds a {', '.join(twice)} too; give one file for each part")
-        found |= parts
-        origin |= dict.fromkeys(parts, {"file": pathlib.Path(file).name, "sha256": _digest(file)})
-
-    # 3. Files.
-    prompt = found.pop("prompt", None)
-    if prompt is not None:
-        if found:
-            raise UsageError(f"{config.source} holds a prompt beside {', '.join(found)}")
-        _write_prompt(prompt, config, folder)
+    found = _read(config, form, folder)
+    if "prompt" in found:
+        if len(found) > 1:
+            raise UsageError(f"{config.source} holds a prompt beside other parts; give it alone")
+        _write_prompt(found["prompt"][0], config, folder)
         return
-    kept = {name: there.parts[name] for name in found if name in there.parts}
-    if kept:
-        if all(there.provenance.get("files", {}).get(name) == origin[name] for name in found):
-            print(f"{folder} holds {', '.join(found)} of these very files already")
-            return
-        raise UsageError(
-            f"{folder} has a {', '.join(kept)} already; use another --workdir, or delete that one"
+
+    # 3. The folder.
+    there = _existing(folder)
+    files = there.provenance.get("files", {})
+    new = {
+        name: (part, origin)
+        for name, (part, origin) in found.items()
+        if files.get(name, {}).get("sha256") != origin["sha256"]
+    }
+    if not new:
+        print(
+            f"{folder} holds {', '.join(found)} of these very files already; delete it to import "
+            "them with other options"
         )
-    parts = _fit({**there.parts, **found}, options)
+        return
+    if kept := new.keys() & there.parts.keys():
+        raise UsageError(
+            f"{folder} has another {', '.join(sorted(kept))} already; use another --workdir, or "
+            "delete that one"
+        )
+    parts = _fit({**there.parts, **{name: part for name, (part, _) in new.items()}}, config)
+    origins = {name: origin for name, (_, origin) in new.items()}
     source = Source(
         config.name or there.name or folder.name,
         parts,
-        provenance={
-            "format": config.format,
-            "files": {**there.provenance.get("files", {}), **origin},
-            "licence": form.licence,
-        },
+        provenance={"files": {**files, **origins}},
     )
     written = sources.save(source, folder, config.store_dtype)
     for name, part in written.parts.items():
@@ -130,7 +129,46 @@ def run(config: ConfigDict, path: str) -> None:
     if missing:
         print(f"no {missing[0]} yet: run again with its file and the same --workdir")
     else:
-        print(f"wrote {folder}, fingerprint {written.fingerprint}: use --config.source={folder}")
+        print(f"wrote {path}, fingerprint {written.fingerprint}: use --config.source={path}")
+
+
+def _read(config: ConfigDict, form: Format, folder: pathlib.Path) -> dict[str, tuple[Part, dict]]:
+    """part -> (the network, where it comes from), of all files; no weight is read."""
+    options = Options(config.image_size, config.codebook, config.heads, config.classes)
+    opened = []
+    for given in _files(config.source):
+        file, known = given, options
+        if config.format == "taming":
+            file, known = taming_folder.find(given, options)
+        opened.append((file, known, form.read(file)))
+    # A tokenizer first: it tells where the codes among a transformer's words end.
+    sign = maskgit.SIGNS["tokenizer"]
+    opened.sort(key=lambda one: not any(name.endswith(sign) for name in one[2]))
+    codebook = options.codebook or _codebook(folder)
+    found = {}
+    for file, known, names in opened:
+        known = dataclasses.replace(known, codebook=codebook)
+        inside = form.networks(names, file, known)
+        if twice := inside.keys() & found.keys():
+            raise UsageError(f"{file} holds a {', '.join(twice)} too; give one file for each part")
+        if "tokenizer" in inside:
+            codebook = codebook or inside["tokenizer"].cfg.codebook
+        origin = {
+            "file": pathlib.Path(file).name,
+            "sha256": _digest(file),
+            "format": config.format,
+            "licence": form.licence,
+        }
+        found |= {name: (part, origin) for name, part in inside.items()}
+    return found
+
+
+def _codebook(folder: pathlib.Path) -> int:
+    """Codes of the tokenizer that a folder has already; 0 where it has none."""
+    if not (folder / "config.json").is_file():
+        return 0
+    tokenizer = sources.load(str(folder)).parts.get("tokenizer")
+    return tokenizer.cfg.codebook if tokenizer else 0
 
 
 def _existing(folder: pathlib.Path) -> Source:
@@ -139,13 +177,17 @@ def _existing(folder: pathlib.Path) -> Source:
     Raises:
       UsageError: something else is there.
     """
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    if not folder.exists():
+        return Source("", {})
+    if not folder.is_dir():
+        raise UsageError(f"workdir {folder} is a file, expected a folder; use another --workdir")
+    if not {path.name for path in folder.iterdir()} - {".partial", "lost+found"}:
         return Source("", {})
     if not (folder / "config.json").is_file():
         raise UsageError(
             f"workdir {folder} holds something else than a source model; use another --workdir"
         )
-    return sources.load(str(folder))
+    return sources.load(str(folder), "--workdir")
 
 
 def _files(given: str) -> list[str]:
@@ -158,9 +200,9 @@ def _files(given: str) -> list[str]:
         raise UsageError("config.source is empty; give a checkpoint, as --config.source=FILE")
     files = [given] if pathlib.Path(given).exists() else given.split(",")
     for file in files:
-        if not pathlib.Path(file).exists():
+        if not file or not pathlib.Path(file).exists():
             raise UsageError(
-                f"config.source: no file {file}; docs/source_models.md says what to fetch"
+                f"config.source: no file {file!r}; docs/source_models.md says what to fetch"
             )
     return files
 
@@ -170,7 +212,7 @@ def _digest(path: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _fit(parts: dict[str, Part], options: Options) -> dict[str, Part]:
+def _fit(parts: dict[str, Part], config: ConfigDict) -> dict[str, Part]:
     """Parts that fit together: the image size follows from the transformer's number of codes.
 
     Raises:
@@ -184,15 +226,22 @@ def _fit(parts: dict[str, Part], options: Options) -> dict[str, Part]:
         raise UserError(
             f"the transformer has {transformer.cfg.length} codes an image, expected a square number"
         )
-    if transformer.cfg.codebook < tokenizer.cfg.codebook:
+    # A causal transformer's table may have rows beyond the codes, for a condition's.
+    least = transformer.kind == "causal" and transformer.cfg.codebook > tokenizer.cfg.codebook
+    if transformer.cfg.codebook != tokenizer.cfg.codebook and not least:
         raise UserError(
-            f"the tokenizer has {tokenizer.cfg.codebook} codes, the transformer only "
+            f"the tokenizer has {tokenizer.cfg.codebook} codes, the transformer "
             f"{transformer.cfg.codebook}: they do not belong together"
         )
+    if (tokenizer.kind, transformer.kind) in (("vq", "causal"), ("vqgan", "masked")):
+        raise UserError(
+            f"a {tokenizer.kind} tokenizer and a {transformer.kind} transformer are of different "
+            "projects: they do not belong together"
+        )
     size = side * tokenizer.cfg.factor
-    if options.image_size not in (0, size):
+    if config.image_size not in (0, size):
         raise UsageError(
-            f"config.image_size = {options.image_size}, but the transformer's "
+            f"config.image_size = {config.image_size}, but the transformer's "
             f"{transformer.cfg.length} codes are those of images of {size}"
         )
     cfg = dataclasses.replace(tokenizer.cfg, image_size=size)  # a multiple of the factor
@@ -209,7 +258,10 @@ def _write_prompt(part: Part, config: ConfigDict, folder: pathlib.Path) -> None:
         raise UsageError(
             "a prompt needs the source model that it was tuned on: give --config.backbone=FOLDER"
         )
-    source = sources.load(config.backbone)
+    path = folder / "prompt.safetensors"
+    if path.exists():
+        raise UsageError(f"{path} is there already; use another --workdir, or delete it")
+    source = sources.load(config.backbone, "config.backbone")
     source.check_masked()
     width = source.part("transformer").cfg.width
     source.part("tokenizer")
@@ -222,7 +274,6 @@ def _write_prompt(part: Part, config: ConfigDict, folder: pathlib.Path) -> None:
     bad = [path for path, x in params.flatten(tree).items() if not np.isfinite(x).all()]
     if bad:
         raise UserError(f"{config.source}: {', '.join(bad)} holds NaN or infinite numbers")
-    path = folder / "prompt.safetensors"
     prompt_file.save(
         path,
         prompt_file.PromptFile(

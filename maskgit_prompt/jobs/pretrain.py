@@ -23,15 +23,17 @@ from maskgit_prompt.decoding import schedules
 from maskgit_prompt.encode import encode_once
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.optimizers import make_optimizer
+from maskgit_prompt.settings import check_training
 
 
 def run(config: ConfigDict, folder: str) -> None:
     began = time.time()
-    folder = workdir.prepare(folder, config)
     mesh = sharding.make_mesh(**config.mesh)
+    check_training(config)
     sharding.check_batch(config.train.batch_size, config.train.micro_batches, mesh)
     before = sources.load(config.source) if config.source else sources.Source(config.name, {})
     images = synthetic.image_set(config.data.num, config.data.seed, config.data.size)
+    folder = workdir.prepare(folder, config)
 
     # 1. What a step sees.
     if config.stage == "transformer":

@@ -72,6 +72,10 @@ class Given:
 
 def run(config: ConfigDict, path: str) -> None:
     began = time.perf_counter()
+    if config.keep != defaults.sample().keep and not config.image:
+        raise UsageError(
+            f"config.keep = {config.keep!r} without a picture; give --config.image=FILE, too"
+        )
 
     # 1. Prompt and source model.
     if not config.prompt:
@@ -211,7 +215,9 @@ def given_picture(config: ConfigDict, source: sources.Source, mesh) -> Given:
     try:
         pixels = decode_image(path.read_bytes(), size)
     except BROKEN as error:
-        raise UserError(f"{path} is no whole image ({error}); give another config.image") from error
+        # Pillow names the buffer that it was given, which is nothing a user knows.
+        why = "not an image" if "cannot identify" in str(error) else str(error)
+        raise UserError(f"{path} is no whole image ({why}); give another config.image") from error
     encode, _ = make_encoder(tokenizer, mesh, config.dtype)
     codes = encode(np.repeat(pixels[None], mesh.size, axis=0))[0]  # one row a device
     shown = np.kron(known, np.ones((size // side, size // side), bool))  # [h, h] -> [S, S]

@@ -32,12 +32,13 @@ from maskgit_prompt.encode import encode_once
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.files import write_whole
 from maskgit_prompt.metrics import diversity
-from maskgit_prompt.models.prompt import PromptConfig
+from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 from maskgit_prompt.report import curves, results, sheets
 from maskgit_prompt.report.transfer import transfer_report
 from maskgit_prompt.sampling import Sampler, make_prompts, unconditional
 from maskgit_prompt.sampling import check as check_sampling
 from maskgit_prompt.score import Scorer
+from maskgit_prompt.settings import check_training
 
 SHEET_COLUMNS = 12
 
@@ -64,7 +65,7 @@ def run(config: ConfigDict, path: str) -> None:
         source = sources.load(config.source)
         data = parts.load(config.data, source.part("tokenizer").cfg.image_size)
         cfg = prompt_config(config, source, data)
-        check_settings(config, source, mesh)
+        check_settings(config, source, cfg, mesh)
         home = workdir.prepare(path, config)  # now, so that a mistyped path claims no workdir
     with clock("encode"):
         stored = encode(config, source, data.images, home)
@@ -112,9 +113,13 @@ def run(config: ConfigDict, path: str) -> None:
     print(_last_words(home, found))
 
 
-def check_settings(config: ConfigDict, source: sources.Source, mesh) -> None:
-    """Raises UsageError for settings that would end the run only after the prompt was tuned."""
+def check_settings(config: ConfigDict, source: sources.Source, cfg: PromptConfig, mesh) -> None:
+    """Raises UsageError for settings that would end the run only after it has begun to write."""
     source.check_masked()
+    check_training(config)
+    prompt = sources.abstract(lambda rngs: PromptGenerator(cfg, rngs=rngs))
+    model = {"transformer": source.part("transformer").tree, "prompt": prompt}
+    params.split(model, tuple(config.trainable))
     sharding.check_batch(config.train.batch_size, config.train.micro_batches, mesh)
     check_sampling(config.sample, source.part("tokenizer").cfg.codebook, mesh)
     for cutoff in config.score.marquee_cutoffs:
@@ -210,7 +215,9 @@ def marquee_of(config: ConfigDict, data: Parts, stored, sampler: Sampler, prompt
     for cutoff in config.score.marquee_cutoffs:
         # The same key at every cutoff: what differs is the header alone.
         key = sharding.make_key(config.seed + 3, mesh)
-        made = sampler.images(headers, key, uncond=uncond, cutoff=cutoff, what="marquee")
+        made = sampler.images(
+            headers, key, uncond=uncond, cutoff=cutoff, what=f"marquee {cutoff:g}"
+        )
         spread = diversity.pairwise_distance_by_class(made, owner) if num > 1 else None
         nearness = diversity.distance_to_by_class(made, owner, originals, np.arange(len(classes)))
         rows.append(

@@ -5,6 +5,7 @@ stands beside it and says how far the judge itself is to be trusted.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -49,9 +50,15 @@ class Judge:
 
     @classmethod
     def fit_or_reason(
-        cls, images: np.ndarray, labels: np.ndarray, features: np.ndarray | None = None
+        cls,
+        images: np.ndarray,
+        labels: np.ndarray,
+        features: np.ndarray | None = None,
+        names: Sequence[str] | None = None,
     ) -> tuple["Judge | None", str | None]:
         """As fit, but (None, why) where the images are too few to train on; else (judge, None).
+
+        names: of the classes, for the reason.
 
         Raises:
           UserError: another shape or dtype.
@@ -66,11 +73,13 @@ class Judge:
             )
         classes, counts = np.unique(labels, return_counts=True)
         if len(classes) < 2:
-            return None, f"{len(classes)} class of held-out images, at least 2 are needed"
+            return None, f"{len(classes)} class of images to train a classifier on, 2 are needed"
         if counts.min() < _MIN_IMAGES:
+            fewest = classes[counts.argmin()]
+            name = repr(names[fewest]) if names else fewest
             return None, (
-                f"class {classes[counts.argmin()]} has {counts.min()} held-out images, "
-                f"at least {_MIN_IMAGES} are needed"
+                f"class {name} has {counts.min()} images to train a classifier on, {_MIN_IMAGES} "
+                "are needed"
             )
         blocks = _blocks(images, features)
         scales = tuple(_spread(b) for b in blocks)

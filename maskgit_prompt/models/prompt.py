@@ -62,6 +62,12 @@ class PromptConfig:
     def __post_init__(self):
         if self.kind not in KINDS:
             raise ValueError(f"prompt kind {self.kind!r}, expected one of {', '.join(KINDS)}")
+        for name, least in (("tokens", 1), ("factors", 1), ("embedding", 0), ("hidden", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} = {getattr(self, name)}, expected at least {least}")
+        for name in ("dropout", "drop_class", "drop_instance"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} = {getattr(self, name)}, expected 0 to 1")
         if self.kind == "additive" and not self.dense and self.embedding not in (0, self.width):
             raise ValueError(
                 f"additive prompt of embedding {self.embedding} without dense layer, expected "

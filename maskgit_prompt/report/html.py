@@ -6,6 +6,7 @@ import html
 import math
 import os
 import pathlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -40,7 +41,7 @@ class Note:
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """A line to copy into a shell."""
+    """A line to copy into a shell; it wraps where it is long, which copying leaves out."""
 
     text: str
 
@@ -147,7 +148,9 @@ def _render(section: Section) -> str:
         case Note(text):
             return f'<p class="note">{html.escape(text)}</p>'
         case Command(text):
-            return f"<pre><code>{html.escape(text)}</code></pre>"
+            # A browser may break a line after a hyphen: inside of "--" that misleads.
+            text = re.sub(r"\S*--\S+", r"<span>\g<0></span>", html.escape(text))
+            return f"<pre><code>{text}</code></pre>"
         case Table():
             return _table(section)
         case Figure():
@@ -228,7 +231,8 @@ p { margin: 10px 0; overflow-wrap: anywhere; }
 .note { border-left: 3px solid var(--mark); background: var(--box); padding: 8px 14px;
   border-radius: 0 6px 6px 0; }
 pre { background: var(--box); border-radius: 6px; padding: 12px 14px; margin: 12px 0;
-  overflow-x: auto; font-size: 0.86rem; line-height: 1.5; }
+  white-space: pre-wrap; overflow-wrap: anywhere; font-size: 0.86rem; line-height: 1.5; }
+pre span { display: inline-block; max-width: 100%; }
 code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 .wide { overflow-x: auto; margin: 14px 0; }
 table { border-collapse: collapse; font-size: 0.88rem; font-variant-numeric: tabular-nums; }

@@ -1,7 +1,11 @@
 """Contact sheets: labelled grids of small images."""
 
+import functools
+import importlib.util
 import io
 import os
+import pathlib
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,7 +22,12 @@ _GAP = 4
 # Large enough to read at half size, as a report shows two sheets side by side.
 _LABEL_SIZE = 20
 _TITLE_SIZE = 24
+# Labels too wide for their place are set smaller, down to these sizes, and only then cut.
+_SMALLEST_ROW_LABEL = 16
+_SMALLEST_COLUMN_LABEL = 11
+# Row labels may always be so wide, and on wide sheets up to a third of the sheet.
 _LABEL_WIDTH = 260
+_LABEL_GAP = 12
 # Where no scale is given, images smaller than this are enlarged up to it.
 _CELL = 64
 
@@ -35,15 +44,18 @@ def grid(
 
     Args:
       images: uint8 [rows, cols, S, S, 3].
-      row_labels: a name for each row, on the left; long ones end in "…".
-      col_labels: a name for each column, on top.
+      row_labels: a name for each row, on the left; long ones are set smaller, then cut in the
+        middle, "class_with…name_000". Latin, Greek, Cyrillic and more, but not Chinese, Japanese
+        or Korean: the font (DejaVu Sans) draws those as boxes.
+      col_labels: a name for each column, on top, no wider than the column.
       scale: whole numbers enlarge by repeating pixels, fractions below 1 shrink smoothly;
         none: the largest whole number for which an image takes no more than 64 pixels, or 1.
       title: a line above all.
       present: bool [rows, cols], False where there is no image (a class with fewer of them).
 
     Raises:
-      UserError: another dtype or shape, labels that do not fit in number, or a scale of 2.5.
+      UserError: another dtype or shape, labels that do not fit in number, a scale of 2.5, or no
+        font because matplotlib is not installed.
     """
     rows, cols, height, width = _check(images, row_labels, col_labels, present)
     if scale is None:
@@ -51,19 +63,22 @@ def grid(
     if scale <= 0 or (scale > 1 and scale != int(scale)):
         raise UserError(f"scale {scale}: expected 1, 2, 3, ... or a fraction between 0 and 1")
     cell_h, cell_w = max(1, round(height * scale)), max(1, round(width * scale))
-    font = ImageFont.load_default(_LABEL_SIZE)
-    title_font = ImageFont.load_default(_TITLE_SIZE)
+    title, title_font = unicodedata.normalize("NFC", title), _font(_TITLE_SIZE)
 
-    row_names = [_shorten(name, font, _LABEL_WIDTH) for name in row_labels or ()]
-    col_names = [_shorten(name, font, cell_w + _GAP - 6) for name in col_labels or ()]
-    left = _MARGIN + (max(font.getlength(n) for n in row_names) + 12 if row_names else 0)
-    left = int(np.ceil(left))
+    across = cols * (cell_w + _GAP) - _GAP
+    # A third of the sheet is half of the rest.
+    third = (across + 2 * _MARGIN + _LABEL_GAP) // 2
+    row_names, row_font = _fit(row_labels or (), max(_LABEL_WIDTH, third), _SMALLEST_ROW_LABEL)
+    col_names, col_font = _fit(col_labels or (), cell_w + _GAP - 6, _SMALLEST_COLUMN_LABEL)
+    left = _MARGIN
+    if row_names:
+        left += int(np.ceil(max(map(row_font.getlength, row_names)))) + _LABEL_GAP
     top = _MARGIN + (_TITLE_SIZE + 14 if title else 0)
     columns_at = top
     top += _LABEL_SIZE + 8 if col_names else 0
-    full_width = left + cols * (cell_w + _GAP) - _GAP + _MARGIN
+    full_width = left + across + _MARGIN
     if title:
-        full_width = max(full_width, int(title_font.getlength(title)) + 2 * _MARGIN)
+        full_width = max(full_width, int(np.ceil(title_font.getlength(title))) + 2 * _MARGIN)
     sheet = Image.new("RGB", (full_width, top + rows * (cell_h + _GAP) - _GAP + _MARGIN), _PAPER)
     draw = ImageDraw.Draw(sheet)
 
@@ -71,12 +86,13 @@ def grid(
         draw.text((_MARGIN, _MARGIN - 2), title, _INK, title_font)
     for j, name in enumerate(col_names):
         middle = left + j * (cell_w + _GAP) + cell_w // 2
-        draw.text((middle, columns_at + _LABEL_SIZE), name, _MUTED, font, anchor="ms")
+        draw.text((middle, columns_at + _LABEL_SIZE), name, _MUTED, col_font, anchor="ms")
     resample = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.LANCZOS
     for i in range(rows):
         y = top + i * (cell_h + _GAP)
         if row_names:
-            draw.text((left - 12, y + cell_h // 2), row_names[i], _MUTED, font, anchor="rm")
+            place = (left - _LABEL_GAP, y + cell_h // 2)
+            draw.text(place, row_names[i], _MUTED, row_font, anchor="rm")
         for j in range(cols):
             if present is None or present[i, j]:
                 cell = Image.fromarray(np.ascontiguousarray(images[i, j]))
@@ -116,14 +132,45 @@ def save_png(image: Image.Image, path: str | os.PathLike) -> None:
     write_whole(path, png_bytes(image))
 
 
+@functools.cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    # Pillow's own font knows Latin letters alone. find_spec, because importing matplotlib takes a
+    # second and writes a font cache.
+    spec = importlib.util.find_spec("matplotlib")
+    if spec is None or spec.origin is None:
+        raise UserError("matplotlib is not installed, and its font is needed: pip install it")
+    fonts = pathlib.Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf"
+    return ImageFont.truetype(str(fonts / "DejaVuSans.ttf"), size)
+
+
+def _fit(
+    names: Sequence[str], width: float, smallest: int
+) -> tuple[list[str], ImageFont.FreeTypeFont]:
+    """The names and the largest font in which all fit `width` pixels.
+
+    Where not even the smallest does, those that are too wide are cut in the middle.
+    """
+    # Folders made on a Mac write "ö" as two characters, which a font draws side by side.
+    names = [unicodedata.normalize("NFC", str(name)) for name in names]
+    for size in range(_LABEL_SIZE, smallest - 1, -1):
+        font = _font(size)
+        if all(font.getlength(name) <= width for name in names):
+            return names, font
+    return [_shorten(name, font, width) for name in names], font
+
+
 def _shorten(name: str, font: ImageFont.FreeTypeFont, width: float) -> str:
-    """The name, or its beginning and "…" if it is wider than `width` pixels."""
-    name = str(name)
-    if font.getlength(name) <= width:
-        return name
-    while name and font.getlength(name + "…") > width:
-        name = name[:-1]
-    return name.rstrip() + "…"
+    """The name, or its beginning, "…" and its end if it is wider than `width` pixels.
+
+    Names of classes often differ in a number at the end: with room for five, "bird_012" is "bi…12".
+    """
+    shown = name
+    for kept in range(len(name) - 1, -1, -1):
+        if font.getlength(shown) <= width:
+            break
+        end = kept // 2
+        shown = name[: kept - end].rstrip() + "…" + name[len(name) - end :].lstrip()
+    return shown
 
 
 def _check(images, row_labels, col_labels, present) -> tuple[int, int, int, int]:

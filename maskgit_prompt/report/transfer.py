@@ -35,8 +35,14 @@ _SOURCES = {
     "full": "generated after full fine-tuning",
 }
 _MARQUEE = (
-    "From one instance's prompt (fidelity) to its class's prompt (diversity): the "
-    "cutoff is the share of the decoding steps after which the last prompt is reached."
+    "Every image begins under one instance's prompt and ends under its class's prompt; the cutoff "
+    "is the share of the decoding steps after which only the class's prompt is left. At a low "
+    "cutoff the class's prompt takes over at once, at a high one the instance's prompt stays "
+    "longest."
+)
+_LOSS = (
+    "Loss while tuning. Training batches carry label smoothing, dropped conditions and random mask "
+    "rates, so their losses lie higher and jump; only the other two curves compare with each other."
 )
 
 
@@ -53,10 +59,11 @@ def transfer_report(
     Args:
       path: the HTML file.
       results: what results.json holds; any of "accuracy" {"real", "reconstructed", "prompt",
-        "untuned", ...}, "frechet" and "kid" {"prompt", "untuned", ...}, "loss" {"train",
-        "heldout"}, "near_copies" (as metrics.neighbors.near_copies), "marquee" [{"cutoff",
-        "diversity", "distance_to_instance"}], "seconds" {stage: s}, "parameters" {"trainable",
-        "frozen", "share"}, "config", "data", "warnings" [str].
+        "untuned", ...}, "frechet" and "kid" {"prompt", "untuned", ...}, "precision_recall" (as
+        metrics.precision_recall) {"prompt", "untuned", ...}, "loss" {"train", "heldout"},
+        "near_copies" (as metrics.neighbors.near_copies), "marquee" [{"cutoff", "diversity",
+        "distance_to_instance"}], "seconds" {stage: s}, "parameters" {"trainable", "frozen",
+        "share"}, "config", "data", "warnings" [str].
       pictures: name -> PIL image, PNG bytes or PNG path. "real", "reconstructed", "prompt",
         "untuned", "scratch", "full", "marquee" and "loss" have their places and captions; any
         other name is its own caption, at the end of the pictures.
@@ -79,12 +86,12 @@ def transfer_report(
 
     sections += _scores(results)
     if marquee_picture is not None or results.get("marquee"):
-        sections.append(Heading("From fidelity to diversity: the marquee header"))
+        sections.append(Heading("From diversity to fidelity: the marquee header"))
         sections += figure(marquee_picture, _MARQUEE)
         sections += _marquee_table(results.get("marquee"))
     if loss_picture is not None or results.get("loss"):
         sections.append(Heading("Training"))
-        sections += figure(loss_picture, "Loss while the prompt was tuned.")
+        sections += figure(loss_picture, _LOSS)
         sections += _training(results)
 
     sections.append(Heading("Sample again"))
@@ -101,9 +108,9 @@ def transfer_report(
 
 
 def summary(results: Mapping[str, Any]) -> str:
-    """The key numbers in words, e.g. "A prompt of 30,240 numbers (1.8 % of the model) was tuned in
-    142 s. A classifier trained on held-out real images reads 91.3 % of the generated images as
-    their class (real ones: 98.1 %)." What is missing is not mentioned.
+    """The key numbers in words, e.g. "A prompt of 30,240 numbers (1.80 % of the model) was tuned;
+    everything else stayed as it was. A classifier trained on held-out real images reads 91.3 % of
+    the generated images as their class (real ones: 98.1 %)." What is missing is not mentioned.
     """
     sentences = [_what_was_tuned(results)]
     accuracy = results.get("accuracy") or {}
@@ -157,15 +164,38 @@ def _what_was_tuned(results: Mapping[str, Any]) -> str:
     trainable, share = parameters.get("trainable"), parameters.get("share")
     if trainable is None:
         return ""
-    sentence = f"A prompt of {number(trainable)} numbers"
+    tuned = f"{number(trainable)} numbers"
     if share is not None:
-        sentence += f" ({_share(share)} of the model)"
-    return sentence + " was tuned; everything else stayed as it was."
+        tuned += f" ({_share(share)} of the model)"
+    parts = _parts((results.get("config") or {}).get("trainable") or ("prompt/.*",))
+    if parts == ["prompt"]:
+        return f"A prompt of {tuned} was tuned; everything else stayed as it was."
+    return f"{tuned} were tuned, in {' and '.join(parts)}; everything else stayed as it was."
+
+
+def _parts(patterns: Sequence[str]) -> list[str]:
+    """The parts of the model that patterns such as ("prompt/.*", "transformer/.*") train.
+
+    A pattern that names neither, such as ".*bias", is of both; "!transformer/.*" takes that part
+    from the patterns after it, as in params.split.
+    """
+    known, frozen, trained = ("prompt", "transformer"), set(), set()
+    for pattern in patterns:
+        named = {part for part in known if part in pattern} or set(known)
+        if pattern.startswith("!"):
+            frozen |= {part for part in known if pattern == f"!{part}/.*"}
+        else:
+            trained |= named - frozen
+    return [part for part in known if part in trained]
 
 
 def _scores(results: Mapping[str, Any]) -> list[Section]:
     columns = {"accuracy": "accuracy", "frechet": "Fréchet distance", "kid": "KID"}
     scores = {key: results.get(key) or {} for key in columns}
+    near = {s: row for s, row in (results.get("precision_recall") or {}).items() if row}
+    for name in ("precision", "recall"):
+        columns[name] = name
+        scores[name] = {s: row.get(name) for s, row in near.items()}
     sources = [s for s in _SOURCES if any(s in score for score in scores.values())]
     sections: list[Section] = []
     if sources:
@@ -181,6 +211,8 @@ def _scores(results: Mapping[str, Any]) -> list[Section]:
                     "accuracy": percent,
                     "Fréchet distance": aligned(list(scores["frechet"].values())),
                     "KID": aligned(list(scores["kid"].values())),
+                    "precision": percent,
+                    "recall": percent,
                 },
             ),
             Text(
@@ -190,6 +222,14 @@ def _scores(results: Mapping[str, Any]) -> list[Section]:
                 "compare only with numbers made the same way."
             ),
         ]
+    if near:
+        sections.append(
+            Text(
+                "Precision: share of generated images near a real one, low where images are "
+                "broken; recall: share of held-out real images near a generated one, low where "
+                "kinds of images are missing. Both in the same features, and rough with few images."
+            )
+        )
     copies = results.get("near_copies")
     if copies:
         sections += _copies(copies)

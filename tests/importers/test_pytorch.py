@@ -462,3 +462,18 @@ def test_no_file_stays_open(tmp_path):
     before = len(os.listdir("/proc/self/fd"))
     found = pytorch.read(tmp_path / "a.pt")
     assert found["w"][0] == 1.0 and len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "omegaconf.omegaconf.os.system",
+        "pytorch_lightning.x.os.system",
+        "pytorch_lightning.utilities.cloud_io.torch.load",
+        "torch.optim.optimizer.sys.modules.__getitem__",
+    ],
+)
+def test_a_function_behind_the_path_of_an_inert_module(name, tmp_path):
+    path = tmp_path / "a.ckpt"
+    write_zip(path, {"state_dict": {"a": tensor(np.ones(2, np.float32))}, "x": Call(name, "true")})
+    assert f"wants to run {name}" in refusal(pytorch.read, path)

@@ -26,7 +26,7 @@ def test_layers_are_transformed_and_stacked_in_order():
 
 def test_nothing_is_read_to_match():
     class Unread:
-        shape = (2, 3)
+        shape, dtype = (2, 3), np.dtype(np.float32)
 
         def __array__(self, dtype=None, copy=None):
             raise AssertionError("read")

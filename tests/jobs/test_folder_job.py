@@ -52,7 +52,7 @@ def test_two_classes_with_enough_of_all(source, tmp_path, capsys):
             {"flat": 10},
             {"tune": 6, "judge": 2, "test": 2},
             {"accuracy"},
-            ["No accuracy: 1 class of held-out images", "Distances are to 2 held-out images"],
+            ["No accuracy: 1 class of images", "Distances are to 2 held-out images"],
             id="one class, flat",
         ),
         pytest.param(

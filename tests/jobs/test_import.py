@@ -290,7 +290,11 @@ def test_a_file_that_wants_to_run_code(capsys, tmp_path):
             "config.format = 'gan', expected maskgit, maskgit-torch, taming",
         ),
         (("--config.format=maskgit",), "config.source is empty; give a checkpoint"),
-        (("--config.format=maskgit", "--config.source=nope"), "config.source: no file nope"),
+        (("--config.format=maskgit", "--config.source=nope"), "config.source: no file 'nope'"),
+        (
+            ("--config.format=maskgit", "--config.image_size=-64"),
+            "config.image_size = -64, expected 0",
+        ),
         (
             ("--config.format=maskgit", "--config.store_dtype=int8"),
             "config.store_dtype = 'int8', expected float32, float16, bfloat16",
@@ -312,7 +316,7 @@ def test_what_is_there_is_kept(capsys, tmp_path):
     file = write_flax(tmp_path / "other", other)
     flags = (IMPORT, "--config.format=maskgit", f"--config.source={file}")
     done = run(capsys, *flags, f"--workdir={folder}")
-    assert done.code == 2 and "has a tokenizer already" in done.error()
+    assert done.code == 2 and "has another tokenizer already" in done.error()
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     photos = tmp_path / "photos"
     photos.mkdir()
@@ -352,3 +356,122 @@ def test_weights_stored_in_half_the_bytes(capsys, tmp_path):
     assert np.abs(np.float32(stored) - exact).max() <= np.abs(exact).max() / 256
     size = sum(x.size for x in Case("maskgit/transformer_tiny").parameters.values())
     assert (folder / "transformer.safetensors").stat().st_size < 2 * size + 5000
+
+
+def test_the_order_of_files_does_not_matter(capsys, tmp_path):
+    # 64 codes, 10 classes: taken for 1024 codes without the tokenizer, the words would not do.
+    files = maskgit_files(tmp_path)
+    one = imported(capsys, tmp_path / "one", "maskgit", ",".join(files))
+    two = imported(capsys, tmp_path / "two", "maskgit", ",".join(files[::-1]))
+    assert sources.load(str(one)).fingerprint == sources.load(str(two)).fingerprint
+
+
+def test_what_else_is_in_the_folder_stays(capsys, tmp_path):
+    files = maskgit_files(tmp_path)
+    folder = imported(
+        capsys,
+        tmp_path,
+        "maskgit",
+        files[0],
+        "--config.image_size=64",
+        "--config.store_dtype=float16",
+    )
+    (folder / "NOTES.txt").write_text("mine")
+    tokenizer = (folder / "tokenizer.safetensors").read_bytes()
+    imported(capsys, tmp_path, "maskgit", ",".join(files))
+    assert (folder / "NOTES.txt").read_text() == "mine"
+    assert (folder / "tokenizer.safetensors").read_bytes() == tokenizer  # still of half the bytes
+    assert sources.load(str(folder)).fingerprint
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def test_provenance_of_each_part(capsys, tmp_path):
+    folder = imported(capsys, tmp_path, "maskgit", ",".join(maskgit_files(tmp_path)))
+    files = json.loads((folder / "config.json").read_text())["provenance"]["files"]
+    assert files.keys() == {"tokenizer", "transformer"}
+    for name, origin in files.items():
+        assert origin["file"] == f"{name}_checkpoint" and origin["format"] == "maskgit"
+        assert len(origin["sha256"]) == 64 and "Apache-2.0" in origin["licence"]
+
+
+def test_a_gpt_alone(capsys, tmp_path):
+    case = Case("taming/gpt_tiny")
+    file = write_torch(tmp_path / "gpt.ckpt", case.parameters)
+    folder = imported(capsys, tmp_path, "taming", file, "--config.heads=4")
+    transformer = module(folder, "transformer")
+    assert (transformer.cfg.length, transformer.cfg.positions) == (20, 20)
+    ids = case["in_tokens_full_block"]
+    close(
+        transformer(ids[:, 1:], case["in_embeddings"][:, None], ids[:, 0]),
+        case["out_logits_embeddings_unshifted"],
+        STACK,
+    )
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda x: x.astype(np.complex64), "head/dense/bias is of complex64, expected floating"),
+        (lambda x: x.astype(np.int32), "mlm_dense/bias is of int32, expected floating point"),
+        (lambda x: x.astype(np.float64) + 1e300, "or larger ones than float32 has"),
+    ],
+)
+def test_numbers_of_another_kind(change, message, capsys, tmp_path):
+    flat = dict(Case("maskgit/transformer_tiny").parameters)
+    name = "params/MlmLayer_0/mlm_dense/bias"
+    flat[name] = change(flat[name])
+    flags = (IMPORT, "--config.format=maskgit", "--config.codebook=64")
+    file = write_flax(tmp_path / "checkpoint", flat)
+    done = run(capsys, *flags, f"--config.source={file}", f"--workdir={tmp_path / 'model'}")
+    message = message.replace("head/dense", "MlmLayer_0/mlm_dense")
+    assert done.code == 1 and message in done.error()
+    assert done.err.count("\n") == 1
+    assert not (tmp_path / "model").exists()
+
+
+def test_parts_that_do_not_belong_together(capsys, tmp_path):
+    folder = imported(
+        capsys,
+        tmp_path,
+        "taming",
+        write_torch(tmp_path / "last.ckpt", Case("taming/vqgan_f16_tiny").parameters),
+        "--config.image_size=64",
+    )
+    before = (folder / "config.json").read_bytes()
+    flags = (IMPORT, "--config.format=maskgit", f"--workdir={folder}")
+    done = run(capsys, *flags, f"--config.source={maskgit_files(tmp_path)[1]}")
+    assert done.code == 1
+    assert "a vqgan tokenizer and a masked transformer are of different projects" in done.error()
+    assert (folder / "config.json").read_bytes() == before
+
+
+def test_numbers_of_codes_that_differ(capsys, tmp_path):
+    files = ",".join(maskgit_files(tmp_path))
+    flags = (IMPORT, "--config.format=maskgit", f"--config.source={files}", "--config.codebook=60")
+    done = run(capsys, *flags, f"--workdir={tmp_path / 'model'}")
+    assert done.code == 1
+    assert "the tokenizer has 64 codes, the transformer 60: they do not belong" in done.error()
+
+
+def test_the_folder_that_one_stands_in(capsys, tmp_path, monkeypatch):
+    files = maskgit_files(tmp_path)
+    (tmp_path / "model").mkdir()
+    monkeypatch.chdir(tmp_path / "model")
+    flags = (IMPORT, "--config.format=maskgit", f"--config.source={','.join(files)}")
+    assert run(capsys, *flags, "--workdir=.").code == 0
+    assert sources.load(str(tmp_path / "model")).name == "model"
+
+
+def test_a_prompt_file_that_is_there_is_kept(capsys, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "prompt.safetensors").write_bytes(b"tuned for hours")
+    inside = {
+        name: x
+        for name, x in Case("maskgit/cond_transformer_tiny").parameters.items()
+        if "/prompt_" in name
+    }
+    file = write_flax(tmp_path / "checkpoint_3", inside)
+    flags = (IMPORT, "--config.format=maskgit", f"--config.source={file}", "--config.backbone=mini")
+    done = run(capsys, *flags, f"--workdir={tmp_path / 'run'}")
+    assert done.code == 2 and "prompt.safetensors is there already" in done.error()
+    assert (tmp_path / "run" / "prompt.safetensors").read_bytes() == b"tuned for hours"

@@ -59,19 +59,19 @@ def test_features_decide_where_pixels_cannot():
 def test_too_few_is_a_reason_not_an_error():
     judge, reason = Judge.fit_or_reason(flat(1, 2, 3), [4, 4, 4])
     assert judge is None
-    assert reason == "1 class of held-out images, at least 2 are needed"
+    assert reason == "1 class of images to train a classifier on, 2 are needed"
     judge, reason = Judge.fit_or_reason(flat(1, 2, 3, 4, 5), [0, 0, 0, 1, 1])
     assert judge is None
-    assert reason == "class 1 has 2 held-out images, at least 3 are needed"
+    assert reason == "class 1 has 2 images to train a classifier on, 3 are needed"
     judge, reason = Judge.fit_or_reason(flat(), [])
-    assert (judge, reason) == (None, "0 class of held-out images, at least 2 are needed")
+    assert (judge, reason) == (None, "0 class of images to train a classifier on, 2 are needed")
     judge, reason = Judge.fit_or_reason(flat(1, 2, 3, 4, 5, 6), [0, 0, 0, 1, 1, 1])
     assert isinstance(judge, Judge)
     assert reason is None
 
 
 def test_errors():
-    with pytest.raises(UserError, match="no classifier to judge with: 1 class of held-out"):
+    with pytest.raises(UserError, match="no classifier to judge with: 1 class of images"):
         Judge.fit(flat(1, 2, 3), [4, 4, 4])
     with pytest.raises(UserError, match=r"labels of shape \(2,\) for 3 images"):
         Judge.fit(flat(1, 2, 3), [4, 4])

@@ -158,6 +158,43 @@ def test_summary_in_words():
     assert transfer.summary({"loss": {"train": 1.0, "heldout": None}}) == ""
 
 
+@pytest.mark.parametrize(
+    ("patterns", "beginning"),
+    [
+        (("prompt/.*",), "A prompt of 900 numbers (82.6\u202f% of the model) was tuned;"),
+        (["prompt/.*", "transformer/.*"], "900 numbers (82.6\u202f% of the model) were tuned, in "),
+        ((".*bias",), "900 numbers (82.6\u202f% of the model) were tuned, in prompt and "),
+        (("!transformer/.*", ".*"), "A prompt of 900 numbers"),
+        (("!transformer/embed/.*", ".*"), "900 numbers"),
+        (("transformer/.*",), "900 numbers (82.6\u202f% of the model) were tuned, in transformer;"),
+    ],
+)
+def test_summary_names_what_was_tuned(patterns, beginning):
+    parameters = {"trainable": 900, "share": 0.826}
+    text = transfer.summary({"parameters": parameters, "config": {"trainable": patterns}})
+    assert text.startswith(beginning)
+    assert text.endswith("; everything else stayed as it was.")
+
+
+def test_precision_and_recall_stand_with_the_scores(tmp_path):
+    near = {"precision": 0.75, "recall": 0.5, "density": 1.2, "coverage": 0.9}
+    results = {"kid": {"prompt": 0.02, "untuned": 0.3}}
+    results["precision_recall"] = {"prompt": near, "untuned": None}
+    transfer.transfer_report(tmp_path / "r.html", results, {})
+    text = (tmp_path / "r.html").read_text()
+    check_page(text)
+    assert '<th class="n">KID</th><th class="n">precision</th><th class="n">recall</th>' in text
+    shown = '<td class="n">75.0\u202f%</td><td class="n">50.0\u202f%</td></tr>'
+    assert f'<td class="n">0.0200</td>{shown}' in text
+    assert '<td class="n">0.3000</td><td class="n">—</td><td class="n">—</td></tr>' in text
+    assert "recall: share of held-out real images near a generated one" in text
+
+    results["precision_recall"] = {"prompt": None, "untuned": None}
+    transfer.transfer_report(tmp_path / "r.html", results, {})
+    text = (tmp_path / "r.html").read_text()
+    assert ">recall<" not in text and "recall:" not in text
+
+
 def test_transfer_report(tmp_path):
     image = Image.new("RGB", (900, 4))
     pictures = {"loss": PNG, "marquee": image, "prompt": image, "real": image, "cats only": PNG}
@@ -174,8 +211,10 @@ def test_transfer_report(tmp_path):
         ">Cats only<",
         ">Scores<",
         ">120.0<",
-        "From fidelity to diversity",
+        "From diversity to fidelity: the marquee header",
+        "low cutoff the class&#x27;s prompt takes over at once, at a high one the instance",
         ">Training<",
+        "Training batches carry label smoothing, dropped conditions and random mask rates",
         ">1.883<",
         ">1,650,123<",
         "Sample again",
@@ -187,7 +226,11 @@ def test_transfer_report(tmp_path):
     ]
     places = [text.index(piece) for piece in order]
     assert places == sorted(places)
-    assert f"--config.prompt={tmp_path}/prompt.safetensors" in text
+    # The command wraps on the page alone: its only line break is one that a shell reads over.
+    assert re.search(r"pre {[^}]*white-space: pre-wrap; overflow-wrap: anywhere;", text)
+    command = re.search("<pre><code>(.*?)</code></pre>", text, re.DOTALL)[1]
+    assert f"<span>--config.prompt={tmp_path}/prompt.safetensors</span> <span>--work" in command
+    assert command.count("\n") == command.count(" \\\n") == 1
     # Sheets too large for half the page stand alone.
     assert text.count('<figure class="large">') == 3
 

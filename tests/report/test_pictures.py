@@ -54,8 +54,63 @@ def test_labels_and_title_take_room_and_cover_no_image():
     assert sheet.width > bare.width
     assert sheet.height > bare.height
     assert count(sheet, RED) == count(bare, RED) == 4 * 64 * 64
-    # The long name is cut: no wider than the widest label allowed.
-    assert sheet.width < bare.width + sheets._LABEL_WIDTH + 20
+    # The long name is cut: no wider than the widest label allowed, 260, and 12 to the images.
+    assert bare.width + 250 < sheet.width <= bare.width + 260 + 12
+
+
+def boxes(size):
+    """What the font draws for a character that it does not have: two of them differ from none."""
+    return bytes(sheets._font(size).getmask("\U0010fffd"))
+
+
+@pytest.mark.parametrize("name", ["dög", "ÅŁőß", "σκύλος", "собака", "…—’"])
+def test_labels_in_other_scripts_are_no_boxes(name):
+    for letter in name:
+        assert bytes(sheets._font(20).getmask(letter)) != boxes(20)
+
+
+def test_decomposed_letters_are_put_together():
+    """A Mac writes "ö" as "o" and a diaeresis."""
+    one, two = (sheets.grid(cells(1, 1, 8), [n], title=n) for n in ("d\u00f6g", "do\u0308g"))
+    np.testing.assert_array_equal(np.asarray(one), np.asarray(two))
+
+
+def test_labels_are_cut_in_the_middle():
+    font = sheets._font(20)
+    width = font.getlength("bi…12")
+    assert sheets._shorten("bird_012", font, width) == "bi…12"
+    assert sheets._shorten("bi_12", font, width) == "bi_12"
+    assert sheets._shorten("bird_012", font, 0) == "…"
+    names = [f"class_with_a_rather_long_name_{i:03}" for i in range(40)]
+    shown, font = sheets._fit(names, 200, 16)
+    assert font.size == 16
+    assert len(set(shown)) == 40
+    assert all(n.startswith("class_w") and font.getlength(n) <= 200 for n in shown)
+    assert [n[-3:] for n in shown] == [n[-3:] for n in names]
+
+
+def test_wide_sheets_give_labels_a_third():
+    """12 images of 64 pixels and the gaps are 812 across; with margins and the gap 864, so that
+    labels may take 432, which two thirds of a sheet of 1296 leave.
+    """
+    bare = sheets.grid(cells(1, 12, 64))
+    assert bare.width == 812 + 40
+    sheet = sheets.grid(cells(1, 12, 64), ["n" * 200])
+    assert 1296 - 20 < sheet.width <= 1296
+
+
+def test_column_labels_shrink_to_fit():
+    names, font = sheets._fit(["instance", "0.25"], 62, 11)
+    assert names == ["instance", "0.25"]
+    assert 11 <= font.size < 20
+    # What fits keeps its size.
+    assert sheets._fit(["real"], 62, 11)[1].size == 20
+
+
+def test_no_font(monkeypatch):
+    monkeypatch.setattr(sheets.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="matplotlib is not installed, and its font is needed"):
+        sheets._font.__wrapped__(20)
 
 
 def test_by_class_by_hand():
