@@ -48,6 +48,7 @@ class Tuned:
         under the class's prompt; None where there are no held-out images.
       steps: taken, or the best step where that was asked for.
       seconds: of training and evaluation.
+      resumed: the step that this start went on from.
       curves: name -> (steps, values), for the report.
     """
 
@@ -58,6 +59,7 @@ class Tuned:
     loss: dict[str, float | None]
     steps: int
     seconds: float
+    resumed: int
     curves: dict[str, tuple[list, list]]
 
 
@@ -128,9 +130,10 @@ def tune(
             best.offer(step, scores, lambda: sharding.tree_to_host(kept, mesh))
 
     with checkpoint.manager(home / "checkpoints", config.train.save_every) as manager:
-        metrics.resume(manager.latest_step() or 0)
+        resumed = manager.latest_step() or 0
+        metrics.resume(resumed)
         if best is not None:
-            best.resume(manager.latest_step() or 0)
+            best.resume(resumed)
         state = train.run(
             step_fn,
             state,
@@ -163,6 +166,7 @@ def tune(
         loss=loss,
         steps=step,
         seconds=time.perf_counter() - began,
+        resumed=resumed,
         curves=_curves(metrics.rows()),
     )
 

@@ -11,6 +11,7 @@
 
 import contextlib
 import dataclasses
+import json
 import pathlib
 import shlex
 import time
@@ -102,6 +103,10 @@ def run(config: ConfigDict, path: str) -> None:
         save_pictures(home, pictures)
     found["prompt_file"] = {"name": prompt_path.name, "bytes": prompt_path.stat().st_size}
     found["seconds"] = {stage: round(s, 2) for stage, s in clock.seconds.items()}
+    if tuned.resumed == config.train.steps and (home / "results.json").exists():
+        # A finished run was started again: this start tuned nothing.
+        old = json.loads((home / "results.json").read_text())
+        found["seconds"]["tune"] = old["seconds"]["tune"]
     results.write_json(home / "results.json", found)
     transfer_report(
         home / "report.html",

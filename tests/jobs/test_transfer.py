@@ -137,6 +137,9 @@ def test_stopped_and_resumed_equals_uninterrupted(whole, source, tmp_path, capsy
     monkeypatch.undo()
     assert run(capsys, *flags).code == 0
     assert same(whole, home)
+    tuned_in = results(home)["seconds"]["tune"]
+    assert run(capsys, *flags).code == 0  # a finished run: nothing is tuned
+    assert results(home)["seconds"]["tune"] == tuned_in
 
 
 def test_disk_full_at_the_results_loses_nothing(whole, source, tmp_path, capsys, monkeypatch):
