@@ -259,11 +259,17 @@ def test_pictures_that_cannot_be_kept(flags, tmp_path, capsys):
     (tmp_path / "broken.png").write_bytes(b"no picture")
     for name, code, message in (
         ("none.png", 2, "none.png': no such file"),
-        ("broken.png", 1, "broken.png is no whole image (cannot identify image file"),
+        ("broken.png", 1, "broken.png is no whole image (not an image)"),
     ):
         image = f"--config.image={tmp_path / name}"
         done = run(capsys, *flags, image, f"--workdir={tmp_path / 'run'}")
         assert (done.code, message in done.error()) == (code, True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_part_to_keep_of_no_picture(flags, tmp_path, capsys):
+    done = run(capsys, *flags, "--config.keep=left", f"--workdir={tmp_path / 'run'}")
+    assert (done.code, "config.keep = 'left' without a picture" in done.error()) == (2, True)
     assert not (tmp_path / "run").exists()
 
 
