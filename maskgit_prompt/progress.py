@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tqdm import tqdm
 
@@ -72,3 +72,17 @@ def progress(
         )
     with bar:
         yield Progress(bar)
+
+
+@contextlib.contextmanager
+def bytes_progress(total: int, desc: str) -> Iterator[Callable[[int], None]]:
+    """A function that counts bytes done; shown in MiB, and not at all in the first two seconds."""
+    done = 0
+    with progress(-(-total // 2**20), desc, "MiB", delay=2.0) as bar:
+
+        def update(n: int) -> None:
+            nonlocal done
+            before, done = done, done + n
+            bar.update(done // 2**20 - before // 2**20)
+
+        yield update

@@ -5,6 +5,7 @@ Parts are "tokenizer", "transformer" and, where the model has a network to score
 Weights are read when they are placed on a mesh, each straight to its shards.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -12,6 +13,7 @@ import math
 import os
 import pathlib
 import shutil
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,9 +27,11 @@ from maskgit_prompt.models.masked import MaskedConfig, MaskedTransformer
 from maskgit_prompt.models.tokenizer import Tokenizer, TokenizerConfig
 from maskgit_prompt.models.vqgan import VQGAN, VQGANConfig
 from maskgit_prompt.params import Tree
+from maskgit_prompt.progress import bytes_progress
 
 EMBEDDED = {"mini": pathlib.Path(__file__).parent / "sources" / "mini"}
 FORMAT = 2
+CHUNK = 2**24  # bytes read at once
 SHARD = 2**30  # bytes of a file, where a part needs more than one
 KINDS = {  # part -> kind -> (config class, module class)
     "tokenizer": {"vq": (TokenizerConfig, Tokenizer), "vqgan": (VQGANConfig, VQGAN)},
@@ -132,7 +136,12 @@ def load(name: str, key: str = "config.source") -> Source:
         config = json.loads(text)
         if config["format"] != FORMAT:
             raise UserError(f"{folder} has format {config['format']}, this version reads {FORMAT}")
-        parts = {part: _load_part(folder, part, entry) for part, entry in config["parts"].items()}
+        files = [folder / file for entry in config["parts"].values() for file in entry["files"]]
+        with bytes_progress(sum(map(_size, files)), "check") as update:
+            parts = {
+                part: _load_part(folder, part, entry, update)
+                for part, entry in config["parts"].items()
+            }
         return Source(
             config["name"],
             parts,
@@ -144,14 +153,14 @@ def load(name: str, key: str = "config.source") -> Source:
         raise UserError(f"{folder}/config.json is damaged ({error!r}); fetch it again") from error
 
 
-def _load_part(folder: pathlib.Path, name: str, entry: dict) -> Part:
+def _load_part(folder: pathlib.Path, name: str, entry: dict, update: Callable) -> Part:
     config_class, _ = KINDS[name][entry["kind"]]
     fields = {k: tuple(v) if isinstance(v, list) else v for k, v in entry["config"].items()}
     cfg = config_class(**fields)
     flat = {}
     for file, expected in entry["files"].items():
         path = folder / file
-        digest = _digest(path)
+        digest = _digest(path, update)
         if digest != expected:
             raise UserError(
                 f"{path} has sha256 {digest[:16]}…, expected {expected[:16]}…: it is damaged or "
@@ -164,12 +173,20 @@ def _load_part(folder: pathlib.Path, name: str, entry: dict) -> Part:
     return Part(entry["kind"], cfg, tree, _sha256(entry), files)
 
 
-def _digest(path: pathlib.Path) -> str:
+def _size(path: pathlib.Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _digest(path: pathlib.Path, update: Callable[[int], None]) -> str:
+    digest = hashlib.sha256()
     try:
         with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            while block := file.read(CHUNK):
+                digest.update(block)
+                update(len(block))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; fetch it again") from error
+    return digest.hexdigest()
 
 
 def _sha256(entry: dict) -> str:
@@ -219,16 +236,19 @@ def _save(source: Source, folder: pathlib.Path, dtype: str) -> None:
     # that is there, since that may be a mount point or a link.
     there = folder.exists()
     temporary = folder / ".partial" if there else folder.with_name(f".{folder.name}.partial")
+    opened = contextlib.ExitStack()
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        entries = {}
+        entries, count = {}, params.count({name: part.tree for name, part in source.parts.items()})
+        shown = bytes_progress(count * np.dtype(dtype).itemsize, "write")
+        update = opened.enter_context(shown)
         for name, part in source.parts.items():
             own = {pathlib.Path(file): digest for file, digest in part.files.items()}
             if own and all(file.parent.absolute() == folder for file in own):
                 files = {file.name: digest for file, digest in own.items()}
             else:
-                files = _write_part(temporary, name, params.flatten(part.tree), dtype)
+                files = _write_part(temporary, name, params.flatten(part.tree), dtype, update)
             entries[name] = {"kind": part.kind, "config": _to_json(part.cfg), "files": files}
         config = {
             "format": FORMAT,
@@ -251,10 +271,13 @@ def _save(source: Source, folder: pathlib.Path, dtype: str) -> None:
             "choose another folder"
         ) from error
     finally:
+        opened.close()
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _write_part(folder: pathlib.Path, name: str, flat: dict[str, Any], dtype: str) -> dict:
+def _write_part(
+    folder: pathlib.Path, name: str, flat: dict[str, Any], dtype: str, update: Callable[[int], None]
+) -> dict:
     """Writes a part's parameters into files of some SHARD bytes; {file: sha256}."""
     size = np.dtype(dtype).itemsize
     shards, room = [[]], SHARD
@@ -280,6 +303,7 @@ def _write_part(folder: pathlib.Path, name: str, flat: dict[str, Any], dtype: st
                 f"{name}/{path} holds {np.abs(x).max():.3g}, more than {dtype} can; store it as "
                 "bfloat16 or float32"
             )
+        update(small.nbytes)
         return small
 
     files = {}
