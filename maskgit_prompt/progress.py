@@ -78,7 +78,7 @@ def progress(
 def bytes_progress(total: int, desc: str) -> Iterator[Callable[[int], None]]:
     """A function that counts bytes done; shown in MiB, and not at all in the first two seconds."""
     done = 0
-    with progress(-(-total // 2**20), desc, "MiB", delay=2.0) as bar:
+    with progress(total // 2**20, desc, "MiB", delay=2.0) as bar:
 
         def update(n: int) -> None:
             nonlocal done
