@@ -160,7 +160,7 @@ def _load_part(folder: pathlib.Path, name: str, entry: dict, update: Callable) -
     flat = {}
     for file, expected in entry["files"].items():
         path = folder / file
-        digest = _digest(path, update)
+        digest = sha256(path, update)
         if digest != expected:
             raise UserError(
                 f"{path} has sha256 {digest[:16]}…, expected {expected[:16]}…: it is damaged or "
@@ -177,7 +177,8 @@ def _size(path: pathlib.Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _digest(path: pathlib.Path, update: Callable[[int], None]) -> str:
+def sha256(path: str | os.PathLike, update: Callable[[int], None]) -> str:
+    """Of a file, in hex; update is told how many bytes were read."""
     digest = hashlib.sha256()
     try:
         with open(path, "rb") as file:

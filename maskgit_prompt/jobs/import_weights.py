@@ -8,7 +8,6 @@ The workdir is the source model's folder: a part is added to those that it has.
 """
 
 import dataclasses
-import hashlib
 import math
 import os
 import pathlib
@@ -32,6 +31,7 @@ from maskgit_prompt.importers import (
     taming_folder,
 )
 from maskgit_prompt.importers.rules import Options
+from maskgit_prompt.progress import bytes_progress
 from maskgit_prompt.source import Part, Source
 
 
@@ -87,7 +87,8 @@ def run(config: ConfigDict, path: str) -> None:
     folder, form = pathlib.Path(path).absolute(), FORMATS[config.format]
 
     # 1. and 2. Names and shapes.
-    found = _read(config, form, folder)
+    there = _existing(folder)
+    found = _read(config, form, there)
     if "prompt" in found:
         if len(found) > 1:
             raise UsageError(f"{config.source} holds a prompt beside other parts; give it alone")
@@ -95,7 +96,6 @@ def run(config: ConfigDict, path: str) -> None:
         return
 
     # 3. The folder.
-    there = _existing(folder)
     files = there.provenance.get("files", {})
     new = {
         name: (part, origin)
@@ -132,7 +132,7 @@ def run(config: ConfigDict, path: str) -> None:
         print(f"wrote {path}, fingerprint {written.fingerprint}: use --config.source={path}")
 
 
-def _read(config: ConfigDict, form: Format, folder: pathlib.Path) -> dict[str, tuple[Part, dict]]:
+def _read(config: ConfigDict, form: Format, there: Source) -> dict[str, tuple[Part, dict]]:
     """part -> (the network, where it comes from), of all files; no weight is read."""
     options = Options(config.image_size, config.codebook, config.heads, config.classes)
     opened = []
@@ -144,7 +144,9 @@ def _read(config: ConfigDict, form: Format, folder: pathlib.Path) -> dict[str, t
     # A tokenizer first: it tells where the codes among a transformer's words end.
     sign = maskgit.SIGNS["tokenizer"]
     opened.sort(key=lambda one: not any(name.endswith(sign) for name in one[2]))
-    codebook = options.codebook or _codebook(folder)
+    codebook = options.codebook
+    if not codebook and "tokenizer" in there.parts:
+        codebook = there.parts["tokenizer"].cfg.codebook
     found = {}
     for file, known, names in opened:
         known = dataclasses.replace(known, codebook=codebook)
@@ -163,14 +165,6 @@ def _read(config: ConfigDict, form: Format, folder: pathlib.Path) -> dict[str, t
     return found
 
 
-def _codebook(folder: pathlib.Path) -> int:
-    """Codes of the tokenizer that a folder has already; 0 where it has none."""
-    if not (folder / "config.json").is_file():
-        return 0
-    tokenizer = sources.load(str(folder)).parts.get("tokenizer")
-    return tokenizer.cfg.codebook if tokenizer else 0
-
-
 def _existing(folder: pathlib.Path) -> Source:
     """The source model in a folder, or an empty one where there is none yet.
 
@@ -185,7 +179,8 @@ def _existing(folder: pathlib.Path) -> Source:
         return Source("", {})
     if not (folder / "config.json").is_file():
         raise UsageError(
-            f"workdir {folder} holds something else than a source model; use another --workdir"
+            f"workdir {folder} holds something else than a source model "
+            f"({min(path.name for path in folder.iterdir())}, …); use another --workdir"
         )
     return sources.load(str(folder), "--workdir")
 
@@ -208,8 +203,8 @@ def _files(given: str) -> list[str]:
 
 
 def _digest(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with bytes_progress(os.path.getsize(path), "hash") as update:
+        return sources.sha256(path, update)
 
 
 def _fit(parts: dict[str, Part], config: ConfigDict) -> dict[str, Part]:

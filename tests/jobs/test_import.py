@@ -473,5 +473,6 @@ def test_a_prompt_file_that_is_there_is_kept(capsys, tmp_path):
     file = write_flax(tmp_path / "checkpoint_3", inside)
     flags = (IMPORT, "--config.format=maskgit", f"--config.source={file}", "--config.backbone=mini")
     done = run(capsys, *flags, f"--workdir={tmp_path / 'run'}")
-    assert done.code == 2 and "prompt.safetensors is there already" in done.error()
+    assert done.code == 2
+    assert "something else than a source model (prompt.safetensors, …)" in done.error()
     assert (tmp_path / "run" / "prompt.safetensors").read_bytes() == b"tuned for hours"
