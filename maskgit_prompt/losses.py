@@ -1,5 +1,7 @@
 """Loss functions. All are computed in float32."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -107,3 +109,18 @@ def generator_loss(fake: Array, kind: str = "hinge") -> Array:
     if kind == "hinge":
         return -jnp.mean(fake)
     return jnp.mean(optax.sigmoid_binary_cross_entropy(fake, jnp.ones_like(fake)))
+
+
+def gradient_penalty(
+    discriminator: Callable[[Array], Array], images: Array, cost: float = 10.0
+) -> Array:
+    """R1: cost times the mean over images of |∂ logit / ∂ image|², without a factor of 1/2.
+
+    A logit of 3 times the sum of an image's 4 pixels has gradient 3 at each: 4 · 9 · 10 = 360.
+    Source: arXiv 1801.04406, eq. 9.
+
+    Args:
+      discriminator: images [B, S, S, 3] -> logits [B, 1]; images: real ones.
+    """
+    gradient = jax.grad(lambda images: jnp.sum(discriminator(images)))(images)
+    return cost * jnp.mean(jnp.sum(gradient**2, (1, 2, 3)))
