@@ -150,8 +150,9 @@ def step(sizes: Sizes, remat: bool) -> Callable[[], Any]:
     import numpy as np
 
     from maskgit_prompt import config as defaults
-    from maskgit_prompt import params, sharding, train, tune
+    from maskgit_prompt import params, sharding, train
     from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
+    from maskgit_prompt.objectives import make_objective
     from maskgit_prompt.optimizers import make_optimizer
 
     config = defaults.transfer()
@@ -163,7 +164,8 @@ def step(sizes: Sizes, remat: bool) -> Callable[[], Any]:
     tx = make_optimizer(config.optimizer, config.train.steps)
     state, frozen = train.init_state(tree, config.trainable, tx, mesh, ema=False)
     model = part.graphdef("transformer", remat=remat)
-    step_fn = train.make_step(train.prompt_loss(model, generator, tune.make_masking(config)), tx)
+    objective = make_objective(config, part.kind, part.cfg.codebook)
+    step_fn = train.make_step(train.prompt_loss(model, generator, objective), tx)
     ids = np.zeros(sizes.batch, np.int32)
     host = {"codes": random_codes(sizes, part), "class_ids": ids, "instance_ids": ids}
     key = sharding.make_key(0, mesh)

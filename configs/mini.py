@@ -7,6 +7,10 @@
         --config.source=runs/mini/2/source
 
 Each stage copies the parts of the stage before and adds its own; the last folder is the model.
+`mini-causal` is `mini` with a causal transformer in place of the masked one:
+
+    python -m maskgit_prompt.main --config=configs/mini.py:causal --workdir=runs/mini-causal
+
 Machine, hours and figures are in docs/mini.md.
 """
 
@@ -16,7 +20,7 @@ from maskgit_prompt import config as defaults
 
 
 def get_config(stage: str = "tokenizer") -> ConfigDict:
-    config = defaults.pretrain(stage)
+    config = defaults.pretrain("transformer" if stage == "causal" else stage)
     config.store_dtype = "float16"
     if stage == "tokenizer":
         defaults.training(config, steps=4_500, batch_size=32, learning_rate=1e-3)
@@ -35,11 +39,11 @@ def get_config(stage: str = "tokenizer") -> ConfigDict:
         )
         config.entropy_ratio = 0.02
         config.commitment = 0.25
-    elif stage == "transformer":
+    elif stage in ("transformer", "causal"):
         defaults.training(config, steps=5_000, batch_size=64, learning_rate=1e-3)
         config.data.num = 160_000
         config.optimizer.weight_decay = 0.02
-        config.masking.drop_class = 0.1
+        config.masking.drop_class = config.next_code.drop_class = 0.1
         config.transformer = ConfigDict(
             {"width": 192, "layers": 5, "heads": 4, "mlp": 576, "dropout": 0.0}
         )
@@ -49,7 +53,9 @@ def get_config(stage: str = "tokenizer") -> ConfigDict:
         config.data.seed = 7
         config.features = ConfigDict({"image_size": 32, "width": 32, "stages": 3, "groups": 8})
     else:
-        raise ValueError(f"stage {stage!r}, expected tokenizer, transformer or features")
+        raise ValueError(f"stage {stage!r}, expected tokenizer, transformer, causal or features")
+    if stage == "causal":
+        config.model, config.name, config.source = "causal", "mini-causal", "mini"
     config.optimizer.warmup_steps = 200
     config.train.ema_decay = 0.999
     config.train.log_every = 50

@@ -58,15 +58,22 @@ def masking() -> ConfigDict:
     return ConfigDict({"schedule": "cosine", "shared": False, "smoothing": 0.1, "drop_class": 0.0})
 
 
+def next_code() -> ConfigDict:
+    """How a causal transformer is trained."""
+    return ConfigDict({"keep": 1.0, "smoothing": 0.0, "drop_class": 0.0})
+
+
 def pretrain(stage: str) -> ConfigDict:
     """The pretraining job on synthetic images: stage "tokenizer", "transformer" or "features"."""
     config = base("pretrain")
+    config.model = "masked"  # or "causal": what stage "transformer" makes
     config.stage = stage
     config.source = ""  # the folder that the stage before wrote; the first stage has none
     config.name = "mini"
     config.store_dtype = "float32"
     config.data = ConfigDict({"num": 50_000, "seed": 0, "size": 32})
     config.masking = masking()
+    config.next_code = next_code()
     return config
 
 
@@ -74,6 +81,7 @@ def transfer() -> ConfigDict:
     """The main job: tune a prompt on a few images, generate, score, report."""
     config = training(base("transfer"), steps=300, batch_size=32, learning_rate=0.01)
     config.optimizer.backbone_learning_rate = 0.0  # of what is not the prompt; 0: the same
+    config.model = ""  # "masked" or "causal"; empty: what the source model has
     config.trainable = ("prompt/.*",)  # path patterns; "!" in front freezes; first match wins
     config.data = ConfigDict(
         {
@@ -94,6 +102,7 @@ def transfer() -> ConfigDict:
             "kind": "factorized",  # or "table", "additive"
             "tokens": 16,
             "deep": False,  # fresh prompts at every layer
+            "prefix": False,  # keys and values of every layer in place of tokens
             "instances": True,  # learn a prompt of every image too, for the marquee header
             "embedding": 32,  # width of the tables; 0: the transformer's
             "dense": False,
@@ -105,6 +114,7 @@ def transfer() -> ConfigDict:
         }
     )
     config.masking = masking()
+    config.next_code = next_code()
     config.train.evaluate_every = 150  # held-out loss; 0: only at the end
     config.train.remat = False  # for large models: a third of the memory, hardly more time
     config.sample = sampling()
@@ -178,14 +188,14 @@ def compare(config: ConfigDict) -> ConfigDict:
 
 
 def sampling() -> ConfigDict:
-    """How codes are decoded."""
+    """How codes are decoded; the first four are for masked transformers alone."""
     return ConfigDict(
         {
             "steps": 12,
             "schedule": "cosine",
             "order": "confidence",  # or "halton", "halton-rolled", "random"
             "choice_temperature": 4.5,  # of the noise on the confidence
-            "temperature": 1.0,
+            "temperature": 1.0,  # 0: the best code always
             "top_k": 0,  # 0: all codes
             "top_p": 1.0,
             "cutoff": 1.0,  # of the marquee header

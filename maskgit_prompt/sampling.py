@@ -9,10 +9,11 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from maskgit_prompt import sharding
-from maskgit_prompt.decoding import filters, guidance, marquee, parallel
+from maskgit_prompt.decoding import autoregressive, filters, guidance, marquee, parallel
 from maskgit_prompt.decoding.generate import make_sampler
 from maskgit_prompt.encode import make_decoder
 from maskgit_prompt.errors import UsageError
+from maskgit_prompt.models.causal import CausalTransformer, Memory
 from maskgit_prompt.models.masked import MASK
 from maskgit_prompt.models.prompt import NONE, PromptConfig, PromptGenerator
 from maskgit_prompt.params import Tree, create
@@ -22,6 +23,31 @@ from maskgit_prompt.source import Source
 
 def _code_logits(graphdef, weights, codes, prompt):
     return nnx.merge(graphdef, weights).code_logits(codes, prompt, pin=sharding.split_batch)
+
+
+def _stepwise(graphdef, codebook, weights):
+    return _Stepwise(nnx.merge(graphdef, weights), codebook)
+
+
+class _Stepwise:
+    """A causal transformer as `autoregressive` asks for it, its batch split over the mesh.
+
+    Of its rows, the first `codebook` are codes of the tokenizer; labels may have more.
+    """
+
+    def __init__(self, transformer: CausalTransformer, codebook: int):
+        self._transformer, self._codebook = transformer, codebook
+
+    def start(self, codes: jax.Array, prompt: jax.Array | None) -> tuple[jax.Array, Memory]:
+        logits, memory = self._transformer.start(codes, prompt, pin=sharding.split_batch)
+        return logits[:, : self._codebook], memory
+
+    def advance(self, memory: Memory, code: jax.Array, index) -> tuple[jax.Array, Memory]:
+        logits, memory = self._transformer.advance(memory, code, index, pin=sharding.split_batch)
+        return logits[:, : self._codebook], memory
+
+    def renew(self, memory: Memory, prompt: jax.Array) -> Memory:
+        return self._transformer.renew(memory, prompt, pin=sharding.split_batch)
 
 
 def check(config: ConfigDict, codebook: int, mesh) -> None:
@@ -61,21 +87,31 @@ class Sampler:
         self._graphdef = part.graphdef("transformer", dtype=dtype, dropout=0.0)
         self._weights, self._mesh, self._config = transformer, mesh, config
         self.length, self.classes = tokenizer.cfg.length, part.cfg.classes
+        self.causal = part.kind == "causal"
         side = tokenizer.cfg.latent_size
         check(config, tokenizer.cfg.codebook, mesh)
         self.guided = config.guidance != 1.0
-        self._sample = make_sampler(
-            jax.tree_util.Partial(
-                jax.tree_util.Partial(_code_logits, self._graphdef), self._weights
-            ),
-            steps=config.steps,
-            schedule=config.schedule,
-            order=config.order,
+        options = dict(
             grid=(side, side),
             top_k=config.top_k,
             guided=self.guided,
             guidance_schedule=config.guidance_schedule,
         )
+        # Two of them: the outer one's arguments are arrays, the inner one's are not.
+        bind = lambda f, *static: jax.tree_util.Partial(
+            jax.tree_util.Partial(f, self._graphdef, *static), self._weights
+        )
+        if self.causal:
+            build = bind(_stepwise, tokenizer.cfg.codebook)
+            self._sample = autoregressive.make_sampler(build, **options)
+        else:
+            self._sample = make_sampler(
+                bind(_code_logits),
+                steps=config.steps,
+                schedule=config.schedule,
+                order=config.order,
+                **options,
+            )
         self._decode = make_decoder(tokenizer, mesh, dtype)
 
     def class_prompts(self, class_ids: np.ndarray) -> np.ndarray:
@@ -102,11 +138,16 @@ class Sampler:
         """Image codes [n, L] of headers [n, K, depth, P, D], any n.
 
         Args:
-          headers: each image's K prompts, in the order they scroll past.
+          headers: each image's K prompts, in the order they scroll past; [n, K, depth, 2, P, D]
+            of keys and values.
           key: image i of batch b depends on (key, b, i) alone, on any mesh.
           uncond: [depth, P, D], what guidance moves away from; None: the bare backbone.
-          start: [n, L] with MASK where codes are to be made; default: everywhere.
+          start: [n, L] with MASK where codes are to be made; default: everywhere. A causal
+            transformer goes on from top rows, as many in all images.
           cutoff: of the marquee; default: the config's.
+
+        Raises:
+          UsageError: known codes that are not the top rows, of a causal transformer.
         """
         config, size = self._config, self._config.batch_size
         if start is None:
@@ -116,10 +157,13 @@ class Sampler:
             power=config.power,
             guidance_scale=config.guidance,
             guidance_power=config.guidance_power,
-            choice_temperature=config.choice_temperature,
             temperature=config.temperature,
             top_p=config.top_p,
         )
+        if self.causal:
+            values["known"] = _known(start)
+        else:
+            values["choice_temperature"] = config.choice_temperature
         found = []
         with jax.set_mesh(self._mesh), progress(len(headers), what, "image", delay=2.0) as bar:
             for batch, first in enumerate(range(0, len(headers), size)):
@@ -149,8 +193,23 @@ class Sampler:
         return self._decode(codes)
 
 
+def _known(start: np.ndarray) -> int:
+    """How many codes in front are known in every row of start [n, L]."""
+    known = start != MASK
+    count = int(known[0].sum())
+    if not (known == (np.arange(start.shape[1]) < count)).all():
+        raise UsageError(
+            "a causal transformer goes on from the top rows of an image; keep those alone, as many "
+            "in every image (config.keep=top)"
+        )
+    return count
+
+
 def make_prompts(cfg: PromptConfig, tree: Tree) -> Callable[..., np.ndarray]:
-    """The function (class ids [n], instance ids [n] or None) -> host prompts [n, depth, P, D]."""
+    """The function (class ids [n], instance ids [n] or None) -> host prompts [n, depth, P, D].
+
+    Those of a prefix are [n, depth, 2, P, D].
+    """
     graphdef, _ = create(lambda rngs: PromptGenerator(cfg, rngs=rngs))
 
     def prompts(class_ids: np.ndarray, instance_ids: np.ndarray | None = None) -> np.ndarray:

@@ -32,6 +32,9 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "optimizer.clip": NOT_NEGATIVE,
     "masking.smoothing": RATE,
     "masking.drop_class": RATE,
+    "next_code.keep": (lambda x: 0 < x <= 1, "above 0, and at most 1"),
+    "next_code.smoothing": RATE,
+    "next_code.drop_class": RATE,
 }
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from flax import nnx
+from ml_collections import ConfigDict
 
 from maskgit_prompt import distributed, params, safetensors_stream, sharding
 from maskgit_prompt.errors import UsageError, UserError
@@ -29,7 +30,9 @@ from maskgit_prompt.models.vqgan import VQGAN, VQGANConfig
 from maskgit_prompt.params import Tree
 from maskgit_prompt.progress import bytes_progress
 
-EMBEDDED = {"mini": pathlib.Path(__file__).parent / "sources" / "mini"}
+_SOURCES = pathlib.Path(__file__).parent / "sources"
+EMBEDDED = {"mini": _SOURCES / "mini", "mini-causal": _SOURCES / "mini-causal"}
+EMBEDDED_OF = {"masked": "mini", "causal": "mini-causal"}  # by kind of transformer
 FORMAT = 2
 CHUNK = 2**24  # bytes read at once
 SHARD = 2**30  # bytes of a file, where a part needs more than one
@@ -99,13 +102,21 @@ class Source:
             )
         return self.parts[name]
 
-    def check_masked(self) -> None:
-        """Raises UserError for a transformer that prompts cannot be tuned on yet."""
-        kind = self.part("transformer").kind
-        if kind != "masked":
+    def check_promptable(self) -> None:
+        """Raises UserError for a transformer that a prompt alone cannot stand in front of."""
+        cfg = self.part("transformer").cfg
+        condition = getattr(cfg, "condition", 1)
+        if condition != 1:
             raise UserError(
-                f"source model {self.name!r} has a {kind} transformer; prompts are tuned on masked "
-                "ones only, as those of MaskGIT"
+                f"source model {self.name!r} takes {condition} codes as its condition (a depth "
+                "map, coordinates, objects); prompts are tuned on models of classes or of nothing"
+            )
+        length = self.part("tokenizer").cfg.length
+        if length > cfg.length:
+            raise UserError(
+                f"source model {self.name!r}: its tokenizer makes {length} codes an image, its "
+                f"transformer takes {cfg.length}; import a tokenizer and a transformer that were "
+                "trained together"
             )
 
 
@@ -113,6 +124,36 @@ def make_module(name: str, kind: str, cfg: Any):
     """The function of nnx.Rngs that makes part `name` of a kind."""
     _, module = KINDS[name][kind]
     return lambda rngs: module(cfg, rngs=rngs)
+
+
+def resolve(name: str, model: str) -> str:
+    """The name of the embedded model with this kind of transformer, or the folder that it is.
+
+    Raises:
+      UsageError: no such kind.
+    """
+    if model not in ("", *EMBEDDED_OF):
+        raise UsageError(
+            f"config.model = {model!r}, expected {' or '.join(EMBEDDED_OF)}, or nothing for what "
+            "the source model has"
+        )
+    return EMBEDDED_OF[model] if model and name in EMBEDDED else name
+
+
+def load_for(config: ConfigDict) -> Source:
+    """The source model that config.source and config.model ask for.
+
+    Raises:
+      UsageError: no such model, or one of another kind. UserError: as `load`.
+    """
+    source = load(resolve(config.source, config.model))
+    kind = source.part("transformer").kind
+    if config.model not in ("", kind):
+        raise UsageError(
+            f"config.model = {config.model!r}, but source model {source.name!r} has a {kind} "
+            f"transformer; leave config.model out, or give another config.source"
+        )
+    return source
 
 
 def load(name: str, key: str = "config.source") -> Source:

@@ -18,9 +18,10 @@ import numpy as np
 import optax
 from flax import nnx, struct
 
-from maskgit_prompt import checkpoint, losses, masking, params, sharding
+from maskgit_prompt import checkpoint, losses, params, sharding
 from maskgit_prompt.errors import Stopped, UserError
 from maskgit_prompt.models.prompt import NONE
+from maskgit_prompt.objectives import Objective
 from maskgit_prompt.params import Tree
 from maskgit_prompt.progress import progress
 
@@ -86,61 +87,38 @@ def parameters(state: TrainState, frozen: Tree) -> Tree:
 # --- Losses: of a whole parameter tree, a batch and a key ----------------------------------------
 
 
-@dataclasses.dataclass(frozen=True)
-class Masking:
-    """How codes are hidden in training.
-
-    Attributes:
-      schedule: maps (u [...], L) for u uniform in [0, 1) to the share of codes to hide.
-      shared: one share for the whole batch, as the reference draws it.
-      smoothing: label smoothing of the cross entropy.
-      drop_class: pretraining: share of examples whose class is hidden.
-    """
-
-    schedule: Callable[[Array, int], Array]
-    shared: bool = False
-    smoothing: float = 0.0
-    drop_class: float = 0.0
-
-
-def prompt_loss(transformer: nnx.GraphDef, generator: nnx.GraphDef, cfg: Masking) -> LossFn:
-    """Masked cross entropy under the prompt (arXiv 2210.00990, eq. 3).
+def prompt_loss(transformer: nnx.GraphDef, generator: nnx.GraphDef, objective: Objective) -> LossFn:
+    """Cross entropy of the codes under the prompt (arXiv 2210.00990, eq. 3).
 
     The batch has codes [B, L], and class_ids and instance_ids [B] (NONE for none).
     """
 
     def loss_fn(tree: Tree, batch: Batch, key: Array):
         keys = jax.random.split(key, 4)
-        rates = masking.draw_rates(
-            keys[0], len(batch["codes"]), cfg.schedule, batch["codes"].shape[1], cfg.shared
-        )
-        masked, weights = masking.mask_codes(keys[1], batch["codes"], rates)
+        inputs, weights = objective.inputs(keys[:2], batch["codes"])
         generate = nnx.merge(generator, tree["prompt"])
         prompt = generate(batch["class_ids"], batch["instance_ids"], keys[2])
         model = nnx.merge(transformer, tree["transformer"])
-        logits = model.code_logits(masked, prompt, key=keys[3], pin=sharding.split_batch)
-        loss = losses.masked_cross_entropy(logits, batch["codes"], weights, cfg.smoothing)
+        logits = model.code_logits(inputs, prompt, key=keys[3], pin=sharding.split_batch)
+        loss = losses.masked_cross_entropy(logits, batch["codes"], weights, objective.smoothing)
         return loss, {}
 
     return loss_fn
 
 
-def masked_loss(transformer: nnx.GraphDef, cfg: Masking) -> LossFn:
-    """Masked cross entropy of the source model under its classes (arXiv 2202.04200, eq. 3)."""
+def class_loss(transformer: nnx.GraphDef, objective: Objective) -> LossFn:
+    """Cross entropy of the codes under the source model's own classes: pretraining."""
 
     def loss_fn(tree: Tree, batch: Batch, key: Array):
         keys = jax.random.split(key, 4)
-        rates = masking.draw_rates(
-            keys[0], len(batch["codes"]), cfg.schedule, batch["codes"].shape[1], cfg.shared
-        )
-        masked, weights = masking.mask_codes(keys[1], batch["codes"], rates)
-        drop = jax.random.bernoulli(keys[2], cfg.drop_class, batch["class_ids"].shape)
+        inputs, weights = objective.inputs(keys[:2], batch["codes"])
+        drop = jax.random.bernoulli(keys[2], objective.drop_class, batch["class_ids"].shape)
         class_ids = jnp.where(drop, NONE, batch["class_ids"])
         model = nnx.merge(transformer, tree["transformer"])
         logits = model.code_logits(
-            masked, class_ids=class_ids, key=keys[3], pin=sharding.split_batch
+            inputs, class_ids=class_ids, key=keys[3], pin=sharding.split_batch
         )
-        loss = losses.masked_cross_entropy(logits, batch["codes"], weights, cfg.smoothing)
+        loss = losses.masked_cross_entropy(logits, batch["codes"], weights, objective.smoothing)
         return loss, {}
 
     return loss_fn

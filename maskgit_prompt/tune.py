@@ -14,11 +14,11 @@ import safetensors.numpy
 from flax import nnx
 from ml_collections import ConfigDict
 
-from maskgit_prompt import checkpoint, losses, masking, params, sharding, train, workdir
+from maskgit_prompt import checkpoint, losses, params, sharding, train, workdir
 from maskgit_prompt.data.batches import batch_indices, views
-from maskgit_prompt.decoding import schedules
 from maskgit_prompt.files import write_whole
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
+from maskgit_prompt.objectives import Objective, make_objective
 from maskgit_prompt.optimizers import make_optimizer
 from maskgit_prompt.params import Tree
 from maskgit_prompt.source import Source, make_module
@@ -97,7 +97,8 @@ def tune(
     tx = make_optimizer(config.optimizer, config.train.steps)
     ema = config.train.ema_decay
     state, frozen = train.init_state(tree, tuple(config.trainable), tx, mesh, ema > 0)
-    loss_fn = train.prompt_loss(model, generator, make_masking(config))
+    objective = make_objective(config, part.kind, part.cfg.codebook)
+    loss_fn = train.prompt_loss(model, generator, objective)
     step_fn = train.make_step(loss_fn, tx, micro_batches=config.train.micro_batches, ema_decay=ema)
 
     def batch(step: int) -> dict[str, np.ndarray]:
@@ -110,7 +111,7 @@ def tune(
             "instance_ids": rows.astype(np.int32),
         }
 
-    evaluate = make_evaluator(config, model, generator, mesh)
+    evaluate = make_evaluator(config, objective, model, generator, mesh)
     metrics = workdir.Metrics(home, config.train.tensorboard)
     best = _Best(home / "best.safetensors") if keep_best else None
 
@@ -198,36 +199,25 @@ class _Best:
         write_whole(self._path, safetensors.numpy.save(params.flatten(self.tree), header))
 
 
-def make_masking(config: ConfigDict) -> train.Masking:
-    return train.Masking(
-        schedules.schedule(config.masking.schedule),
-        config.masking.shared,
-        config.masking.smoothing,
-        config.masking.drop_class,
-    )
-
-
-def make_evaluator(config: ConfigDict, model: nnx.GraphDef, generator: nnx.GraphDef, mesh):
+def make_evaluator(
+    config: ConfigDict, objective: Objective, model: nnx.GraphDef, generator: nnx.GraphDef, mesh
+):
     """A function (parameters, codes [n, L], labels [n]) -> loss under the classes' prompts.
 
-    Masks are the same at every call. Their rates are spread evenly: of R rounds, round r hides
-    schedule((r + u) / R) of an image's codes, u the same for all rounds.
+    What is drawn is the same at every call.
     """
-    rounds = config.score.rounds
-    schedule = schedules.schedule(config.masking.schedule)
+    rounds = objective.rounds(config.score.rounds)
 
     @jax.jit
     def image_losses(tree, batch, key):
         prompt = nnx.merge(generator, tree["prompt"])(batch["class_ids"])
         transformer = nnx.merge(model, tree["transformer"])
         codes = batch["codes"]
-        start = jax.random.uniform(jax.random.fold_in(key, rounds), (len(codes),))
 
         def one(total, r):
-            rates = schedule((r + start) / rounds, codes.shape[1])
-            masked, weights = masking.mask_codes(jax.random.fold_in(key, r), codes, rates)
+            inputs, weights = objective.evaluated(key, codes, r, rounds)
             loss = losses.smoothed_cross_entropy(
-                transformer.code_logits(masked, prompt, pin=sharding.split_batch), codes, 0.0
+                transformer.code_logits(inputs, prompt, pin=sharding.split_batch), codes, 0.0
             )
             return total + jnp.sum(loss * weights, -1) / jnp.sum(weights, -1), None
 

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from maskgit_prompt import checkpoint, sharding, train, workdir
+from maskgit_prompt import checkpoint, objectives, sharding, train, workdir
 from maskgit_prompt.decoding import schedules
 from maskgit_prompt.errors import Stopped, UserError
 from maskgit_prompt.models.prompt import NONE
@@ -25,11 +25,11 @@ def test_losses_of_a_model_that_knows_nothing():
     # Words of zeros and no bias: all 24 codes are equally likely, whatever is hidden.
     tree["transformer"]["words"][:] = 0
     tree["transformer"]["head"]["bias"][:] = 0
-    masking = train.Masking(schedules.schedule("cosine"), smoothing=0.1)
+    masking = objectives.Masking(schedules.schedule("cosine"), smoothing=0.1)
     rows, key = training.batch(0), jax.random.key(0)
     for loss_fn in (
         train.prompt_loss(transformer, prompt, masking),
-        train.masked_loss(transformer, masking),
+        train.class_loss(transformer, masking),
     ):
         loss, _ = jax.jit(loss_fn)(tree, rows, key)
         np.testing.assert_allclose(loss, np.log(24), rtol=1e-5)
@@ -42,10 +42,8 @@ def test_classes_are_dropped_in_pretraining():
 
     @jax.jit
     def loss(share, rows):
-        masking = train.Masking(schedules.schedule("cosine"), drop_class=share)
-        return train.masked_loss(transformer, masking)(jax.tree.map(jnp.asarray, tree), rows, key)[
-            0
-        ]
+        masking = objectives.Masking(schedules.schedule("cosine"), drop_class=share)
+        return train.class_loss(transformer, masking)(jax.tree.map(jnp.asarray, tree), rows, key)[0]
 
     assert loss(1.0, rows) == loss(0.0, without)
     assert abs(loss(0.0, rows) - loss(0.0, without)) > 1e-3

@@ -7,6 +7,7 @@ import pytest
 from maskgit_prompt import config as defaults
 from maskgit_prompt import params, sharding, tune
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
+from maskgit_prompt.objectives import make_objective
 from tests import tiny
 
 
@@ -19,7 +20,9 @@ def losses_of(count: int, devices: int, monkeypatch, rows: int) -> float:
     cfg = PromptConfig(tokens=2, width=part.cfg.width, classes=10)
     generator, init = params.create(lambda rngs: PromptGenerator(cfg, rngs=rngs))
     tree = {"transformer": part.tree, "prompt": jax.device_get(init(jax.random.key(0)))}
-    evaluate = tune.make_evaluator(config, part.graphdef("transformer"), generator, mesh)
+    objective = make_objective(config, part.kind, part.cfg.codebook)
+    model = part.graphdef("transformer")
+    evaluate = tune.make_evaluator(config, objective, model, generator, mesh)
     rng = np.random.default_rng(0)
     codes = rng.integers(0, part.cfg.codebook, (count, part.cfg.length)).astype(np.int32)
     labels = np.arange(count, dtype=np.int32) % 10

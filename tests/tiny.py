@@ -22,6 +22,17 @@ TRANSFORMER = sources.MaskedConfig(
     heads=2,
     mlp=32,
 )
+CAUSAL = sources.CausalConfig(
+    codebook=24,
+    classes=9,
+    length=TOKENIZER.length,
+    positions=TOKENIZER.length,
+    width=16,
+    layers=2,
+    heads=2,
+    mlp=32,
+    start=9,
+)
 FEATURES = sources.FeaturesConfig(
     image_size=16, classes=len(synthetic.CLASSES), width=8, stages=2, groups=2
 )
@@ -33,19 +44,19 @@ def _weights(name: str, kind: str, cfg, seed: int) -> params.Tree:
     return jax.device_get(jax.jit(init)(jax.random.key(seed)))
 
 
-def source(seed: int = 0) -> sources.Source:
-    """Of its own arrays: a test may change them."""
+def source(seed: int = 0, kind: str = "masked") -> sources.Source:
+    """With a transformer of a kind. Of its own arrays: a test may change them."""
     parts = {}
-    for name, kind, cfg in (
+    for name, made_as, cfg in (
         ("tokenizer", "vq", TOKENIZER),
-        ("transformer", "masked", TRANSFORMER),
+        ("transformer", kind, CAUSAL if kind == "causal" else TRANSFORMER),
         ("features", "convolutional", FEATURES),
     ):
-        tree = jax.tree.map(np.copy, _weights(name, kind, cfg, seed))
-        parts[name] = sources.Part(kind, cfg, tree)
+        tree = jax.tree.map(np.copy, _weights(name, made_as, cfg, seed))
+        parts[name] = sources.Part(made_as, cfg, tree)
     return sources.Source("tiny", parts, synthetic.CLASSES, {"data": "none: random weights"})
 
 
-def write(folder: pathlib.Path, seed: int = 0) -> str:
-    sources.save(source(seed), folder)
+def write(folder: pathlib.Path, seed: int = 0, kind: str = "masked") -> str:
+    sources.save(source(seed, kind), folder)
     return str(folder)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from maskgit_prompt import checkpoint, config, params, sharding, train, workdir
+from maskgit_prompt import checkpoint, config, objectives, params, sharding, train, workdir
 from maskgit_prompt.decoding import schedules
 from maskgit_prompt.models.masked import MaskedConfig, MaskedTransformer
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
@@ -49,7 +49,7 @@ def models() -> tuple:
 def loss_fn() -> train.LossFn:
     transformer, prompt, _ = models()
     return train.prompt_loss(
-        transformer, prompt, train.Masking(schedules.schedule("cosine"), smoothing=0.1)
+        transformer, prompt, objectives.Masking(schedules.schedule("cosine"), smoothing=0.1)
     )
 
 

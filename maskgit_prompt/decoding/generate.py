@@ -25,11 +25,12 @@ from maskgit_prompt.errors import UsageError
 LogitsOf = Callable[[jax.Array, jax.Array | None], jax.Array]
 
 
-def _scalar(value: ArrayLike) -> jax.Array:
-    """A float32 array on the device: one type for all, so that no value compiles anew."""
-    if isinstance(value, jax.Array):
-        return value.astype(jnp.float32)
-    return jax.device_put(np.float32(value))
+def scalars(**values: ArrayLike) -> dict[str, jax.Array]:
+    """float32 arrays on the device: one type for all, so that no value compiles anew."""
+    return {
+        name: x.astype(jnp.float32) if isinstance(x, jax.Array) else jax.device_put(np.float32(x))
+        for name, x in values.items()
+    }
 
 
 def make_sampler(
@@ -61,8 +62,9 @@ def make_sampler(
     Returns:
       A function of
         key: JAX random key.
-        prompts: [B, K, depth, P, D], each image's own K prompts, in the order they scroll past.
-        uncond: [B, depth, P, D], the prompt of the dropped condition; None without guidance, or
+        prompts: [B, K, depth, P, D], each image's own K prompts, in the order they scroll past;
+          [B, K, depth, 2, P, D] for keys and values.
+        uncond: as one prompt, [B, …]: that of the dropped condition; None without guidance, or
           for guidance by the bare backbone.
         start: int32 [B, L], -1 where masked.
         cutoff, power: of the marquee (keywords from here on). Default 1, 1.
@@ -129,27 +131,28 @@ def make_sampler(
     ) -> jax.Array | tuple[jax.Array, parallel.Trace]:
         marquee.check(cutoff, power)
         filters.check(temperature, top_k, top_p)
-        _check_shapes(prompts, uncond, start, guided)
-        values = {
-            "cutoff": cutoff,
-            "power": power,
-            "guidance_scale": guidance_scale,
-            "guidance_power": guidance_power,
-            "choice_temperature": choice_temperature,
-            "temperature": temperature,
-            "top_p": top_p,
-        }
-        values = {name: _scalar(value) for name, value in values.items()}
+        check_shapes(prompts, uncond, start, guided)
+        values = scalars(
+            cutoff=cutoff,
+            power=power,
+            guidance_scale=guidance_scale,
+            guidance_power=guidance_power,
+            choice_temperature=choice_temperature,
+            temperature=temperature,
+            top_p=top_p,
+        )
         return run(model, key, prompts, uncond, start, values)
 
     return sample
 
 
-def _check_shapes(prompts, uncond, start, guided: bool) -> None:
-    if prompts.ndim != 5 or prompts.shape[1] < 1 or prompts.shape[0] != start.shape[0]:
+def check_shapes(prompts, uncond, start, guided: bool) -> None:
+    """Raises UsageError for prompts that are not those of `start`'s images, or of one another."""
+    if prompts.ndim not in (5, 6) or prompts.shape[1] < 1 or prompts.shape[0] != start.shape[0]:
         raise UsageError(
             f"prompts have shape {prompts.shape} for {start.shape[0]} images; "
-            "use [images, prompts, depth, tokens, width] with at least one prompt an image"
+            "use [images, prompts, depth, tokens, width], or for keys and values [images, prompts, "
+            "depth, 2, tokens, width], with at least one prompt an image"
         )
     if uncond is None:
         return

@@ -42,7 +42,7 @@ def run(config: ConfigDict, path: str) -> None:
 
     # 1. Source model, images, codes.
     mesh = sharding.make_mesh(**config.mesh)
-    source = sources.load(config.source)
+    source = sources.load_for(config)
     everything = parts.load(
         ConfigDict({**config.data.to_dict(), "shots": 0}), source.part("tokenizer").cfg.image_size
     )

@@ -257,7 +257,12 @@ def _write_prompt(part: Part, config: ConfigDict, folder: pathlib.Path) -> None:
     if path.exists():
         raise UsageError(f"{path} is there already; use another --workdir, or delete it")
     source = sources.load(config.backbone, "config.backbone")
-    source.check_masked()
+    kind = source.part("transformer").kind
+    if kind != "masked":
+        raise UserError(
+            f"{config.source} was tuned on a masked transformer, but {config.backbone} has a "
+            f"{kind} one; give the backbone that it was tuned on"
+        )
     width = source.part("transformer").cfg.width
     source.part("tokenizer")
     if part.cfg.width != width:

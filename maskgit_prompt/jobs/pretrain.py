@@ -19,9 +19,9 @@ from maskgit_prompt import source as sources
 from maskgit_prompt.data import synthetic
 from maskgit_prompt.data.batches import batch_indices
 from maskgit_prompt.data.images import ImageSet
-from maskgit_prompt.decoding import schedules
 from maskgit_prompt.encode import encode_once
 from maskgit_prompt.errors import UsageError
+from maskgit_prompt.objectives import make_objective
 from maskgit_prompt.optimizers import make_optimizer
 from maskgit_prompt.settings import check_training
 
@@ -125,20 +125,22 @@ def _part(config: ConfigDict, before: sources.Source):
         cfg = sources.FeaturesConfig(**options, classes=len(synthetic.CLASSES))
         return "convolutional", cfg, train.classifier_loss
     tokenizer = before.part("tokenizer").cfg
-    cfg = sources.MaskedConfig(
-        **options,
+    sizes = dict(
         codebook=tokenizer.codebook,
         length=tokenizer.length,
         classes=len(synthetic.CLASSES),
         dtype=config.dtype,
     )
-    masking = train.Masking(
-        schedules.schedule(config.masking.schedule),
-        config.masking.shared,
-        config.masking.smoothing,
-        config.masking.drop_class,
-    )
-    return "masked", cfg, lambda graphdef: train.masked_loss(graphdef, masking)
+    if config.model == "causal":
+        # Classes share the codes' rows; the start token has a row that is no class.
+        sizes |= {"positions": tokenizer.length, "start": len(synthetic.CLASSES)}
+    config_class, _ = sources.KINDS["transformer"][config.model]
+    try:
+        cfg = config_class(**options, **sizes)
+    except ValueError as error:
+        raise UsageError(f"config.transformer: {error}") from error
+    objective = make_objective(config, config.model, tokenizer.codebook)
+    return config.model, cfg, lambda graphdef: train.class_loss(graphdef, objective)
 
 
 class _Pixels:

@@ -33,7 +33,7 @@ from maskgit_prompt.encode import encode_once
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.files import write_whole
 from maskgit_prompt.metrics import diversity
-from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
+from maskgit_prompt.models.prompt import NONE, PromptConfig, PromptGenerator
 from maskgit_prompt.report import curves, results, sheets
 from maskgit_prompt.report.transfer import transfer_report
 from maskgit_prompt.sampling import Sampler, make_prompts, unconditional
@@ -63,7 +63,7 @@ def run(config: ConfigDict, path: str) -> None:
     # 1-3. Source model, images, codes.
     with clock("load"):
         mesh = sharding.make_mesh(**config.mesh)
-        source = sources.load(config.source)
+        source = sources.load_for(config)
         data = parts.load(config.data, source.part("tokenizer").cfg.image_size)
         cfg = prompt_config(config, source, data)
         check_settings(config, source, cfg, mesh)
@@ -120,7 +120,7 @@ def run(config: ConfigDict, path: str) -> None:
 
 def check_settings(config: ConfigDict, source: sources.Source, cfg: PromptConfig, mesh) -> None:
     """Raises UsageError for settings that would end the run only after it has begun to write."""
-    source.check_masked()
+    source.check_promptable()
     check_training(config)
     prompt = sources.abstract(lambda rngs: PromptGenerator(cfg, rngs=rngs))
     model = {"transformer": source.part("transformer").tree, "prompt": prompt}
@@ -174,11 +174,16 @@ def prompt_config(config: ConfigDict, source: sources.Source, data: Parts):
     """The generator's sizes, for these classes and images and this transformer."""
     options = config.prompt.to_dict()
     deep, instances = options.pop("deep"), options.pop("instances")
+    if deep and config.prompt.prefix:
+        raise UsageError(
+            "config.prompt.deep and config.prompt.prefix are both set; a prefix stands in every "
+            "layer already: leave one out"
+        )
     transformer = source.part("transformer").cfg
     try:
         return PromptConfig(
             width=transformer.width,
-            depth=transformer.layers if deep else 1,
+            depth=transformer.layers if deep or config.prompt.prefix else 1,
             classes=len(data.images.classes),
             instances=len(data.tune) if instances else 0,
             **options,
@@ -193,7 +198,9 @@ def prompt_config(config: ConfigDict, source: sources.Source, data: Parts):
 def untuned_images(config: ConfigDict, source: sources.Source, count: int, mesh) -> np.ndarray:
     """What the source model makes of classes of its own, drawn at random: uint8 [n, S, S, 3]."""
     sampler = Sampler(source, mesh, config.sample, config.dtype)
-    own = np.random.default_rng(config.seed).integers(sampler.classes, size=count)
+    own = np.full(count, NONE)
+    if sampler.classes:
+        own = np.random.default_rng(config.seed).integers(sampler.classes, size=count)
     key = sharding.make_key(config.seed + 2, mesh)
     return sampler.images(sampler.class_prompts(own), key, what="untuned")
 
@@ -276,7 +283,7 @@ def save_prompt(
     Where config.trainable changed the transformer, too, a prompt is of use on that one alone: the
     folder source/ is then written beside it, and is the backbone that the prompt file names.
     """
-    name = config.source
+    name = sources.resolve(config.source, config.model)
     model = {"transformer": source.part("transformer").tree, "prompt": tuned.prompt}
     trained, _ = params.split(model, config.trainable)
     if "transformer" in trained:

@@ -13,15 +13,19 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
+from flax import nnx, struct
 
+from maskgit_prompt.models.cache import Cache
 from maskgit_prompt.models.layers import (
     Attention,
     Mlp,
     Pin,
     as_it_is,
     dropout,
+    is_prefix,
     kernel_init,
+    per_layer,
+    replace_prompt,
     run_blocks,
 )
 from maskgit_prompt.models.masked import MASK
@@ -128,11 +132,43 @@ class Block(nnx.Module):
         self.mlp_norm = norm()
         self.mlp = Mlp(cfg.width, cfg.mlp, approximate=False, dtype=dtype, rngs=rngs)
 
-    def __call__(self, x: Array, mask: np.ndarray, key: Array | None = None) -> Array:
-        """[B, S, D] -> [B, S, D]; mask: as `visible` gives it."""
+    def __call__(
+        self,
+        x: Array,
+        mask: np.ndarray,
+        prefix: Array | None = None,
+        key: Array | None = None,
+    ) -> Array:
+        """[B, S, D] -> [B, S, D]; mask: as `visible` gives it; prefix: [B, 2, P, D]."""
         keys = (None, None) if key is None else jax.random.split(key)
-        x = x + dropout(self.attention(self.attention_norm(x), mask), self.rate, keys[0])
+        attention = self.attention(self.attention_norm(x), mask, prefix)
+        x = x + dropout(attention, self.rate, keys[0])
         return x + dropout(self.mlp(self.mlp_norm(x)), self.rate, keys[1])
+
+    def extend(
+        self, x: Array, cache: Cache, layer: Array, slot: Array, mask: Array
+    ) -> tuple[Array, Cache]:
+        """The same for tokens x [B, T, D] that stand at slot, slot + 1, …; mask: bool [T, S]."""
+        queries, keys, values = self.attention.project(self.attention_norm(x))
+        cache = cache.write(layer, slot, keys, values)
+        x = x + self.attention.out(cache.attend(layer, queries, mask))
+        return x + self.mlp(self.mlp_norm(x)), cache
+
+
+@struct.dataclass
+class Memory:
+    """What a causal transformer has read.
+
+    Attributes:
+      cache: keys and values; the prompt's come first.
+      slot, position: of an image's first code, in the cache and in the position table.
+      corner: the first so many slots see each other in both directions.
+    """
+
+    cache: Cache
+    slot: int = struct.field(pytree_node=False)
+    position: int = struct.field(pytree_node=False)
+    corner: int = struct.field(pytree_node=False)
 
 
 class CausalTransformer(nnx.Module):
@@ -161,15 +197,18 @@ class CausalTransformer(nnx.Module):
         Raises:
           ValueError: there are not so many positions.
         """
+        self._check_positions(ids.shape[1], first)
         end = first + ids.shape[1]
-        if end > self.cfg.positions:
+        words = self.words[...][jnp.where(ids == MASK, self.cfg.start, ids)]  # [B, S, D]
+        return (words + self.positions[first:end]).astype(self.cfg.dtype)
+
+    def _check_positions(self, count: int, first: int) -> None:
+        if first + count > self.cfg.positions:
             raise ValueError(
-                f"{ids.shape[1]} tokens from position {first} on need {end} positions, the "
+                f"{count} tokens from position {first} on need {first + count} positions, the "
                 f"transformer has {self.cfg.positions}; give fewer codes (the last is no input), "
                 "and prompts without positions (shifted=False)"
             )
-        words = self.words[...][jnp.where(ids == MASK, self.cfg.start, ids)]  # [B, S, D]
-        return (words + self.positions[first:end]).astype(self.cfg.dtype)
 
     def class_prompt(self, class_ids: Array) -> Array:
         """Labels [B], MASK for none, as a prompt of one token [B, 1, 1, D].
@@ -179,18 +218,29 @@ class CausalTransformer(nnx.Module):
         """
         return self.embed(class_ids.reshape(len(class_ids), -1), 0)[:, None]
 
+    def _corner(self, prompt: Array | None) -> int:
+        """How many tokens in front see each other in both directions."""
+        if prompt is None or is_prefix(prompt) or self.cfg.prompt_attention == "causal":
+            return self.cfg.unmasked
+        return max(self.cfg.unmasked, prompt.shape[2])
+
     def _inputs(self, codes: Array, prompt: Array | None, class_ids: Array | None) -> Array:
         """[prompt] [label] codes with their positions, [B, S, D]."""
         cfg = self.cfg
-        if prompt is None and class_ids is None:
+        tokens = None if is_prefix(prompt) else prompt
+        if cfg.shifted and tokens is not None and tokens.shape[1] > 1:
+            raise ValueError(
+                f"prompt depth {tokens.shape[1]}, but prompts with positions (shifted) have 1"
+            )
+        if tokens is None and class_ids is None:
             if cfg.condition > 1:
                 raise ValueError(
-                    f"nothing stands in front of the codes; give a prompt or class_ids [B, "
+                    f"nothing stands in front of the codes; give prompt tokens or class_ids [B, "
                     f"{cfg.condition}]"
                 )
             class_ids = jnp.full(len(codes), MASK)
-        shift = prompt.shape[2] if prompt is not None and cfg.shifted else 0
-        parts, first = [], shift + cfg.condition
+        shift = tokens.shape[2] if tokens is not None and cfg.shifted else 0
+        parts = []
         if class_ids is not None:
             label = class_ids.reshape(len(codes), -1)  # [B, condition]
             if label.shape[1] != cfg.condition:
@@ -199,15 +249,19 @@ class CausalTransformer(nnx.Module):
                     f"{cfg.condition}"
                 )
             parts = [self.embed(label, shift)]
-        elif cfg.shifted:
-            first = shift
-        parts.append(self.embed(codes, first))
-        if prompt is not None:
-            front = prompt[:, 0]  # [B, P, D]
+        parts.append(self.embed(codes, self._position(prompt, class_ids)))
+        if tokens is not None:
+            front = tokens[:, 0]  # [B, P, D]
             if cfg.shifted:
                 front = front + self.positions[:shift]
             parts.insert(0, front.astype(cfg.dtype))
         return jnp.concatenate(parts, axis=1)  # [B, S, D]
+
+    def _position(self, prompt: Array | None, class_ids: Array | None) -> int:
+        """Where an image's first code stands in the position table."""
+        if not self.cfg.shifted or prompt is None or is_prefix(prompt):
+            return self.cfg.condition
+        return prompt.shape[2] + (0 if class_ids is None else self.cfg.condition)
 
     def hidden(
         self,
@@ -222,33 +276,28 @@ class CausalTransformer(nnx.Module):
         Args:
           codes: [B, L'] int, the first L' of an image.
           prompt: [B, 1, P, D], put in front once, or [B, layers, P, D], fresh at every layer
-            (VPT-deep, arXiv 2203.12119, eq. 5).
+            (VPT-deep, arXiv 2203.12119, eq. 5). [B, layers, 2, P, D]: keys and values that all
+            tokens of a layer see, too (prefix tuning, arXiv 2101.00190).
           class_ids: [B] int, labels, MASK for the start token; [B, condition] where a condition is
-            longer. Without a prompt, None stands for MASK; with one, for no label.
+            longer. Without a prompt's tokens, None stands for MASK; with them, for no label.
           key: for dropout; None is deterministic.
           pin: called with every block's [B, S, D]; fixes where it lies on a mesh, which is nothing
             that a model knows.
 
         Returns:
-          [B, S, D] before the final norm, S = P + condition + L', or P + L' without class_ids.
+          [B, S, D] before the final norm, S = P + condition + L', or P + L' without class_ids;
+          a prefix counts as P = 0.
 
         Raises:
           ValueError: too few positions, a prompt of another depth, a condition of another length.
         """
-        if self.cfg.shifted and prompt is not None and prompt.shape[1] > 1:
-            raise ValueError(
-                f"prompt depth {prompt.shape[1]}, but prompts with positions (shifted) have 1"
-            )
         x = self._inputs(codes, prompt, class_ids)
-        corner = self.cfg.unmasked
-        if prompt is not None and self.cfg.prompt_attention == "both":
-            corner = max(corner, prompt.shape[2])
-        mask = visible(x.shape[1], corner)
+        mask = visible(x.shape[1], self._corner(prompt))
         return run_blocks(
             self.blocks,
             x,
             prompt,
-            lambda block, x, key: block(x, mask, key),
+            lambda block, x, prefix, key: block(x, mask, prefix, key),
             layers=self.cfg.layers,
             rate=self.cfg.dropout,
             key=key,
@@ -284,6 +333,118 @@ class CausalTransformer(nnx.Module):
         """
         x = self.hidden(codes[:, :-1], prompt, class_ids, key, pin)
         return self._logits(x[:, -codes.shape[1] :])
+
+    # Step by step, as decoding goes; the same numbers as from the whole sequence.
+
+    def start(
+        self,
+        codes: Array,
+        prompt: Array | None = None,
+        class_ids: Array | None = None,
+        length: int | None = None,
+        pin: Pin = as_it_is,
+    ) -> tuple[Array, Memory]:
+        """Reads all that stands in front, and the first n codes of an image.
+
+        Args:
+          codes: [B, n] int, n may be 0; length: how many codes there will be, by default L; the
+            others as in `hidden`.
+
+        Returns:
+          (logits of code n, [B, V] float32; what `advance` goes on from).
+
+        Raises:
+          ValueError: as `hidden`; more codes than positions; tokens that are to see later ones
+            (unmasked) are not all here.
+        """
+        cfg = self.cfg
+        length, position = length or cfg.length, self._position(prompt, class_ids)
+        self._check_positions(length - 1, position)
+        x = self._inputs(codes, prompt, class_ids)  # [B, S, D]
+        prefix = prompt.shape[3] if is_prefix(prompt) else 0
+        front, corner = x.shape[1] - codes.shape[1], self._corner(prompt)
+        if corner > x.shape[1]:
+            raise ValueError(
+                f"the first {corner} tokens see each other, but only {x.shape[1]} are given; give "
+                "as many at once"
+            )
+        memory = Memory(
+            cache=Cache.empty(
+                cfg.layers,
+                len(codes),
+                cfg.heads,
+                prefix + front + length - 1,
+                cfg.width // cfg.heads,
+                jnp.dtype(cfg.dtype),
+            ),
+            slot=prefix + front,
+            position=position,
+            corner=prefix + corner,
+        )
+        x, memory = self._extend(memory, x, prefix, prompt, pin)
+        return self._logits(x[:, -1:])[:, 0], memory
+
+    def advance(
+        self, memory: Memory, code: Array, index: Array, pin: Pin = as_it_is
+    ) -> tuple[Array, Memory]:
+        """Reads code number `index` [B] of an image and predicts the next, [B, V] float32.
+
+        Codes are read in order. index may be traced, and is not checked: below L - 1.
+        """
+        position = jax.lax.dynamic_slice_in_dim(
+            self.positions[...], memory.position + index, 1
+        )  # [1, D]
+        x = (self.words[...][code[:, None]] + position).astype(self.cfg.dtype)  # [B, 1, D]
+        x, memory = self._extend(memory, x, memory.slot + index, None, pin)
+        return self._logits(x)[:, 0], memory
+
+    def renew(self, memory: Memory, prompt: Array, pin: Pin = as_it_is) -> Memory:
+        """Puts another prompt of the same shape in front; only its own keys and values change.
+
+        What the codes so far have made of the prompt before stays as it is.
+        """
+        if is_prefix(prompt):
+            return self._write_prefix(memory, prompt)
+        front = prompt[:, 0].astype(self.cfg.dtype)
+        if self.cfg.shifted:
+            front = front + self.positions[: prompt.shape[2]].astype(self.cfg.dtype)
+        return self._extend(memory, front, 0, prompt, pin)[1]
+
+    def _extend(
+        self, memory: Memory, x: Array, slot: Array | int, prompt: Array | None, pin: Pin
+    ) -> tuple[Array, Memory]:
+        """Runs tokens x [B, T, D] that stand at slot, slot + 1, … through the blocks."""
+        tokens, prefix = per_layer(prompt, self.cfg.layers, x.dtype)
+        if prefix is not None:
+            memory = self._write_prefix(memory, prompt)
+        row = slot + jnp.arange(x.shape[1])[:, None]  # [T, 1]
+        column = jnp.arange(memory.cache.slots)
+        # Slots beyond the last token hold nothing yet.
+        seen = (column <= row) | ((jnp.maximum(column, row) < memory.corner) & (column <= row[-1]))
+
+        def layer(carry, inputs):
+            x, cache = carry
+            block, number, tokens = inputs
+            if tokens is not None:
+                x = replace_prompt(x, tokens)
+            x, cache = block.extend(x, cache, number, slot, seen)
+            return (pin(x), cache), None
+
+        layers = jnp.arange(self.cfg.layers)
+        carry = (pin(x), memory.cache)
+        (x, cache), _ = jax.lax.scan(layer, carry, (self.blocks, layers, tokens))
+        return x, memory.replace(cache=cache)
+
+    def _write_prefix(self, memory: Memory, prompt: Array) -> Memory:
+        attention = self.blocks.attention
+
+        def layer(cache, inputs):
+            number, prefix = inputs
+            heads = attention.heads(prefix)  # [B, 2, P, N, H]
+            return cache.write(number, 0, heads[:, 0], heads[:, 1]), None
+
+        layers = (jnp.arange(self.cfg.layers), jnp.swapaxes(prompt, 0, 1))
+        return memory.replace(cache=jax.lax.scan(layer, memory.cache, layers)[0])
 
     def _logits(self, x: Array) -> Array:  # [B, S, D] -> [B, S, V]
         return self.head(self.norm(x)).astype(jnp.float32)

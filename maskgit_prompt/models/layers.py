@@ -39,10 +39,31 @@ class Attention(nnx.Module):
         self.value = project(size, -1, width)
         self.out = project(width, (-2, -1), size)
 
-    def __call__(self, x: Array, mask: np.ndarray | Array | None = None) -> Array:
-        """[B, S, D] -> [B, S, D]; mask: bool [S, S], which (row) sees which; None: all see all."""
-        q, k, v = self.query(x), self.key(x), self.value(x)  # [B, S, N, H] each
-        mask = None if mask is None else mask[None, None]  # [1, 1, S, S]
+    def project(self, x: Array) -> tuple[Array, Array, Array]:
+        """[B, S, D] -> queries, keys and values, [B, S, N, H] each."""
+        return self.query(x), self.key(x), self.value(x)
+
+    def heads(self, x: Array) -> Array:
+        """Splits the width, [..., D] -> [..., N, H]: what a prefix's keys and values need."""
+        return x.reshape(*x.shape[:-1], *self.out.in_features)
+
+    def __call__(
+        self, x: Array, mask: np.ndarray | None = None, prefix: Array | None = None
+    ) -> Array:
+        """[B, S, D] -> [B, S, D].
+
+        Args:
+          mask: bool [S, S], which (row) sees which; None: all see all.
+          prefix: [B, 2, P, D], keys and values that all see, too (arXiv 2101.00190, eq. 3).
+        """
+        q, k, v = self.project(x)
+        if prefix is not None:
+            front = self.heads(prefix.astype(k.dtype))  # [B, 2, P, N, H]
+            k = jnp.concatenate([front[:, 0], k], axis=1)  # [B, P + S, N, H]
+            v = jnp.concatenate([front[:, 1], v], axis=1)
+            if mask is not None:
+                mask = np.pad(mask, [(0, 0), (prefix.shape[2], 0)], constant_values=True)
+        mask = None if mask is None else mask[None, None]  # [1, 1, S, P + S]
         return self.out(jax.nn.dot_product_attention(q, k, v, mask=mask))
 
 
@@ -71,11 +92,40 @@ def kernel_init(key: Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float
     return 0.02 * jax.random.truncated_normal(key, -2.0, 2.0, shape, dtype)
 
 
+def is_prefix(prompt: Array | None) -> bool:
+    """Whether a prompt is keys and values of every layer, [B, layers, 2, P, D], and no tokens."""
+    return prompt is not None and prompt.ndim == 5
+
+
+def per_layer(
+    prompt: Array | None, layers: int, dtype: jnp.dtype
+) -> tuple[Array | None, Array | None]:
+    """A prompt's (fresh tokens [layers, B, P, D], prefixes [layers, B, 2, P, D]), None for none.
+
+    Raises:
+      ValueError: a prompt of another depth.
+    """
+    depth = 1 if prompt is None else prompt.shape[1]
+    if depth != layers and (depth != 1 or is_prefix(prompt)):
+        expected = f"the {layers} layers" if is_prefix(prompt) else f"1 or the {layers} layers"
+        raise ValueError(f"prompt depth {depth}, expected {expected}")
+    if is_prefix(prompt):
+        return None, jnp.swapaxes(prompt, 0, 1).astype(dtype)
+    if depth == 1:
+        return None, None
+    return jnp.swapaxes(prompt, 0, 1).astype(dtype), None
+
+
+def replace_prompt(x: Array, tokens: Array) -> Array:
+    """Puts tokens [B, P, D] in place of what a layer made of those before, x [B, S, D]."""
+    return jnp.concatenate([tokens, x[:, tokens.shape[1] :]], axis=1)
+
+
 def run_blocks(
     blocks: Any,
     x: Array,
     prompt: Array | None,
-    run: Callable[[Any, Array, Array | None], Array],
+    run: Callable[[Any, Array, Array | None, Array | None], Array],
     *,
     layers: int,
     rate: float = 0.0,
@@ -90,8 +140,9 @@ def run_blocks(
       blocks: a block whose every parameter has a leading dimension of `layers`.
       x: [B, S, D], the prompt in front.
       prompt: [B, 1, P, D] or None: x goes through as it is; [B, layers, P, D]: fresh tokens take
-        the place of the prompt's at every layer (VPT-deep, arXiv 2203.12119, eq. 5).
-      run: (block, x, key or None) -> x.
+        the place of the prompt's at every layer (VPT-deep, arXiv 2203.12119, eq. 5);
+        [B, layers, 2, P, D]: a prefix for every layer, which x holds nothing of.
+      run: (block, x, the layer's prefix [B, 2, P, D] or None, key or None) -> x.
       rate: of dropout on x; key: None is deterministic.
       remat: recompute in the backward pass what is cheap.
       keep_layers: also return every block's output.
@@ -103,10 +154,7 @@ def run_blocks(
     Raises:
       ValueError: a prompt of another depth.
     """
-    depth = 1 if prompt is None else prompt.shape[1]
-    if depth not in (1, layers):
-        raise ValueError(f"prompt depth {depth}, expected 1 or the {layers} layers")
-    fresh = None if depth == 1 else jnp.swapaxes(prompt, 0, 1).astype(x.dtype)  # [layers, B, P, D]
+    tokens, prefix = per_layer(prompt, layers, x.dtype)
     x, keys = pin(x), None
     if key is not None:
         first, *_ = keys = jax.random.split(key, layers + 1)
@@ -114,14 +162,14 @@ def run_blocks(
         keys = keys[1:]
 
     def layer(x, inputs):
-        block, prompt, key = inputs
-        if prompt is not None:  # replaces what the last layer made of its own prompt
-            x = jnp.concatenate([prompt, x[:, prompt.shape[1] :]], axis=1)
-        x = pin(run(block, x, key))
+        block, tokens, prefix, key = inputs
+        if tokens is not None:
+            x = replace_prompt(x, tokens)
+        x = pin(run(block, x, prefix, key))
         return x, x if keep_layers else None
 
     if remat:
         # What costs time, the matrix products, is kept; attention weights and GELUs are not.
         kept = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
         layer = jax.checkpoint(layer, prevent_cse=False, policy=kept)
-    return jax.lax.scan(layer, x, (blocks, fresh, keys))
+    return jax.lax.scan(layer, x, (blocks, tokens, prefix, keys))

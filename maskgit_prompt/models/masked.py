@@ -19,6 +19,7 @@ from maskgit_prompt.models.layers import (
     Pin,
     as_it_is,
     dropout,
+    is_prefix,
     kernel_init,
     run_blocks,
 )
@@ -79,9 +80,11 @@ class Block(nnx.Module):
         self.mlp = Mlp(cfg.width, cfg.mlp, dtype=dtype, rngs=rngs)
         self.mlp_norm = norm()
 
-    def __call__(self, x: Array, key: Array | None = None) -> Array:  # [B, S, D] -> [B, S, D]
+    def __call__(self, x: Array, prefix: Array | None = None, key: Array | None = None) -> Array:
+        """[B, S, D] -> [B, S, D]; prefix: [B, 2, P, D], keys and values."""
         keys = (None, None) if key is None else jax.random.split(key)
-        x = self.attention_norm(x + dropout(self.attention(x), self.rate, keys[0]))
+        attention = self.attention(x, prefix=prefix)
+        x = self.attention_norm(x + dropout(attention, self.rate, keys[0]))
         return self.mlp_norm(x + dropout(self.mlp(x), self.rate, keys[1]))
 
 
@@ -133,8 +136,10 @@ class MaskedTransformer(nnx.Module):
         Args:
           codes: [B, L'] int, L' <= L, MASK where masked.
           prompt: [B, 1, P, D], put in front once, or [B, layers, P, D], fresh at every layer
-            (VPT-deep, arXiv 2203.12119, eq. 5). None: the class slot stands in front.
-          class_ids: [B] int, the source model's classes, MASK for none; only without a prompt.
+            (VPT-deep, arXiv 2203.12119, eq. 5). None: the class slot stands in front, and so it
+            does with keys and values for every layer, [B, layers, 2, P, D] (arXiv 2101.00190).
+          class_ids: [B] int, the source model's classes, MASK for none; only without tokens of a
+            prompt.
           key: for dropout; None is deterministic.
           keep_layers: also return every block's output.
           pin: called with every block's [B, S, D]; fixes where it lies on a mesh, which is nothing
@@ -143,16 +148,17 @@ class MaskedTransformer(nnx.Module):
         Returns:
           ([B, S, D] with S = P + L' or 1 + L', [layers, B, S, D] or None).
         """
-        if prompt is None:
+        front = prompt
+        if prompt is None or is_prefix(prompt):
             none = jnp.full(len(codes), MASK)
-            prompt = self.class_prompt(none if class_ids is None else class_ids)
+            front = self.class_prompt(none if class_ids is None else class_ids)
         x = self.embed(codes, 1)  # [B, L', D]
-        x = jnp.concatenate([prompt[:, 0].astype(x.dtype), x], axis=1)  # [B, P + L', D]
+        x = jnp.concatenate([front[:, 0].astype(x.dtype), x], axis=1)  # [B, P + L', D]
         return run_blocks(
             self.blocks,
             x,
             prompt,
-            lambda block, x, key: block(x, key),
+            lambda block, x, prefix, key: block(x, prefix, key),
             layers=self.cfg.layers,
             rate=self.cfg.dropout,
             key=key,

@@ -13,6 +13,7 @@ factorized kind would then be the same.
 """
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +36,7 @@ class PromptConfig:
       tokens: P, prompt tokens a layer.
       width: D, the transformer's width.
       depth: 1: put in front once; the number of layers: fresh at every layer.
+      prefix: make keys and values in place of tokens, for every layer (arXiv 2101.00190).
       classes, instances: C and I; 0 leaves that table out.
       embedding: additive: width of the tables; 0 means D, and then no dense layer follows
         unless `dense` is set. factorized: R, 0 means D.
@@ -58,6 +60,7 @@ class PromptConfig:
     dropout: float = 0.0
     drop_class: float = 0.0
     drop_instance: float = 0.0
+    prefix: bool = False
 
     def __post_init__(self):
         if self.kind not in KINDS:
@@ -74,13 +77,21 @@ class PromptConfig:
                 f"the width {self.width}: set dense=True"
             )
 
+    @property
+    def slots(self) -> tuple[int, ...]:
+        """How many vectors a condition has: (depth, P), or (depth, 2, P) of a prefix."""
+        return (self.depth, 2, self.tokens) if self.prefix else (self.depth, self.tokens)
+
 
 class PromptGenerator(nnx.Module):
-    """Makes [B, depth, P, D] float32 prompt tokens of [B] class ids and [B] instance ids."""
+    """Makes [B, depth, P, D] float32 prompt tokens of [B] class ids and [B] instance ids.
+
+    A prefix has [B, depth, 2, P, D]: an attention's keys and values.
+    """
 
     def __init__(self, cfg: PromptConfig, *, rngs: nnx.Rngs):
         self.cfg = cfg
-        slots = cfg.depth * cfg.tokens
+        slots = math.prod(cfg.slots)
         size = cfg.embedding or cfg.width
         normal = lambda std, *shape: nnx.Param(std * jax.random.normal(rngs.params(), shape))
         if cfg.kind == "table":
@@ -111,6 +122,8 @@ class PromptGenerator(nnx.Module):
     ) -> Array:
         """Prompt tokens [B, depth, P, D] of ids [B]; NONE or an absent array drops a condition.
 
+        A prefix is [B, depth, 2, P, D].
+
         With a key, conditions and tokens are dropped at the config's rates, as in training.
         """
         cfg = self.cfg
@@ -122,9 +135,9 @@ class PromptGenerator(nnx.Module):
         if cfg.instances and instance_ids is not None:
             condition += _lookup(self.instances[...], instance_ids, cfg.drop_instance, keys[1])
         tokens = self._tokens(condition)
-        tokens = jnp.broadcast_to(tokens, (batch, cfg.depth * cfg.tokens, cfg.width))
+        tokens = jnp.broadcast_to(tokens, (batch, math.prod(cfg.slots), cfg.width))
         tokens = dropout(tokens, cfg.dropout, keys[2])
-        return tokens.reshape(batch, cfg.depth, cfg.tokens, cfg.width)
+        return tokens.reshape(batch, *cfg.slots, cfg.width)
 
     def _tokens(self, condition: Array | float) -> Array:
         """The rule of the kind; condition [B, …] has the shape of a table's rows, or is 0."""

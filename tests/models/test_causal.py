@@ -404,7 +404,7 @@ def test_bad_sizes(changes, message):
         ({}, None, LABELS, "6 tokens from position 1 on need 7 positions, the transformer has 6"),
         (dict(shifted=True), (2, 1, 4, 8), None, "6 tokens from position 4 on need 10 positions"),
         (dict(shifted=True, positions=99), (2, 3, 4, 8), None, r"prompt depth 3, but .*shifted"),
-        (dict(condition=2, length=5), None, None, r"give a prompt or class_ids \[B, 2\]"),
+        (dict(condition=2, length=5), None, None, r"give prompt tokens or class_ids \[B, 2\]"),
         (dict(condition=2, length=5), None, LABELS, r"class_ids \(2,\): 1 an image, expected 2"),
     ],
 )
