@@ -187,6 +187,18 @@ def compare(config: ConfigDict) -> ConfigDict:
     return config
 
 
+def side_by_side(config: ConfigDict) -> ConfigDict:
+    """Turns a config of the main job into one that runs it on several source models."""
+    config.job = "side_by_side"
+    config.models = ConfigDict(
+        {
+            "sources": ("mini", "mini-causal"),  # config.source is not used
+            "shots": (10, 5),  # images a class; config.data.shots is not used
+        }
+    )
+    return config
+
+
 def sampling() -> ConfigDict:
     """How codes are decoded; the first four are for masked transformers alone."""
     return ConfigDict(

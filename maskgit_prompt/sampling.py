@@ -1,5 +1,6 @@
 """Prompts to images, in batches: a transformer's sampler and the tokenizer's decoder."""
 
+import time
 from collections.abc import Callable
 
 import jax
@@ -70,6 +71,10 @@ class Sampler:
       source: tokenizer and transformer.
       transformer: the transformer's parameters on the mesh, where they are not the source's own.
       config: a config.sample.
+
+    Attributes:
+      seconds_per_image: of the last call's codes, without its first batch, which may have been
+        compiled; None where there was no other full batch.
     """
 
     def __init__(
@@ -112,6 +117,7 @@ class Sampler:
                 order=config.order,
                 **options,
             )
+        self.seconds_per_image: float | None = None
         self._decode = make_decoder(tokenizer, mesh, dtype)
 
     def class_prompts(self, class_ids: np.ndarray) -> np.ndarray:
@@ -164,7 +170,7 @@ class Sampler:
             values["known"] = _known(start)
         else:
             values["choice_temperature"] = config.choice_temperature
-        found = []
+        found, ends = [], []
         with jax.set_mesh(self._mesh), progress(len(headers), what, "image", delay=2.0) as bar:
             for batch, first in enumerate(range(0, len(headers), size)):
                 rows = np.arange(first, first + size).clip(max=len(headers) - 1)
@@ -181,7 +187,10 @@ class Sampler:
                 )
                 count = min(size, len(headers) - first)
                 found.append(sharding.to_host(codes, self._mesh)[:count])
+                ends.append(time.perf_counter())
                 bar.update(count)
+        batches = len(ends) - 1
+        self.seconds_per_image = (ends[-1] - ends[0]) / (batches * size) if batches else None
         return np.concatenate(found)
 
     def images(self, *args, **kwargs) -> np.ndarray:

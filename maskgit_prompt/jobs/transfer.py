@@ -84,16 +84,20 @@ def run(config: ConfigDict, path: str) -> None:
         prompts = make_prompts(cfg, tuned.prompt)
         uncond = unconditional(config.sample, prompts)
         generated = sampler.images(prompts(classes)[:, None], key, uncond=uncond)
+        per_image = sampler.seconds_per_image
     with clock("untuned"):
         untuned = untuned_images(config, source, len(classes), mesh)
+    with clock("judge"):
+        scorer = Scorer(source, data, stored, sampler.decode, mesh)
     with clock("marquee"):
-        strip, marquee = marquee_of(config, data, stored, sampler, prompts, uncond, mesh)
+        strip, marquee = marquee_of(config, data, stored, sampler, prompts, uncond, mesh, scorer)
 
     # 6. Scores.
     with clock("score"):
-        scorer = Scorer(source, data, stored, sampler.decode, mesh)
         scores = {"prompt": scorer(generated, classes), "untuned": scorer(untuned, classes)}
-        found = summarize(scorer, scores, tuned, marquee, data, config, clock)
+        found = summarize(scorer, scores, tuned, marquee, data, config)
+    found["model"] = {"name": source.name, "transformer": source.part("transformer").kind}
+    found["seconds_per_image"] = per_image
 
     # 7. Files.
     with clock("report"):
@@ -205,12 +209,15 @@ def untuned_images(config: ConfigDict, source: sources.Source, count: int, mesh)
     return sampler.images(sampler.class_prompts(own), key, what="untuned")
 
 
-def marquee_of(config: ConfigDict, data: Parts, stored, sampler: Sampler, prompts, uncond, mesh):
+def marquee_of(
+    config: ConfigDict, data: Parts, stored, sampler: Sampler, prompts, uncond, mesh, scorer: Scorer
+):
     """Images under headers [an instance's prompt, its class's prompt], one instance a class.
 
     Returns:
       (instances and their images [classes, 1 + cutoffs, S, S, 3] or None,
-       [{"cutoff", "diversity", "distance_to_instance"}]).
+       [{"cutoff", "diversity", "distance_to_instance", "accuracy"}]); the first row, of cutoff 0,
+       is of the class's prompt alone.
     """
     num = config.score.marquee_images
     if not num or not config.prompt.instances:
@@ -224,16 +231,25 @@ def marquee_of(config: ConfigDict, data: Parts, stored, sampler: Sampler, prompt
     headers = np.repeat(headers, num, axis=0)
     owner = np.repeat(np.arange(len(classes)), num)
     rows, columns = [], [originals]
-    for cutoff in config.score.marquee_cutoffs:
+    for cutoff in (0.0, *config.score.marquee_cutoffs):
         # The same key at every cutoff: what differs is the header alone.
         key = sharding.make_key(config.seed + 3, mesh)
         made = sampler.images(
-            headers, key, uncond=uncond, cutoff=cutoff, what=f"marquee {cutoff:g}"
+            headers if cutoff else headers[:, 1:],
+            key,
+            uncond=uncond,
+            cutoff=cutoff or 1.0,
+            what=f"marquee {cutoff:g}",
         )
         spread = diversity.pairwise_distance_by_class(made, owner) if num > 1 else None
         nearness = diversity.distance_to_by_class(made, owner, originals, np.arange(len(classes)))
         rows.append(
-            {"cutoff": float(cutoff), "diversity": spread, "distance_to_instance": nearness}
+            {
+                "cutoff": float(cutoff),
+                "diversity": spread,
+                "distance_to_instance": nearness,
+                "accuracy": scorer.accuracy(made, owner),
+            }
         )
         columns.append(made[::num])
     return np.stack(columns, axis=1), rows
@@ -242,8 +258,8 @@ def marquee_of(config: ConfigDict, data: Parts, stored, sampler: Sampler, prompt
 # --- 6. Scores -----------------------------------------------------------------------------------
 
 
-def summarize(scorer, scores, tuned, marquee, data: Parts, config, clock) -> dict[str, Any]:
-    """results.json, but for the seconds."""
+def summarize(scorer, scores, tuned, marquee, data: Parts, config) -> dict[str, Any]:
+    """results.json, but for the model and the seconds."""
     by_score = lambda name: {method: row[name] for method, row in scores.items()}
     share = tuned.trainable / (tuned.trainable + tuned.frozen)
     counts = {
@@ -332,7 +348,7 @@ def draw_pictures(
         pictures["marquee"] = sheets.grid(
             strip,
             row_labels=[names[c] for c in np.unique(labels)],
-            col_labels=["instance", *(f"{c:g}" for c in cutoffs)],
+            col_labels=["instance", "class", *(f"{c:g}" for c in cutoffs)],
         )
     pictures["loss"] = curves.loss_curve(tuned.curves)
     return pictures

@@ -18,7 +18,7 @@ from maskgit_prompt.report.html import (
     percent,
     write_report,
 )
-from maskgit_prompt.report.pieces import Picture, flat_table, gallery
+from maskgit_prompt.report.pieces import Picture, flat_table, gallery, shots_in_words
 
 _METHODS = {
     "prompt": "prompt tuning",
@@ -67,13 +67,13 @@ def comparison_report(
     sections += _leaders(rows, all_shots)
     sections += _bars(rows, all_shots)
     for shots in all_shots:
-        sections.append(Heading(_shots(shots)))
+        sections.append(Heading(shots_in_words(shots)))
         chosen = [row for row in rows if row["shots"] == shots]
         sections.append(_comparison_table(chosen))
         keys = {_method(row): f"{row['method']}/{shots}" for row in chosen}
         sections += gallery(
             {
-                f"{name}, {_shots(shots)}": pictures.pop(k)
+                f"{name}, {shots_in_words(shots)}": pictures.pop(k)
                 for name, k in keys.items()
                 if k in pictures
             }
@@ -135,7 +135,9 @@ def _bars(rows: Sequence[Mapping[str, Any]], all_shots: Sequence[int]) -> list[S
         ("heldout_loss", "Loss on held-out images; lower is better.", "dots"),
     ):
         groups = {
-            _shots(shots): {_method(row): row.get(key) for row in rows if row["shots"] == shots}
+            shots_in_words(shots): {
+                _method(row): row.get(key) for row in rows if row["shots"] == shots
+            }
             for shots in all_shots
         }
         if any(value is not None for bars in groups.values() for value in bars.values()):
@@ -147,7 +149,3 @@ def _bars(rows: Sequence[Mapping[str, Any]], all_shots: Sequence[int]) -> list[S
 
 def _method(row: Mapping[str, Any]) -> str:
     return _METHODS.get(row["method"], row["method"])
-
-
-def _shots(shots: int) -> str:
-    return f"{shots} image{'' if shots == 1 else 's'} a class"

@@ -34,6 +34,11 @@ def flat_table(
     return [Table(rows, caption, folded=folded)] if rows else []
 
 
+def shots_in_words(shots: int) -> str:
+    """1 is "1 image a class", 2 "2 images a class"."""
+    return f"{shots} image{'' if shots == 1 else 's'} a class"
+
+
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     """{"model": {"width": 256}} as [("model.width", "256")]; lists joined by commas."""
     rows = []

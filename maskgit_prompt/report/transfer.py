@@ -36,13 +36,14 @@ _SOURCES = {
 }
 _MARQUEE = (
     "Every image begins under one instance's prompt and ends under its class's prompt; the cutoff "
-    "is the share of the decoding steps after which only the class's prompt is left. At a low "
-    "cutoff the class's prompt takes over at once, at a high one the instance's prompt stays "
-    "longest."
+    "is the share of the decoding after which only the class's prompt is left: of the steps, or "
+    "with a causal transformer of the rows. At a low cutoff the class's prompt takes over at once, "
+    "at a high one the instance's prompt stays longest. Cutoff 0 is the class's prompt alone."
 )
 _LOSS = (
-    "Loss while tuning. Training batches carry label smoothing, dropped conditions and random mask "
-    "rates, so their losses lie higher and jump; only the other two curves compare with each other."
+    "Loss while tuning. Training batches carry dropped conditions, and with a masked transformer "
+    "label smoothing and random mask rates, so their losses lie higher and jump; only the other "
+    "two curves compare with each other."
 )
 
 
@@ -88,7 +89,7 @@ def transfer_report(
     if marquee_picture is not None or results.get("marquee"):
         sections.append(Heading("From diversity to fidelity: the marquee header"))
         sections += figure(marquee_picture, _MARQUEE)
-        sections += _marquee_table(results.get("marquee"))
+        sections += marquee_table(results.get("marquee"))
     if loss_picture is not None or results.get("loss"):
         sections.append(Heading("Training"))
         sections += figure(loss_picture, _LOSS)
@@ -250,10 +251,11 @@ def _copies(copies: Mapping[str, Any]) -> list[Section]:
     return [Table(rows, formats={"pixels, 0 to 1": fixed(4)}), Text(text)]
 
 
-def _marquee_table(rows: Sequence[Mapping[str, Any]] | None) -> list[Section]:
+def marquee_table(rows: Sequence[Mapping[str, Any]] | None) -> list[Section]:
     names = {"distance_to_instance": "distance to the instance"}
     shown = [{names.get(k, k.replace("_", " ")): v for k, v in row.items()} for row in rows or ()]
     formats = {"diversity": fixed(4), "distance to the instance": fixed(4), "accuracy": percent}
+    formats["cutoff"] = number
     return [Table(shown, formats=formats)] if shown else []
 
 

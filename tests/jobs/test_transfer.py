@@ -57,8 +57,8 @@ def test_results_hold_what_the_issue_names(whole):
     assert found["loss"].keys() == {"train", "heldout"}
     assert all(2.9 < loss < 3.5 for loss in found["loss"].values())
     assert 0 <= found["near_copies"]["fraction"] <= 1
-    assert [row["cutoff"] for row in found["marquee"]] == [0.1, 0.25, 0.5, 0.75, 1.0]
-    stages = {"load", "encode", "tune", "sample", "untuned", "marquee", "score", "report"}
+    assert [row["cutoff"] for row in found["marquee"]] == [0.0, 0.1, 0.25, 0.5, 0.75, 1.0]
+    stages = {"load", "encode", "tune", "sample", "untuned", "judge", "marquee", "score", "report"}
     assert found["seconds"].keys() == stages
     assert found["parameters"]["trainable"] == PROMPT_PARAMETERS
     assert found["data"]["images"] == {"tune": 20, "judge": 537, "test": 720}

@@ -1,0 +1,99 @@
+"""The main job on several source models, on the same images for the same steps.
+
+1. Look at every source model, so that a bad name ends the run before the first one has begun.
+2. For every number of images a class and every model: the main job, in a folder of its own. A
+   finished one is kept when the job is started again.
+3. Write results.json and report.html: scores, speed and marquee of all of them in one table.
+"""
+
+import json
+import pathlib
+from typing import Any
+
+from ml_collections import ConfigDict
+from PIL import Image
+
+from maskgit_prompt import source as sources
+from maskgit_prompt import workdir
+from maskgit_prompt.errors import UsageError
+from maskgit_prompt.jobs import transfer
+from maskgit_prompt.report import results
+from maskgit_prompt.report.side_by_side import side_by_side_report
+
+
+def run(config: ConfigDict, path: str) -> None:
+    names, all_shots = list(config.models.sources), list(config.models.shots)
+    for key, values in (("sources", names), ("shots", all_shots)):
+        if not values or len(set(values)) < len(values):
+            raise UsageError(f"config.models.{key} = {tuple(values)}, expected some, each once")
+
+    # 1. Source models.
+    found = {name: sources.load(name, "config.models.sources") for name in names}
+    titles = [source.name for source in found.values()]
+    if len(set(titles)) < len(titles):
+        raise UsageError(
+            f"config.models.sources are called {', '.join(titles)}: two have the same name; import "
+            "one again with another --config.name"
+        )
+    for source in found.values():
+        source.check_promptable()
+
+    # 2. The main job on each.
+    home = workdir.prepare(path, config)
+    rows = []
+    for shots in all_shots:
+        for name, source in found.items():
+            folder = home / f"{source.name}-{shots}"
+            if not (folder / "report.html").exists():  # what the main job writes last
+                print(f"{source.name}, images a class: {shots}", flush=True)
+                transfer.run(_of_one(config, name, shots), str(folder))
+            rows.append({"shots": shots, **_row(folder)})
+
+    # 3. Files.
+    results.write_json(home / "results.json", {"rows": rows, "config": config.to_dict()})
+    most = max(all_shots)
+    pictures = {}
+    for row in rows:
+        if row["shots"] == most:
+            with Image.open(home / row["folder"] / "samples" / "prompt.png") as sheet:
+                pictures[row["model"]] = sheet.copy()
+    side_by_side_report(
+        home / "report.html",
+        rows,
+        pictures,
+        title=f"Source models side by side: {' and '.join(titles)}",
+        config=config.to_dict(),
+    )
+    print(f"report: {home / 'report.html'}")
+
+
+def _of_one(config: ConfigDict, name: str, shots: int) -> ConfigDict:
+    """The config of the main job on one model."""
+    one = ConfigDict(config.to_dict())
+    del one["models"]
+    one.job, one.source, one.model, one.data.shots = "transfer", name, "", shots
+    return one
+
+
+def _row(folder: pathlib.Path) -> dict[str, Any]:
+    """What the table shows of a finished main job."""
+    found = json.loads((folder / "results.json").read_text())
+    copies = found["near_copies"]
+    return {
+        "model": found["model"]["name"],
+        "transformer": found["model"]["transformer"],
+        "folder": folder.name,
+        "accuracy": found["accuracy"]["prompt"],
+        "untuned_accuracy": found["accuracy"]["untuned"],
+        "frechet": found["frechet"]["prompt"],
+        "untuned_frechet": found["frechet"]["untuned"],
+        "kid": found["kid"]["prompt"],
+        "heldout_loss": found["loss"]["heldout"],
+        "train_loss": found["loss"]["train"],
+        "near_copies": None if copies is None else copies["fraction"],
+        "trainable": found["parameters"]["trainable"],
+        "share": found["parameters"]["share"],
+        "tuning_seconds": found["seconds"]["tune"],
+        "seconds_per_image": found["seconds_per_image"],
+        "marquee": found["marquee"],
+    }
