@@ -14,14 +14,15 @@ Random weights in the shapes of MaskGIT's 256 x 256 models are written as the pu
 import argparse
 import dataclasses
 import json
-import os
 import pathlib
-import subprocess
 import sys
 import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from benchmarks import measuring  # noqa: E402
+
 STAGES = ("start", "import", "load")
 FILES = ("tokenizer_checkpoint", "transformer_checkpoint")
 
@@ -141,23 +142,8 @@ def run_stage(stage: str, folder: pathlib.Path) -> dict[str, float]:
         jax.block_until_ready([part.placed(name, mesh) for name, part in source.parts.items()])
     return {
         "seconds": time.perf_counter() - began,
-        "peak_gib": peak_bytes() / 2**30,
+        "peak_gib": measuring.peak_gib(),
     }
-
-
-def peak_bytes() -> int:
-    """The process's highest resident memory. (ru_maxrss would begin at that of its parent.)"""
-    status = pathlib.Path("/proc/self/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-    return 1024 * int(line.split()[1])
-
-
-def in_a_process(stage: str, folder: pathlib.Path) -> dict[str, float]:
-    command = [sys.executable, __file__, f"--stage={stage}", f"--folder={folder}"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        sys.exit(f"error: stage {stage} ended with exit code {done.returncode}")
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def table(rows: dict[str, dict[str, float]], gib: float) -> str:
@@ -177,20 +163,19 @@ def main() -> None:
     parser.add_argument("--out", type=pathlib.Path, help="a JSON file to write")
     parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    sys.path.insert(0, str(ROOT))
     if args.stage:
         print(json.dumps(run_stage(args.stage, args.folder)))
         return
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
         folder = pathlib.Path(name)
         gib = write_files(folder, args.small) / 2**30
-        rows = {stage: in_a_process(stage, folder) for stage in STAGES}
+        rows = {
+            stage: measuring.in_a_process(__file__, [f"--stage={stage}", f"--folder={folder}"])
+            for stage in STAGES
+        }
     print(table(rows, gib))
     if args.out:
-        from maskgit_prompt.files import write_whole
-
-        found = {"stages": rows, "files_gib": gib, "load_average": os.getloadavg()}
-        write_whole(args.out, (json.dumps(found, indent=1) + "\n").encode())
+        measuring.write_json(args.out, {"stages": rows, "files_gib": gib})
 
 
 if __name__ == "__main__":

@@ -20,18 +20,16 @@ not 24), codes are stored, and --remat (the default) keeps matrix products only.
 import argparse
 import dataclasses
 import json
-import os
 import pathlib
-import platform
-import resource
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from benchmarks import measuring  # noqa: E402
+
 STAGES = ("encode", "forward", "step", "decode")
 # Seconds of the reference on two quiet cores, and what is aimed at; (seconds, compile s, peak GiB).
 REFERENCE = {"step": (5.59, 68.0, 10.8), "decode": (14.7, None, None)}
@@ -78,33 +76,14 @@ def make_source(sizes: Sizes):
         **sizes.transformer,
     )
     parts = {
-        "tokenizer": sources.Part("vq", tokenizer, random_tree("tokenizer", "vq", tokenizer)),
+        "tokenizer": sources.Part(
+            "vq", tokenizer, measuring.random_tree("tokenizer", "vq", tokenizer)
+        ),
         "transformer": sources.Part(
-            "masked", transformer, random_tree("transformer", "masked", transformer)
+            "masked", transformer, measuring.random_tree("transformer", "masked", transformer)
         ),
     }
     return sources.Source("random", parts)
-
-
-def random_tree(name: str, kind: str, cfg: Any) -> dict:
-    """Numbers of deviation 0.02, ones for scales, zeros for biases: drawn without a compiler."""
-    import numpy as np
-
-    from maskgit_prompt import params
-    from maskgit_prompt import source as sources
-    from maskgit_prompt.stored import aligned
-
-    rng = np.random.default_rng(0)
-
-    def draw(path: str, shape: tuple[int, ...]) -> np.ndarray:
-        if path.endswith(("scale", "bias")):
-            return np.full(shape, float(path.endswith("scale")))
-        return rng.standard_normal(shape, np.float32) * np.float32(0.02)
-
-    leaves = params.flatten(sources.abstract(sources.make_module(name, kind, cfg)))
-    return params.unflatten(
-        {path: aligned(draw(path, leaf.shape)) for path, leaf in leaves.items()}
-    )
 
 
 # --- The stages: each gives a function to be timed ------------------------------------------------
@@ -221,23 +200,12 @@ def measure(stage: str, sizes: Sizes, repeats: int, remat: bool) -> dict[str, An
         run()
         seconds.append(time.perf_counter() - began)
     median = statistics.median(seconds[1:])
-    # Kibibytes on Linux, bytes on macOS.
-    unit = 1 if sys.platform == "darwin" else 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     return {
         "seconds": median,
         "compile_seconds": max(0.0, seconds[0] - median),
-        "peak_gib": peak / 2**30,
+        "peak_gib": measuring.peak_gib(),
         "all_seconds": seconds[1:],
     }
-
-
-def in_a_process(stage: str, flags: list[str]) -> dict[str, Any]:
-    command = [sys.executable, __file__, f"--stage={stage}", *flags]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        sys.exit(f"error: stage {stage} ended with exit code {done.returncode}")
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def table(rows: dict[str, dict[str, Any]], small: bool) -> str:
@@ -266,35 +234,26 @@ def main() -> None:
     parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
     args = parser.parse_args()
     sizes = SMALL if args.small else Sizes()
-    sys.path.insert(0, str(ROOT))
     if args.stage:
         print(json.dumps(measure(args.stage, sizes, args.repeats, args.remat)))
         return
     flags = [f"--repeats={args.repeats}", "--remat" if args.remat else "--no-remat"]
     flags += ["--small"] if args.small else []
-    rows = {stage: in_a_process(stage, flags) for stage in args.stages}
+    rows = {
+        stage: measuring.in_a_process(__file__, [f"--stage={stage}", *flags])
+        for stage in args.stages
+    }
     print(table(rows, args.small))
     if args.out:
-        write_json(args, sizes, rows)
-
-
-def write_json(args: argparse.Namespace, sizes: Sizes, rows: dict[str, Any]) -> None:
-    import jax
-
-    from maskgit_prompt.files import write_whole
-
-    found = {
-        "stages": rows,
-        "sizes": dataclasses.asdict(sizes),
-        "remat": args.remat,
-        "repeats": args.repeats,
-        "machine": {"processor": platform.processor(), "cores": len(os.sched_getaffinity(0))},
-        "versions": {"python": platform.python_version(), "jax": jax.__version__},
-        "load_average": os.getloadavg(),
-        "reference": REFERENCE,
-        "aim": AIM,
-    }
-    write_whole(args.out, (json.dumps(found, indent=1) + "\n").encode())
+        found = {
+            "stages": rows,
+            "sizes": dataclasses.asdict(sizes),
+            "remat": args.remat,
+            "repeats": args.repeats,
+            "reference": REFERENCE,
+            "aim": AIM,
+        }
+        measuring.write_json(args.out, found)
 
 
 if __name__ == "__main__":

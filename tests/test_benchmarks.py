@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from benchmarks import tuning
+from benchmarks import measuring, tuning
 from maskgit_prompt import params, sharding
 from maskgit_prompt import source as sources
 from maskgit_prompt.stored import aligned
@@ -78,7 +78,7 @@ def test_recomputing_needs_less_memory_and_gives_the_same_gradient():
             codebook=8, classes=2, length=64, width=16, layers=4, heads=2, mlp=64, remat=remat
         )
         graphdef, _ = params.create(sources.make_module("transformer", "masked", cfg))
-        weights = tuning.random_tree("transformer", "masked", cfg)
+        weights = measuring.random_tree("transformer", "masked", cfg)
 
         def loss(prompt, weights, graphdef=graphdef):
             codes = np.zeros((4, 64), np.int32)
