@@ -18,12 +18,13 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
 
 from maskgit_prompt import config as defaults
-from maskgit_prompt import params, prompt_file, sharding, tune, workdir
+from maskgit_prompt import memory, params, prompt_file, sharding, tune, workdir
 from maskgit_prompt import source as sources
 from maskgit_prompt.data import augment, codes, parts
 from maskgit_prompt.data.images import ImageSet
@@ -126,6 +127,15 @@ def check_settings(config: ConfigDict, source: sources.Source, cfg: PromptConfig
     """Raises UsageError for settings that would end the run only after it has begun to write."""
     source.check_promptable()
     check_training(config)
+    hosts = jax.process_count()
+    rows = config.train.batch_size // config.train.micro_batches // hosts
+    for count, key in (
+        (rows, "config.train.batch_size, or more config.train.micro_batches"),
+        (config.sample.batch_size // hosts, "config.sample.batch_size"),
+    ):
+        memory.check_prompt(
+            cfg, source.part("transformer").cfg, count, source.part("tokenizer").cfg.length, key
+        )
     prompt = sources.abstract(lambda rngs: PromptGenerator(cfg, rngs=rngs))
     model = {"transformer": source.part("transformer").tree, "prompt": prompt}
     params.split(model, tuple(config.trainable))
