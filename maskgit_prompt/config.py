@@ -103,6 +103,7 @@ def transfer() -> ConfigDict:
             "tokens": 16,
             "deep": False,  # fresh prompts at every layer
             "prefix": False,  # keys and values of every layer in place of tokens
+            "attention": "causal",  # or "both": among tokens before a causal transformer
             "instances": True,  # learn a prompt of every image too, for the marquee header
             "embedding": 32,  # width of the tables; 0: the transformer's
             "dense": False,

@@ -71,6 +71,7 @@ class Sampler:
       source: tokenizer and transformer.
       transformer: the transformer's parameters on the mesh, where they are not the source's own.
       config: a config.sample.
+      prompt: what the prompts were made by; None for the source model's own classes.
 
     Attributes:
       seconds_per_image: of the last call's codes, without its first batch, which may have been
@@ -84,12 +85,13 @@ class Sampler:
         config: ConfigDict,
         dtype: str = "float32",
         transformer: Tree | None = None,
+        prompt: PromptConfig | None = None,
     ):
         part = source.part("transformer")
         tokenizer = source.part("tokenizer")
         if transformer is None:
             transformer = part.placed("transformer", mesh)
-        self._graphdef = part.graphdef("transformer", dtype=dtype, dropout=0.0)
+        self._graphdef = part.prompted(prompt, dtype=dtype, dropout=0.0)
         self._weights, self._mesh, self._config = transformer, mesh, config
         self.length, self.classes = tokenizer.cfg.length, part.cfg.classes
         self.causal = part.kind == "causal"

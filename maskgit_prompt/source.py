@@ -25,6 +25,7 @@ from maskgit_prompt.errors import UsageError, UserError
 from maskgit_prompt.models.causal import CausalConfig, CausalTransformer
 from maskgit_prompt.models.features import FeatureNetwork, FeaturesConfig
 from maskgit_prompt.models.masked import MaskedConfig, MaskedTransformer
+from maskgit_prompt.models.prompt import PromptConfig
 from maskgit_prompt.models.tokenizer import Tokenizer, TokenizerConfig
 from maskgit_prompt.models.vqgan import VQGAN, VQGANConfig
 from maskgit_prompt.params import Tree
@@ -68,6 +69,12 @@ class Part:
         return params.create(
             make_module(name, self.kind, dataclasses.replace(self.cfg, **changes))
         )[0]
+
+    def prompted(self, prompt: PromptConfig | None, **changes: Any) -> nnx.GraphDef:
+        """The transformer as it stands behind a prompt; its parameters are the same."""
+        if prompt is not None and self.kind == "causal":
+            changes["prompt_attention"] = prompt.attention
+        return self.graphdef("transformer", **changes)
 
     def placed(self, name: str, mesh) -> Tree:
         """The parameters as float32 arrays on the mesh, by the rules for part `name`; read once."""

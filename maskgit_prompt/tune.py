@@ -83,7 +83,7 @@ def tune(
     began = time.perf_counter()
     sharding.check_batch(config.train.batch_size, config.train.micro_batches, mesh)
     part = source.part("transformer")
-    model = part.graphdef("transformer", dtype=config.dtype, dropout=0.0, remat=config.train.remat)
+    model = part.prompted(cfg, dtype=config.dtype, dropout=0.0, remat=config.train.remat)
     generator, init_prompt = params.create(lambda rngs: PromptGenerator(cfg, rngs=rngs))
     if scratch:
         _, init = params.create(make_module("transformer", part.kind, part.cfg))

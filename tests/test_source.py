@@ -5,10 +5,12 @@ import json
 import jax
 import numpy as np
 import pytest
+from flax import nnx
 
 from maskgit_prompt import params, sharding
 from maskgit_prompt import source as sources
 from maskgit_prompt.errors import UserError
+from maskgit_prompt.models.prompt import PromptConfig
 from maskgit_prompt.stored import StoredArray
 from tests import tiny
 
@@ -134,3 +136,13 @@ def test_training_leaves_the_source_models_arrays_alone(saved):
     np.testing.assert_array_equal(
         placed["head"]["bias"], saved.part("transformer").tree["head"]["bias"].read()
     )
+
+
+def test_a_causal_transformer_behind_a_prompt():
+    prompt = PromptConfig(attention="both")
+    for kind, changed in (("causal", True), ("masked", False)):
+        part = tiny.source(kind=kind).part("transformer")
+        plain, prompted = (nnx.merge(part.prompted(p), part.tree).cfg for p in (None, prompt))
+        assert plain == part.cfg
+        assert (prompted != plain) is changed
+        assert not changed or prompted.prompt_attention == "both"

@@ -124,7 +124,7 @@ def compare_one(
         )
         prompts = make_prompts(cfg, tuned.prompt)
         uncond = unconditional(config.sample, prompts)
-        sampler = Sampler(source, mesh, config.sample, config.dtype, tuned.transformer)
+        sampler = Sampler(source, mesh, config.sample, config.dtype, tuned.transformer, cfg)
         generated = sampler.images(prompts(classes)[:, None], key, uncond=uncond)
         row |= {
             "heldout_loss": tuned.loss["heldout"],

@@ -92,7 +92,7 @@ def run(config: ConfigDict, path: str) -> None:
     home = workdir.prepare(path, config)
 
     # 3. Images.
-    sampler = Sampler(source, mesh, settings, config.dtype)
+    sampler = Sampler(source, mesh, settings, config.dtype, prompt=prompt.cfg)
     prompts = make_prompts(prompt.cfg, prompt.tree)
     headers = prompts(plan.class_ids.ravel(), plan.instance_ids.ravel())  # [n K, depth, P, D]
     headers = headers.reshape(*plan.class_ids.shape, *headers.shape[1:])  # [n, K, depth, P, D]

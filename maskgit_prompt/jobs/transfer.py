@@ -81,7 +81,7 @@ def run(config: ConfigDict, path: str) -> None:
     classes = np.repeat(np.arange(len(data.images.classes), dtype=np.int32), count)
     key = sharding.make_key(config.seed + 2, mesh)
     with clock("sample"):
-        sampler = Sampler(source, mesh, config.sample, config.dtype, tuned.transformer)
+        sampler = Sampler(source, mesh, config.sample, config.dtype, tuned.transformer, cfg)
         prompts = make_prompts(cfg, tuned.prompt)
         uncond = unconditional(config.sample, prompts)
         generated = sampler.images(prompts(classes)[:, None], key, uncond=uncond)

@@ -29,11 +29,11 @@ from maskgit_prompt.models.layers import (
     run_blocks,
 )
 from maskgit_prompt.models.masked import MASK
+from maskgit_prompt.models.prompt import PROMPT_ATTENTION
 
 Array = jax.Array
 
 EPSILON = 1e-5
-PROMPT_ATTENTION = ("causal", "both")
 
 
 @dataclasses.dataclass(frozen=True)

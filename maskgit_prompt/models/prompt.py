@@ -25,6 +25,7 @@ Array = jax.Array
 
 NONE = -1  # the id of a dropped condition
 KINDS = ("table", "additive", "factorized")
+PROMPT_ATTENTION = ("causal", "both")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +46,8 @@ class PromptConfig:
       hidden: factorized: hidden width of the MLP; 0 means one dense layer.
       dropout: rate on the prompt tokens, in training only.
       drop_class, drop_instance: share of training examples whose condition is dropped.
+      attention: in front of a causal transformer: "causal", or "both": tokens see each other in
+        both directions. In front of a masked one all see all.
     """
 
     kind: str = "factorized"
@@ -61,10 +64,15 @@ class PromptConfig:
     drop_class: float = 0.0
     drop_instance: float = 0.0
     prefix: bool = False
+    attention: str = "causal"
 
     def __post_init__(self):
         if self.kind not in KINDS:
             raise ValueError(f"prompt kind {self.kind!r}, expected one of {', '.join(KINDS)}")
+        if self.attention not in PROMPT_ATTENTION:
+            raise ValueError(
+                f"attention {self.attention!r}, expected one of {', '.join(PROMPT_ATTENTION)}"
+            )
         for name, least in (("tokens", 1), ("factors", 1), ("embedding", 0), ("hidden", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} = {getattr(self, name)}, expected at least {least}")

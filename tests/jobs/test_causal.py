@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskgit_prompt import main
+from maskgit_prompt import main, prompt_file
 from maskgit_prompt import source as sources
 from tests import tiny
 from tests.jobs.running import QUICKSTART, SAMPLE, TINY, run
@@ -96,6 +96,15 @@ def test_samples_with_a_header_guidance_and_greedy(home, causal, tmp_path, capsy
     assert all((image == images[0]).all() for image in images)
 
 
+def test_prompt_tokens_that_see_each_other(home, causal, tmp_path, capsys):
+    other = tmp_path / "both"
+    flags = (*FLAGS, "--config.prompt.attention=both", f"--config.source={causal}")
+    assert run(capsys, QUICKSTART, *flags, f"--workdir={other}").code == 0
+    found, before = (read(folder / "results.json")["loss"]["train"] for folder in (other, home))
+    assert found != before
+    assert prompt_file.load(other / "prompt.safetensors").cfg.attention == "both"
+
+
 def test_completion_from_the_top(home, causal, tmp_path, capsys):
     picture = tmp_path / "picture.png"
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
@@ -117,6 +126,7 @@ def test_completion_from_the_top(home, causal, tmp_path, capsys):
         (("--config.sample.top_k=25",), "top-k is 25; use an integer >= 0 and at most the code"),
         (("--config.sample.temperature=-1.0",), "temperature is -1.0; use a number >= 0"),
         (("--config.next_code.keep=0.0",), "config.next_code.keep = 0.0, expected above 0, and"),
+        (("--config.prompt.attention=all",), "attention 'all', expected one of causal, both"),
         (("--config.prompt.tokens=1000000",), "config.prompt.tokens = 1000000 needs at least"),
         (
             ("--config.prompt.prefix=True", "--config.prompt.deep=True"),
