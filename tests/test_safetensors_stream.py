@@ -151,7 +151,9 @@ def test_what_one_may_not_write(tmp_path, monkeypatch):
 
 
 def test_a_missing_folder(tmp_path):
-    message = "cannot write .*/none/a.safetensors: No such file or directory; choose another folder$"
+    message = (
+        "cannot write .*/none/a.safetensors: No such file or directory; choose another folder$"
+    )
     with pytest.raises(UserError, match=message):
         write(tmp_path / "none" / "a.safetensors", ARRAYS)
 
