@@ -102,36 +102,20 @@ def match(
         in the file: first what no rule knows, then what is too much, then what is missing.
     """
     rules = list(rules)
-    unknown, wrong, missing = [], [], []
-    places, used = collections.defaultdict(dict), {}
-    patterns = [(re.compile(rule.pattern), rule) for rule in rules]
-    ignored = [re.compile(pattern) for pattern in ignored]
-    for name, array in source.items():
-        if any(pattern.fullmatch(name) for pattern in ignored):
-            continue
-        found = next(((m, r) for p, r in patterns if (m := p.fullmatch(name))), None)
-        if found is None:
-            unknown.append(f"{prefix}{name} {tuple(array.shape)} is unexpected")
-            continue
-        if not np.issubdtype(array.dtype, np.floating) and array.dtype.name != "bfloat16":
-            wrong.append(f"{prefix}{name} is of {array.dtype}, expected floating point numbers")
-        matched, rule = found
-        ours, layer = matched.expand(rule.ours), matched.groupdict().get("layer")
-        layer = None if layer is None else int(layer)
-        if layer in places[ours]:
-            wrong.append(f"{prefix}{name} is there twice")
-        places[ours][layer], used[ours] = (name, array), rule
-
-    layers = usual_layers(set(arrays) for arrays in places.values() if None not in arrays)
-    if layers != list(range(len(layers))):
-        stacks = (arrays for arrays in places.values() if layers[-1] in arrays)
-        last = f"{prefix}{next(stacks)[layers[-1]][0]}, …"
-        missing.append(
-            f"layers {_ranges(layers)} are there ({last}), expected 0 to {len(layers) - 1}"
-        )
+    places, used, unknown, wrong = _places(source, rules, ignored, prefix)
     shapes = None
     if expected is not None:
         shapes = {path: tuple(leaf.shape) for path, leaf in flatten(expected).items()}
+    stacks = {ours: arrays for ours, arrays in places.items() if None not in arrays}
+    layers = usual_layers(set(arrays) for arrays in stacks.values())
+    depths = {shapes[ours][0] for ours in stacks if ours in shapes} if shapes else set()
+    depth = max(depths, default=len(layers))
+    missing = []
+    if layers != list(range(depth)):
+        last = next(arrays for arrays in stacks.values() if layers[-1] in arrays)[layers[-1]][0]
+        missing.append(
+            f"layers {_ranges(layers)} are there ({prefix}{last}, …), expected 0 to {depth - 1}"
+        )
     converted = {}
     for ours, arrays in places.items():
         rule, stacked = used[ours], None not in arrays
@@ -172,6 +156,31 @@ def match(
         everything = [*sorted(unknown), *sorted(wrong), *missing]
         raise UserError(f"{what} does not fit the model: {'; '.join(everything)}")
     return converted
+
+
+def _places(
+    source: Mapping[str, Array], rules: list[Rule], ignored: Iterable[str], prefix: str
+) -> tuple[dict, dict[str, Rule], list[str], list[str]]:
+    """(our path -> layer or None -> (name, array), our path -> rule, unknown names, errors)."""
+    places, used, unknown, wrong = collections.defaultdict(dict), {}, [], []
+    patterns = [(re.compile(rule.pattern), rule) for rule in rules]
+    ignored = [re.compile(pattern) for pattern in ignored]
+    for name, array in source.items():
+        if any(pattern.fullmatch(name) for pattern in ignored):
+            continue
+        found = next(((m, r) for p, r in patterns if (m := p.fullmatch(name))), None)
+        if found is None:
+            unknown.append(f"{prefix}{name} {tuple(array.shape)} is unexpected")
+            continue
+        if not np.issubdtype(array.dtype, np.floating) and array.dtype.name != "bfloat16":
+            wrong.append(f"{prefix}{name} is of {array.dtype}, expected floating point numbers")
+        matched, rule = found
+        ours, layer = matched.expand(rule.ours), matched.groupdict().get("layer")
+        layer = None if layer is None else int(layer)
+        if layer in places[ours]:
+            wrong.append(f"{prefix}{name} is there twice")
+        places[ours][layer], used[ours] = (name, array), rule
+    return dict(places), used, unknown, wrong
 
 
 def usual_layers(sets: Iterable[set[int]]) -> list[int]:

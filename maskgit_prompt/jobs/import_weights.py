@@ -244,7 +244,7 @@ def _check_same(name: str, new: Part, old: Part, config: ConfigDict, folder: pat
 
 
 def _check_published(source: Source) -> None:
-    """Raises UserError where the files' names tell 256 x 256 of one part and 512 x 512 of another."""
+    """Raises UserError where the names of the files tell two sizes of images, 256 and 512."""
     files = source.provenance["files"]
     named = {name: PUBLISHED.search(origin.get("file", "")) for name, origin in files.items()}
     sizes = {name: found[1] for name, found in named.items() if found}

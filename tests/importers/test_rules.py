@@ -105,6 +105,14 @@ def test_a_missing_name_is_the_one_of_the_file(pattern, ours, path, name):
     assert str(caught.value) == f"the checkpoint does not fit the model: {name} is missing"
 
 
+def test_fewer_layers_than_expected():
+    expected = {"blocks": {"weight": np.empty((3, 3, 2))}, "words": np.empty((2, 2))}
+    with pytest.raises(
+        UserError, match=r"layers 0 to 1 are there \(layer1.weight, …\), expected 0 t"
+    ):
+        rules.match(SOURCE, RULES, expected=expected)
+
+
 def test_a_number_of_another_kind_is_told_once():
     with pytest.raises(UserError) as caught:
         rules.match({**SOURCE, "table": np.ones((2, 2), np.int32)}, RULES, expected=EXPECTED)

@@ -9,6 +9,7 @@ import signal
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import safetensors.numpy
 from flax import nnx, serialization, traverse_util
 
 from maskgit_prompt import files as whole
@@ -16,6 +17,7 @@ from maskgit_prompt import params, prompt_file, sniff
 from maskgit_prompt import source as sources
 from tests.golden_models import Case, close
 from tests.importers.pytorch_files import Call, tensor, write_zip
+from tests.importers.test_maskgit_torch import state_dict
 from tests.jobs.running import ROOT, run
 
 IMPORT = f"--config={ROOT}/configs/import.py"
@@ -573,6 +575,22 @@ def test_names_in_another_order_give_the_same_model(capsys, tmp_path):
         file = f"{name}.safetensors"
         assert (one / file).read_bytes() == (two / file).read_bytes()
     assert sources.load(str(one)).fingerprint == sources.load(str(two)).fingerprint
+
+
+def test_one_tokenizer_in_three_formats_gives_one_file(capsys, tmp_path):
+    safetensors.numpy.save_file(
+        {name: np.ascontiguousarray(x) for name, x in state_dict().items()},
+        tmp_path / "a.safetensors",
+    )
+    found = set()
+    for kind, file in (
+        ("maskgit", maskgit_files(tmp_path)[0]),
+        ("maskgit-torch", write_torch(tmp_path / "a.bin", state_dict())),
+        ("maskgit-torch", tmp_path / "a.safetensors"),
+    ):
+        folder = imported(capsys, tmp_path / str(len(found)) / pathlib.Path(file).name, kind, file)
+        found.add((folder / "tokenizer.safetensors").read_bytes())
+    assert len(found) == 1
 
 
 def test_a_transformer_with_the_tokenizer_of_another(capsys, tmp_path):
