@@ -578,14 +578,12 @@ def test_names_in_another_order_give_the_same_model(capsys, tmp_path):
 
 
 def test_one_tokenizer_in_three_formats_gives_one_file(capsys, tmp_path):
-    safetensors.numpy.save_file(
-        {name: np.ascontiguousarray(x) for name, x in state_dict().items()},
-        tmp_path / "a.safetensors",
-    )
+    flat = {name: np.ascontiguousarray(x) for name, x in state_dict().items()}
+    safetensors.numpy.save_file(flat, tmp_path / "a.safetensors")
     found = set()
     for kind, file in (
         ("maskgit", maskgit_files(tmp_path)[0]),
-        ("maskgit-torch", write_torch(tmp_path / "a.bin", state_dict())),
+        ("maskgit-torch", write_torch(tmp_path / "a.bin", flat)),
         ("maskgit-torch", tmp_path / "a.safetensors"),
     ):
         folder = imported(capsys, tmp_path / str(len(found)) / pathlib.Path(file).name, kind, file)
