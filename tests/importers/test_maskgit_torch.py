@@ -280,3 +280,14 @@ def test_a_file_of_another_kind(source, found):
 
 def test_taming_transformers_has_not_the_sign():
     assert maskgit_torch.SIGN not in Case("taming/vqgan_f16_tiny").parameters
+
+
+def test_a_renamed_parameter_that_tells_a_size():
+    arrays = {name.replace("conv_in", "conv_one"): x for name, x in state_dict().items()}
+    with pytest.raises(UserError) as caught:
+        maskgit_torch.read(arrays, "a.bin", rules.Options())
+    assert str(caught.value) == (
+        "a.bin (tokenizer) does not fit the model: decoder.conv_one.bias, decoder.conv_one.weight, "
+        "encoder.conv_one.weight are unexpected; a.bin (tokenizer) is no whole MaskGIT tokenizer: "
+        "encoder.conv_in.weight is missing"
+    )
