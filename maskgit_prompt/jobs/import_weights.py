@@ -25,7 +25,7 @@ from ml_collections import ConfigDict
 from maskgit_prompt import config as defaults
 from maskgit_prompt import params, prompt_file, safetensors_stream, sniff
 from maskgit_prompt import source as sources
-from maskgit_prompt.errors import Stopped, UsageError, UserError
+from maskgit_prompt.errors import FORBIDDEN, Stopped, UsageError, UserError
 from maskgit_prompt.importers import (
     flax_msgpack,
     maskgit,
@@ -123,10 +123,12 @@ def _one_line() -> Iterator[None]:
     except OSError as error:
         if error.filename is None:
             raise
-        raise UserError(
-            f"cannot use {error.filename}: {error.strerror}; check the permissions of it and of "
-            "the folders that it is in"
-        ) from error
+        way_out = (
+            "check the permissions of it and of the folders that it is in"
+            if error.errno in FORBIDDEN
+            else "give another file or folder"
+        )
+        raise UserError(f"cannot use {error.filename}: {error.strerror}; {way_out}") from error
     finally:
         if before is not None:
             signal.signal(signal.SIGTERM, before)
