@@ -13,9 +13,10 @@ and for every folder of images, PATH/CLASS/*.png|jpg|webp:
 
 The settings are those of google-research/generative_transfer: 32 prompt tokens of the additive
 kind, Adam at 1e-3 with half a cosine, batches of 32, label smoothing 0.1, cosine masking, 12
-decoding steps at temperature 4.5. It trains 100 epochs, which `steps=` after the path sets (3,000
-is right for some 1,000 images). Beside them each image has a prompt of its own, for the marquee
-header; --config.prompt.instances=False leaves that out. An image has 256 codes. On an
+decoding steps at temperature 4.5. The reference trains 100 epochs; this config 3,000 steps, which
+are as many for some 1,000 images (`steps=` after the path sets another number). Beside them each
+image has a prompt of its own, for the marquee header; --config.prompt.instances=False leaves that
+out. An image has 256 codes. On an
 accelerator --config.dtype=bfloat16 saves half of the time and memory.
 
 Not run at full size with the published weights: nothing can be fetched where this was written. With

@@ -1,5 +1,11 @@
 """Errors that a user can mend: main.py prints them as one line, without a traceback."""
 
+import errno
+import os
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+
 
 class UserError(Exception):
     """A failure in one line: what was found, what was expected, and the way out. Exit code 1."""
@@ -15,3 +21,14 @@ class UsageError(UserError):
 
 class Stopped(Exception):
     """SIGTERM or a preemption ended the run after a save. Exit code 143."""
+
+
+def unwritable(what: str | os.PathLike, error: OSError) -> UserError:
+    """The error of a file or folder that cannot be written, with a way out that fits."""
+    if error.errno in FULL:
+        way_out = "free some space there or choose another folder"
+    elif error.errno in FORBIDDEN:
+        way_out = "choose a folder that you may write to"
+    else:
+        way_out = "choose another folder"
+    return UserError(f"cannot write {what}: {error.strerror or error}; {way_out}")

@@ -1,11 +1,10 @@
 """Files written whole or not at all."""
 
-import errno
 import os
 import pathlib
 
 from maskgit_prompt import distributed
-from maskgit_prompt.errors import UserError
+from maskgit_prompt.errors import FULL, UserError
 
 
 def write_whole(path: str | os.PathLike, data: bytes) -> None:
@@ -31,10 +30,9 @@ def write_whole(path: str | os.PathLike, data: bytes) -> None:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise UserError(
             f"cannot write {path}: {error.strerror or error}; "
             + ("an earlier file is kept; " if path.exists() else "")
-            + ("free some space there or choose" if full else "choose")
+            + ("free some space there or choose" if error.errno in FULL else "choose")
             + " another folder"
         ) from error

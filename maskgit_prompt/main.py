@@ -47,8 +47,9 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted; the same command again goes on from what is on disk", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        again = "interrupted; the same command again goes on from what is on disk"
+        print(str(stop) or again, file=sys.stderr)
         return 130
 
 
@@ -154,7 +155,7 @@ def _one_line(error: Exception, file: str) -> str:
     if isinstance(error, AttributeError) and "get_config" in text:
         return f"--config={file}: the file has no get_config(); write one that returns a ConfigDict"
     if isinstance(error, (AttributeError, KeyError)):
-        text = text.replace("\\n", "; ").replace("\\'", "").strip("'")  # a quoted quotation
+        text = text.replace("\\n", "; ").replace("\\'", "").strip("'\"")  # a quoted quotation
         return f"--config={file} has no key {text}"
     return f"--config={file}: {type(error).__name__}: {text}"
 

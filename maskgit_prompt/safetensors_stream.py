@@ -15,7 +15,7 @@ import ml_dtypes
 import numpy as np
 
 from maskgit_prompt import sniff
-from maskgit_prompt.errors import UserError
+from maskgit_prompt.errors import UserError, unwritable
 from maskgit_prompt.sniff import printable
 from maskgit_prompt.stored import StoredArray
 
@@ -101,7 +101,8 @@ def write(
     """Writes the file straight to `path` and returns the sha256 of its bytes in hex.
 
     Arrays are asked for and written one after the other, those of wider numbers first, so that
-    each starts at a multiple of its item size, and the first at a multiple of 64 bytes.
+    each starts at a multiple of its item size, and the first at a multiple of 64 bytes; among
+    equals by name, so that equal arrays make equal files whatever order they come in.
 
     Args:
       path: the file; the caller gives a temporary name and renames it.
@@ -116,7 +117,7 @@ def write(
     for name, (_, dtype) in specs.items():
         if dtype not in CODES:
             raise ValueError(f"{name} is {dtype}, expected one of {', '.join(map(str, CODES))}")
-    names = sorted(specs, key=lambda name: -specs[name][1].itemsize)
+    names = sorted(specs, key=lambda name: (-specs[name][1].itemsize, name))
     digest = hashlib.sha256()
     try:
         # Unbuffered: else closing after a failure would write, and fail, again.
@@ -126,10 +127,7 @@ def write(
                 _put_array(file, digest, name, specs[name], arrays)
             os.fsync(file.fileno())
     except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror or error}; free some space there or choose "
-            "another folder"
-        ) from error
+        raise unwritable(path, error) from error
     return digest.hexdigest()
 
 

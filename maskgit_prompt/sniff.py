@@ -42,8 +42,8 @@ def kind(head: bytes, size: int) -> Kind:
         found = f"is a git-LFS pointer of {size} bytes, not the file itself"
         return Kind("lfs", found, "fetch the file with git lfs pull")
     start = head.lstrip()[:15]
-    if re.match(rb"<(!doctype|html|head|body|\?xml)", start.lower()):
-        found = f"starts with {printable(start.split(b'>')[0].decode('latin1'))!r}: a web page"
+    if re.match(rb"<(!doctype|!--|html|head|body|\?xml)", start.lower()):
+        found = f"starts with '{printable(start.split(b'>')[0].decode('latin1'))}': a web page"
         return Kind("html", found, "download the file itself, not the page about it")
     for magic, name, found in (
         (b"PK\x03\x04", "zip", "is a zip archive"),
@@ -59,7 +59,7 @@ def kind(head: bytes, size: int) -> Kind:
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= 10**8:
         return Kind("safetensors", "is a safetensors file", other)
     if text := _text(head):
-        return Kind("text", f"is a text file that starts with {printable(text, 20)!r}", other)
+        return Kind("text", f"is a text file that starts with '{printable(text, 20)}'", other)
     found = f"starts with the bytes {head[:4].hex(' ')}"
     return Kind("unknown", found, f"{other}, or fetch it again")
 

@@ -7,13 +7,15 @@ Weights are read when they are placed on a mesh, each straight to its shards.
 
 import contextlib
 import dataclasses
+import errno
+import fcntl
 import hashlib
 import json
 import math
 import os
 import pathlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,7 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from maskgit_prompt import distributed, params, safetensors_stream, sharding
-from maskgit_prompt.errors import UsageError, UserError
+from maskgit_prompt.errors import UsageError, UserError, unwritable
 from maskgit_prompt.models.causal import CausalConfig, CausalTransformer
 from maskgit_prompt.models.features import FeatureNetwork, FeaturesConfig
 from maskgit_prompt.models.masked import MaskedConfig, MaskedTransformer
@@ -37,6 +39,7 @@ EMBEDDED_OF = {"masked": "mini", "causal": "mini-causal"}  # by kind of transfor
 FORMAT = 2
 CHUNK = 2**24  # bytes read at once
 SHARD = 2**30  # bytes of a file, where a part needs more than one
+PARTIAL = ".partial"  # the folder, inside one that is there, that is being written
 KINDS = {  # part -> kind -> (config class, module class)
     "tokenizer": {"vq": (TokenizerConfig, Tokenizer), "vqgan": (VQGANConfig, VQGAN)},
     "transformer": {
@@ -260,7 +263,12 @@ def abstract(make) -> Tree:
     return nnx.to_pure_dict(nnx.state(nnx.eval_shape(lambda: make(nnx.Rngs(0)))))
 
 
-def save(source: Source, folder: str | pathlib.Path, dtype: str = "float32") -> Source:
+def save(
+    source: Source,
+    folder: str | pathlib.Path,
+    dtype: str = "float32",
+    before: Source | None = None,
+) -> Source:
     """Writes a source model, whole or not at all, and returns it as `load` will.
 
     Leaves of the parts' trees may be any arrays, or objects with a shape that numpy can make
@@ -269,29 +277,118 @@ def save(source: Source, folder: str | pathlib.Path, dtype: str = "float32") -> 
 
     Args:
       dtype: what weights are stored in; "float16" halves the files.
+      before: what was found in the folder, to which `source` adds parts; None: whatever is there.
 
     Raises:
-      UserError: the disk is full, or a weight is not finite.
+      UserError: the folder cannot be written (a full disk), another process writes it or has added
+        to `before`, or a weight is not finite.
     """
     folder = pathlib.Path(folder).absolute()
     if distributed.is_first():
-        _save(source, folder, dtype)
+        _save(source, folder, dtype, before)
     distributed.barrier("source model")
     return load(str(folder))
 
 
-def _save(source: Source, folder: pathlib.Path, dtype: str) -> None:
+def _save(source: Source, folder: pathlib.Path, dtype: str, before: Source | None) -> None:
     # One name, so that the next attempt clears away what a killed one has left. Inside a folder
     # that is there, since that may be a mount point or a link.
     there = folder.exists()
-    temporary = folder / ".partial" if there else folder.with_name(f".{folder.name}.partial")
-    opened = contextlib.ExitStack()
+    temporary = folder / PARTIAL if there else folder.with_name(f".{folder.name}{PARTIAL}")
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        entries, count = {}, params.count({name: part.tree for name, part in source.parts.items()})
-        shown = bytes_progress(count * np.dtype(dtype).itemsize, "write")
-        update = opened.enter_context(shown)
+        with _alone(temporary, folder) as lock:
+            if folder.exists() != there or (before and _recorded(folder) != _files(before)):
+                shutil.rmtree(temporary, ignore_errors=True)
+                raise _busy(folder)
+            for file in leftovers(folder):
+                (folder / file).unlink(missing_ok=True)
+            try:
+                for file in temporary.iterdir():
+                    if file != lock:
+                        file.unlink()
+                _fill(temporary, source, folder, dtype)
+            except BaseException:
+                shutil.rmtree(temporary, ignore_errors=True)
+                raise
+            lock.unlink()
+            if not there:
+                os.replace(temporary, folder)
+                return
+            # The config goes last: what is added counts from then on. Stopped in between, the
+            # temporary folder stays and tells by its config what is left over.
+            for file in sorted(temporary.iterdir(), key=lambda file: file.name == "config.json"):
+                os.replace(file, folder / file.name)
+            temporary.rmdir()
+    except OSError as error:
+        raise unwritable(f"source model {folder}", error) from error
+
+
+@contextlib.contextmanager
+def _alone(temporary: pathlib.Path, folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Makes the temporary folder and holds a lock in it, the path of which it gives.
+
+    The lock ends with the process, so that a killed one stands in nobody's way.
+
+    Raises:
+      UserError: another process holds it.
+    """
+    temporary.mkdir(parents=True, exist_ok=True)
+    lock = temporary / "lock"
+    try:
+        with open(lock, "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                # Some network file systems have no locks; one process alone works there too.
+                if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                    raise
+            if lock.stat().st_ino != os.fstat(file.fileno()).st_ino:
+                raise _busy(folder)
+            yield lock
+    except (BlockingIOError, FileNotFoundError) as error:
+        # Without the folder another process was just done with it.
+        raise _busy(folder) from error
+
+
+def _busy(folder: pathlib.Path) -> UserError:
+    return UserError(
+        f"another process is writing source model {folder}, or has just done so; wait until it is "
+        "done and give the same command again"
+    )
+
+
+def leftovers(folder: pathlib.Path) -> set[str]:
+    """Names of the files of a model that was not finished, in a folder without config.json."""
+    if (folder / "config.json").exists():
+        return set()
+    try:
+        parts = json.loads((folder / PARTIAL / "config.json").read_text())["parts"].values()
+        return {file for part in parts for file in part["files"] if (folder / file).is_file()}
+    except (AttributeError, FileNotFoundError, KeyError, TypeError, ValueError):
+        return set()
+
+
+def _recorded(folder: pathlib.Path) -> dict[str, dict[str, str]]:
+    """part -> {file: sha256} as the folder's config.json says; nothing where there is none."""
+    try:
+        parts = json.loads((folder / "config.json").read_text())["parts"]
+    except FileNotFoundError:
+        return {}
+    return {name: entry["files"] for name, entry in parts.items()}
+
+
+def _files(source: Source) -> dict[str, dict[str, str]]:
+    """part -> {file: sha256} of parts that lie in a folder."""
+    return {
+        name: {pathlib.Path(file).name: digest for file, digest in part.files.items()}
+        for name, part in source.parts.items()
+    }
+
+
+def _fill(temporary: pathlib.Path, source: Source, folder: pathlib.Path, dtype: str) -> None:
+    """Writes config.json and the files of the parts that are not in `folder` yet."""
+    entries, count = {}, params.count({name: part.tree for name, part in source.parts.items()})
+    with bytes_progress(count * np.dtype(dtype).itemsize, "write") as update:
         for name, part in source.parts.items():
             own = {pathlib.Path(file): digest for file, digest in part.files.items()}
             if own and all(file.parent.absolute() == folder for file in own):
@@ -299,29 +396,15 @@ def _save(source: Source, folder: pathlib.Path, dtype: str) -> None:
             else:
                 files = _write_part(temporary, name, params.flatten(part.tree), dtype, update)
             entries[name] = {"kind": part.kind, "config": _to_json(part.cfg), "files": files}
-        config = {
-            "format": FORMAT,
-            "name": source.name,
-            "classes": list(source.classes),
-            "provenance": source.provenance,
-            "fingerprint": _fingerprint(entries),
-            "parts": entries,
-        }
-        (temporary / "config.json").write_text(json.dumps(config, indent=1) + "\n")
-        if not there:
-            os.replace(temporary, folder)
-            return
-        # The config goes last: what is added counts from then on.
-        for file in sorted(temporary.iterdir(), key=lambda file: file.name == "config.json"):
-            os.replace(file, folder / file.name)
-    except OSError as error:
-        raise UserError(
-            f"cannot write source model {folder}: {error.strerror}; free some space there or "
-            "choose another folder"
-        ) from error
-    finally:
-        opened.close()
-        shutil.rmtree(temporary, ignore_errors=True)
+    config = {
+        "format": FORMAT,
+        "name": source.name,
+        "classes": list(source.classes),
+        "provenance": source.provenance,
+        "fingerprint": _fingerprint(entries),
+        "parts": entries,
+    }
+    (temporary / "config.json").write_text(json.dumps(config, indent=1) + "\n")
 
 
 def _write_part(
@@ -330,7 +413,7 @@ def _write_part(
     """Writes a part's parameters into files of some SHARD bytes; {file: sha256}."""
     size = np.dtype(dtype).itemsize
     shards, room = [[]], SHARD
-    for path, x in flat.items():
+    for path, x in sorted(flat.items()):  # equal weights make equal files, whatever their order
         needed = math.prod(x.shape) * size
         if shards[-1] and needed > room:
             shards.append([])

@@ -39,10 +39,15 @@ class Case:
         }
 
 
+def load(source: dict, table: list[rules.Rule], **kwargs) -> dict[str, np.ndarray]:
+    """{our path: array}: `rules.match`, and everything read."""
+    return {path: x.read() for path, x in rules.match(source, table, **kwargs).items()}
+
+
 def tree(source: dict, table: list[rules.Rule], make) -> tuple[nnx.GraphDef, dict]:
     """(graphdef, parameters of ours) from a case's parameters."""
     graphdef, _ = params.create(make)
-    return graphdef, params.unflatten(rules.load(source, table, expected=sources.abstract(make)))
+    return graphdef, params.unflatten(load(source, table, expected=sources.abstract(make)))
 
 
 def tokenizer(case: Case, config: dict) -> tuple[nnx.GraphDef, dict]:

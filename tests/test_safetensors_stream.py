@@ -1,5 +1,6 @@
 """safetensors files: written one array at a time, read lazily, both held against the library."""
 
+import errno
 import hashlib
 import json
 import weakref
@@ -64,11 +65,11 @@ def test_arrays_start_at_multiples_of_their_items(tmp_path):
     # 8 bytes of steps, then float32 of 24, 24 and 0, then two bytes, then one.
     places = {name: entry["data_offsets"] for name, entry in header.items()}
     assert places == {
-        "steps": [0, 8], "whole": [8, 32], "turned": [32, 56], "empty": [56, 56],
-        "half": [56, 58], "brain": [58, 62], "mask": [62, 65], "bytes": [65, 70],
+        "steps": [0, 8], "empty": [8, 8], "turned": [8, 32], "whole": [32, 56],
+        "brain": [56, 60], "half": [60, 62], "bytes": [62, 67], "mask": [67, 70],
     }  # fmt: skip
     found = safetensors_stream.read(tmp_path / "a.safetensors")
-    assert found["turned"].offset == start + 32
+    assert found["turned"].offset == start + 8
     assert found["turned"].read().tolist() == [[0, 3], [1, 4], [2, 5]]
 
 
@@ -101,6 +102,8 @@ def test_a_transposed_array_is_written_by_rows(tmp_path, monkeypatch):
 def test_equal_arrays_are_equal_bytes(tmp_path):
     assert write(tmp_path / "a", ARRAYS) == write(tmp_path / "b", ARRAYS)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    turned = dict(reversed(ARRAYS.items()))
+    assert write(tmp_path / "c", turned) == write(tmp_path / "a", ARRAYS)
 
 
 def test_no_arrays_at_all(tmp_path):
@@ -137,8 +140,20 @@ def test_a_disk_that_is_full_only_when_the_data_must_get_there(tmp_path, monkeyp
         write(tmp_path / "a.safetensors", ARRAYS)
 
 
+def test_what_one_may_not_write(tmp_path, monkeypatch):
+    def forbidden(file):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(safetensors_stream.os, "fsync", forbidden)
+    message = "a.safetensors: Permission denied; choose a folder that you may write to$"
+    with pytest.raises(UserError, match=message):
+        write(tmp_path / "a.safetensors", ARRAYS)
+
+
 def test_a_missing_folder(tmp_path):
-    message = "cannot write .*/none/a.safetensors: No such file or directory; free some space"
+    message = (
+        "cannot write .*/none/a.safetensors: No such file or directory; choose another folder$"
+    )
     with pytest.raises(UserError, match=message):
         write(tmp_path / "none" / "a.safetensors", ARRAYS)
 

@@ -1,5 +1,7 @@
 """Source models on disk, and how their weights get to a mesh."""
 
+import dataclasses
+import errno
 import json
 
 import jax
@@ -50,6 +52,56 @@ def test_fingerprint_tells_weights_apart_but_no_names(saved, tmp_path):
     renamed = sources.Source("other", saved.parts)
     assert sources.save(renamed, tmp_path / "other").fingerprint == saved.fingerprint
     assert sources.save(tiny.source(seed=1), tmp_path / "one").fingerprint != saved.fingerprint
+
+
+def test_the_order_of_names_does_not_matter(saved, tmp_path):
+    turned = tiny.source()
+    for name, part in turned.parts.items():
+        backwards = dict(reversed(params.flatten(part.tree).items()))
+        turned.parts[name] = dataclasses.replace(part, tree=params.unflatten(backwards))
+    assert sources.save(turned, tmp_path / "turned").fingerprint == saved.fingerprint
+
+
+def test_two_writers_of_one_folder(tmp_path):
+    """The second is refused, the first goes on; and who added a part meanwhile is noticed."""
+    folder = tmp_path / "model"
+    tokenizer, both = tiny.source(), tiny.source()
+    del tokenizer.parts["transformer"]
+
+    bias = both.parts["transformer"].tree["head"]["bias"]
+
+    class Meanwhile:  # a weight that is read while the first writes
+        shape = bias.shape
+
+        def __array__(self, dtype=None, copy=None):
+            with pytest.raises(UserError, match="another process is writing source model .*/model"):
+                sources.save(tokenizer, folder)
+            return bias
+
+    both.parts["transformer"].tree["head"]["bias"] = Meanwhile()
+    sources.save(both, folder)
+    assert sources.load(str(folder)).parts.keys() == both.parts.keys()
+    with pytest.raises(UserError, match="or has just done so; wait until it is done"):
+        sources.save(tokenizer, folder, before=sources.Source("", {}))
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "config.json",
+        "features.safetensors",
+        "tokenizer.safetensors",
+        "transformer.safetensors",
+    ]
+
+
+@pytest.mark.parametrize("code, message", [(errno.ENOLCK, ""), (errno.EIO, "choose another")])
+def test_a_file_system_without_locks(code, message, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(code, "no")
+
+    monkeypatch.setattr(sources.fcntl, "flock", refuse)
+    if message:
+        with pytest.raises(UserError, match=f"cannot write source model .*: no; {message}"):
+            sources.save(tiny.source(), tmp_path / "model")
+    else:
+        assert sources.save(tiny.source(), tmp_path / "model").fingerprint
 
 
 def test_a_large_part_is_several_files(saved, tmp_path, monkeypatch):

@@ -94,14 +94,18 @@ class _Walker:
     def take(self, n: int) -> bytes:
         data = self.file.read(n)
         if len(data) < n:
-            raise _Damaged(f"{n - len(data):,} bytes are missing at the end of {self.size:,}")
+            raise self.short(n - len(data))
         return data
+
+    def short(self, n: int) -> _Damaged:
+        missing = "1 byte is" if n == 1 else f"{n:,} bytes are"
+        return _Damaged(f"{missing} missing at the end of {self.size:,}")
 
     def skip(self, n: int) -> None:
         """Leaves out n bytes; a file can be sought beyond its end, hence the check."""
         end = self.file.tell() + n
         if end > self.size:
-            raise _Damaged(f"{end - self.size:,} bytes are missing at the end of {self.size:,}")
+            raise self.short(end - self.size)
         self.file.seek(end)
 
     def value(self) -> _Value:

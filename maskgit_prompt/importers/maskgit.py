@@ -6,18 +6,25 @@ beside its optimizer's state. What is not in the file is the number of image cod
 tokenizer, and where the codes end and the classes begin among a transformer's words.
 """
 
+import dataclasses
+import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from maskgit_prompt.errors import UserError
-from maskgit_prompt.importers.rules import Options, Rule, make_part
+from maskgit_prompt.importers.rules import (
+    Options,
+    Rule,
+    Shapes,
+    all_parts,
+    make_part,
+    with_unknown,
+)
 from maskgit_prompt.models.masked import MaskedConfig, MaskedTransformer
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 from maskgit_prompt.models.tokenizer import Tokenizer, TokenizerConfig
 from maskgit_prompt.source import Part
-
-Shapes = Mapping[str, tuple[int, ...]]
 
 LAYER = r"TransformerLayer_(?P<layer>\d+)/"
 TRANSFORMER = (
@@ -39,6 +46,19 @@ PROMPT = (
     Rule(r"prompt_embeddings_ln/(\w+)", r"norm/\1"),
     Rule(r"prompt_embedding_hidden_mapping/(\w+)", r"dense/\1"),
 )
+# Of a tokenizer of any size.
+TOKENIZER_NAMES = (
+    r"quantizer/codebook",
+    r"(en|de)coder/(ResBlock_\d+/(Conv_[012]|GroupNorm_[01])|Conv_\d+|GroupNorm_0)"
+    r"/(kernel|bias|scale)",
+)
+PYRAMIDS = ("encoder", "decoder")
+# part -> patterns of its names, whatever its size
+NAMES = {
+    "tokenizer": TOKENIZER_NAMES,
+    "transformer": tuple(rule.pattern for rule in TRANSFORMER),
+    "prompt": tuple(rule.pattern for rule in PROMPT),
+}
 # A name that one part has and no other.
 SIGNS = {
     "tokenizer": "quantizer/codebook",
@@ -51,8 +71,8 @@ COLLECTIONS = ("params/", "model_state/params/")
 IGNORED = (r"(step|global_step|opt_state|optimizer|optimizer_state|ema_params|rng)(/.*)?",)
 
 
-def parts(source: Mapping[str, Any], what: str) -> dict[str, dict[str, Any]]:
-    """The networks in a file: part -> {name without its collection: array}.
+def parts(source: Mapping[str, Any], what: str) -> tuple[str, dict[str, dict[str, Any]], list[str]]:
+    """The networks in a file: (their collection, part -> {name in it: array}, names beside it).
 
     Raises:
       UserError: none that is known.
@@ -66,11 +86,10 @@ def parts(source: Mapping[str, Any], what: str) -> dict[str, dict[str, Any]]:
             continue
         other = [n for n in source if not n.startswith(collection)]
         odd = [n for n in other if not any(re.fullmatch(p, n) for p in IGNORED)]
-        if odd:
-            raise UserError(f"{what} does not fit the model: {', '.join(odd)} unexpected")
-        return {
+        networks = {
             part: {n: x for n, x in inside.items() if _belongs(n, part, found)} for part in found
         }
+        return collection, networks, odd
     tops = sorted({name.split("/")[0] for name in source})
     raise UserError(
         f"{what} holds no network of MaskGIT, expected params/ with {' or '.join(SIGNS.values())}; "
@@ -114,102 +133,108 @@ def tokenizer_rules(cfg: TokenizerConfig) -> list[Rule]:
     return rules
 
 
-def tokenizer_config(shapes: Shapes, image_size: int, what: str) -> TokenizerConfig:
+def tokenizer_config(shapes: Shapes, image_size: int) -> TokenizerConfig:
     """Sizes of a tokenizer from the shapes of its parameters.
 
     Args:
-      shapes: source name -> shape; image_size: S, which no shape tells.
+      image_size: S, which no shape tells.
+
+    Raises:
+      UserError: a name that tells a size is missing or misshapen, or sizes that do not fit.
     """
-    try:
-        codebook, embedding = shapes["quantizer/codebook"]
-        filters = shapes["encoder/Conv_0/kernel"][-1]
-        widths = _widths(shapes)
-    except (KeyError, ValueError) as error:
-        raise _not_whole(what, "tokenizer", error) from error
+    codebook, embedding = shapes.size("quantizer/codebook", rank=2)
+    filters = shapes.size("encoder/Conv_0/kernel")[-1]
     # As many blocks a level as there are middle ones; a level of a new width begins with a
     # projection, levels of equal width are told by the decoder's convolutions, one a doubling.
-    levels = sum(1 for name in shapes if re.fullmatch(r"decoder/Conv_\d+/kernel", name)) - 1
-    blocks, rest = divmod(len(widths), levels + 1)
-    if rest or blocks < 1 or levels < 1:
+    levels = _last(shapes.numbers(r"decoder/Conv_(\d+)/"))
+    counts = [_last(shapes.numbers(rf"{part}/ResBlock_(\d+)/")) + 1 for part in PYRAMIDS]
+    # As many in the encoder as in the decoder; where not, one of them is damaged.
+    count = next((n for n in counts if n and levels > 0 and n % (levels + 1) == 0), 0)
+    if not count:
         raise UserError(
-            f"{what} has {len(widths)} residual blocks in its encoder, expected a multiple of "
-            f"{levels + 1}: its {levels} levels and the middle"
+            f"{shapes.what} has {counts[0]} residual blocks in its encoder, expected a multiple of "
+            f"{levels + 1}: the {levels} levels that the last of the names decoder/Conv_N/kernel "
+            "tells, and the middle"
         )
+    blocks = count // (levels + 1)
+    widths = []
+    for i in range(levels):
+        block = f"encoder/ResBlock_{i * blocks}/Conv_"
+        widths.append(shapes.size(f"{block}1/kernel", f"{block}0/kernel")[-1])
     try:
         return TokenizerConfig(
             image_size=image_size,
             codebook=codebook,
             embedding=embedding,
             filters=filters,
-            multipliers=tuple(widths[i * blocks] // filters for i in range(levels)),
+            multipliers=tuple(width // filters for width in widths),
             blocks=blocks,
-            conv_downsample=levels > 1 and f"encoder/Conv_{levels}/kernel" in shapes,
+            conv_downsample=len(shapes.numbers(r"encoder/Conv_(\d+)/")) > 1 + levels // 2,
         )
-    except ValueError as error:
-        raise UserError(f"{what}: {error}") from error
+    except (ValueError, ZeroDivisionError) as error:
+        raise UserError(f"{shapes.what}: {error}") from error
 
 
-def _not_whole(what: str, part: str, error: KeyError | ValueError) -> UserError:
-    """Of a name that is missing, or an array of another rank than that part has."""
-    if isinstance(error, KeyError):
-        return UserError(f"{what} is no whole {part}: {error.args[0]} is missing")
-    return UserError(f"{what} is no {part} of MaskGIT: an array has more or fewer dimensions")
+def _last(numbers: Iterable[int]) -> int:
+    """The last of a row from 0, in which one at a time may be missing: 0, 1, 3, 8 -> 3."""
+    last = -1
+    for number in numbers:
+        if number - last > 2:
+            break
+        last = number
+    return last
 
 
-def _widths(shapes: Shapes) -> list[int]:
-    """Of the encoder's residual blocks, in order."""
-    numbers = (re.fullmatch(r"encoder/ResBlock_(\d+)/Conv_1/kernel", name) for name in shapes)
-    count = 1 + max((int(m[1]) for m in numbers if m), default=-1)
-    return [shapes[f"encoder/ResBlock_{i}/Conv_1/kernel"][-1] for i in range(count)]
-
-
-def transformer_config(shapes: Shapes, codebook: int, what: str) -> MaskedConfig:
+def transformer_config(shapes: Shapes, options: Options) -> MaskedConfig:
     """Sizes of a transformer from the shapes of its parameters.
 
     Args:
-      codebook: how many of its words are image codes; the rest are classes and one for MASK.
+      options: how many of its words are image codes; the rest are classes and one for MASK.
+
+    Raises:
+      UserError: a name that tells a size is missing or misshapen, or fewer words than codes.
     """
-    layer = "TransformerLayer_0/"
-    try:
-        words, width = shapes["Embed_0/word_embeddings/embedding"]
-        positions, _ = shapes["Embed_0/position_embeddings/embedding"]
-        _, heads, _ = shapes[f"{layer}Attention_0/self_attention/query/kernel"]
-        _, mlp = shapes[f"{layer}Mlp_0/intermediate_output/kernel"]
-    except (KeyError, ValueError) as error:
-        raise _not_whole(what, "transformer", error) from error
+    words, width = shapes.size("Embed_0/word_embeddings/embedding", rank=2)
+    positions, _ = shapes.size("Embed_0/position_embeddings/embedding", rank=2)
+    layers = shapes.layers(r"TransformerLayer_(\d+)/") or [0]
+    of_any = lambda name: [f"TransformerLayer_{layer}/{name}" for layer in layers]
+    _, heads, _ = shapes.size(*of_any("Attention_0/self_attention/query/kernel"), rank=3)
+    _, mlp = shapes.size(*of_any("Mlp_0/intermediate_output/kernel"), rank=2)
+    codebook = options.codebook or options.tokenizer or CODEBOOK
+    if words <= codebook and options.tokenizer and not options.codebook:
+        raise UserError(
+            f"{shapes.what} has {words} words, but the tokenizer makes {codebook} codes: they do "
+            "not belong together; give the tokenizer that it was trained with"
+        )
     if words <= codebook:
         raise UserError(
-            f"{what} has {words} words, expected more than its {codebook} image codes; give the "
-            "number with --config.codebook"
+            f"{shapes.what} has {words} words, expected more than its {codebook} image codes; give "
+            "its tokenizer too, or the number of codes with --config.codebook"
         )
-    query = r"TransformerLayer_(\d+)/Attention_0/self_attention/query/kernel"
-    found = (re.fullmatch(query, name) for name in shapes)
     return MaskedConfig(
         codebook=codebook,
         classes=words - codebook - 1,
         length=positions - 1,
         width=width,
-        layers=len({match[1] for match in found if match}),
+        layers=len(layers),
         heads=heads,
         mlp=mlp,
     )
 
 
-def prompt_config(shapes: Shapes, what: str) -> PromptConfig:
+def prompt_config(shapes: Shapes) -> PromptConfig:
     """Sizes of a prompt generator from the shapes of its parameters."""
-    try:
-        classes, embedding = shapes["prompt_embeddings/embedding"]
-        tokens, _ = shapes["prompt_position_embeddings/embedding"]
-        dense = shapes.get("prompt_embedding_hidden_mapping/kernel")
-    except (KeyError, ValueError) as error:
-        raise _not_whole(what, "prompt", error) from error
+    classes, embedding = shapes.size("prompt_embeddings/embedding", rank=2)
+    tokens, _ = shapes.size("prompt_position_embeddings/embedding", rank=2)
+    dense = "prompt_embedding_hidden_mapping/kernel"
+    there = dense in shapes.shapes
     return PromptConfig(
         kind="additive",
         tokens=tokens,
-        width=embedding if dense is None else dense[-1],
+        width=shapes.size(dense, rank=2)[-1] if there else embedding,
         classes=classes,
         embedding=embedding,
-        dense=dense is not None,
+        dense=there,
     )
 
 
@@ -225,21 +250,25 @@ def read(source: Mapping[str, Any], what: str, options: Options) -> dict[str, Pa
     Raises:
       UserError: all that is unexpected, missing or misshapen.
     """
-    inside = parts(source, what)
-    shapes = {name: {n: tuple(x.shape) for n, x in flat.items()} for name, flat in inside.items()}
-    found = {}
-    codebook = options.codebook or CODEBOOK
-    if "tokenizer" in inside:
-        cfg = tokenizer_config(shapes["tokenizer"], options.image_size or IMAGE_SIZE, what)
-        found["tokenizer"] = ("vq", cfg, tokenizer_rules(cfg), Tokenizer)
-        codebook = cfg.codebook
-    if "transformer" in inside:
-        cfg = transformer_config(shapes["transformer"], codebook, what)
-        found["transformer"] = ("masked", cfg, TRANSFORMER, MaskedTransformer)
-    if "prompt" in inside:
-        cfg = prompt_config(shapes["prompt"], what)
-        found["prompt"] = (cfg.kind, cfg, PROMPT, PromptGenerator)
-    return {
-        name: make_part(kind, cfg, module, inside[name], rules, what=f"{what} ({name})")
-        for name, (kind, cfg, rules, module) in found.items()
-    }
+    prefix, inside, odd = parts(source, what)
+    if "tokenizer" in inside and len(shape := inside["tokenizer"][SIGNS["tokenizer"]].shape) == 2:
+        options = dataclasses.replace(options, tokenizer=shape[0])
+
+    def make(name: str) -> Part:
+        flat, of = inside[name], f"{what} ({name})"
+        shapes = Shapes({n: tuple(x.shape) for n, x in flat.items()}, of, name, prefix=prefix)
+        try:
+            if name == "tokenizer":
+                cfg = tokenizer_config(shapes, options.image_size or IMAGE_SIZE)
+                kind, module, rules = "vq", Tokenizer, tokenizer_rules(cfg)
+            elif name == "transformer":
+                cfg = transformer_config(shapes, options)
+                kind, module, rules = "masked", MaskedTransformer, TRANSFORMER
+            else:
+                cfg = prompt_config(shapes)
+                kind, module, rules = cfg.kind, PromptGenerator, PROMPT
+        except UserError as error:
+            raise with_unknown(error, flat, NAMES[name], of, prefix) from error
+        return make_part(kind, cfg, module, flat, rules, what=of, prefix=prefix)
+
+    return all_parts({name: functools.partial(make, name) for name in inside}, odd, what)

@@ -12,29 +12,24 @@ a block that changes its width (nin_shortcut) is applied to the block's own bran
 square, (out, out, 1, 1). A code is the nearest row of the codebook by Euclidean distance.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from maskgit_prompt.errors import UserError
-from maskgit_prompt.importers.rules import Options, Rule, make_part
+from maskgit_prompt.importers.rules import Options, Rule, Shapes, make_part, with_unknown
 from maskgit_prompt.models.tokenizer import Tokenizer, TokenizerConfig
 from maskgit_prompt.source import Part
 
 SIGN = "encoder.mid.0.conv1.weight"  # where Taming Transformers has encoder.mid.block_1
-IGNORED: tuple[str, ...] = ()
 GROUPS = 32
 IMAGE_SIZE = 256  # of the published file, where nothing tells
 
 
-def rules(cfg: TokenizerConfig) -> list[Rule]:
+def rules() -> list[Rule]:
     """Names of the state dict -> paths of models.tokenizer.Tokenizer, which has the same numbers.
 
     "decoder.up.3.block.0.conv1.weight", of shape (out, in, 3, 3), goes to
     "decoder/levels/3/blocks/0/conv1/kernel", of shape (3, 3, in, out).
-
-    Args:
-      cfg: as other importers need it; here no name depends on it.
     """
     found = [Rule(r"quantize\.embedding\.weight", "codebook")]
 
@@ -64,7 +59,7 @@ def rules(cfg: TokenizerConfig) -> list[Rule]:
     return found
 
 
-def config(shapes: Mapping[str, tuple[int, ...]], image_size: int, what: str) -> TokenizerConfig:
+def config(shapes: Shapes, image_size: int) -> TokenizerConfig:
     """Sizes of a tokenizer from the shapes of its parameters.
 
     A codebook of shape (1024, 256) gives codebook 1024 and embedding 256; five groups
@@ -72,36 +67,25 @@ def config(shapes: Mapping[str, tuple[int, ...]], image_size: int, what: str) ->
     1, 1, 2, 2, 4; two groups "encoder.mid.N" give 2 blocks, there and in every level.
 
     Args:
-      shapes: of all arrays, by name.
       image_size: S, which no shape tells.
-      what: the file, for messages.
 
     Raises:
       UserError: a name is missing or misshapen, or sizes that this network cannot have.
     """
-
-    def size(name: str, rank: int = 4) -> tuple[int, ...]:
-        shape = tuple(shapes.get(name, ()))
-        if len(shape) != rank:
-            there = f"has shape {shape}" if name in shapes else "is missing"
-            raise UserError(
-                f"{what} is no whole MaskGIT tokenizer: {name} {there}, expected {rank} dimensions"
-            )
-        return shape
-
-    def count(pattern: str) -> int:
-        """How many different numbers a pattern's group has among the names."""
-        return len({match[1] for name in shapes if (match := re.match(pattern, name))})
-
-    codebook, embedding = size("quantize.embedding.weight", rank=2)
-    filters = size("encoder.conv_in.weight")[0]
-    size(SIGN)
-    levels = range(count(r"encoder\.down\.(\d+)\.") or 1)
-    widths = [size(f"encoder.down.{i}.block.0.conv1.weight")[0] for i in levels]
+    codebook, embedding = shapes.size("quantize.embedding.weight", rank=2)
+    filters = shapes.size("encoder.conv_in.weight")[0]
+    shapes.size(SIGN)
+    levels = shapes.run(r"encoder\.down\.(\d+)\.", r"decoder\.up\.(\d+)\.")
+    block = "encoder.down.{}.block.{}.conv{}.weight"
+    widths = [
+        shapes.size(*(block.format(i, j, k) for j, k in ((0, 1), (0, 2), (1, 1))))[0]
+        for i in range(levels or 1)
+    ]
     if not filters or filters % GROUPS or any(width % filters for width in widths):
         raise UserError(
-            f"{what} has levels {widths} wide after a first convolution to {filters}, expected "
-            f"multiples of the latter and that a multiple of {GROUPS}, the groups of the norms"
+            f"{shapes.what} has levels {widths} wide after a first convolution to {filters}, "
+            "expected multiples of the latter and that a multiple of "
+            f"{GROUPS}, the groups of the norms"
         )
     try:
         return TokenizerConfig(
@@ -110,13 +94,13 @@ def config(shapes: Mapping[str, tuple[int, ...]], image_size: int, what: str) ->
             embedding=embedding,
             filters=filters,
             multipliers=tuple(width // filters for width in widths),
-            blocks=count(r"encoder\.mid\.(\d+)\."),
+            blocks=shapes.run(r"encoder\.mid\.(\d+)\.", r"decoder\.mid\.(\d+)\."),
             groups=GROUPS,
             conv_downsample=False,
             shortcut="branch",
         )
     except ValueError as error:
-        raise UserError(f"{what}: {error}") from error
+        raise UserError(f"{shapes.what}: {error}") from error
 
 
 def read(source: Mapping[str, Any], what: str, options: Options) -> dict[str, Part]:
@@ -134,10 +118,10 @@ def read(source: Mapping[str, Any], what: str, options: Options) -> dict[str, Pa
             f"{what} holds no MaskGIT tokenizer of PyTorch, expected {SIGN} among its names; they "
             f"begin with {', '.join(tops[:8]) or 'nothing'}"
         )
-    shapes = {name: tuple(array.shape) for name, array in source.items()}
-    cfg = config(shapes, options.image_size or IMAGE_SIZE, what)
-    return {
-        "tokenizer": make_part(
-            "vq", cfg, Tokenizer, source, rules(cfg), ignored=IGNORED, what=f"{what} (tokenizer)"
-        )
-    }
+    of, table = f"{what} (tokenizer)", rules()
+    shapes = Shapes({n: tuple(x.shape) for n, x in source.items()}, of, "MaskGIT tokenizer")
+    try:
+        cfg = config(shapes, options.image_size or IMAGE_SIZE)
+    except UserError as error:
+        raise with_unknown(error, source, [rule.pattern for rule in table], of) from error
+    return {"tokenizer": make_part("vq", cfg, Tokenizer, source, table, what=of)}

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -40,22 +41,34 @@ class Converted:
       stacked: whether the layers are stacked to a leading dimension.
       transform: see Rule.
       shape: of what `read` returns.
+      names: of the sources, as they stand in the file.
+      what: the file, for messages.
     """
 
     sources: tuple[Array, ...]
     stacked: bool
     transform: Callable[[Array], Array] | None
     shape: tuple[int, ...]
+    names: tuple[str, ...]
+    what: str
 
     def read(self, dtype: str = "float32") -> np.ndarray:
-        """The parameter; beside it at most one layer is in memory."""
-        with np.errstate(over="ignore"):  # who writes it refuses what is not finite
-            if not self.stacked:
-                return np.ascontiguousarray(self._one(self.sources[0]), dtype)
-            whole = np.empty(self.shape, dtype)
-            for place, source in zip(whole, self.sources, strict=True):
+        """The parameter; beside it at most one layer is in memory.
+
+        Raises:
+          UserError: it is not finite, as it is or as `dtype`.
+        """
+        whole = np.empty(self.shape, dtype)
+        places = whole if self.stacked else (whole,)
+        with np.errstate(over="ignore"):
+            for place, source, name in zip(places, self.sources, self.names, strict=True):
                 place[...] = self._one(source)
-            return whole
+                if not np.isfinite(place).all():
+                    raise UserError(
+                        f"{self.what}: {name} holds NaN or infinite numbers, or larger ones than "
+                        f"{dtype} has; nothing was written"
+                    )
+        return whole
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         return self.read(dtype or "float32")
@@ -72,76 +85,165 @@ def match(
     ignored: Iterable[str] = (),
     expected: Tree | None = None,
     what: str = "the checkpoint",
+    prefix: str = "",
 ) -> dict[str, Converted]:
     """{source name: array} -> {our path: parameter}, without reading an array.
+
+    Of a stack the layers that most of its parameters have are taken to be the right ones.
 
     Args:
       ignored: patterns of names that are no parameters.
       expected: the parameters that must come out, no more and no fewer (arrays or abstract arrays).
       what: the file, for messages.
+      prefix: what stands in the file in front of every name of `source`, for messages.
 
     Raises:
-      UserError: everything that is unexpected, missing or misshapen, in one line.
+      UserError: everything that is unexpected, missing or misshapen, in one line and by its name
+        in the file: first what no rule knows, then what is too much, then what is missing.
     """
-    rules = [(re.compile(rule.pattern), rule) for rule in rules]
+    rules = list(rules)
+    places, used, unknown, wrong = _places(source, rules, ignored, prefix)
+    shapes = None
+    if expected is not None:
+        shapes = {path: tuple(leaf.shape) for path, leaf in flatten(expected).items()}
+    stacks = {ours: arrays for ours, arrays in places.items() if None not in arrays}
+    layers = usual_layers(set(arrays) for arrays in stacks.values())
+    depths = {shapes[ours][0] for ours in stacks if ours in shapes} if shapes else set()
+    depth = max(depths, default=len(layers))
+    missing = []
+    if layers != list(range(depth)):
+        last = next(arrays for arrays in stacks.values() if layers[-1] in arrays)[layers[-1]][0]
+        missing.append(
+            f"layers {_ranges(layers)} are there ({prefix}{last}, …), expected 0 to {depth - 1}"
+        )
+    converted = {}
+    for ours, arrays in places.items():
+        rule, stacked = used[ours], None not in arrays
+        if shapes is not None and ours not in shapes:
+            wrong += [f"{prefix}{n} {tuple(x.shape)} is unexpected" for n, x in arrays.values()]
+            continue
+        if stacked:
+            more = [arrays[layer] for layer in sorted(arrays.keys() - layers)]
+            wrong += [f"{prefix}{n} {tuple(x.shape)} is unexpected" for n, x in more]
+            fewer = [layer for layer in layers if layer not in arrays]
+            missing += [f"{prefix}{_theirs(ours, rule, source, n)} is missing" for n in fewer]
+            if more or fewer:
+                continue
+        named = [arrays[layer] for layer in (layers if stacked else [None])]
+        made = [_shape(array, rule) for _, array in named]
+        whole = shapes[ours] if shapes else (len(named), *(made[0] or ())) if stacked else made[0]
+        one = whole[1:] if stacked and whole else whole
+        odd = [
+            (name, array, shape)
+            for (name, array), shape in zip(named, made, strict=True)
+            if shape is None or shape != one
+        ]
+        wrong += [f"{prefix}{name} {_misshapen(x, shape, one)}" for name, x, shape in odd]
+        if not odd:
+            converted[ours] = Converted(
+                tuple(array for _, array in named),
+                stacked,
+                rule.transform,
+                (len(named), *one) if stacked else one,
+                tuple(f"{prefix}{name}" for name, _ in named),
+                what,
+            )
+    for path in sorted((shapes or {}).keys() - places):
+        names = (_theirs(path, rule, source) for rule in rules)
+        name = next((f"{prefix}{name}" for name in names if name), path)
+        missing.append(f"{name} is missing")
+    if unknown or wrong or missing:
+        everything = [*sorted(unknown), *sorted(wrong), *missing]
+        raise UserError(f"{what} does not fit the model: {'; '.join(everything)}")
+    return converted
+
+
+def _places(
+    source: Mapping[str, Array], rules: list[Rule], ignored: Iterable[str], prefix: str
+) -> tuple[dict, dict[str, Rule], list[str], list[str]]:
+    """(our path -> layer or None -> (name, array), our path -> rule, unknown names, errors)."""
+    places, used, unknown, wrong = collections.defaultdict(dict), {}, [], []
+    patterns = [(re.compile(rule.pattern), rule) for rule in rules]
     ignored = [re.compile(pattern) for pattern in ignored]
-    places, used, wrong = collections.defaultdict(dict), {}, []
     for name, array in source.items():
         if any(pattern.fullmatch(name) for pattern in ignored):
             continue
-        found = next(((m, r) for p, r in rules if (m := p.fullmatch(name))), None)
+        found = next(((m, r) for p, r in patterns if (m := p.fullmatch(name))), None)
         if found is None:
-            wrong.append(f"{name} {tuple(array.shape)} is unexpected")
+            unknown.append(f"{prefix}{name} {tuple(array.shape)} is unexpected")
             continue
         if not np.issubdtype(array.dtype, np.floating) and array.dtype.name != "bfloat16":
-            wrong.append(f"{name} is of {array.dtype}, expected floating point numbers")
-            continue
+            wrong.append(f"{prefix}{name} is of {array.dtype}, expected floating point numbers")
         matched, rule = found
         ours, layer = matched.expand(rule.ours), matched.groupdict().get("layer")
         layer = None if layer is None else int(layer)
         if layer in places[ours]:
-            wrong.append(f"{name} is there twice")
+            wrong.append(f"{prefix}{name} is there twice")
         places[ours][layer], used[ours] = (name, array), rule
-
-    converted = {}
-    for ours, arrays in places.items():
-        stacked = None not in arrays
-        layers = sorted(arrays) if stacked else [None]
-        if stacked and layers != list(range(len(layers))):
-            wrong.append(f"{ours} has layers {layers}, expected 0 to {len(layers) - 1}")
-            continue
-        named = [arrays[layer] for layer in layers]
-        shapes = {name: _shape(array, used[ours]) for name, array in named}
-        odd = {name: shape for name, shape in shapes.items() if shape != shapes[named[0][0]]}
-        if odd or None in shapes.values():
-            wrong += [f"{name} {tuple(source[name].shape)} is misshapen" for name in odd or shapes]
-            continue
-        shape = shapes[named[0][0]]
-        converted[ours] = Converted(
-            tuple(array for _, array in named),
-            stacked,
-            used[ours].transform,
-            (len(named), *shape) if stacked else shape,
-        )
-
-    if expected is not None:
-        shapes = {path: tuple(leaf.shape) for path, leaf in flatten(expected).items()}
-        wrong += [f"{path} {shapes[path]} is missing" for path in sorted(shapes.keys() - places)]
-        for path, parameter in converted.items():
-            if path not in shapes:
-                wrong.append(f"{path} {parameter.shape} is unexpected")
-            elif parameter.shape != shapes[path]:
-                wrong.append(f"{path} has shape {parameter.shape}, expected {shapes[path]}")
-    if wrong:
-        raise UserError(f"{what} does not fit the model: {'; '.join(sorted(wrong))}")
-    return converted
+    return dict(places), used, unknown, wrong
 
 
-def load(
-    source: Mapping[str, Array], rules: Iterable[Rule], **kwargs: Any
-) -> dict[str, np.ndarray]:
-    """`match`, and everything read: {our path: array}."""
-    return {path: found.read() for path, found in match(source, rules, **kwargs).items()}
+def usual_layers(sets: Iterable[set[int]]) -> list[int]:
+    """The set of numbers that most have, sorted: {0, 1}, {0, 1}, {0, 1, 2} -> [0, 1]."""
+    counted = collections.Counter(map(frozenset, sets))
+    return sorted(counted.most_common(1)[0][0]) if counted else []
+
+
+def _ranges(numbers: list[int]) -> str:
+    """[0, 1, 3] -> "0 to 1, 3"."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+
+
+def _misshapen(array: Array, shape: tuple[int, ...] | None, expected: tuple[int, ...]) -> str:
+    """What is wrong with an array of which `shape` was made (None: nothing could be)."""
+    theirs = tuple(array.shape)
+    if shape is None:
+        return f"{theirs} is misshapen"
+    if shape == theirs:
+        return f"has shape {shape}, expected {expected}"
+    return f"{theirs} becomes {shape}, expected {expected}"
+
+
+# (?P<name>…), (?:…) with or without ?, (…), \x
+_PIECE = re.compile(
+    r"\((?:\?P<(?P<called>\w+)>)?(?P<free>\?:)?(?P<inside>[^()]*)\)(?P<maybe>\?)?|\\(?P<plain>\W)"
+)
+
+
+def _theirs(path: str, rule: Rule, names: Iterable[str], layer: int | None = None) -> str | None:
+    r"""The source's name of our path by a rule, whose pattern has no group inside another.
+
+    Rule(r"(?:net\.)?h(?P<layer>\d+)\.(\w+)", r"blocks/\2") makes "net.h3.bias" of "blocks/bias" and
+    layer 3, and "net.hN.bias" without a layer; "net." where names begin with it.
+    """
+    groups = [m for m in _PIECE.finditer(rule.pattern) if m["plain"] is None and not m["free"]]
+    pieces = re.split(r"\\(\d)", rule.ours)
+    ours = "".join(
+        f"(?P<g{piece}>{groups[int(piece) - 1]['inside']})" if i % 2 else re.escape(piece)
+        for i, piece in enumerate(pieces)
+    )
+    if (found := re.fullmatch(ours, path)) is None:
+        return None
+    number = iter(range(1, len(groups) + 1))
+
+    def put(piece: re.Match) -> str:
+        if piece["plain"] is not None:
+            return piece["plain"]
+        inside = re.sub(r"\\(\W)", r"\1", piece["inside"])
+        if piece["free"]:
+            return inside if any(name.startswith(inside) for name in names) else ""
+        n = next(number)
+        if piece["called"] == "layer":
+            return "N" if layer is None else str(layer)
+        return found.groupdict().get(f"g{n}", "")
+
+    return _PIECE.sub(put, rule.pattern)
 
 
 def _shape(array: Array, rule: Rule) -> tuple[int, ...] | None:
@@ -162,6 +264,7 @@ class Options:
     Attributes:
       image_size: S.
       codebook: image codes among a transformer's words.
+      tokenizer: codes of the tokenizer that it goes with.
       heads: of a transformer whose attention is stored as plain matrices.
       classes: how many it was trained on.
       unmasked: of a causal transformer's sequence, how many tokens in front all see each other.
@@ -169,6 +272,7 @@ class Options:
 
     image_size: int = 0
     codebook: int = 0
+    tokenizer: int = 0
     heads: int = 0
     classes: int = 0
     unmasked: int = 0
@@ -179,7 +283,117 @@ def make_part(
 ) -> Part:
     """A network of ours whose parameters are read from `source` when they are needed.
 
-    kwargs: `ignored` and `what` of `match`.
+    kwargs: `ignored`, `what` and `prefix` of `match`.
     """
     expected = abstract(lambda rngs: module(cfg, rngs=rngs))
     return Part(kind, cfg, unflatten(match(source, rules, expected=expected, **kwargs)))
+
+
+def all_parts(
+    makers: Mapping[str, Callable[[], Part]], odd: Iterable[str], what: str
+) -> dict[str, Part]:
+    """{name: the part that is made}.
+
+    Args:
+      odd: names in the file that belong to no part; what: the file, for messages.
+
+    Raises:
+      UserError: all that is wrong with any of them, in one line.
+    """
+    found, wrong = {}, [f"{what} does not fit the model: {_unexpected(odd)}"] if odd else []
+    for name, make in makers.items():
+        try:
+            found[name] = make()
+        except UserError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise UserError("; ".join(wrong))
+    return found
+
+
+def _unexpected(names: Iterable[str]) -> str:
+    names = sorted(names)
+    return f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} unexpected"
+
+
+def with_unknown(
+    error: UserError, names: Iterable[str], known: Iterable[str], what: str, prefix: str = ""
+) -> UserError:
+    """The error of a config that could not be told, behind the names that no rule knows.
+
+    A renamed parameter is the likeliest cause: decoder/Conv_three/kernel is named first, then that
+    the encoder's blocks do not go into the decoder's levels.
+
+    Args:
+      names: all of a part; known: patterns of its rules' names and of those to ignore.
+      what: the file, for messages; prefix: in front of every name, see `match`.
+    """
+    patterns = [re.compile(pattern) for pattern in known]
+    odd = [prefix + n for n in names if not any(pattern.fullmatch(n) for pattern in patterns)]
+    if not odd:
+        return error
+    return UserError(f"{what} does not fit the model: {_unexpected(odd)}; {error}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Shapes:
+    """Shapes of a file's arrays by name, asked for where a network's sizes are told by them.
+
+    Attributes:
+      what: the file, for messages; network: what it is expected to hold, "VQGAN".
+      inside: in front of every name that is asked for.
+      prefix: what stands in the file in front of every name, see `match`.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+    what: str
+    network: str
+    inside: str = ""
+    prefix: str = ""
+
+    def size(self, *names: str, rank: int = 4) -> tuple[int, ...]:
+        """Of the first of `names` that is there, an array of `rank` dimensions.
+
+        Raises:
+          UserError: there is none, or one of another rank.
+        """
+        names = tuple(self.inside + name for name in names)
+        name = next((name for name in names if name in self.shapes), None)
+        if name is None:
+            raise UserError(
+                f"{self.what} is no whole {self.network}: {self.prefix}{names[0]} is missing"
+            )
+        shape = tuple(self.shapes[name])
+        if len(shape) != rank:
+            raise UserError(
+                f"{self.what} is no {self.network}: {self.prefix}{name} has shape {shape}, "
+                f"expected {rank} dimensions"
+            )
+        return shape
+
+    def numbers(self, pattern: str) -> list[int]:
+        """The different numbers that a pattern's group has among the names, sorted."""
+        matches = (re.match(re.escape(self.inside) + pattern, name) for name in self.shapes)
+        return sorted({int(match[1]) for match in matches if match})
+
+    def run(self, *patterns: str) -> int:
+        """How many numbers follow each other from 0, by the pattern that has fewer.
+
+        One beyond a gap, or one that only half of a network has, is too much.
+        """
+        return min(
+            next(i for i in itertools.count() if i not in found)
+            for found in map(self.numbers, patterns)
+        )
+
+    def layers(self, block: str) -> list[int]:
+        """The layers of a stack that most of its parameters have, as `match` takes them.
+
+        Args:
+          block: pattern of the start of a layer's names, with the number as its only group.
+        """
+        sets = collections.defaultdict(set)
+        for name in self.shapes:
+            if found := re.match(re.escape(self.inside) + block, name):
+                sets[name[found.end() :]].add(int(found[1]))
+        return usual_layers(sets.values())

@@ -1,5 +1,6 @@
 """Names of CompVis/taming-transformers checkpoints -> our parameter trees."""
 
+import collections
 import dataclasses
 import math
 import re
@@ -7,7 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from maskgit_prompt.errors import UserError
-from maskgit_prompt.importers.rules import Options, Rule, make_part
+from maskgit_prompt.importers.rules import (
+    Options,
+    Rule,
+    Shapes,
+    all_parts,
+    make_part,
+    with_unknown,
+)
 from maskgit_prompt.models.causal import CONFIGS, CausalConfig, CausalTransformer
 from maskgit_prompt.models.vqgan import VQGAN, VQGANConfig
 from maskgit_prompt.source import Part
@@ -46,9 +54,9 @@ def vqgan_rules(cfg: VQGANConfig, prefix: str = "") -> list[Rule]:
     group_norm(part + r"\.norm_out", r"\1/norm_out")
     layer(r"encoder\.down\.(\d+)\.downsample\.conv", r"encoder/levels/\1/down")
     layer(r"decoder\.up\.(\d+)\.upsample\.conv", r"decoder/levels/\1/up")
-    level = part + r"\.(?:down|up)\.(\d+)"
+    levels = (r"(encoder)\.down\.(\d+)", r"(decoder)\.up\.(\d+)")
     for source, ours in (
-        (level + r"\.block\.(\d+)", r"\1/levels/\2/blocks/\3"),
+        *((level + r"\.block\.(\d+)", r"\1/levels/\2/blocks/\3") for level in levels),
         (part + r"\.mid\.block_1()()", r"\1/middle/blocks/0"),
         (part + r"\.mid\.block_2()()", r"\1/middle/blocks/1"),
     ):
@@ -56,8 +64,8 @@ def vqgan_rules(cfg: VQGANConfig, prefix: str = "") -> list[Rule]:
         layer(source + r"\.nin_shortcut", f"{ours}/shortcut")
         group_norm(source + r"\.(norm1|norm2)", ours + r"/\4")
     for source, ours in (
-        (level + r"\.attn\.(\d+)", r"\1/levels/\2/attention/\3"),
-        (part + r"\.mid\.attn_1", r"\1/middle/attention/0"),
+        *((level + r"\.attn\.(\d+)", r"\1/levels/\2/attention/\3") for level in levels),
+        (part + r"\.mid\.attn_1()()", r"\1/middle/attention/0"),
     ):
         group_norm(rf"{source}\.norm", f"{ours}/norm")
         for theirs, name in (("q", "query"), ("k", "key"), ("v", "value"), ("proj_out", "out")):
@@ -71,83 +79,78 @@ def vqgan_rules(cfg: VQGANConfig, prefix: str = "") -> list[Rule]:
 
 
 def vqgan_config(
-    shapes: Mapping[str, tuple[int, ...]], prefix: str = "", image_size: int = 256
+    shapes: Mapping[str, tuple[int, ...]],
+    prefix: str = "",
+    image_size: int = 256,
+    what: str = "the checkpoint",
 ) -> VQGANConfig:
     """The config of a VQGAN, read off the names and shapes of its state dict.
 
     A codebook of shape (1024, 256) gives codebook 1024 and embedding 256; five groups
     "encoder.down.N", of widths 128, 128, 256, 256, 512, give filters 128 and multipliers
-    1, 1, 2, 2, 4; the groups with "attn" are the levels with attention.
+    1, 1, 2, 2, 4; the groups with "attn" are the levels with attention. What most levels have
+    counts, so that one too much or too few is found by its name.
 
     Args:
       prefix: of the names; "first_stage_model." in a transformer's checkpoint.
       image_size: of the images to encode, which no weight depends on.
+      what: the file, for messages.
 
     Raises:
       UserError: no VQGAN, one of another kind, or an image size that does not divide.
     """
-
-    def size(name: str, rank: int = 4) -> tuple[int, ...]:
-        if prefix + name not in shapes:
-            tops = sorted({key.split(".")[0] for key in shapes})
-            raise UserError(
-                f"no VQGAN in the checkpoint: {prefix + name} is missing among {len(shapes)} names "
-                f"that begin with {', '.join(tops) or 'nothing'}; expected a VQGAN of Taming "
-                "Transformers or a transformer's checkpoint with its first_stage_model"
-            )
-        shape = tuple(shapes[prefix + name])
-        if len(shape) != rank:
-            raise UserError(f"{prefix + name} has shape {shape}, expected {rank} dimensions")
-        return shape
-
-    def numbers(pattern: str) -> list[int]:
-        """The different numbers that a pattern's group has among the names, sorted."""
-        matches = (re.match(re.escape(prefix) + pattern, name) for name in shapes)
-        return sorted({int(match[1]) for match in matches if match})
-
-    filters, channels = size("encoder.conv_in.weight")[:2]
-    outputs = size("decoder.conv_out.weight")[0]
+    of = Shapes(shapes, what, "VQGAN of Taming Transformers", prefix)
+    filters, channels = of.size("encoder.conv_in.weight")[:2]
+    outputs = of.size("decoder.conv_out.weight")[0]
     if (channels, outputs) != (3, 3):
         raise UserError(
-            f"the VQGAN takes {channels} channels and gives {outputs}, expected 3 and 3: this "
+            f"{what} takes {channels} channels and gives {outputs}, expected 3 and 3: this "
             "package reads tokenizers of RGB images, not of segmentation or depth maps"
         )
     if prefix + "quantize.used" in shapes:
         raise UserError(
-            f"the VQGAN renumbers its codes ({prefix}quantize.used is there), which is not "
+            f"{what} renumbers its codes ({prefix}quantize.used is there), which is not "
             "supported; use the checkpoint it was made from"
         )
     kinds = [kind for kind, name in CODEBOOKS.items() if prefix + name in shapes]
     if len(kinds) != 1:
         raise UserError(
-            f"the autoencoder has {len(kinds)} codebooks, expected either "
-            f"{' or '.join(prefix + name for name in CODEBOOKS.values())}: one without quantizer "
-            "(KL) makes no codes"
+            f"{what} has {len(kinds)} codebooks, expected either "
+            f"{' or '.join(prefix + name for name in CODEBOOKS.values())}: an autoencoder without "
+            "quantizer (KL) makes no codes"
         )
-    codebook, embedding = size(CODEBOOKS[kinds[0]], rank=2)
-    found = numbers(r"encoder\.down\.(\d+)\.block\.")
-    # As many as follow each other; one beyond a gap is an unexpected name.
-    levels = range(next((i for i in range(len(found)) if found[i] != i), len(found)) or 1)
-    widths = [size(f"encoder.down.{i}.block.0.conv1.weight")[0] for i in levels]
+    codebook, embedding = of.size(CODEBOOKS[kinds[0]], rank=2)
+    down, up = r"encoder\.down\.{}\.", r"decoder\.up\.{}\."
+    levels = of.run(down.format(r"(\d+)"), up.format(r"(\d+)")) or 1
+    block = "encoder.down.{}.block.{}.conv{}.weight"
+    widths = [
+        of.size(*(block.format(i, j, k) for j, k in ((0, 1), (0, 2), (1, 1))))[0]
+        for i in range(levels)
+    ]
     if any(width % filters for width in widths):
         raise UserError(
-            f"the VQGAN's levels are {widths} wide, expected multiples of the first convolution's "
+            f"{what} has levels {widths} wide, expected multiples of the first convolution's "
             f"{filters}"
         )
+    blocks = collections.Counter()  # one more a level on the way up
+    for i in range(levels):
+        blocks[of.run(down.format(i) + r"block\.(\d+)")] += 1
+        blocks[of.run(up.format(i) + r"block\.(\d+)") - 1] += 1
+    attends = lambda way: set(of.numbers(way.format(r"(\d+)") + r"attn\."))
     try:
         return VQGANConfig(
             image_size=image_size,
             codebook=codebook,
             embedding=embedding,
-            latent=size("encoder.conv_out.weight")[0],
+            latent=of.size("encoder.conv_out.weight")[0],
             filters=filters,
             multipliers=tuple(width // filters for width in widths),
-            blocks=len(numbers(r"encoder\.down\.0\.block\.(\d+)")),
-            attention=tuple(i for i in numbers(r"encoder\.down\.(\d+)\.attn\.") if i in levels),
+            blocks=blocks.most_common(1)[0][0],
+            attention=tuple(sorted(attends(down) & attends(up) & set(range(levels)))),
             quantizer=kinds[0],
         )
-    except ValueError as error:
-        raise UserError(str(error)) from error
+    except (ValueError, ZeroDivisionError) as error:
+        raise UserError(f"{what}: {error}") from error
 
 
 # The GPT. In a published checkpoint every name begins with "transformer.".
@@ -205,6 +208,7 @@ def gpt_config(
     prefix: str = "",
     classes: int = 0,
     length: int | None = None,
+    what: str = "the checkpoint",
 ) -> CausalConfig:
     """The config of a GPT from the shapes in its state dict.
 
@@ -215,40 +219,46 @@ def gpt_config(
       classes: how many it was trained on; 0 where its condition is none or is codes.
       length: codes an image; None: as many as positions, as with a label in front. Positions
         beyond it are taken to be a condition's.
+      what: the file, for messages.
 
     Raises:
       UserError: names or shapes that no GPT has, or heads that are not known or do not fit.
     """
-    sized = {"tok_emb.weight": 2, "pos_emb": 3, "blocks.0.mlp.0.weight": 2}
-    found = {name: tuple(shapes.get(prefix + name, ())) for name in sized}
-    for name, rank in sized.items():
-        if prefix + name not in shapes:
-            raise UserError(
-                f"the checkpoint has no {prefix + name}, so no transformer of taming-transformers; "
-                "give the file of a transformer, a tokenizer's does not do"
-            )
-        if len(found[name]) != rank:
-            raise UserError(
-                f"{prefix + name} has shape {found[name]}, expected {rank} dimensions; is this a "
-                "checkpoint of taming-transformers?"
-            )
-    codebook, width = found["tok_emb.weight"]
-    positions, mlp = found["pos_emb"][1], found["blocks.0.mlp.0.weight"][0]
-    block = re.compile(re.escape(prefix) + r"blocks\.(\d+)\.attn\.query\.weight")
-    layers = len({m[1] for name in shapes if (m := block.fullmatch(name))})
+    of = Shapes(shapes, what, "transformer of Taming Transformers", prefix)
+    codebook, width = of.size("tok_emb.weight", rank=2)
+    positions = of.size("pos_emb", rank=3)[1]
+    found = of.layers(r"blocks\.(\d+)\.") or [0]
+    layers = len(found)
+    mlp = of.size(*(f"blocks.{layer}.mlp.0.weight" for layer in found), rank=2)[0]
     heads = GPT_HEADS.get((layers, width)) if heads is None else heads
     if heads is None:
         raise UserError(
-            f"no published transformer has {layers} layers of width {width}, and a checkpoint does "
-            "not tell the number of attention heads; give heads (n_head in its yaml)"
+            f"{what} has {layers} layers of width {width}, as no published transformer, and no "
+            "checkpoint tells the number of attention heads; give --config.heads=N (n_head in its "
+            "yaml)"
         )
     if heads < 1 or width % heads:
-        raise UserError(f"heads = {heads} does not divide the width {width}; give n_head")
+        raise UserError(
+            f"{what}: {heads} heads do not divide the width {width}; give --config.heads=N (n_head "
+            "in its yaml)"
+        )
     length = positions if length is None else length
     if not 1 <= length <= positions:
-        raise UserError(f"{length} codes an image, but the transformer has {positions} positions")
+        raise UserError(
+            f"{what} has {positions} positions, expected at least the {length} codes of an image; "
+            "give the --config.image_size that it was trained with"
+        )
     if classes > codebook:
-        raise UserError(f"{classes} classes, but the token table has {codebook} rows; give fewer")
+        raise UserError(
+            f"{what} has a token table of {codebook} rows, expected at least the {classes} "
+            "classes; give a smaller --config.classes"
+        )
+    if length != positions and (classes or math.isqrt(positions) ** 2 == positions):
+        raise UserError(
+            f"{what} has {positions} positions, as many as codes in an image where a label is the "
+            f"condition, but the image size that is given makes {length} codes; leave "
+            "--config.image_size out, or give the one that it was trained with"
+        )
     return CausalConfig(
         codebook=codebook,
         classes=classes,
@@ -301,51 +311,54 @@ def read(source: Mapping[str, Any], what: str, options: Options) -> dict[str, Pa
     whole = bool({FIRST_STAGE, TRANSFORMER} & set(starts))
     used = set().union(*inside.values()) if whole else set(source)
     odd = [n for n in source if n not in used and not any(re.fullmatch(p, n) for p in IGNORED)]
-    if odd:
-        raise UserError(f"{what} does not fit the model: {', '.join(odd)} unexpected")
 
-    found = {}
-    if "tokenizer" in (stages[start] for start in starts):
+    def tokenizer() -> Part:
         prefix = FIRST_STAGE if FIRST_STAGE in starts else ""
-        cfg = vqgan_config(shapes, prefix, options.image_size or IMAGE_SIZE)
-        found["tokenizer"] = make_part(
-            "vqgan",
-            cfg,
-            VQGAN,
-            inside[prefix] if prefix else source,
-            vqgan_rules(cfg, prefix),
-            ignored=VQGAN_IGNORED,
-            what=f"{what} (tokenizer)",
-        )
-    if "transformer" in (stages[start] for start in starts):
+        flat, of = inside[prefix] if prefix else source, f"{what} (tokenizer)"
+        try:
+            cfg = vqgan_config(shapes, prefix, options.image_size or IMAGE_SIZE, of)
+        except UserError as error:
+            cfgs = [VQGANConfig(quantizer=kind) for kind in CODEBOOKS]
+            known = [rule.pattern for cfg in cfgs for rule in vqgan_rules(cfg, prefix)]
+            raise with_unknown(error, flat, [*known, *VQGAN_IGNORED], of) from error
+        rules = vqgan_rules(cfg, prefix)
+        return make_part("vqgan", cfg, VQGAN, flat, rules, ignored=VQGAN_IGNORED, what=of)
+
+    def transformer() -> Part:
         prefix = TRANSFORMER if TRANSFORMER in starts else ""
-        cfg = gpt_config(
-            shapes,
-            options.heads or None,
-            prefix,
-            options.classes,
-            _length(shapes.get(f"{prefix}pos_emb", ()), found.get("tokenizer"), options),
-        )
+        flat, of = inside[prefix] if prefix else source, f"{what} (transformer)"
+        heads, table = options.heads or None, shapes.get(f"{prefix}pos_emb", ())
+        length = _length(table, shapes, starts, options)
+        try:
+            cfg = gpt_config(shapes, heads, prefix, options.classes, length, of)
+        except UserError as error:
+            known = [rule.pattern for rule in gpt_rules(CONFIGS["taming_imagenet_1p4b"])]
+            raise with_unknown(error, flat, [*known, *GPT_IGNORED], of) from error
         cfg = dataclasses.replace(cfg, unmasked=options.unmasked)
-        found["transformer"] = make_part(
-            "causal",
-            cfg,
-            CausalTransformer,
-            inside[prefix] if prefix else source,
-            gpt_rules(cfg),
-            ignored=GPT_IGNORED,
-            what=f"{what} (transformer)",
+        rules = gpt_rules(cfg)
+        return make_part(
+            "causal", cfg, CausalTransformer, flat, rules, ignored=GPT_IGNORED, what=of
         )
-    return found
+
+    makers = {"tokenizer": tokenizer, "transformer": transformer}
+    there = {stages[start] for start in starts}
+    return all_parts({name: make for name, make in makers.items() if name in there}, odd, what)
 
 
-def _length(positions: tuple[int, ...], tokenizer: Part | None, options: Options) -> int | None:
+def _length(
+    positions: tuple[int, ...],
+    shapes: Mapping[str, tuple[int, ...]],
+    starts: list[str],
+    options: Options,
+) -> int | None:
     """Codes an image: of the image size that was given, else of the position table [1, n, D].
 
     n codes where they fill a square, 256 in a table of 512 or 348: the rest is a condition's. A
     shorter table is taken to be as long as its images, with a label in front.
     """
-    factor = tokenizer.cfg.factor if tokenizer else FACTOR
+    inside = FIRST_STAGE if FIRST_STAGE in starts else ""
+    levels = Shapes(shapes, "", "", inside).run(r"encoder\.down\.(\d+)\.")
+    factor = 2 ** (levels - 1) if levels else FACTOR
     if options.image_size:
         return (options.image_size // factor) ** 2
     if len(positions) != 3 or math.isqrt(positions[1]) ** 2 == positions[1]:

@@ -7,21 +7,25 @@
 The workdir is the source model's folder: a part is added to those that it has.
 """
 
+import contextlib
 import dataclasses
 import math
 import os
 import pathlib
-from collections.abc import Callable
+import re
+import signal
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 from ml_collections import ConfigDict
 
 from maskgit_prompt import config as defaults
 from maskgit_prompt import params, prompt_file, safetensors_stream, sniff
 from maskgit_prompt import source as sources
-from maskgit_prompt.errors import UsageError, UserError
+from maskgit_prompt.errors import FORBIDDEN, Stopped, UsageError, UserError
 from maskgit_prompt.importers import (
     flax_msgpack,
     maskgit,
@@ -37,44 +41,100 @@ from maskgit_prompt.source import Part, Source
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-    """What reads a file's names, what makes networks of them, and a note for the folder."""
+    """How files of a kind are read.
+
+    Attributes:
+      read: a file's names and arrays, none of which is read.
+      networks: what makes networks of them.
+      tokenizer: beginnings of names that only a tokenizer has.
+      licence: a note for the folder.
+      find: (checkpoint, options) of what was given, where that may be a folder.
+    """
 
     read: Callable[[str], dict[str, Any]]
     networks: Callable[[dict[str, Any], str, Options], dict[str, Part]]
+    tokenizer: tuple[str, ...]
     licence: str
+    find: Callable[[str, Options], tuple[str, Options]] | None = None
 
 
 def _torch_file(path: str) -> dict[str, Any]:
     """PyTorch's own format or safetensors, whatever the name says."""
-    with open(path, "rb") as file:
-        head = file.read(sniff.HEAD)
-    kind = sniff.kind(head, os.path.getsize(path))
-    return (safetensors_stream if kind.name == "safetensors" else pytorch).read(path)
+    expected = f"{pytorch.EXPECTED} or {safetensors_stream.EXPECTED}"
+    with sniff.opened(path, expected, ("zip", "pickle", "tar", "safetensors")) as (_, _, kind):
+        form = safetensors_stream if kind.name == "safetensors" else pytorch
+    return form.read(path)
 
 
 FORMATS = {
     "maskgit": Format(
         flax_msgpack.read,
         maskgit.read,
+        ("params/quantizer/", "model_state/params/quantizer/"),
         "google-research/maskgit and google-research/generative_transfer: code Apache-2.0; terms "
         "of the weights: see their pages",
     ),
     "maskgit-torch": Format(
         _torch_file,
         maskgit_torch.read,
+        ("quantize.",),
         "bytedance/1d-tokenizer: code Apache-2.0; weights of google-research/maskgit; terms: see "
         "their pages",
     ),
     "taming": Format(
         _torch_file,
         taming.read,
+        ("quantize.", "first_stage_model."),
         "CompVis/taming-transformers: code MIT; terms of the weights: see its page",
+        taming_folder.find,
     ),
 }
 DTYPES = ("float32", "float16", "bfloat16")
+CLASSES = 1000  # of the published models
+PROMPT = "prompt.safetensors"
+PUBLISHED = re.compile(r"imagenet(256|512)")  # in the names of published files
 
 
 def run(config: ConfigDict, path: str) -> None:
+    with _one_line():
+        _run(config, path)
+
+
+@contextlib.contextmanager
+def _one_line() -> Iterator[None]:
+    """Says in one line what the file system refuses, and that a stopped import starts anew.
+
+    Raises:
+      UserError: for an OSError. Stopped: SIGTERM came.
+    """
+    again = "before the import was done; the same command again starts it anew"
+
+    def stop(*_):
+        raise Stopped(f"stopped {again}")
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not the main thread (a notebook's worker): nobody sends it a signal
+        before = None
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted {again}") from None
+    except OSError as error:
+        if error.filename is None:
+            raise
+        way_out = (
+            "check the permissions of it and of the folders that it is in"
+            if error.errno in FORBIDDEN
+            else "give another file or folder"
+        )
+        raise UserError(f"cannot use {error.filename}: {error.strerror}; {way_out}") from error
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _run(config: ConfigDict, path: str) -> None:
     if config.format not in FORMATS:
         raise UsageError(f"config.format = {config.format!r}, expected {', '.join(FORMATS)}")
     if config.store_dtype not in DTYPES:
@@ -97,16 +157,12 @@ def run(config: ConfigDict, path: str) -> None:
 
     # 3. The folder.
     files = there.provenance.get("files", {})
-    new = {
-        name: (part, origin)
-        for name, (part, origin) in found.items()
-        if files.get(name, {}).get("sha256") != origin["sha256"]
-    }
+    old = {n for n, (_, origin) in found.items() if _sha256(files, n) == origin["sha256"]}
+    for name in sorted(old):
+        _check_same(name, found[name][0], there.parts[name], config, folder)
+    new = {name: one for name, one in found.items() if name not in old}
     if not new:
-        print(
-            f"{folder} holds {', '.join(found)} of these very files already; delete it to import "
-            "them with other options"
-        )
+        print(f"{folder} holds {', '.join(found)} of these very files already")
         return
     if kept := new.keys() & there.parts.keys():
         raise UsageError(
@@ -120,7 +176,9 @@ def run(config: ConfigDict, path: str) -> None:
         parts,
         provenance={"files": {**files, **origins}},
     )
-    written = sources.save(source, folder, config.store_dtype)
+    _check_published(source)
+    written = sources.save(source, folder, config.store_dtype, before=there)
+    _warn_of_words(written)
     for name, part in written.parts.items():
         sizes = {field: x for field, x in dataclasses.asdict(part.cfg).items() if x}
         sizes = ", ".join(f"{field} {x}" for field, x in sizes.items() if field != "dtype")
@@ -134,27 +192,26 @@ def run(config: ConfigDict, path: str) -> None:
 
 def _read(config: ConfigDict, form: Format, there: Source) -> dict[str, tuple[Part, dict]]:
     """part -> (the network, where it comes from), of all files; no weight is read."""
-    options = Options(config.image_size, config.codebook, config.heads, config.classes)
+    given = Options(
+        image_size=config.image_size,
+        codebook=config.codebook,
+        heads=config.heads,
+        classes=config.classes,
+    )
     opened = []
-    for given in _files(config.source):
-        file, known = given, options
-        if config.format == "taming":
-            file, known = taming_folder.find(given, options)
-        opened.append((file, known, form.read(file)))
+    for file in _files(config.source, form):
+        file, options = form.find(file, given) if form.find else (file, given)
+        opened.append((file, options, form.read(file)))
     # A tokenizer first: it tells where the codes among a transformer's words end.
-    sign = maskgit.SIGNS["tokenizer"]
-    opened.sort(key=lambda one: not any(name.endswith(sign) for name in one[2]))
-    codebook = options.codebook
-    if not codebook and "tokenizer" in there.parts:
-        codebook = there.parts["tokenizer"].cfg.codebook
+    opened.sort(key=lambda one: not any(name.startswith(form.tokenizer) for name in one[2]))
+    codes = there.parts["tokenizer"].cfg.codebook if "tokenizer" in there.parts else 0
     found = {}
-    for file, known, names in opened:
-        known = dataclasses.replace(known, codebook=codebook)
-        inside = form.networks(names, file, known)
+    for file, options, names in opened:
+        inside = form.networks(names, file, dataclasses.replace(options, tokenizer=codes))
         if twice := inside.keys() & found.keys():
             raise UsageError(f"{file} holds a {', '.join(twice)} too; give one file for each part")
         if "tokenizer" in inside:
-            codebook = codebook or inside["tokenizer"].cfg.codebook
+            codes = inside["tokenizer"].cfg.codebook
         origin = {
             "file": pathlib.Path(file).name,
             "sha256": _digest(file),
@@ -163,6 +220,57 @@ def _read(config: ConfigDict, form: Format, there: Source) -> dict[str, tuple[Pa
         }
         found |= {name: (part, origin) for name, part in inside.items()}
     return found
+
+
+def _sha256(files: Any, name: str) -> str:
+    """Of the file that a part of a folder comes from, as its config.json says."""
+    return files.get(name, {}).get("sha256", "")
+
+
+def _check_same(name: str, new: Part, old: Part, config: ConfigDict, folder: pathlib.Path) -> None:
+    """Raises UsageError where a part that is there was imported with other options."""
+    stored = {leaf.dtype.name for leaf in jax.tree.leaves(old.tree)}
+    differ = [] if stored == {config.store_dtype} else [("store_dtype", *stored)]
+    for field in dataclasses.fields(new.cfg):
+        # The size of a tokenizer's images follows from a transformer's length, if it is not given.
+        if field.name == "image_size" and not config.image_size:
+            continue
+        if (value := getattr(old.cfg, field.name)) != getattr(new.cfg, field.name):
+            differ.append((field.name, value))
+    if differ:
+        raise UsageError(
+            f"{folder} holds the {name} of this very file, but with "
+            f"{', '.join(f'{key} {value}' for key, value in differ)}; give the options that it was "
+            "imported with, or use another --workdir"
+        )
+
+
+def _check_published(source: Source) -> None:
+    """Raises UserError where the names of the files tell two sizes of images, 256 and 512."""
+    files = source.provenance["files"]
+    named = {name: PUBLISHED.search(origin.get("file", "")) for name, origin in files.items()}
+    sizes = {name: found[1] for name, found in named.items() if found}
+    if len(set(sizes.values())) > 1:
+        raise UserError(
+            "the names of the files tell a "
+            + " and a ".join(f"{name} of {sizes[name]} x {sizes[name]}" for name in sorted(sizes))
+            + ": they do not belong together; give both files of one size"
+        )
+
+
+def _warn_of_words(source: Source) -> None:
+    """Says what was concluded where the words are not those of a published masked transformer."""
+    cfg = getattr(source.parts.get("transformer"), "cfg", None)
+    if isinstance(cfg, sources.MaskedConfig) and cfg.classes != CLASSES:
+        logging.warning(
+            "the transformer's %d words are taken to be %d codes, %d classes and MASK; the "
+            "published ones have %d classes: check that the tokenizer is its own%s",
+            cfg.vocabulary,
+            cfg.codebook,
+            cfg.classes,
+            CLASSES,
+            "" if "tokenizer" in source.parts else ", or give --config.codebook",
+        )
 
 
 def _existing(folder: pathlib.Path) -> Source:
@@ -175,21 +283,27 @@ def _existing(folder: pathlib.Path) -> Source:
         return Source("", {})
     if not folder.is_dir():
         raise UsageError(f"workdir {folder} is a file, expected a folder; use another --workdir")
-    if not {path.name for path in folder.iterdir()} - {".partial", "lost+found"}:
+    names = {path.name for path in folder.iterdir()}
+    if not names - {sources.PARTIAL, "lost+found"} - sources.leftovers(folder):
         return Source("", {})
-    if not (folder / "config.json").is_file():
+    if PROMPT in names and "config.json" not in names:
+        raise UsageError(
+            f"workdir {folder} holds a prompt already ({PROMPT}); use another --workdir, or delete "
+            "that one"
+        )
+    if "config.json" not in names:
         raise UsageError(
             f"workdir {folder} holds something else than a source model "
-            f"({min(path.name for path in folder.iterdir())}, …); use another --workdir"
+            f"({min(names)}, …); use another --workdir"
         )
     return sources.load(str(folder), "--workdir")
 
 
-def _files(given: str) -> list[str]:
+def _files(given: str, form: Format) -> list[str]:
     """FILE,FILE as a list; a name that exists as it is may hold commas.
 
     Raises:
-      UsageError: none is given, or one is not there.
+      UsageError: none is given, one is not there, or one is a folder where a file is expected.
     """
     if not given:
         raise UsageError("config.source is empty; give a checkpoint, as --config.source=FILE")
@@ -198,6 +312,12 @@ def _files(given: str) -> list[str]:
         if not file or not pathlib.Path(file).exists():
             raise UsageError(
                 f"config.source: no file {file!r}; docs/source_models.md says what to fetch"
+            )
+        if form.find is None and pathlib.Path(file).is_dir():
+            inside = sorted(path.name for path in pathlib.Path(file).iterdir() if path.is_file())
+            raise UsageError(
+                f"config.source: {file} is a folder, expected a checkpoint file; give one of its "
+                f"files ({', '.join(inside[:4]) or 'it has none'}{', …' * (len(inside) > 4)})"
             )
     return files
 
@@ -253,7 +373,7 @@ def _write_prompt(part: Part, config: ConfigDict, folder: pathlib.Path) -> None:
         raise UsageError(
             "a prompt needs the source model that it was tuned on: give --config.backbone=FOLDER"
         )
-    path = folder / "prompt.safetensors"
+    path = folder / PROMPT
     if path.exists():
         raise UsageError(f"{path} is there already; use another --workdir, or delete it")
     source = sources.load(config.backbone, "config.backbone")
@@ -263,28 +383,36 @@ def _write_prompt(part: Part, config: ConfigDict, folder: pathlib.Path) -> None:
             f"{config.source} was tuned on a masked transformer, but {config.backbone} has a "
             f"{kind} one; give the backbone that it was tuned on"
         )
+    source.check_promptable()
     width = source.part("transformer").cfg.width
-    source.part("tokenizer")
     if part.cfg.width != width:
         raise UserError(
             f"{config.source} makes prompts of width {part.cfg.width}, but the transformer of "
             f"{config.backbone} has {width}; give the backbone that it was tuned on"
         )
     tree = jax.tree.map(np.asarray, part.tree)
-    bad = [path for path, x in params.flatten(tree).items() if not np.isfinite(x).all()]
-    if bad:
-        raise UserError(f"{config.source}: {', '.join(bad)} holds NaN or infinite numbers")
-    prompt_file.save(
-        path,
-        prompt_file.PromptFile(
-            cfg=part.cfg,
-            tree=tree,
-            classes=tuple(str(number) for number in range(part.cfg.classes)),
-            instances=(),
-            source=source.name,
-            fingerprint=source.fingerprint,
-            sample=defaults.sampling().to_dict(),
-            scores={},
-        ),
+    prompt = prompt_file.PromptFile(
+        cfg=part.cfg,
+        tree=tree,
+        classes=tuple(str(number) for number in range(part.cfg.classes)),
+        instances=(),
+        source=source.name,
+        fingerprint=source.fingerprint,
+        sample=defaults.sampling().to_dict(),
+        scores={},
     )
-    print(f"wrote {path}: use --config=configs/sample.py --config.prompt={path}")
+    there = folder.exists()
+    try:
+        prompt_file.save(path, prompt)
+    except UserError:
+        if not there and folder.exists():
+            folder.rmdir()
+        raise
+    print(
+        f"wrote {path}; the file does not tell which transformer it was tuned on, only its width "
+        f"of {width}: that it is {source.name!r} is your word"
+    )
+    print(
+        f"use --config=configs/sample.py --config.prompt={path} --config.source={config.backbone} "
+        f"--workdir={folder / 'images'}"
+    )

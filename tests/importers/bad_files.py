@@ -20,6 +20,12 @@ BAD = {
         "starts with '<!DOCTYPE html': a web page",
         "download the file itself",
     ),
+    "page with a comment": (b"<!-- saved from url=(0014) --><html>", "a web page", "download the"),
+    "page with an odd name": (
+        b"<html\tlang=de>",
+        r"starts with '<html\tlang=de': a web page",
+        "download the file itself",
+    ),
     "old page": (b"<html><head></head>", "starts with '<html': a web page", "download the file"),
     "git-LFS pointer": (LFS, f"is a git-LFS pointer of {len(LFS)} bytes", "git lfs pull"),
     "text": (b"epoch,loss\n1,0.5\n", "is a text file that starts with 'epoch,loss", "choose a"),

@@ -189,3 +189,9 @@ def test_an_array_in_chunks(tmp_path, monkeypatch):
     write(tmp_path / "a.msgpack", {"params": {"words": np.arange(10, dtype=np.float32)}})
     message = refusal(flax_msgpack.read, tmp_path / "a.msgpack")
     assert "holds params/words in chunks, as flax does above 1 GiB, expected arrays in" in message
+
+
+def test_one_byte_too_few(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(flax.serialization.msgpack_serialize({"a": np.zeros(3, np.float32)})[:-1])
+    assert "(1 byte is missing at the end of " in refusal(flax_msgpack.read, path)

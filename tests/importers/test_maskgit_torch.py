@@ -101,11 +101,14 @@ def abstract(cfg: TokenizerConfig) -> dict:
 def match(arrays: dict[str, np.ndarray], cfg: TokenizerConfig = TINY) -> dict:
     return rules.match(
         arrays,
-        maskgit_torch.rules(cfg),
-        ignored=maskgit_torch.IGNORED,
+        maskgit_torch.rules(),
         expected=abstract(cfg),
         what="a.bin",
     )
+
+
+def config(shapes: dict[str, tuple[int, ...]], image_size: int) -> TokenizerConfig:
+    return maskgit_torch.config(rules.Shapes(shapes, "a.bin", "MaskGIT tokenizer"), image_size)
 
 
 def test_the_written_out_names_are_of_this_kind():
@@ -120,8 +123,8 @@ def test_the_written_out_names_are_of_this_kind():
 
 def test_computes_what_the_reference_computes():
     case = golden()
-    make = lambda rngs: Tokenizer(maskgit_torch.config(tiny(), 64, "a.bin"), rngs=rngs)
-    table = maskgit_torch.rules(TINY)
+    make = lambda rngs: Tokenizer(config(tiny(), 64), rngs=rngs)
+    table = maskgit_torch.rules()
     model = nnx.merge(*golden_models.tree(state_dict(), table, make))
     images = jnp.float32(case["in_image"]) / 255
     close(model.features(images), case["out_features"], 1e-4)
@@ -141,8 +144,8 @@ def test_every_parameter_arrives_as_from_the_flax_file():
 
 
 def test_config_of_the_golden_case_and_of_the_published_file():
-    assert maskgit_torch.config(tiny(), 64, "a.bin") == TINY
-    cfg = maskgit_torch.config(published(), 256, "a.bin")
+    assert config(tiny(), 64) == TINY
+    cfg = config(published(), 256)
     assert cfg == TokenizerConfig(
         image_size=256,
         codebook=1024,
@@ -163,11 +166,10 @@ def without(*parts: str) -> dict[str, tuple[int, ...]]:
 
 
 def test_config_of_fewer_blocks_and_levels():
-    config = lambda shapes: maskgit_torch.config(shapes, 64, "a.bin")
-    assert config(without(".block.1.", ".mid.1.")) == dataclasses.replace(TINY, blocks=1)
+    assert config(without(".block.1.", ".mid.1."), 64) == dataclasses.replace(TINY, blocks=1)
     # Widths 32, 32, 64 are left.
     three = without("down.4.", "up.4.", "down.3.", "up.3.")
-    assert config(three) == dataclasses.replace(TINY, multipliers=(1, 1, 2))
+    assert config(three, 64) == dataclasses.replace(TINY, multipliers=(1, 1, 2))
 
 
 @pytest.mark.parametrize(
@@ -175,12 +177,10 @@ def test_config_of_fewer_blocks_and_levels():
     [
         (
             lambda: {},
-            "a.bin is no whole MaskGIT tokenizer: quantize.embedding.weight is missing, expected 2 "
-            "dimensions",
+            "a.bin is no whole MaskGIT tokenizer: quantize.embedding.weight is missing",
         ),
         (lambda: without("encoder.conv_in"), "encoder.conv_in.weight is missing"),
         (lambda: without("encoder.mid"), "encoder.mid.0.conv1.weight is missing"),
-        (lambda: without("down.2"), "encoder.down.2.block.0.conv1.weight is missing"),
         (lambda: without("down."), "encoder.down.0.block.0.conv1.weight is missing"),
         (
             lambda: tiny() | {"encoder.conv_in.weight": (32, 3)},
@@ -200,13 +200,13 @@ def test_config_of_fewer_blocks_and_levels():
 )
 def test_what_is_no_such_tokenizer(shapes, message):
     with pytest.raises(UserError, match=message) as error:
-        maskgit_torch.config(shapes(), 64, "a.bin")
+        config(shapes(), 64)
     assert "\n" not in str(error.value)
 
 
 def test_an_image_size_that_does_not_divide():
     with pytest.raises(UserError, match="a.bin: image_size 100 does not divide by .* 16"):
-        maskgit_torch.config(tiny(), 100, "a.bin")
+        config(tiny(), 100)
 
 
 @pytest.mark.parametrize(
@@ -215,12 +215,12 @@ def test_an_image_size_that_does_not_divide():
         (
             "decoder.up.3.upsample_conv.bias",
             {},
-            r"decoder/levels/3/up/bias \(64,\) is missing",
+            r"decoder\.up\.3\.upsample_conv\.bias is missing",
         ),
         (
             "encoder.down.4.block.0.nin_shortcut.weight",
             {},
-            r"encoder/levels/4/blocks/0/shortcut/kernel \(1, 1, 128, 128\) is missing",
+            r"encoder\.down\.4\.block\.0\.nin_shortcut\.weight is missing",
         ),
         ("", {"encoder.conv_in.bias": (32,)}, r"encoder\.conv_in\.bias \(32,\) is unexpected"),
         (
@@ -231,14 +231,14 @@ def test_an_image_size_that_does_not_divide():
         (
             "",
             {"decoder.up.0.upsample_conv.bias": (32,)},
-            r"decoder/levels/0/up/bias \(32,\) is unexpected",
+            r"decoder\.up\.0\.upsample_conv\.bias \(32,\) is unexpected",
         ),
         ("", {"loss.logvar": ()}, r"loss\.logvar \(\) is unexpected"),
         (  # as it would be if the block's input were projected
             "",
             {"decoder.up.3.block.0.nin_shortcut.weight": (64, 128, 1, 1)},
-            r"decoder/levels/3/blocks/0/shortcut/kernel has shape \(1, 1, 128, 64\), "
-            r"expected \(1, 1, 64, 64\)",
+            r"decoder\.up\.3\.block\.0\.nin_shortcut\.weight \(64, 128, 1, 1\) becomes "
+            r"\(1, 1, 128, 64\), expected \(1, 1, 64, 64\)",
         ),
         (
             "",
@@ -280,3 +280,14 @@ def test_a_file_of_another_kind(source, found):
 
 def test_taming_transformers_has_not_the_sign():
     assert maskgit_torch.SIGN not in Case("taming/vqgan_f16_tiny").parameters
+
+
+def test_a_renamed_parameter_that_tells_a_size():
+    arrays = {name.replace("conv_in", "conv_one"): x for name, x in state_dict().items()}
+    with pytest.raises(UserError) as caught:
+        maskgit_torch.read(arrays, "a.bin", rules.Options())
+    assert str(caught.value) == (
+        "a.bin (tokenizer) does not fit the model: decoder.conv_one.bias, decoder.conv_one.weight, "
+        "encoder.conv_one.weight are unexpected; a.bin (tokenizer) is no whole MaskGIT tokenizer: "
+        "encoder.conv_in.weight is missing"
+    )

@@ -7,9 +7,10 @@ import pytest
 
 from maskgit_prompt import source
 from maskgit_prompt.errors import UserError
-from maskgit_prompt.importers import rules, taming
+from maskgit_prompt.importers import taming
 from maskgit_prompt.models.causal import CONFIGS, CausalConfig, CausalTransformer
 from maskgit_prompt.params import flatten
+from tests import golden_models
 
 TINY = CausalConfig(codebook=5, classes=0, length=3, positions=3, width=4, layers=2, heads=2, mlp=6)
 
@@ -40,7 +41,7 @@ def arrays(shapes: dict) -> dict[str, np.ndarray]:
 
 def load(shapes: dict, cfg: CausalConfig = TINY) -> dict[str, np.ndarray]:
     expected = source.abstract(lambda rngs: CausalTransformer(cfg, rngs=rngs))
-    return rules.load(
+    return golden_models.load(
         arrays(shapes), taming.gpt_rules(cfg), ignored=taming.GPT_IGNORED, expected=expected
     )
 
@@ -73,18 +74,22 @@ def test_published_sizes_are_read_from_shapes(name):
 
 def test_small_size_is_read_from_shapes():
     assert taming.gpt_config(names(TINY), heads=2) == TINY
-    behind = taming.gpt_config(names(TINY), heads=2, length=1, classes=5)
-    assert behind == dataclasses.replace(TINY, length=1, condition=2, classes=5)
+    behind = taming.gpt_config(names(TINY), heads=2, length=1)
+    assert behind == dataclasses.replace(TINY, length=1, condition=2)
 
 
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({}, "2 layers of width 4.*give heads"),
-        (dict(heads=3), "heads = 3 does not divide the width 4"),
-        (dict(heads=2, prefix="transformer."), r"has no transformer\.tok_emb\.weight.*tokenizer"),
-        (dict(heads=2, length=4), "4 codes an image, but the transformer has 3 positions"),
-        (dict(heads=2, classes=6), "6 classes, but the token table has 5 rows"),
+        ({}, "2 layers of width 4.*give --config.heads=N"),
+        (dict(heads=3), "3 heads do not divide the width 4; give --config.heads"),
+        (
+            dict(heads=2, prefix="transformer."),
+            r"no whole transformer .*transformer\.tok_emb\.weight is miss",
+        ),
+        (dict(heads=2, length=4), "3 positions, expected at least the 4 codes"),
+        (dict(heads=2, length=1, classes=5), "makes 1 codes; leave --config.image_size out"),
+        (dict(heads=2, classes=6), "table of 5 rows, expected at least the 6 classes"),
     ],
 )
 def test_what_shapes_do_not_tell(arguments, message):
@@ -102,5 +107,5 @@ def test_a_wrong_checkpoint_is_told():
     wrong = names(TINY)
     del wrong["ln_f.bias"]
     wrong["blocks.1.mlp.9.weight"] = (1,)
-    with pytest.raises(UserError, match=r"blocks\.1\.mlp\.9\.weight \(1,\).*norm/bias"):
+    with pytest.raises(UserError, match=r"blocks\.1\.mlp\.9\.weight \(1,\).*ln_f\.bias is miss"):
         load(wrong)

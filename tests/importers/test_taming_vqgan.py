@@ -11,6 +11,7 @@ from maskgit_prompt import params
 from maskgit_prompt.errors import UserError
 from maskgit_prompt.importers import rules, taming
 from maskgit_prompt.models.vqgan import CONFIGS, VQGAN, VQGANConfig
+from tests import golden_models
 from tests.golden_models import Case
 
 Shapes = dict[str, tuple[int, ...]]
@@ -152,7 +153,7 @@ def test_published_sizes(name):
 
 def test_where_a_few_parameters_go():
     case = Case("taming/vqgan_f16_tiny")
-    found = rules.load(case.parameters, taming.vqgan_rules(taming.vqgan_config(tiny())))
+    found = golden_models.load(case.parameters, taming.vqgan_rules(taming.vqgan_config(tiny())))
     conv = case.parameters["encoder.down.2.block.0.conv1.weight"]  # [out 64, in 32, 3, 3]
     ours = found["encoder/levels/2/blocks/0/conv1/kernel"]  # [3, 3, in 32, out 64]
     assert ours.shape == (3, 3, 32, 64)
@@ -187,15 +188,14 @@ def without(shapes: Shapes, start: str) -> Shapes:
     [
         (
             lambda: without(whole(), "first_stage_model."),
-            r"^no VQGAN in the checkpoint: encoder.conv_in.weight is missing among \d+ names that "
-            "begin with transformer; expected a VQGAN of Taming Transformers",
+            "^the checkpoint is no whole VQGAN of Taming Transformers: encoder.conv_in.weight is "
+            "missing$",
         ),
-        (lambda: {}, "among 0 names that begin with nothing"),
         (lambda: without(tiny(), "encoder.down"), "encoder.down.0.block.0.conv1.weight is missing"),
         (
             lambda: without(tiny(), "quantize"),
-            "the autoencoder has 0 codebooks, expected either quantize.embedding.weight or "
-            r"quantize.embed.weight: one without quantizer \(KL\) makes no codes",
+            "the checkpoint has 0 codebooks, expected either quantize.embedding.weight or "
+            r"quantize.embed.weight: an autoencoder without quantizer \(KL\) makes no codes",
         ),
         (
             lambda: tiny() | {"encoder.conv_in.weight": (32, 183, 3, 3)},
@@ -207,7 +207,7 @@ def without(shapes: Shapes, start: str) -> Shapes:
         ),
         (
             lambda: tiny() | {"encoder.down.2.block.0.conv1.weight": (65, 32, 3, 3)},
-            r"levels are \[32, 32, 65, 64, 128\] wide, expected multiples of .* 32",
+            r"has levels \[32, 32, 65, 64, 128\] wide, expected multiples of .* 32",
         ),
         (
             lambda: tiny() | {"quantize.embedding.weight": (64, 24, 1)},
@@ -224,3 +224,64 @@ def test_what_is_no_vqgan(shapes, message):
 def test_an_image_size_that_does_not_divide():
     with pytest.raises(UserError, match="image_size 100 does not divide by .* 16"):
         taming.vqgan_config(tiny(), image_size=100)
+
+
+def wrong(shapes: Shapes) -> str:
+    """What is said of a file with these shapes, but for its beginning."""
+    arrays = {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
+    with pytest.raises(UserError) as caught:
+        taming.read(arrays, "a.ckpt", rules.Options(image_size=64, heads=2))
+    return str(caught.value).removeprefix("a.ckpt (tokenizer) does not fit the model: ")
+
+
+def renamed(shapes: Shapes, old: str, new: str) -> Shapes:
+    return {name.replace(old, new): shape for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        (
+            lambda: tiny() | {"encoder.down.0.block.2.conv1.bias": (32,)},
+            "encoder.down.0.block.2.conv1.bias (32,) is unexpected",
+        ),
+        (
+            lambda: tiny() | {"encoder.down.1.attn.0.q.bias": (32,)},
+            "encoder.down.1.attn.0.q.bias (32,) is unexpected",
+        ),
+        (
+            lambda: renamed(tiny(), "down.2.block.0.conv1.weight", "down.2.block.0.conv1.wait"),
+            "encoder.down.2.block.0.conv1.wait (64, 32, 3, 3) is unexpected; "
+            "encoder.down.2.block.0.conv1.weight is missing",
+        ),
+        (
+            lambda: renamed(tiny(), "encoder.conv_in", "encoder.conv_one"),
+            "encoder.conv_one.bias, encoder.conv_one.weight are unexpected; a.ckpt (tokenizer) is "
+            "no whole VQGAN of Taming Transformers: encoder.conv_in.weight is missing",
+        ),
+    ],
+)
+def test_one_wrong_name_is_not_buried(shapes, message):
+    shapes = shapes()
+    if "encoder.conv_in.weight" not in shapes:  # by which a tokenizer is known
+        shapes["encoder.conv_in.bias"] = (32,)
+    assert wrong(shapes) == message
+
+
+def test_errors_in_both_halves():
+    shapes = whole() | {"transformer.extra": (1,), "first_stage_model.extra": (2,), "odd": (3,)}
+    message = wrong(shapes)
+    for part in (
+        "a.ckpt does not fit the model: odd is unexpected",
+        "a.ckpt (tokenizer) does not fit the model: first_stage_model.extra (2,) is unexpected",
+        "a.ckpt (transformer) does not fit the model: transformer.extra (1,) is unexpected",
+    ):
+        assert part in message
+
+
+def test_a_gap_in_the_layers_is_told_once():
+    shapes = renamed(whole(), "transformer.blocks.1.", "transformer.blocks.2.")
+    assert wrong(shapes) == (
+        "a.ckpt (transformer) does not fit the model: layers 0, 2 are there "
+        "(transformer.blocks.2.ln1.weight, …), expected 0 to 1"
+    )

@@ -40,6 +40,7 @@ def refused(capsys, code: int, message: str, *flags: str) -> None:
             (QUICKSTART, "--workdir=w", "--config.train.stepz=3"),
             'has no key stepz; Did you mean "steps" instead of "stepz"?',
         ),
+        ((f"--config={ROOT}/configs/import.py", "--workdir=w", "--config.x=3"), "has no key x"),
         ((QUICKSTART, "--workdir=w", "--config.nope.steps=3"), "quickstart.py has no key nope"),
         (
             (QUICKSTART, "--workdir=w", "--config.train.steps=many"),

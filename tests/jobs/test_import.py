@@ -1,18 +1,23 @@
 """Checkpoints in the published formats through the command, to what the references compute."""
 
+import errno
 import json
 import pathlib
 import pickle
+import signal
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import safetensors.numpy
 from flax import nnx, serialization, traverse_util
 
-from maskgit_prompt import params, prompt_file
+from maskgit_prompt import files as whole
+from maskgit_prompt import params, prompt_file, sniff
 from maskgit_prompt import source as sources
 from tests.golden_models import Case, close
 from tests.importers.pytorch_files import Call, tensor, write_zip
+from tests.importers.test_maskgit_torch import state_dict
 from tests.jobs.running import ROOT, run
 
 IMPORT = f"--config={ROOT}/configs/import.py"
@@ -181,16 +186,6 @@ def test_taming(capsys, tmp_path):
     pixels = tokenizer.decode(case["out_greedy_tokens"].reshape(-1, side * side))
     expected = (np.moveaxis(case["out_greedy_image"], 1, -1) + 1) / 2  # NCHW in [-1, 1]
     close(pixels, expected, STACK)
-    # The main job cannot use it yet, and says so before it writes anything.
-    home = tmp_path / "run"
-    done = run(
-        capsys,
-        f"--config={ROOT}/configs/quickstart.py",
-        f"--config.source={folder}",
-        f"--workdir={home}",
-    )
-    assert done.code == 1 and "causal transformer; prompts are tuned on masked" in done.error()
-    assert not home.exists()
 
 
 def test_taming_tokenizer_alone(capsys, tmp_path):
@@ -236,15 +231,18 @@ def break_file(tmp_path: pathlib.Path, how: str) -> str:
             "extra",
             [
                 "Head_0/bias (3,) is unexpected",
-                "blocks/mlp/down/bias has shape (4, 32), expected (3, 32)",
+                "params/TransformerLayer_3/Mlp_0/layer_output/bias (32,) is unexpected",
             ],
         ),
         (
             "renamed",
-            ["mlm_dance/kernel (32, 32) is unexpected", "head/dense/kernel (32, 32) is missing"],
+            [
+                "mlm_dance/kernel (32, 32) is unexpected",
+                "params/MlmLayer_0/mlm_dense/kernel is missing",
+            ],
         ),
-        ("misshapen", ["head/dense/kernel has shape (32, 31), expected (32, 32)"]),
-        ("nan", ["transformer/head/dense/kernel holds NaN or infinite numbers"]),
+        ("misshapen", ["params/MlmLayer_0/mlm_dense/kernel has shape (32, 31), expected (32, 32)"]),
+        ("nan", ["(transformer): params/MlmLayer_0/mlm_dense/kernel holds NaN or infinite"]),
         ("other model", ["holds no network of MaskGIT"]),
         ("truncated", ["checkpoint"]),
         ("web page", ["a web page"]),
@@ -337,7 +335,11 @@ def test_a_killed_import_leaves_nothing_that_looks_finished(capsys, tmp_path, mo
 
     monkeypatch.setattr(sources.safetensors_stream, "write", killed)
     flags = (IMPORT, "--config.format=maskgit", f"--config.source={','.join(files)}")
-    assert run(capsys, *flags, f"--workdir={tmp_path / 'model'}").code == 130
+    done = run(capsys, *flags, f"--workdir={tmp_path / 'model'}")
+    assert done.code == 130
+    assert done.err.endswith(
+        "interrupted before the import was done; the same command again starts it anew\n"
+    )
     assert not (tmp_path / "model").exists()
     monkeypatch.undo()
     # What a kill -9 leaves is cleared away by the next import.
@@ -378,7 +380,7 @@ def test_what_else_is_in_the_folder_stays(capsys, tmp_path):
     )
     (folder / "NOTES.txt").write_text("mine")
     tokenizer = (folder / "tokenizer.safetensors").read_bytes()
-    imported(capsys, tmp_path, "maskgit", ",".join(files))
+    imported(capsys, tmp_path, "maskgit", files[1])
     assert (folder / "NOTES.txt").read_text() == "mine"
     assert (folder / "tokenizer.safetensors").read_bytes() == tokenizer  # still of half the bytes
     assert sources.load(str(folder)).fingerprint
@@ -474,5 +476,228 @@ def test_a_prompt_file_that_is_there_is_kept(capsys, tmp_path):
     flags = (IMPORT, "--config.format=maskgit", f"--config.source={file}", "--config.backbone=mini")
     done = run(capsys, *flags, f"--workdir={tmp_path / 'run'}")
     assert done.code == 2
-    assert "something else than a source model (prompt.safetensors, …)" in done.error()
+    assert "holds a prompt already (prompt.safetensors); use another" in done.error()
     assert (tmp_path / "run" / "prompt.safetensors").read_bytes() == b"tuned for hours"
+
+
+def test_sigterm_leaves_nothing_and_says_so(capsys, tmp_path, monkeypatch):
+    files = maskgit_files(tmp_path)
+    write = sources.safetensors_stream.write
+
+    def stopped(path, specs, arrays):
+        if "transformer" in path.name:
+            signal.raise_signal(signal.SIGTERM)
+        return write(path, specs, arrays)
+
+    monkeypatch.setattr(sources.safetensors_stream, "write", stopped)
+    before = signal.getsignal(signal.SIGTERM)
+    flags = (IMPORT, "--config.format=maskgit", f"--config.source={','.join(files)}")
+    done = run(capsys, *flags, f"--workdir={tmp_path / 'model'}")
+    assert (done.code, signal.getsignal(signal.SIGTERM)) == (143, before)
+    assert "stopped before the import was done; the same command again starts" in done.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "tokenizer_checkpoint",
+        "transformer_checkpoint",
+    ]
+
+
+def test_a_kill_between_the_renames(capsys, tmp_path, monkeypatch):
+    """Into a folder that is there and empty, as a mount point may be."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    replace = sources.os.replace
+
+    def killed(old, new):
+        if new.name == "config.json":
+            raise KeyboardInterrupt
+        replace(old, new)
+
+    monkeypatch.setattr(sources.os, "replace", killed)
+    flags = (IMPORT, "--config.format=maskgit", f"--workdir={folder}")
+    done = run(capsys, *flags, f"--config.source={','.join(maskgit_files(tmp_path))}")
+    assert done.code == 130 and (folder / "tokenizer.safetensors").exists()
+    monkeypatch.undo()
+    assert run(capsys, *flags, f"--config.source={maskgit_files(tmp_path)[1]}",
+               "--config.codebook=64").code == 0  # fmt: skip
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "config.json",
+        "transformer.safetensors",
+    ]
+
+
+@pytest.mark.parametrize("kind", ["maskgit", "maskgit-torch", "taming"])
+def test_a_file_that_may_not_be_read(kind, capsys, tmp_path, monkeypatch):
+    file = tmp_path / "last.ckpt"
+    file.write_bytes(b"")
+
+    def forbidden(*_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(file))
+
+    monkeypatch.setattr(sniff, "open", forbidden, raising=False)
+    flags = (IMPORT, f"--config.format={kind}", f"--config.source={file}")
+    done = run(capsys, *flags, f"--workdir={tmp_path / 'model'}")
+    assert done.code == 1
+    assert f"cannot read {file}: Permission denied; expected a" in done.error()
+
+
+@pytest.mark.parametrize("what", ["exists", "is_dir", "iterdir", "glob"])
+def test_a_folder_that_may_not_be_searched(what, capsys, tmp_path, monkeypatch):
+    (tmp_path / "model").mkdir()
+
+    def forbidden(path, *_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(pathlib.Path, what, forbidden)
+    flags = (IMPORT, "--config.format=taming", f"--config.source={tmp_path}")
+    done = run(capsys, *flags, f"--workdir={tmp_path / 'model'}")
+    assert done.code == 1
+    assert f"cannot use {tmp_path}" in done.error()
+    assert "Permission denied; check the permissions of it and of the folders" in done.error()
+
+
+def test_a_folder_in_place_of_a_file(capsys, tmp_path):
+    maskgit_files(tmp_path)
+    flags = (IMPORT, "--config.format=maskgit", f"--config.source={tmp_path}")
+    done = run(capsys, *flags, f"--workdir={tmp_path / 'model'}")
+    assert done.code == 2
+    assert "give one of its files (tokenizer_checkpoint, transformer_checkpoint)" in done.error()
+
+
+def test_names_in_another_order_give_the_same_model(capsys, tmp_path):
+    names = ("tokenizer", "transformer")
+    cases = {name: Case(f"maskgit/{name}_tiny").parameters for name in names}
+    turned = [
+        write_flax(tmp_path / name, dict(reversed(flat.items()))) for name, flat in cases.items()
+    ]
+    one = imported(capsys, tmp_path / "one", "maskgit", ",".join(maskgit_files(tmp_path)))
+    two = imported(capsys, tmp_path / "two", "maskgit", ",".join(turned))
+    for name in names:
+        file = f"{name}.safetensors"
+        assert (one / file).read_bytes() == (two / file).read_bytes()
+    assert sources.load(str(one)).fingerprint == sources.load(str(two)).fingerprint
+
+
+def test_one_tokenizer_in_three_formats_gives_one_file(capsys, tmp_path):
+    flat = {name: np.ascontiguousarray(x) for name, x in state_dict().items()}
+    safetensors.numpy.save_file(flat, tmp_path / "a.safetensors")
+    found = set()
+    for kind, file in (
+        ("maskgit", maskgit_files(tmp_path)[0]),
+        ("maskgit-torch", write_torch(tmp_path / "a.bin", flat)),
+        ("maskgit-torch", tmp_path / "a.safetensors"),
+    ):
+        folder = imported(capsys, tmp_path / str(len(found)) / pathlib.Path(file).name, kind, file)
+        found.add((folder / "tokenizer.safetensors").read_bytes())
+    assert len(found) == 1
+
+
+def test_a_transformer_with_the_tokenizer_of_another(capsys, tmp_path):
+    """64 codes, 10 classes and MASK are 75 words."""
+    flat = dict(Case("maskgit/tokenizer_tiny").parameters)
+    book = flat["params/quantizer/codebook"]  # [64, 16]
+    large = flat | {"params/quantizer/codebook": np.concatenate([book, book])}
+    files = [write_flax(tmp_path / "large", large), maskgit_files(tmp_path)[1]]
+    flags = (IMPORT, "--config.format=maskgit", f"--workdir={tmp_path / 'model'}")
+    done = run(capsys, *flags, f"--config.source={','.join(files)}")
+    assert done.code == 1
+    assert "has 75 words, but the tokenizer makes 128 codes: they do not belong" in done.error()
+    assert "give the tokenizer that it was trained with" in done.error()
+    # One with fewer codes could be its own: what is concluded is said.
+    small = write_flax(tmp_path / "small", flat | {"params/quantizer/codebook": book[:48]})
+    done = run(capsys, *flags, f"--config.source={small},{files[1]}")
+    assert done.code == 0
+    assert "75 words are taken to be 48 codes, 26 classes and MASK; the published" in done.err
+
+
+def test_published_files_of_two_sizes(capsys, tmp_path):
+    tokenizer, transformer = maskgit_files(tmp_path)
+    pathlib.Path(tokenizer).rename(tmp_path / "tokenizer_imagenet256_checkpoint")
+    pathlib.Path(transformer).rename(tmp_path / "maskgit_imagenet512_checkpoint")
+    flags = (IMPORT, "--config.format=maskgit", f"--workdir={tmp_path / 'model'}")
+    source = (
+        f"{tmp_path}/tokenizer_imagenet256_checkpoint,{tmp_path}/maskgit_imagenet512_checkpoint"
+    )
+    done = run(capsys, *flags, f"--config.source={source}")
+    assert done.code == 1
+    assert "a tokenizer of 256 x 256 and a transformer of 512 x 512: they do not" in done.error()
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    "flag, message",
+    [
+        ("--config.image_size=128", "the tokenizer of this very file, but with image_size 64"),
+        ("--config.store_dtype=float16", "but with store_dtype float32"),
+    ],
+)
+def test_other_options_for_what_is_there(flag, message, capsys, tmp_path):
+    file = maskgit_files(tmp_path)[0]
+    imported(capsys, tmp_path, "maskgit", file, "--config.image_size=64")
+    flags = (IMPORT, "--config.format=maskgit", f"--workdir={tmp_path / 'model'}")
+    done = run(capsys, *flags, f"--config.source={file}", flag)
+    assert done.code == 2 and message in done.error()
+
+
+def test_a_renamed_convolution_of_a_tokenizer(capsys, tmp_path):
+    flat = dict(Case("maskgit/tokenizer_tiny").parameters)
+    for old, new, message in (
+        ("decoder/Conv_3/", "decoder/Conv_three/", "params/decoder/Conv_3/kernel is missing"),
+        ("decoder/Conv_5/", "decoder/Conv_five/", "12 residual blocks in its encoder"),
+        ("encoder/ResBlock_4/Conv_1/", "encoder/ResBlock_4/Conv_b/", "ResBlock_4/Conv_1/kernel is"),
+    ):
+        path = tmp_path / "checkpoint"
+        file = write_flax(path, {name.replace(old, new): x for name, x in flat.items()})
+        flags = (IMPORT, "--config.format=maskgit", f"--workdir={tmp_path / 'model'}")
+        done = run(capsys, *flags, f"--config.source={file}")
+        assert done.code == 1
+        first = f"(tokenizer) does not fit the model: params/{new}"
+        assert first in done.error() and message in done.error()
+
+
+def test_an_image_size_that_a_label_model_cannot_have(capsys, tmp_path):
+    file = write_torch(tmp_path / "last.ckpt", Case("taming/net2net_tiny").parameters)
+    flags = (IMPORT, "--config.format=taming", "--config.heads=2", f"--config.source={file}")
+    done = run(capsys, *flags, f"--workdir={tmp_path / 'model'}", "--config.image_size=32")
+    assert done.code == 1
+    assert "has 16 positions, as many as codes in an image where a label is" in done.error()
+    assert "makes 4 codes; leave --config.image_size out" in done.error()
+
+
+def prompt_flags(tmp_path: pathlib.Path, workdir: str = "prompt") -> tuple[str, ...]:
+    """To import the prompt of the golden case for a random backbone."""
+    case = Case("maskgit/cond_transformer_tiny")
+    backbone = tmp_path / "backbone"
+    sources.save(_random_source(case.config), backbone)
+    inside = {name: x for name, x in case.parameters.items() if "/prompt_" in name}
+    return (
+        IMPORT,
+        "--config.format=maskgit",
+        f"--config.source={write_flax(tmp_path / 'checkpoint_3', inside)}",
+        f"--config.backbone={backbone}",
+        f"--workdir={tmp_path / workdir}",
+    )
+
+
+def test_what_a_prompt_import_says(capsys, tmp_path):
+    flags = prompt_flags(tmp_path)
+    done = run(capsys, *flags)
+    assert done.code == 0
+    assert "its width of 32: that it is 'random' is your word" in done.out
+    command = done.out.splitlines()[-1].removeprefix("use ").split()
+    config = f"--config={ROOT}/configs/sample.py"
+    few = ("--config.num=1", "--config.sample.steps=1", "--config.classes=('0',)")
+    assert run(capsys, config, *command[1:], *few).code == 0
+    done = run(capsys, *flags)
+    assert done.code == 2 and "holds a prompt already (prompt.safetensors)" in done.error()
+
+
+def test_a_disk_that_is_full_for_a_prompt(capsys, tmp_path, monkeypatch):
+    flags = prompt_flags(tmp_path)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(whole.os, "replace", full)
+    done = run(capsys, *flags)
+    assert done.code == 1 and "No space left on device; free some space" in done.error()
+    assert not (tmp_path / "prompt").exists()

@@ -11,9 +11,10 @@ import pytest
 from flax import nnx
 
 from maskgit_prompt import params, sharding, source
-from maskgit_prompt.importers import rules, taming
+from maskgit_prompt.importers import taming
 from maskgit_prompt.models.causal import CONFIGS, CausalConfig, CausalTransformer, visible
 from maskgit_prompt.models.masked import MASK
+from tests import golden_models
 from tests.golden_models import Case, close
 
 LAYER, STACK = 1e-5, 1e-4  # DESIGN.md: relative to the output's largest value
@@ -34,7 +35,9 @@ def weights(name: str, heads: int, prefix: str = "") -> tuple[CausalConfig, dict
     names = {n: x for n, x in case(name).parameters.items() if n.startswith(prefix)}
     cfg = taming.gpt_config({n: x.shape for n, x in names.items()}, heads, prefix)
     expected = source.abstract(lambda rngs: CausalTransformer(cfg, rngs=rngs))
-    return cfg, params.unflatten(rules.load(names, taming.gpt_rules(cfg), expected=expected))
+    return cfg, params.unflatten(
+        golden_models.load(names, taming.gpt_rules(cfg), expected=expected)
+    )
 
 
 def build(cfg: CausalConfig, tree: dict) -> CausalTransformer:

@@ -10,9 +10,10 @@ import pytest
 from flax import nnx
 
 from maskgit_prompt import losses, params, sharding
-from maskgit_prompt.importers import rules, taming
+from maskgit_prompt.importers import taming
 from maskgit_prompt.models import vqgan
 from maskgit_prompt.models.vqgan import CONFIGS, VQGAN, VQGANConfig
+from tests import golden_models
 from tests.golden_models import Case, close
 
 STACK = 1e-4  # DESIGN.md: relative to the output's largest value
@@ -51,7 +52,7 @@ def golden(name: str) -> tuple[Case, VQGANConfig, dict[str, np.ndarray]]:
     prefix = "" if name.startswith("vqgan") else "first_stage_model."
     found = {key: x for key, x in case.parameters.items() if key.startswith(prefix)}
     cfg = taming.vqgan_config({key: x.shape for key, x in found.items()}, prefix, 64)
-    flat = rules.load(found, taming.vqgan_rules(cfg, prefix), expected=abstract(cfg))
+    flat = golden_models.load(found, taming.vqgan_rules(cfg, prefix), expected=abstract(cfg))
     return case, cfg, flat
 
 
