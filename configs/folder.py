@@ -2,6 +2,7 @@
 
     python -m maskgit_prompt.main --config=configs/folder.py:photos --workdir=runs/photos
     python -m maskgit_prompt.main --config=configs/folder.py:photos,shots=5,steps=300 --workdir=...
+    python -m maskgit_prompt.main --config=configs/folder.py:photos,causal --workdir=...
 
 Of each class 60 % of the images are tuned on, 20 % train the classifier that reads the generated
 ones, and 20 % are scored against; `shots` takes so many of the first part (0, the default: all).

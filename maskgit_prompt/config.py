@@ -9,6 +9,14 @@ from ml_collections.config_dict import placeholder
 from maskgit_prompt.errors import UsageError
 
 FOLDER_OPTIONS = {"shots": "data.shots", "steps": "train.steps"}
+# What tuning and sampling a causal transformer does well with, of few images. Noise on the input
+# codes, since the second stage overfits them.
+CAUSAL = {
+    "prompt.prefix": True,
+    "next_code.keep": 0.9,
+    "sample.temperature": 0.9,
+    "sample.guidance": 1.5,
+}
 
 
 def base(job: str) -> ConfigDict:
@@ -131,7 +139,7 @@ def transfer() -> ConfigDict:
 
 
 def folder(config: ConfigDict, arg: str, file: str) -> ConfigDict:
-    """Turns a config of the main job to a folder of images, given as PATH[,shots=5][,steps=300].
+    """Turns a config of the main job to a folder of images: PATH[,shots=5][,steps=300][,causal].
 
     Args:
       file: the config file's name, for messages.
@@ -141,11 +149,15 @@ def folder(config: ConfigDict, arg: str, file: str) -> ConfigDict:
     config.data.fractions = ConfigDict({"tune": 0.6, "judge": 0.2, "test": 0.2})
     path, *options = arg.split(",")
     for option in options:
+        if option == "causal":
+            causal(config)
+            continue
         name, _, value = option.partition("=")
         if name not in FOLDER_OPTIONS or not value.isdecimal():
             raise UsageError(
                 f"configs/{file}:{arg} has {option!r} after the path, expected "
-                f"{' or '.join(f'{name}=NUMBER' for name in FOLDER_OPTIONS)}; set anything else as "
+                f"{', '.join(f'{name}=NUMBER' for name in FOLDER_OPTIONS)} or causal; set anything "
+                "else as "
                 "--config.KEY=VALUE, and with it a path that holds a comma: --config.data.path=PATH"
             )
         config.update_from_flattened_dict({FOLDER_OPTIONS[name]: int(value)})
@@ -188,6 +200,13 @@ def compare(config: ConfigDict) -> ConfigDict:
     return config
 
 
+def causal(config: ConfigDict) -> ConfigDict:
+    """Turns a config of the main job into one for a causal transformer."""
+    config.model = "causal"
+    config.update_from_flattened_dict(CAUSAL)
+    return config
+
+
 def side_by_side(config: ConfigDict) -> ConfigDict:
     """Turns a config of the main job into one that runs it on several source models."""
     config.job = "side_by_side"
@@ -197,6 +216,11 @@ def side_by_side(config: ConfigDict) -> ConfigDict:
             "shots": (10, 5),  # images a class; config.data.shots is not used
         }
     )
+    # Of models with a causal transformer; the others are as above.
+    config.causal = ConfigDict({key.partition(".")[0]: {} for key in CAUSAL})
+    for key, value in CAUSAL.items():
+        section, _, name = key.partition(".")
+        config.causal[section][name] = value
     return config
 
 

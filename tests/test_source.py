@@ -16,7 +16,7 @@ from maskgit_prompt.models.prompt import PromptConfig
 from maskgit_prompt.stored import StoredArray
 from tests import tiny
 
-MINI = "47ad06570627bd0e"
+FINGERPRINTS = {"mini": "47ad06570627bd0e", "mini-causal": "8707bd71253727b3"}
 
 
 @pytest.fixture
@@ -34,12 +34,22 @@ def same(a: sources.Part, b: sources.Part) -> bool:
     return all((found[path] == expected[path]).all() for path in found)
 
 
-def test_mini_is_the_model_it_was():
+@pytest.mark.parametrize("name", FINGERPRINTS)
+def test_embedded_models_are_what_they_were(name):
     """Prompt files of users name this fingerprint."""
-    mini = sources.load("mini")
-    assert mini.fingerprint == MINI
-    text = (sources.EMBEDDED["mini"] / "config.json").read_text()
-    assert json.loads(text)["fingerprint"] == MINI
+    found = sources.load(name)
+    assert (found.name, found.fingerprint) == (name, FINGERPRINTS[name])
+    text = (sources.EMBEDDED[name] / "config.json").read_text()
+    assert json.loads(text)["fingerprint"] == FINGERPRINTS[name]
+
+
+def test_mini_causal_is_mini_with_another_transformer():
+    one, other = (sources.load(name).parts for name in FINGERPRINTS)
+    assert one["tokenizer"].sha256 == other["tokenizer"].sha256  # so codes files serve both
+    assert one["features"].sha256 == other["features"].sha256
+    assert other["transformer"].kind == "causal"
+    sizes = [sum(p.stat().st_size for p in sources.EMBEDDED[n].iterdir()) for n in FINGERPRINTS]
+    assert max(sizes) < 6e6
 
 
 def test_what_is_saved_is_loaded(saved):

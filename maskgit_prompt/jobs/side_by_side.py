@@ -46,7 +46,8 @@ def run(config: ConfigDict, path: str) -> None:
             folder = home / f"{source.name}-{shots}"
             if not (folder / "report.html").exists():  # what the main job writes last
                 print(f"{source.name}, images a class: {shots}", flush=True)
-                transfer.run(_of_one(config, name, shots), str(folder))
+                causal = source.part("transformer").kind == "causal"
+                transfer.run(_of_one(config, name, shots, causal), str(folder))
             rows.append({"shots": shots, **_row(folder)})
 
     # 3. Files.
@@ -62,15 +63,18 @@ def run(config: ConfigDict, path: str) -> None:
         rows,
         pictures,
         title=f"Source models side by side: {' and '.join(titles)}",
+        causal=config.causal.to_dict(),
         config=config.to_dict(),
     )
     print(f"report: {home / 'report.html'}")
 
 
-def _of_one(config: ConfigDict, name: str, shots: int) -> ConfigDict:
+def _of_one(config: ConfigDict, name: str, shots: int, causal: bool) -> ConfigDict:
     """The config of the main job on one model."""
     one = ConfigDict(config.to_dict())
-    del one["models"]
+    del one["models"], one["causal"]
+    if causal:
+        one.update(config.causal)
     one.job, one.source, one.model, one.data.shots = "transfer", name, "", shots
     return one
 

@@ -48,6 +48,7 @@ def side_by_side_report(
     pictures: Mapping[str, Picture],
     *,
     title: str,
+    causal: Mapping[str, Any],
     config: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes a report of several models.
@@ -59,6 +60,7 @@ def side_by_side_report(
         transfer_report takes it.
       pictures: model -> PIL image, PNG bytes or PNG path.
       title: the page's title.
+      causal: the settings that are other ones with a causal transformer.
       config: settings, folded away at the end.
 
     Raises:
@@ -68,8 +70,8 @@ def side_by_side_report(
     most = rows[-1]["shots"]
     sections: list[Section] = [
         Text(
-            "One prompt was tuned on each model: the same images, the same number of steps, the "
-            "same settings. Losses are in nats a code, but not of the same question: a masked "
+            "A prompt was tuned on each model, of the same images, for the same number of steps. "
+            "Losses are in nats a code, but not of the same question: a masked "
             "transformer predicts hidden codes from all others, a causal one every code from those "
             "before it. They do not compare across the two.",
             lead=True,
@@ -88,6 +90,7 @@ def side_by_side_report(
             "size, on the machine that made this page."
         ),
         *_marquees(rows),
+        *flat_table(causal, "What is set otherwise for causal transformers", "setting"),
         Heading("Each run's own report"),
         Table([{"model": r["model"], "folder": f"{r['folder']}/report.html"} for r in rows]),
     ]

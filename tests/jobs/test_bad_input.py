@@ -48,12 +48,15 @@ def refused(capsys, code: int, message: str, *flags: str) -> None:
         ),
         (
             (QUICKSTART, "--workdir=w", "--config.job=dream"),
-            "config.job = 'dream', expected transfer, compare, sample, pretrain",
+            "config.job = 'dream', expected transfer, side_by_side, compare, sample, pretrain",
         ),
-        ((f"{QUICKSTART}:half", "--workdir=w"), "quickstart.py:half, expected :full or :compare"),
+        (
+            (f"{QUICKSTART}:half", "--workdir=w"),
+            "quickstart.py:half, expected :full, :mini-causal, :causal or :compare",
+        ),
         (
             (f"{FOLDER}:photos,shot=3", "--workdir=w"),
-            "has 'shot=3' after the path, expected shots=NUMBER or steps=NUMBER",
+            "has 'shot=3' after the path, expected shots=NUMBER, steps=NUMBER or causal",
         ),
         ((FOLDER, "--workdir=w"), "config.data.path is empty; expected a folder"),
         ((SAMPLE, "--workdir=w", "--strict"), "--strict: the job sample reads no folder of images"),
@@ -232,7 +235,12 @@ def test_workdir_whose_config_is_damaged(source, tmp_path, capsys):
 
 def test_source_that_is_not_there(tmp_path, capsys):
     flags = (QUICKSTART, f"--config.source={tmp_path / 'none'}", f"--workdir={tmp_path / 'run'}")
-    refused(capsys, 2, f"no config.json in {tmp_path / 'none'}; expected mini, or the", *flags)
+    refused(
+        capsys,
+        2,
+        f"no config.json in {tmp_path / 'none'}; expected mini or mini-causal, or the",
+        *flags,
+    )
 
 
 @pytest.mark.parametrize(
