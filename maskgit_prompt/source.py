@@ -5,25 +5,19 @@ Parts are "tokenizer", "transformer" and, where the model has a network to score
 Weights are read when they are placed on a mesh, each straight to its shards.
 """
 
-import contextlib
 import dataclasses
-import errno
-import fcntl
 import hashlib
 import json
-import math
 import os
 import pathlib
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from flax import nnx
 from ml_collections import ConfigDict
 
-from maskgit_prompt import distributed, params, safetensors_stream, sharding
-from maskgit_prompt.errors import UsageError, UserError, unwritable
+from maskgit_prompt import params, safetensors_stream, sharding
+from maskgit_prompt.errors import UsageError, UserError
 from maskgit_prompt.models.causal import CausalConfig, CausalTransformer
 from maskgit_prompt.models.features import FeatureNetwork, FeaturesConfig
 from maskgit_prompt.models.masked import MaskedConfig, MaskedTransformer
@@ -38,8 +32,6 @@ EMBEDDED = {"mini": _SOURCES / "mini", "mini-causal": _SOURCES / "mini-causal"}
 EMBEDDED_OF = {"masked": "mini", "causal": "mini-causal"}  # by kind of transformer
 FORMAT = 2
 CHUNK = 2**24  # bytes read at once
-SHARD = 2**30  # bytes of a file, where a part needs more than one
-PARTIAL = ".partial"  # the folder, inside one that is there, that is being written
 KINDS = {  # part -> kind -> (config class, module class)
     "tokenizer": {"vq": (TokenizerConfig, Tokenizer), "vqgan": (VQGANConfig, VQGAN)},
     "transformer": {
@@ -198,7 +190,7 @@ def load(name: str, key: str = "config.source") -> Source:
             parts,
             tuple(config["classes"]),
             config["provenance"],
-            _fingerprint(config["parts"]),
+            fingerprint(config["parts"]),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{folder}/config.json is damaged ({error!r}); fetch it again") from error
@@ -249,7 +241,7 @@ def _sha256(entry: dict) -> str:
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def _fingerprint(entries: dict) -> str:
+def fingerprint(entries: dict) -> str:
     """Of configs as they are written, so that a field added later changes no fingerprint."""
     if not {"tokenizer", "transformer"} <= entries.keys():
         return ""
@@ -261,191 +253,3 @@ def _fingerprint(entries: dict) -> str:
 def abstract(make) -> Tree:
     """Names, shapes and dtypes of a module's parameters, at no cost."""
     return nnx.to_pure_dict(nnx.state(nnx.eval_shape(lambda: make(nnx.Rngs(0)))))
-
-
-def save(
-    source: Source,
-    folder: str | pathlib.Path,
-    dtype: str = "float32",
-    before: Source | None = None,
-) -> Source:
-    """Writes a source model, whole or not at all, and returns it as `load` will.
-
-    Leaves of the parts' trees may be any arrays, or objects with a shape that numpy can make
-    arrays of; one at a time is in memory. Parts that are in the folder's own files stay as they
-    are there, and so do files that are no part of the model.
-
-    Args:
-      dtype: what weights are stored in; "float16" halves the files.
-      before: what was found in the folder, to which `source` adds parts; None: whatever is there.
-
-    Raises:
-      UserError: the folder cannot be written (a full disk), another process writes it or has added
-        to `before`, or a weight is not finite.
-    """
-    folder = pathlib.Path(folder).absolute()
-    if distributed.is_first():
-        _save(source, folder, dtype, before)
-    distributed.barrier("source model")
-    return load(str(folder))
-
-
-def _save(source: Source, folder: pathlib.Path, dtype: str, before: Source | None) -> None:
-    # One name, so that the next attempt clears away what a killed one has left. Inside a folder
-    # that is there, since that may be a mount point or a link.
-    there = folder.exists()
-    temporary = folder / PARTIAL if there else folder.with_name(f".{folder.name}{PARTIAL}")
-    try:
-        with _alone(temporary, folder) as lock:
-            if folder.exists() != there or (before and _recorded(folder) != _files(before)):
-                shutil.rmtree(temporary, ignore_errors=True)
-                raise _busy(folder)
-            for file in leftovers(folder):
-                (folder / file).unlink(missing_ok=True)
-            try:
-                for file in temporary.iterdir():
-                    if file != lock:
-                        file.unlink()
-                _fill(temporary, source, folder, dtype)
-            except BaseException:
-                shutil.rmtree(temporary, ignore_errors=True)
-                raise
-            lock.unlink()
-            if not there:
-                os.replace(temporary, folder)
-                return
-            # The config goes last: what is added counts from then on. Stopped in between, the
-            # temporary folder stays and tells by its config what is left over.
-            for file in sorted(temporary.iterdir(), key=lambda file: file.name == "config.json"):
-                os.replace(file, folder / file.name)
-            temporary.rmdir()
-    except OSError as error:
-        raise unwritable(f"source model {folder}", error) from error
-
-
-@contextlib.contextmanager
-def _alone(temporary: pathlib.Path, folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Makes the temporary folder and holds a lock in it, the path of which it gives.
-
-    The lock ends with the process, so that a killed one stands in nobody's way.
-
-    Raises:
-      UserError: another process holds it.
-    """
-    temporary.mkdir(parents=True, exist_ok=True)
-    lock = temporary / "lock"
-    try:
-        with open(lock, "w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                # Some network file systems have no locks; one process alone works there too.
-                if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
-                    raise
-            if lock.stat().st_ino != os.fstat(file.fileno()).st_ino:
-                raise _busy(folder)
-            yield lock
-    except (BlockingIOError, FileNotFoundError) as error:
-        # Without the folder another process was just done with it.
-        raise _busy(folder) from error
-
-
-def _busy(folder: pathlib.Path) -> UserError:
-    return UserError(
-        f"another process is writing source model {folder}, or has just done so; wait until it is "
-        "done and give the same command again"
-    )
-
-
-def leftovers(folder: pathlib.Path) -> set[str]:
-    """Names of the files of a model that was not finished, in a folder without config.json."""
-    if (folder / "config.json").exists():
-        return set()
-    try:
-        parts = json.loads((folder / PARTIAL / "config.json").read_text())["parts"].values()
-        return {file for part in parts for file in part["files"] if (folder / file).is_file()}
-    except (AttributeError, FileNotFoundError, KeyError, TypeError, ValueError):
-        return set()
-
-
-def _recorded(folder: pathlib.Path) -> dict[str, dict[str, str]]:
-    """part -> {file: sha256} as the folder's config.json says; nothing where there is none."""
-    try:
-        parts = json.loads((folder / "config.json").read_text())["parts"]
-    except FileNotFoundError:
-        return {}
-    return {name: entry["files"] for name, entry in parts.items()}
-
-
-def _files(source: Source) -> dict[str, dict[str, str]]:
-    """part -> {file: sha256} of parts that lie in a folder."""
-    return {
-        name: {pathlib.Path(file).name: digest for file, digest in part.files.items()}
-        for name, part in source.parts.items()
-    }
-
-
-def _fill(temporary: pathlib.Path, source: Source, folder: pathlib.Path, dtype: str) -> None:
-    """Writes config.json and the files of the parts that are not in `folder` yet."""
-    entries, count = {}, params.count({name: part.tree for name, part in source.parts.items()})
-    with bytes_progress(count * np.dtype(dtype).itemsize, "write") as update:
-        for name, part in source.parts.items():
-            own = {pathlib.Path(file): digest for file, digest in part.files.items()}
-            if own and all(file.parent.absolute() == folder for file in own):
-                files = {file.name: digest for file, digest in own.items()}
-            else:
-                files = _write_part(temporary, name, params.flatten(part.tree), dtype, update)
-            entries[name] = {"kind": part.kind, "config": _to_json(part.cfg), "files": files}
-    config = {
-        "format": FORMAT,
-        "name": source.name,
-        "classes": list(source.classes),
-        "provenance": source.provenance,
-        "fingerprint": _fingerprint(entries),
-        "parts": entries,
-    }
-    (temporary / "config.json").write_text(json.dumps(config, indent=1) + "\n")
-
-
-def _write_part(
-    folder: pathlib.Path, name: str, flat: dict[str, Any], dtype: str, update: Callable[[int], None]
-) -> dict:
-    """Writes a part's parameters into files of some SHARD bytes; {file: sha256}."""
-    size = np.dtype(dtype).itemsize
-    shards, room = [[]], SHARD
-    for path, x in sorted(flat.items()):  # equal weights make equal files, whatever their order
-        needed = math.prod(x.shape) * size
-        if shards[-1] and needed > room:
-            shards.append([])
-            room = SHARD
-        shards[-1].append(path)
-        room -= needed
-
-    def array(path: str) -> np.ndarray:
-        x = np.asarray(flat[path])
-        if not np.isfinite(x).all():
-            raise UserError(
-                f"{name}/{path} holds NaN or infinite numbers, or larger ones than float32 has; "
-                "nothing was written"
-            )
-        with np.errstate(over="ignore"):
-            small = x.astype(dtype, copy=False)
-        if not np.isfinite(small).all():
-            raise UserError(
-                f"{name}/{path} holds {np.abs(x).max():.3g}, more than {dtype} can; store it as "
-                "bfloat16 or float32"
-            )
-        update(small.nbytes)
-        return small
-
-    files = {}
-    for number, paths in enumerate(shards, start=1):
-        part = f"-{number:05}-of-{len(shards):05}" if len(shards) > 1 else ""
-        file = f"{name}{part}.safetensors"
-        specs = {path: (tuple(flat[path].shape), np.dtype(dtype)) for path in paths}
-        files[file] = safetensors_stream.write(folder / file, specs, array)
-    return files
-
-
-def _to_json(cfg: Any) -> dict:
-    return json.loads(json.dumps(dataclasses.asdict(cfg)))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from maskgit_prompt import params, sharding
+from maskgit_prompt import params, sharding, source_writer
 from maskgit_prompt import source as sources
 from maskgit_prompt.errors import UserError
 from maskgit_prompt.models.prompt import PromptConfig
@@ -21,7 +21,7 @@ FINGERPRINTS = {"mini": "47ad06570627bd0e", "mini-causal": "8707bd71253727b3"}
 
 @pytest.fixture
 def saved(tmp_path) -> sources.Source:
-    return sources.save(tiny.source(), tmp_path / "tiny")
+    return source_writer.save(tiny.source(), tmp_path / "tiny")
 
 
 def flat(part: sources.Part) -> dict[str, np.ndarray]:
@@ -60,8 +60,10 @@ def test_what_is_saved_is_loaded(saved):
 
 def test_fingerprint_tells_weights_apart_but_no_names(saved, tmp_path):
     renamed = sources.Source("other", saved.parts)
-    assert sources.save(renamed, tmp_path / "other").fingerprint == saved.fingerprint
-    assert sources.save(tiny.source(seed=1), tmp_path / "one").fingerprint != saved.fingerprint
+    assert source_writer.save(renamed, tmp_path / "other").fingerprint == saved.fingerprint
+    assert (
+        source_writer.save(tiny.source(seed=1), tmp_path / "one").fingerprint != saved.fingerprint
+    )
 
 
 def test_the_order_of_names_does_not_matter(saved, tmp_path):
@@ -69,7 +71,7 @@ def test_the_order_of_names_does_not_matter(saved, tmp_path):
     for name, part in turned.parts.items():
         backwards = dict(reversed(params.flatten(part.tree).items()))
         turned.parts[name] = dataclasses.replace(part, tree=params.unflatten(backwards))
-    assert sources.save(turned, tmp_path / "turned").fingerprint == saved.fingerprint
+    assert source_writer.save(turned, tmp_path / "turned").fingerprint == saved.fingerprint
 
 
 def test_two_writers_of_one_folder(tmp_path):
@@ -85,14 +87,14 @@ def test_two_writers_of_one_folder(tmp_path):
 
         def __array__(self, dtype=None, copy=None):
             with pytest.raises(UserError, match="another process is writing source model .*/model"):
-                sources.save(tokenizer, folder)
+                source_writer.save(tokenizer, folder)
             return bias
 
     both.parts["transformer"].tree["head"]["bias"] = Meanwhile()
-    sources.save(both, folder)
+    source_writer.save(both, folder)
     assert sources.load(str(folder)).parts.keys() == both.parts.keys()
     with pytest.raises(UserError, match="or has just done so; wait until it is done"):
-        sources.save(tokenizer, folder, before=sources.Source("", {}))
+        source_writer.save(tokenizer, folder, before=sources.Source("", {}))
     assert sorted(path.name for path in folder.iterdir()) == [
         "config.json",
         "features.safetensors",
@@ -106,17 +108,17 @@ def test_a_file_system_without_locks(code, message, tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(code, "no")
 
-    monkeypatch.setattr(sources.fcntl, "flock", refuse)
+    monkeypatch.setattr(source_writer.fcntl, "flock", refuse)
     if message:
         with pytest.raises(UserError, match=f"cannot write source model .*: no; {message}"):
-            sources.save(tiny.source(), tmp_path / "model")
+            source_writer.save(tiny.source(), tmp_path / "model")
     else:
-        assert sources.save(tiny.source(), tmp_path / "model").fingerprint
+        assert source_writer.save(tiny.source(), tmp_path / "model").fingerprint
 
 
 def test_a_large_part_is_several_files(saved, tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "SHARD", 4000)
-    split = sources.save(tiny.source(), tmp_path / "split")
+    monkeypatch.setattr(source_writer, "SHARD", 4000)
+    split = source_writer.save(tiny.source(), tmp_path / "split")
     files = sorted(path.name for path in (tmp_path / "split").glob("transformer*"))
     assert len(files) > 2 and files[0] == f"transformer-00001-of-{len(files):05}.safetensors"
     sizes = [(tmp_path / "split" / file).stat().st_size for file in files]
@@ -129,7 +131,7 @@ def test_a_large_part_is_several_files(saved, tmp_path, monkeypatch):
 
 
 def test_half_the_bytes(saved, tmp_path):
-    half = sources.save(tiny.source(), tmp_path / "half", "float16")
+    half = source_writer.save(tiny.source(), tmp_path / "half", "float16")
     exact, stored = flat(saved.parts["transformer"]), flat(half.parts["transformer"])
     for path, x in exact.items():
         assert stored[path].dtype == np.float16
@@ -143,7 +145,7 @@ def test_weights_that_are_not_finite(bad, tmp_path):
     source = tiny.source()
     source.parts["transformer"].tree["head"]["bias"] = np.full(3, bad, np.float32)
     with pytest.raises(UserError, match="transformer/head/bias holds NaN or infinite numbers"):
-        sources.save(source, tmp_path / "bad")
+        source_writer.save(source, tmp_path / "bad")
     assert not list(tmp_path.iterdir())
 
 
@@ -151,7 +153,7 @@ def test_numbers_too_large_for_half_the_bytes(tmp_path):
     source = tiny.source()
     source.parts["transformer"].tree["head"]["bias"] = np.full(3, 7e4, np.float32)
     with pytest.raises(UserError, match="head/bias holds 7e\\+04, more than float16 can"):
-        sources.save(source, tmp_path / "bad", "float16")
+        source_writer.save(source, tmp_path / "bad", "float16")
     assert not list(tmp_path.iterdir())
 
 

@@ -6,7 +6,7 @@ import pathlib
 import jax
 import numpy as np
 
-from maskgit_prompt import params
+from maskgit_prompt import params, source_writer
 from maskgit_prompt import source as sources
 from maskgit_prompt.data import synthetic
 
@@ -58,5 +58,5 @@ def source(seed: int = 0, kind: str = "masked") -> sources.Source:
 
 
 def write(folder: pathlib.Path, seed: int = 0, kind: str = "masked") -> str:
-    sources.save(source(seed, kind), folder)
+    source_writer.save(source(seed, kind), folder)
     return str(folder)

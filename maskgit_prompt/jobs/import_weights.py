@@ -23,7 +23,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from maskgit_prompt import config as defaults
-from maskgit_prompt import params, prompt_file, safetensors_stream, sniff
+from maskgit_prompt import params, prompt_file, safetensors_stream, sniff, source_writer
 from maskgit_prompt import source as sources
 from maskgit_prompt.errors import FORBIDDEN, Stopped, UsageError, UserError
 from maskgit_prompt.importers import (
@@ -177,7 +177,7 @@ def _run(config: ConfigDict, path: str) -> None:
         provenance={"files": {**files, **origins}},
     )
     _check_published(source)
-    written = sources.save(source, folder, config.store_dtype, before=there)
+    written = source_writer.save(source, folder, config.store_dtype, before=there)
     _warn_of_words(written)
     for name, part in written.parts.items():
         sizes = {field: x for field, x in dataclasses.asdict(part.cfg).items() if x}
@@ -284,7 +284,7 @@ def _existing(folder: pathlib.Path) -> Source:
     if not folder.is_dir():
         raise UsageError(f"workdir {folder} is a file, expected a folder; use another --workdir")
     names = {path.name for path in folder.iterdir()}
-    if not names - {sources.PARTIAL, "lost+found"} - sources.leftovers(folder):
+    if not names - {source_writer.PARTIAL, "lost+found"} - source_writer.leftovers(folder):
         return Source("", {})
     if PROMPT in names and "config.json" not in names:
         raise UsageError(

@@ -14,7 +14,7 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from maskgit_prompt import checkpoint, params, sharding, train, workdir
+from maskgit_prompt import checkpoint, params, sharding, source_writer, train, workdir
 from maskgit_prompt import source as sources
 from maskgit_prompt.data import synthetic
 from maskgit_prompt.data.batches import batch_indices
@@ -103,7 +103,7 @@ def run(config: ConfigDict, folder: str) -> None:
         classes=images.classes,
         provenance={"data": f"synthetic {synthetic.VERSION}", "stages": stages},
     )
-    sources.save(source, folder / "source", config.store_dtype)
+    source_writer.save(source, folder / "source", config.store_dtype)
     print(f"wrote {folder / 'source'}: {', '.join(source.parts)}")
 
 

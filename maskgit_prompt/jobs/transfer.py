@@ -24,7 +24,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from maskgit_prompt import config as defaults
-from maskgit_prompt import memory, params, prompt_file, sharding, tune, workdir
+from maskgit_prompt import memory, params, prompt_file, sharding, source_writer, tune, workdir
 from maskgit_prompt import source as sources
 from maskgit_prompt.data import augment, codes, parts
 from maskgit_prompt.data.images import ImageSet
@@ -317,7 +317,7 @@ def save_prompt(
         part = dataclasses.replace(part, tree=sharding.tree_to_host(tuned.transformer, mesh))
         changed = {**source.parts, "transformer": part}
         changed = dataclasses.replace(source, name=f"{source.name}, tuned", parts=changed)
-        source, name = sources.save(changed, home / "source"), str(home / "source")
+        source, name = source_writer.save(changed, home / "source"), str(home / "source")
     path = home / "prompt.safetensors"
     rows = data.tune if cfg.instances else data.tune[:0]
     prompt_file.save(

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from maskgit_prompt import prompt_file
+from maskgit_prompt import prompt_file, source_writer
 from maskgit_prompt import source as sources
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 from maskgit_prompt.params import create
@@ -309,7 +309,9 @@ def test_prompt_of_another_backbone_names_both(prompt, source, tmp_path, capsys)
     part = model.parts["transformer"]
     part = dataclasses.replace(part, tree=jax.tree.map(lambda x: x.read() + 1, part.tree))
     other = str(tmp_path / "other")
-    sources.save(dataclasses.replace(model, parts={**model.parts, "transformer": part}), other)
+    source_writer.save(
+        dataclasses.replace(model, parts={**model.parts, "transformer": part}), other
+    )
     found, expected = (sources.load(name).fingerprint for name in (source, other))
     assert found != expected
     flags = (SAMPLE, f"--config.source={other}", f"--config.prompt={prompt}")

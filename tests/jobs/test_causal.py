@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskgit_prompt import main, prompt_file
-from maskgit_prompt import source as sources
+from maskgit_prompt import main, prompt_file, source_writer
 from tests import tiny
 from tests.jobs.running import QUICKSTART, SAMPLE, TINY, run
 
@@ -17,7 +16,7 @@ FLAGS = (*TINY, "--config.data.shots=2", "--config.score.marquee_images=2")
 
 
 def save(folder: pathlib.Path, kind: str) -> str:
-    sources.save(dataclasses.replace(tiny.source(kind=kind), name=f"tiny-{kind}"), folder)
+    source_writer.save(dataclasses.replace(tiny.source(kind=kind), name=f"tiny-{kind}"), folder)
     return str(folder)
 
 
@@ -148,7 +147,7 @@ def test_a_model_of_condition_codes_is_refused(tmp_path, capsys):
     part = model.parts["transformer"]
     cfg = dataclasses.replace(part.cfg, condition=3, length=tiny.CAUSAL.length - 2)
     parts = {**model.parts, "transformer": dataclasses.replace(part, cfg=cfg)}
-    sources.save(dataclasses.replace(model, parts=parts), tmp_path / "model")
+    source_writer.save(dataclasses.replace(model, parts=parts), tmp_path / "model")
     flags = (QUICKSTART, *FLAGS, f"--config.source={tmp_path / 'model'}")
     done = run(capsys, *flags, f"--workdir={tmp_path / 'run'}")
     assert done.code == 1

@@ -13,7 +13,7 @@ import safetensors.numpy
 from flax import nnx, serialization, traverse_util
 
 from maskgit_prompt import files as whole
-from maskgit_prompt import params, prompt_file, sniff
+from maskgit_prompt import params, prompt_file, sniff, source_writer
 from maskgit_prompt import source as sources
 from tests.golden_models import Case, close
 from tests.importers.pytorch_files import Call, tensor, write_zip
@@ -107,7 +107,7 @@ def test_prompt_of_generative_transfer(name, capsys, tmp_path):
     case = Case(f"maskgit/{name}")
     config, prompt = case.config, case.config["prompt"]
     backbone = tmp_path / "backbone"
-    sources.save(_random_source(config), backbone)
+    source_writer.save(_random_source(config), backbone)
     inside = {f"model_state/{name}": x for name, x in case.parameters.items() if "/prompt_" in name}
     checkpoint = write_flax(
         tmp_path / "checkpoint_3",
@@ -333,7 +333,7 @@ def test_a_killed_import_leaves_nothing_that_looks_finished(capsys, tmp_path, mo
             raise KeyboardInterrupt
         return write(path, specs, arrays)
 
-    monkeypatch.setattr(sources.safetensors_stream, "write", killed)
+    monkeypatch.setattr(source_writer.safetensors_stream, "write", killed)
     flags = (IMPORT, "--config.format=maskgit", f"--config.source={','.join(files)}")
     done = run(capsys, *flags, f"--workdir={tmp_path / 'model'}")
     assert done.code == 130
@@ -489,7 +489,7 @@ def test_sigterm_leaves_nothing_and_says_so(capsys, tmp_path, monkeypatch):
             signal.raise_signal(signal.SIGTERM)
         return write(path, specs, arrays)
 
-    monkeypatch.setattr(sources.safetensors_stream, "write", stopped)
+    monkeypatch.setattr(source_writer.safetensors_stream, "write", stopped)
     before = signal.getsignal(signal.SIGTERM)
     flags = (IMPORT, "--config.format=maskgit", f"--config.source={','.join(files)}")
     done = run(capsys, *flags, f"--workdir={tmp_path / 'model'}")
@@ -512,7 +512,7 @@ def test_a_kill_between_the_renames(capsys, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         replace(old, new)
 
-    monkeypatch.setattr(sources.os, "replace", killed)
+    monkeypatch.setattr(source_writer.os, "replace", killed)
     flags = (IMPORT, "--config.format=maskgit", f"--workdir={folder}")
     done = run(capsys, *flags, f"--config.source={','.join(maskgit_files(tmp_path))}")
     assert done.code == 130 and (folder / "tokenizer.safetensors").exists()
@@ -667,7 +667,7 @@ def prompt_flags(tmp_path: pathlib.Path, workdir: str = "prompt") -> tuple[str, 
     """To import the prompt of the golden case for a random backbone."""
     case = Case("maskgit/cond_transformer_tiny")
     backbone = tmp_path / "backbone"
-    sources.save(_random_source(case.config), backbone)
+    source_writer.save(_random_source(case.config), backbone)
     inside = {name: x for name, x in case.parameters.items() if "/prompt_" in name}
     return (
         IMPORT,

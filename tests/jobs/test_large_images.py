@@ -6,7 +6,7 @@ import json
 import jax
 import pytest
 
-from maskgit_prompt import params
+from maskgit_prompt import params, source_writer
 from maskgit_prompt import source as sources
 from maskgit_prompt.models import masked, tokenizer
 from tests.jobs.running import FOLDER, TINY, run, write_images
@@ -31,7 +31,7 @@ def large(tmp_path) -> str:
         cfg = dataclasses.replace(cfg, **changes)
         _, init = params.create(sources.make_module(name, kind, cfg))
         parts[name] = sources.Part(kind, cfg, jax.jit(init)(jax.random.key(0)))
-    sources.save(sources.Source("large", parts), tmp_path / "large")
+    source_writer.save(sources.Source("large", parts), tmp_path / "large")
     return str(tmp_path / "large")
 
 

@@ -10,7 +10,7 @@ import optax
 import pytest
 from flax import nnx
 
-from maskgit_prompt import params, sharding, source
+from maskgit_prompt import params, sharding, source, source_writer
 from maskgit_prompt.importers import taming
 from maskgit_prompt.models.causal import CONFIGS, CausalConfig, CausalTransformer, visible
 from maskgit_prompt.models.masked import MASK
@@ -347,7 +347,7 @@ def test_a_mesh_changes_nothing():
 
 def test_saved_and_loaded(tmp_path):
     part = source.Part("causal", TINY, tiny_tree())
-    loaded = source.save(source.Source("tiny", {"transformer": part}), tmp_path / "tiny")
+    loaded = source_writer.save(source.Source("tiny", {"transformer": part}), tmp_path / "tiny")
     part = loaded.part("transformer")
     assert part.cfg == TINY
     graphdef = part.graphdef("transformer", prompt_attention="both")
