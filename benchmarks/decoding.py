@@ -92,7 +92,7 @@ def measure(way: str, batch: int, tokens: int, sizes: Sizes) -> dict[str, Any]:
         step = forward(source, mesh, batch, prompts)
         seconds = timed(step, 1 + sizes.uncached_steps)
         each = statistics.median(seconds[1:])
-        found = {"seconds": each * sizes.side**2, "first_step": each, "last_step": each}
+        found = {"seconds": each * sizes.side**2, "first_step": each, "last_step": None}
         compile_seconds = seconds[0] - each
     else:
         config = defaults.sampling()
@@ -104,15 +104,16 @@ def measure(way: str, batch: int, tokens: int, sizes: Sizes) -> dict[str, Any]:
         compile_seconds = seconds[0] - found["seconds"]
         if way == "masked":
             each = found["seconds"] / sizes.masked_steps
-            found |= {"first_step": each, "last_step": each}
+            found |= {"first_step": each, "last_step": None}
         else:
             steps = cached_steps(source, mesh, batch, prompts)
             few = max(1, len(steps) // 8)
             found["first_step"] = statistics.median(steps[1 : 1 + few])  # 0 is compiled
             found["last_step"] = statistics.median(steps[-few:])
+    last = found["last_step"]
     return found | {
         "images_a_second": batch / found["seconds"],
-        "growth": found["last_step"] / found["first_step"],
+        "growth": last and last / found["first_step"],
         "compile_seconds": max(0.0, compile_seconds),
         "peak_gib": measuring.peak_gib(),
     }
@@ -191,8 +192,12 @@ def table(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         cells = [f"{row['way']:<9}"]
         for key, name in COLUMNS.items():
-            value = row[key] * 1000 if key.endswith("_step") else row[key]
-            text = f"{value}" if isinstance(value, int) else f"{value:.3g}"
+            value = row[key]
+            if key.endswith("_step") and value is not None:
+                value *= 1000
+            text = (
+                "-" if value is None else f"{value}" if isinstance(value, int) else f"{value:.3g}"
+            )
             cells.append(f"{text:>{len(name)}}")
         lines.append("  ".join(cells))
     return "\n".join(lines)

@@ -25,7 +25,8 @@ def base(job: str) -> ConfigDict:
         {
             "job": job,
             "seed": 0,
-            "source": "mini",  # an embedded model's name or a source model's folder
+            # An embedded model's name, or a source model's folder; empty: the embedded one.
+            "source": "",
             "dtype": "float32",  # of activations; "bfloat16" on accelerators
             "mesh": {"data": -1, "fsdp": 1, "tensor": 1},  # -1: all devices that remain
         }

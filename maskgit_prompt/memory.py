@@ -1,5 +1,6 @@
 """Whether a prompt's attention fits into memory, told before anything is run."""
 
+import math
 import os
 import pathlib
 from typing import Any
@@ -27,24 +28,28 @@ def available() -> int | None:
 
 
 def needed(prompt: PromptConfig, transformer: Any, rows: int, length: int) -> int:
-    """Bytes that `rows` images need at the least, in training: no more than attention's scores of
-    one layer, twice, and one activation a layer.
+    """Bytes that a step of training with `rows` images needs at the least, beside the weights.
 
-    2 rows, 4 heads, 3 prompt tokens and 5 codes, 6 layers of width 8, float32: scores
-    2 · 4 · 8 · 8 · 4 bytes, twice, and 6 · 2 · 8 · 8 · 4 bytes give 7,168.
+    That is attention's scores of one layer, twice; one activation a layer; and where prompts are of
+    every layer, they, their gradient and the keys and values they are put in front of.
+
+    2 rows, 4 heads, 3 prompt tokens, 5 codes, 6 layers of width 8: scores 2 · 4 · 8 · 8 numbers,
+    twice, and activations 6 · 2 · 8 · 8 are 1,792 numbers of 4 bytes. As a prefix, scores
+    2 · 4 · 5 · 8, twice, activations 6 · 2 · 5 · 8, prompts 2 · 6 · 2 · 3 · 8, three times: 2,848.
     """
     seen = prompt.tokens + length
     asking = length if prompt.prefix else seen  # keys and values ask nothing themselves
-    scores = rows * transformer.heads * asking * seen * 4
-    return 2 * scores + transformer.layers * rows * asking * transformer.width * 4
+    scores = rows * transformer.heads * asking * seen
+    activations = transformer.layers * rows * asking * transformer.width
+    prompts = rows * math.prod(prompt.slots) * prompt.width if prompt.depth > 1 else 0
+    return 4 * (2 * scores + activations + 3 * prompts)
 
 
-def check_prompt(prompt: PromptConfig, transformer: Any, rows: int, length: int, key: str) -> None:
+def check_prompt(prompt: PromptConfig, transformer: Any, rows: int, length: int) -> None:
     """Refuses a prompt that memory cannot hold, whatever else is done.
 
     Args:
       rows: images at once on all devices of this process; length: L, codes an image.
-      key: the setting that `rows` comes from, for the message.
 
     Raises:
       UsageError: so many tokens need more than there is.
@@ -53,6 +58,6 @@ def check_prompt(prompt: PromptConfig, transformer: Any, rows: int, length: int,
     if room is not None and need > room:
         raise UsageError(
             f"config.prompt.tokens = {prompt.tokens} needs at least {need / GIB:,.1f} GiB for "
-            f"{rows} images at once, there are {room / GIB:,.1f} GiB; use fewer tokens or a "
-            f"smaller {key}"
+            f"{rows} images at once, there are {room / GIB:,.1f} GiB; use fewer tokens, a smaller "
+            "config.train.batch_size, or more config.train.micro_batches"
         )

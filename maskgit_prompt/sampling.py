@@ -96,10 +96,11 @@ class Sampler:
         self.length, self.classes = tokenizer.cfg.length, part.cfg.classes
         self.causal = part.kind == "causal"
         side = tokenizer.cfg.latent_size
+        self._grid = (side, side)
         check(config, tokenizer.cfg.codebook, mesh)
         self.guided = config.guidance != 1.0
         options = dict(
-            grid=(side, side),
+            grid=self._grid,
             top_k=config.top_k,
             guided=self.guided,
             guidance_schedule=config.guidance_schedule,
@@ -121,6 +122,11 @@ class Sampler:
             )
         self.seconds_per_image: float | None = None
         self._decode = make_decoder(tokenizer, mesh, dtype)
+
+    def check_start(self, start: np.ndarray | None) -> None:
+        """Raises UsageError for known codes [n, L] that this transformer cannot go on from."""
+        if self.causal and start is not None:
+            autoregressive.check_known(_known(start), self._grid)
 
     def class_prompts(self, class_ids: np.ndarray) -> np.ndarray:
         """The source model's own classes as headers of one prompt: [n] -> [n, 1, 1, 1, D]."""

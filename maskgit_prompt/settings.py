@@ -30,6 +30,7 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "optimizer.eps": (lambda x: x > 0, "above 0"),
     "optimizer.weight_decay": NOT_NEGATIVE,
     "optimizer.clip": NOT_NEGATIVE,
+    "data.shots": NOT_NEGATIVE,
     "masking.smoothing": RATE,
     "masking.drop_class": RATE,
     "next_code.keep": (lambda x: 0 < x <= 1, "above 0, and at most 1"),

@@ -128,34 +128,35 @@ def make_module(name: str, kind: str, cfg: Any):
     return lambda rngs: module(cfg, rngs=rngs)
 
 
-def resolve(name: str, model: str) -> str:
-    """The name of the embedded model with this kind of transformer, or the folder that it is.
-
-    Raises:
-      UsageError: no such kind.
-    """
-    if model not in ("", *EMBEDDED_OF):
-        raise UsageError(
-            f"config.model = {model!r}, expected {' or '.join(EMBEDDED_OF)}, or nothing for what "
-            "the source model has"
-        )
-    return EMBEDDED_OF[model] if model and name in EMBEDDED else name
-
-
 def load_for(config: ConfigDict) -> Source:
     """The source model that config.source and config.model ask for.
 
+    Without a source it is the embedded one with a transformer of config.model, masked by default.
+
     Raises:
-      UsageError: no such model, or one of another kind. UserError: as `load`.
+      UsageError: no such model or kind, or one of another kind. UserError: as `load`.
     """
-    source = load(resolve(config.source, config.model))
+    if config.model not in ("", *EMBEDDED_OF):
+        raise UsageError(
+            f"config.model = {config.model!r}, expected {' or '.join(EMBEDDED_OF)}, or nothing for "
+            "what the source model has"
+        )
+    source = load(config.source or EMBEDDED_OF[config.model or "masked"])
     kind = source.part("transformer").kind
     if config.model not in ("", kind):
         raise UsageError(
             f"config.model = {config.model!r}, but source model {source.name!r} has a {kind} "
-            f"transformer; leave config.model out, or give another config.source"
+            "transformer; leave config.source out for the embedded one, or give another"
         )
     return source
+
+
+def embedded_with(fingerprint: str) -> str:
+    """The name of the embedded source model with this fingerprint; "mini" where none has it."""
+    for name, folder in EMBEDDED.items():
+        if json.loads((folder / "config.json").read_text())["fingerprint"] == fingerprint:
+            return name
+    return EMBEDDED_OF["masked"]
 
 
 def load(name: str, key: str = "config.source") -> Source:

@@ -97,7 +97,7 @@ def tune(
     tx = make_optimizer(config.optimizer, config.train.steps)
     ema = config.train.ema_decay
     state, frozen = train.init_state(tree, tuple(config.trainable), tx, mesh, ema > 0)
-    objective = make_objective(config, part.kind, part.cfg.codebook)
+    objective = make_objective(config, part.kind, source.part("tokenizer").cfg.codebook)
     loss_fn = train.prompt_loss(model, generator, objective)
     step_fn = train.make_step(loss_fn, tx, micro_batches=config.train.micro_batches, ema_decay=ema)
 

@@ -40,14 +40,17 @@ def run(config: ConfigDict, path: str) -> None:
             f"{', '.join(TRAINABLE)}, untuned"
         )
 
+    if min(config.compare.shots, default=0) < 1:
+        raise UsageError(
+            f"config.compare.shots = {tuple(config.compare.shots)}, expected some, 1 or more each"
+        )
+
     # 1. Source model, images, codes.
     mesh = sharding.make_mesh(**config.mesh)
     source = sources.load_for(config)
-    everything = parts.load(
-        ConfigDict({**config.data.to_dict(), "shots": 0}), source.part("tokenizer").cfg.image_size
-    )
-    cfg = transfer.prompt_config(config, source, everything)
-    transfer.check_settings(config, source, cfg, mesh)
+    whole = ConfigDict(config.to_dict())
+    whole.data.shots = 0
+    everything, _ = transfer.plan(whole, source, mesh)
     home = workdir.prepare(path, config)  # now, so that a mistyped path claims no workdir
     stored = transfer.encode(config, source, everything.images, home)
 

@@ -81,7 +81,7 @@ def run(config: ConfigDict, path: str) -> None:
     if not config.prompt:
         raise UsageError("no prompt file: give --config.prompt=DIR/prompt.safetensors of a run")
     prompt = prompt_file.load(config.prompt)
-    source = sources.load(config.source)
+    source = sources.load(config.source or sources.embedded_with(prompt.fingerprint))
     prompt_file.check_backbone(prompt, source, config.prompt)
 
     # 2. What to make.
@@ -89,10 +89,12 @@ def run(config: ConfigDict, path: str) -> None:
     plan = plan_images(config, prompt)
     settings = decoding_settings(config, prompt, len(plan.group_of), mesh)
     given = given_picture(config, source, mesh) if config.image else None
-    home = workdir.prepare(path, config)
+    sampler = Sampler(source, mesh, settings, config.dtype, prompt=prompt.cfg)
+    start = None if given is None else np.repeat(given.codes[None], len(plan.group_of), axis=0)
+    sampler.check_start(start)
+    home = workdir.prepare(path, config)  # now, so that a mistake claims no workdir
 
     # 3. Images.
-    sampler = Sampler(source, mesh, settings, config.dtype, prompt=prompt.cfg)
     prompts = make_prompts(prompt.cfg, prompt.tree)
     headers = prompts(plan.class_ids.ravel(), plan.instance_ids.ravel())  # [n K, depth, P, D]
     headers = headers.reshape(*plan.class_ids.shape, *headers.shape[1:])  # [n, K, depth, P, D]
@@ -100,7 +102,7 @@ def run(config: ConfigDict, path: str) -> None:
         headers,
         sharding.make_key(config.seed, mesh),
         uncond=unconditional(settings, prompts),
-        start=None if given is None else np.repeat(given.codes[None], len(headers), axis=0),
+        start=start,
     )
 
     # 4. Files.

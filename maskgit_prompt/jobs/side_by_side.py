@@ -1,6 +1,6 @@
 """The main job on several source models, on the same images for the same steps.
 
-1. Look at every source model, so that a bad name ends the run before the first one has begun.
+1. Look at all models, images and settings, so that a mistake ends the run before it has begun.
 2. For every number of images a class and every model: the main job, in a folder of its own. A
    finished one is kept when the job is started again.
 3. Write results.json and report.html: scores, speed and marquee of all of them in one table.
@@ -13,8 +13,8 @@ from typing import Any
 from ml_collections import ConfigDict
 from PIL import Image
 
+from maskgit_prompt import sharding, workdir
 from maskgit_prompt import source as sources
-from maskgit_prompt import workdir
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.jobs import transfer
 from maskgit_prompt.report import results
@@ -35,8 +35,16 @@ def run(config: ConfigDict, path: str) -> None:
             f"config.models.sources are called {', '.join(titles)}: two have the same name; import "
             "one again with another --config.name"
         )
-    for source in found.values():
-        source.check_promptable()
+    if min(all_shots) < 1:
+        raise UsageError(f"config.models.shots = {tuple(all_shots)}, expected 1 or more each")
+    mesh = sharding.make_mesh(**config.mesh)
+    configs = {
+        (name, shots): _of_one(config, name, shots, source.part("transformer").kind == "causal")
+        for shots in all_shots
+        for name, source in found.items()
+    }
+    for (name, _), one in configs.items():
+        transfer.plan(one, found[name], mesh)
 
     # 2. The main job on each.
     home = workdir.prepare(path, config)
@@ -46,8 +54,7 @@ def run(config: ConfigDict, path: str) -> None:
             folder = home / f"{source.name}-{shots}"
             if not (folder / "report.html").exists():  # what the main job writes last
                 print(f"{source.name}, images a class: {shots}", flush=True)
-                causal = source.part("transformer").kind == "causal"
-                transfer.run(_of_one(config, name, shots, causal), str(folder))
+                transfer.run(configs[name, shots], str(folder))
             rows.append({"shots": shots, **_row(folder)})
 
     # 3. Files.

@@ -23,7 +23,6 @@ import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
 
-from maskgit_prompt import config as defaults
 from maskgit_prompt import memory, params, prompt_file, sharding, source_writer, tune, workdir
 from maskgit_prompt import source as sources
 from maskgit_prompt.data import augment, codes, parts
@@ -65,9 +64,7 @@ def run(config: ConfigDict, path: str) -> None:
     with clock("load"):
         mesh = sharding.make_mesh(**config.mesh)
         source = sources.load_for(config)
-        data = parts.load(config.data, source.part("tokenizer").cfg.image_size)
-        cfg = prompt_config(config, source, data)
-        check_settings(config, source, cfg, mesh)
+        data, cfg = plan(config, source, mesh)
         home = workdir.prepare(path, config)  # now, so that a mistyped path claims no workdir
     with clock("encode"):
         stored = encode(config, source, data.images, home)
@@ -123,19 +120,24 @@ def run(config: ConfigDict, path: str) -> None:
     print(_last_words(home, found))
 
 
-def check_settings(config: ConfigDict, source: sources.Source, cfg: PromptConfig, mesh) -> None:
-    """Raises UsageError for settings that would end the run only after it has begun to write."""
+def plan(config: ConfigDict, source: sources.Source, mesh) -> tuple[Parts, PromptConfig]:
+    """The images by part, and the prompt's sizes; raises for all that can be known to be wrong."""
     source.check_promptable()
     check_training(config)
-    hosts = jax.process_count()
-    rows = config.train.batch_size // config.train.micro_batches // hosts
-    for count, key in (
-        (rows, "config.train.batch_size, or more config.train.micro_batches"),
-        (config.sample.batch_size // hosts, "config.sample.batch_size"),
-    ):
-        memory.check_prompt(
-            cfg, source.part("transformer").cfg, count, source.part("tokenizer").cfg.length, key
-        )
+    data = parts.load(config.data, source.part("tokenizer").cfg.image_size)
+    cfg = prompt_config(config, source, data)
+    check_settings(config, source, cfg, mesh)
+    return data, cfg
+
+
+def check_settings(config: ConfigDict, source: sources.Source, cfg: PromptConfig, mesh) -> None:
+    """Raises UsageError for settings that would end the run only after it has begun to write."""
+    memory.check_prompt(
+        cfg,
+        source.part("transformer").cfg,
+        config.train.batch_size // config.train.micro_batches // jax.process_count(),
+        source.part("tokenizer").cfg.length,
+    )
     prompt = sources.abstract(lambda rngs: PromptGenerator(cfg, rngs=rngs))
     model = {"transformer": source.part("transformer").tree, "prompt": prompt}
     params.split(model, tuple(config.trainable))
@@ -309,7 +311,7 @@ def save_prompt(
     Where config.trainable changed the transformer, too, a prompt is of use on that one alone: the
     folder source/ is then written beside it, and is the backbone that the prompt file names.
     """
-    name = sources.resolve(config.source, config.model)
+    name = config.source
     model = {"transformer": source.part("transformer").tree, "prompt": tuned.prompt}
     trained, _ = params.split(model, config.trainable)
     if "transformer" in trained:
@@ -336,7 +338,7 @@ def save_prompt(
     )
     command = ["python", "-m", "maskgit_prompt.main", "--config=configs/sample.py"]
     command += [f"--config.prompt={path}", f"--workdir={home / 'more'}"]
-    if name != defaults.sample().source:
+    if name:
         command.append(f"--config.source={name}")
     return path, shlex.join(command)
 

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from maskgit_prompt import config as defaults
 from maskgit_prompt import main, prompt_file, source_writer
+from maskgit_prompt import source as sources
 from tests import tiny
 from tests.jobs.running import QUICKSTART, SAMPLE, TINY, run
 
@@ -95,13 +97,10 @@ def test_samples_with_a_header_guidance_and_greedy(home, causal, tmp_path, capsy
     assert all((image == images[0]).all() for image in images)
 
 
-def test_prompt_tokens_that_see_each_other(home, causal, tmp_path, capsys):
-    other = tmp_path / "both"
+def test_how_prompt_tokens_see_each_other_is_kept(causal, tmp_path, capsys):
     flags = (*FLAGS, "--config.prompt.attention=both", f"--config.source={causal}")
-    assert run(capsys, QUICKSTART, *flags, f"--workdir={other}").code == 0
-    found, before = (read(folder / "results.json")["loss"]["train"] for folder in (other, home))
-    assert found != before
-    assert prompt_file.load(other / "prompt.safetensors").cfg.attention == "both"
+    assert run(capsys, QUICKSTART, *flags, f"--workdir={tmp_path / 'both'}").code == 0
+    assert prompt_file.load(tmp_path / "both" / "prompt.safetensors").cfg.attention == "both"
 
 
 def test_completion_from_the_top(home, causal, tmp_path, capsys):
@@ -114,13 +113,16 @@ def test_completion_from_the_top(home, causal, tmp_path, capsys):
     done = sample(capsys, home, causal, *flags, "--config.keep=left", f"--workdir={tmp_path / 'l'}")
     assert done.code == 2
     assert "goes on from the top rows of an image" in done.error()
-    assert not (tmp_path / "l" / "images").exists()
+    flags = (f"--config.image={picture}", "--config.sample.top_k=25")
+    assert sample(capsys, home, causal, *flags, f"--workdir={tmp_path / 'l'}").code == 2
+    assert not (tmp_path / "l").exists()  # so that the mended command finds no claimed workdir
 
 
 @pytest.mark.parametrize(
     "flags, message",
     [
         (("--config.model=masked",), "config.model = 'masked', but source model 'tiny-causal' has"),
+        (("--config.data.shots=-1",), "config.data.shots = -1, expected 0 or more"),
         (("--config.model=recurrent",), "config.model = 'recurrent', expected masked or causal"),
         (("--config.sample.top_k=25",), "top-k is 25; use an integer >= 0 and at most the code"),
         (("--config.sample.temperature=-1.0",), "temperature is -1.0; use a number >= 0"),
@@ -154,6 +156,19 @@ def test_a_model_of_condition_codes_is_refused(tmp_path, capsys):
     assert "takes 3 codes as its condition" in done.error()
 
 
+def test_an_embedded_model_for_each_kind(tmp_path, capsys):
+    flags = (QUICKSTART, *FLAGS, "--config.source=mini", "--config.model=causal")
+    done = run(capsys, *flags, f"--workdir={tmp_path / 'run'}")
+    assert (done.code, (tmp_path / "run").exists()) == (2, False)
+    assert "'mini' has a masked transformer; leave config.source out" in done.error()
+    config = defaults.transfer()
+    for model, name in (("", "mini"), ("masked", "mini"), ("causal", "mini-causal")):
+        config.model = model
+        found = sources.load_for(config)
+        assert found.name == sources.embedded_with(found.fingerprint) == name
+    assert sources.embedded_with("of another model") == "mini"
+
+
 @pytest.mark.slow
 def test_side_by_side(causal, source, tmp_path, capsys):
     names = (f"--config.models.sources={source}", f"--config.models.sources={causal}")
@@ -178,6 +193,8 @@ def test_side_by_side(causal, source, tmp_path, capsys):
     "flags, message",
     [
         (("--config.models.shots=2", "--config.models.shots=2"), "expected some, each once"),
+        (("--config.models.shots=2", "--config.models.shots=0"), "(2, 0), expected 1 or more each"),
+        (("--config.prompt.deep=True",), "config.prompt.deep and config.prompt.prefix are both"),
         (("--config.models.sources=nowhere",), "config.models.sources = 'nowhere': no config.json"),
     ],
 )
