@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from benchmarks import measuring, tuning
+from benchmarks import decoding, measuring, tuning
 from maskgit_prompt import params, sharding
 from maskgit_prompt import source as sources
 from maskgit_prompt.stored import aligned
@@ -93,3 +93,27 @@ def test_recomputing_needs_less_memory_and_gives_the_same_gradient():
     np.testing.assert_allclose(
         found[0][1], found[1][1], rtol=0, atol=1e-5 * np.abs(found[0][1]).max()
     )
+
+
+def test_decoding_table_leaves_out_what_was_not_measured():
+    row = {"way": "masked", "batch": 4, "tokens": 16, "images_a_second": 12.5, "seconds": 0.32}
+    row |= {"first_step": 0.0267, "last_step": None, "growth": None}
+    row |= {"compile_seconds": 3.0, "peak_gib": 1.5}
+    head, line = decoding.table([row]).splitlines()
+    assert len(head) == len(line)
+    assert line.split() == ["masked", "4", "16", "12.5", "0.32", "26.7", "-", "-", "3", "1.5"]
+
+
+@pytest.mark.slow
+def test_small_decoding_run_writes_table_and_json(tmp_path):
+    out = tmp_path / "out.json"
+    done = subprocess.run(
+        [sys.executable, decoding.__file__, "--small", "--tokens", "2", f"--out={out}"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(out.read_text())["rows"]
+    assert [row["way"] for row in rows] == ["masked", "cached", "uncached"]
+    assert all(row["images_a_second"] > 0 and 0.05 < row["peak_gib"] < 4 for row in rows)
+    assert [row["growth"] is None for row in rows] == [True, False, True]

@@ -105,7 +105,7 @@ def test_marquee_and_samples_of_one_image(source, tmp_path, capsys):
     flags = (*flags, "--config.score.per_class=1", "--config.score.marquee_images=1")
     assert run(capsys, *flags, f"--workdir={home}").code == 0
     rows = results(home)["marquee"]
-    assert [row["diversity"] for row in rows] == [None] * 5  # of one image there is none
+    assert [row["diversity"] for row in rows] == [None] * 6  # of one image there is none
     assert all(0 < row["distance_to_instance"] < 1 for row in rows)
     flags = (f"--config.prompt={home / 'prompt.safetensors'}", f"--config.source={source}")
     flags = (*flags, "--config.header=instance-class", "--config.num=1")

@@ -37,7 +37,8 @@ def results(home: pathlib.Path) -> dict:
 
 def same(a: pathlib.Path, b: pathlib.Path) -> bool:
     """Whether two runs gave the same results (but for seconds), metrics and prompt bytes."""
-    first, second = ({**results(home), "seconds": None} for home in (a, b))
+    times = {"seconds": None, "seconds_per_image": None}
+    first, second = (results(home) | times for home in (a, b))
     assert first == second
     return all(
         (a / name).read_bytes() == (b / name).read_bytes()
