@@ -10,6 +10,8 @@ import sys
 import traceback
 from collections.abc import Iterator
 
+import numpy as np
+
 from maskgit_prompt.errors import Stopped, UsageError
 
 _index = 0  # known here too, so that writing a file need not import jax
@@ -79,3 +81,26 @@ def exit_at_once_on_error() -> Iterator[None]:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(getattr(error, "exit_code", 1))
+
+
+def index_and_count() -> tuple[int, int]:
+    """(this host, how many there are)."""
+    if not os.environ.get("MGP_COORDINATOR"):
+        return 0, 1
+    import jax
+
+    return jax.process_index(), jax.process_count()
+
+
+def gather(data: bytes) -> list[bytes]:
+    """What every host gave, by host; all must call it."""
+    _, hosts = index_and_count()
+    if hosts == 1:
+        return [data]
+    from jax.experimental import multihost_utils
+
+    sizes = multihost_utils.process_allgather(np.array([len(data)], np.int64)).reshape(-1)
+    padded = np.zeros(max(1, sizes.max()), np.uint8)
+    padded[: len(data)] = np.frombuffer(data, np.uint8)
+    rows = multihost_utils.process_allgather(padded).reshape(hosts, -1)
+    return [rows[i, : sizes[i]].tobytes() for i in range(hosts)]

@@ -1,9 +1,17 @@
 """What every source of images hands over: labels now, pixels when asked."""
 
+import concurrent.futures
 import dataclasses
-from collections.abc import Callable
+import hashlib
+import os
+from collections.abc import Callable, Sequence
 
 import numpy as np
+
+from maskgit_prompt.data.pixels import BROKEN, reason
+from maskgit_prompt.errors import UserError
+
+_CHUNK = 32  # images a thread takes at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,7 +23,7 @@ class ImageSet:
       classes: class names; label c is called classes[c].
       labels: [n] int32.
       ids: [n] a name for each image, for messages ("cat/017.png").
-      fingerprint: hex digest of contents and preprocessing; two sets with the same
+      fingerprint: hex digest of contents and preprocessing, not of labels; two sets with the same
         fingerprint have the same pixels in the same order.
       read: indices [k] -> uint8 pixels [k, S, S, 3]. A pure function of the indices.
     """
@@ -23,7 +31,7 @@ class ImageSet:
     name: str
     classes: tuple[str, ...]
     labels: np.ndarray
-    ids: tuple[str, ...]
+    ids: Sequence[str]
     fingerprint: str
     read: Callable[[np.ndarray], np.ndarray]
 
@@ -33,3 +41,66 @@ class ImageSet:
     def pixels(self) -> np.ndarray:
         """All images, uint8 [n, S, S, 3]; for sets that fit in memory."""
         return self.read(np.arange(len(self)))
+
+    def subset(self, rows: np.ndarray) -> "ImageSet":
+        """The images of some rows, in their order: image i of the result is image rows[i]."""
+        rows = np.asarray(rows, np.int64)
+        digest = hashlib.sha256(f"{self.fingerprint}|".encode() + rows.tobytes())
+        return dataclasses.replace(
+            self,
+            labels=self.labels[rows],
+            ids=tuple(self.ids[row] for row in rows),
+            fingerprint=digest.hexdigest(),
+            read=lambda indices: self.read(rows[np.asarray(indices)]),
+        )
+
+
+class Reader:
+    """Fetches, checks and decodes images in threads: an ImageSet's `read`.
+
+    Args:
+      fetch: indices [k], as many as a thread takes -> the bytes of each image, and those that
+        `digests` are of.
+      decode: the bytes of an image -> uint8 pixels [S, S, 3].
+      names: [n] for messages.
+      digests: uint8 [n, 32], sha256 of what was there when the set was looked at.
+      size: S. threads: as many as there are cores when None.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[np.ndarray], list[tuple[bytes, bytes]]],
+        decode: Callable[[bytes], np.ndarray],
+        names: Sequence[str],
+        digests: np.ndarray,
+        size: int,
+        threads: int | None = None,
+    ):
+        self._fetch, self._decode, self._names = fetch, decode, names
+        self._digests, self._size = digests, size
+        self._threads = threads or os.cpu_count() or 1
+        # Pillow lets go of the interpreter lock while it decodes and resizes.
+        self._pool = concurrent.futures.ThreadPoolExecutor(self._threads, "images")
+
+    def __call__(self, indices: np.ndarray) -> np.ndarray:
+        indices = np.asarray(indices)
+        pixels = np.empty([len(indices), self._size, self._size, 3], np.uint8)
+        # Small batches are shared out among all threads, too.
+        chunk = max(1, min(_CHUNK, -(-len(indices) // self._threads)))
+
+        def fill(start: int) -> None:
+            here = indices[start : start + chunk]
+            for row, (image, whole) in enumerate(self._fetch(here), start):
+                if hashlib.sha256(whole).digest() != self._digests[indices[row]].tobytes():
+                    raise self._changed(indices[row], "other contents")
+                try:
+                    pixels[row] = self._decode(image)
+                except BROKEN as error:
+                    raise self._changed(indices[row], reason(error)) from error
+
+        # list() so that an error in a thread is raised here.
+        list(self._pool.map(fill, range(0, len(indices), chunk)))
+        return pixels
+
+    def _changed(self, index: int, why: str) -> UserError:
+        return UserError(f"{self._names[index]} changed while in use ({why}): start the run again")

@@ -21,8 +21,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from maskgit_prompt.decoding import filters, guidance, marquee
-from maskgit_prompt.decoding.generate import check_shapes, scalars
+from maskgit_prompt.decoding import arguments, filters, guidance, marquee
 from maskgit_prompt.errors import UsageError
 
 
@@ -71,14 +70,12 @@ def make_sampler(
     Returns:
       A function of
         key: JAX random key.
-        prompts: [B, K, …], each image's own K prompts, in the order they scroll past.
-        uncond: […], as one prompt, [B, …]: the prompt of the dropped condition; None without
-          guidance, or for guidance by the bare backbone.
+        prompts, uncond: see `arguments.checked`.
         start: int32 [B, L]; the first `known` are kept, the others are not read.
-        known: how many top rows' codes are kept, the same for all images; static. Default 0.
-        cutoff, power: of the marquee (keywords from here on). Default 1, 1.
-        guidance_scale, guidance_power: see `guidance`. Default 1, 1.
-        temperature, top_p: see `filters`. Default 1, 1. Temperature 0 takes the best code always.
+        known: how many codes are kept, whole rows from the top, the same for all images; static
+          (keywords from here on). Default 0.
+        cutoff, power, guidance_scale, guidance_power, temperature, top_p: see
+          `arguments.checked`. Default 1. Temperature 0 takes the best code always.
       that raises UsageError for values out of range and shapes that do not fit.
     """
     scale_schedule = guidance.schedule(guidance_schedule)
@@ -119,18 +116,25 @@ def make_sampler(
             logits, memories = (list(x) for x in zip(*pairs, strict=True))
             return codes.at[:, index].set(draw(logits, index)), memories
 
+        def moved(row) -> jax.Array:
+            """Whether the header stands elsewhere than at the row before."""
+            at = lambda row: marquee.position(
+                marquee.progress(row, rows), values["cutoff"], values["power"], prompts.shape[1]
+            )
+            return (row > first) & (at(row) != at(row - 1))
+
         def write_row(row, carry):
             codes, (scrolled, *still) = carry
             if prompts.shape[1] > 1:
-                scrolled = model.renew(scrolled, front(row))
+                renew = lambda memory: model.renew(memory, front(row))
+                scrolled = jax.lax.cond(moved(row), renew, lambda memory: memory, scrolled)
             begin = jnp.where(row == first, known + 1, row * width)
             return jax.lax.fori_loop(begin, (row + 1) * width, step, (codes, [scrolled, *still]))
 
         return jax.lax.fori_loop(first, rows, write_row, (codes, memories))[0]
 
     run = jax.jit(run, static_argnames="known")
-    # Only a Partial is a pytree, whose bound arrays jit takes as arguments.
-    model = build if isinstance(build, jax.tree_util.Partial) else jax.tree_util.Partial(build)
+    model = arguments.bound(build)
 
     def sample(
         key: jax.Array,
@@ -139,29 +143,14 @@ def make_sampler(
         start: ArrayLike,
         *,
         known: int = 0,
-        cutoff: ArrayLike = 1.0,
-        power: ArrayLike = 1.0,
-        guidance_scale: ArrayLike = 1.0,
-        guidance_power: ArrayLike = 1.0,
-        temperature: ArrayLike = 1.0,
-        top_p: ArrayLike = 1.0,
+        **values: ArrayLike,
     ) -> jax.Array:
-        marquee.check(cutoff, power)
-        filters.check(temperature, top_k, top_p)
         check_known(known, grid)
-        check_shapes(prompts, uncond, start, guided)
+        values = arguments.checked(prompts, uncond, start, guided, top_k, **values)
         if start.shape[1] != rows * width:
             raise UsageError(
                 f"start has {start.shape[1]} codes an image; expected {rows} x {width}"
             )
-        values = scalars(
-            cutoff=cutoff,
-            power=power,
-            guidance_scale=guidance_scale,
-            guidance_power=guidance_power,
-            temperature=temperature,
-            top_p=top_p,
-        )
         return run(model, key, prompts, uncond, start, known, values)
 
     return sample

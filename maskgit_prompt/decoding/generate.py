@@ -16,21 +16,11 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 
-from maskgit_prompt.decoding import filters, guidance, marquee, parallel
-from maskgit_prompt.errors import UsageError
+from maskgit_prompt.decoding import arguments, guidance, marquee, parallel
 
 LogitsOf = Callable[[jax.Array, jax.Array | None], jax.Array]
-
-
-def scalars(**values: ArrayLike) -> dict[str, jax.Array]:
-    """float32 arrays on the device: one type for all, so that no value compiles anew."""
-    return {
-        name: x.astype(jnp.float32) if isinstance(x, jax.Array) else jax.device_put(np.float32(x))
-        for name, x in values.items()
-    }
 
 
 def make_sampler(
@@ -62,14 +52,11 @@ def make_sampler(
     Returns:
       A function of
         key: JAX random key.
-        prompts: [B, K, depth, P, D], each image's own K prompts, in the order they scroll past;
-          [B, K, depth, 2, P, D] for keys and values.
-        uncond: as one prompt, [B, …]: that of the dropped condition; None without guidance, or
-          for guidance by the bare backbone.
+        prompts, uncond: see `arguments.checked`.
         start: int32 [B, L], -1 where masked.
-        cutoff, power: of the marquee (keywords from here on). Default 1, 1.
-        guidance_scale, guidance_power: see `guidance`. Default 1, 1.
-        choice_temperature, temperature, top_p: see `parallel.decode`. Default 4.5, 1, 1.
+        choice_temperature: see `parallel.decode` (keywords from here on). Default 4.5.
+        cutoff, power, guidance_scale, guidance_power, temperature, top_p: see
+          `arguments.checked`. Default 1.
       that raises UsageError for values out of range and shapes that do not fit.
 
     Raises:
@@ -110,10 +97,7 @@ def make_sampler(
             keep_trace=keep_trace,
         )
 
-    # Only a Partial is a pytree, whose bound arrays jit takes as arguments.
-    model = logits_of
-    if not isinstance(model, jax.tree_util.Partial):
-        model = jax.tree_util.Partial(model)
+    model = arguments.bound(logits_of)
 
     def sample(
         key: jax.Array,
@@ -121,49 +105,11 @@ def make_sampler(
         uncond: jax.Array | None,
         start: ArrayLike,
         *,
-        cutoff: ArrayLike = 1.0,
-        power: ArrayLike = 1.0,
-        guidance_scale: ArrayLike = 1.0,
-        guidance_power: ArrayLike = 1.0,
         choice_temperature: ArrayLike = 4.5,
-        temperature: ArrayLike = 1.0,
-        top_p: ArrayLike = 1.0,
+        **values: ArrayLike,
     ) -> jax.Array | tuple[jax.Array, parallel.Trace]:
-        marquee.check(cutoff, power)
-        filters.check(temperature, top_k, top_p)
-        check_shapes(prompts, uncond, start, guided)
-        values = scalars(
-            cutoff=cutoff,
-            power=power,
-            guidance_scale=guidance_scale,
-            guidance_power=guidance_power,
-            choice_temperature=choice_temperature,
-            temperature=temperature,
-            top_p=top_p,
-        )
+        values = arguments.checked(prompts, uncond, start, guided, top_k, **values)
+        values |= arguments.scalars(choice_temperature=choice_temperature)
         return run(model, key, prompts, uncond, start, values)
 
     return sample
-
-
-def check_shapes(prompts, uncond, start, guided: bool) -> None:
-    """Raises UsageError for prompts that are not those of `start`'s images, or of one another."""
-    if prompts.ndim not in (5, 6) or prompts.shape[1] < 1 or prompts.shape[0] != start.shape[0]:
-        raise UsageError(
-            f"prompts have shape {prompts.shape} for {start.shape[0]} images; "
-            "use [images, prompts, depth, tokens, width], or for keys and values [images, prompts, "
-            "depth, 2, tokens, width], with at least one prompt an image"
-        )
-    if uncond is None:
-        return
-    if not guided:
-        raise UsageError(
-            "got an unconditional prompt, but this sampler was made with guided=False; "
-            "make it with guided=True, or give None"
-        )
-    expected = (prompts.shape[0], *prompts.shape[2:])
-    if uncond.shape != expected:
-        raise UsageError(
-            f"the unconditional prompt has shape {uncond.shape}; expected {expected}, "
-            "a prompt for each image"
-        )

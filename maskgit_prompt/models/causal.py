@@ -239,7 +239,6 @@ class CausalTransformer(nnx.Module):
                     f"{cfg.condition}]"
                 )
             class_ids = jnp.full(len(codes), MASK)
-        shift = tokens.shape[2] if tokens is not None and cfg.shifted else 0
         parts = []
         if class_ids is not None:
             label = class_ids.reshape(len(codes), -1)  # [B, condition]
@@ -248,14 +247,18 @@ class CausalTransformer(nnx.Module):
                     f"class_ids {class_ids.shape}: {label.shape[1]} an image, expected "
                     f"{cfg.condition}"
                 )
-            parts = [self.embed(label, shift)]
+            parts = [self.embed(label, self._position(prompt, class_ids) - cfg.condition)]
         parts.append(self.embed(codes, self._position(prompt, class_ids)))
         if tokens is not None:
-            front = tokens[:, 0]  # [B, P, D]
-            if cfg.shifted:
-                front = front + self.positions[:shift]
-            parts.insert(0, front.astype(cfg.dtype))
+            parts.insert(0, self._front(tokens))
         return jnp.concatenate(parts, axis=1)  # [B, S, D]
+
+    def _front(self, tokens: Array) -> Array:
+        """A prompt's tokens as the first layer gets them, [B, depth, P, D] -> [B, P, D]."""
+        front = tokens[:, 0]
+        if self.cfg.shifted:
+            front = front + self.positions[: front.shape[1]]
+        return front.astype(self.cfg.dtype)
 
     def _position(self, prompt: Array | None, class_ids: Array | None) -> int:
         """Where an image's first code stands in the position table."""
@@ -387,7 +390,7 @@ class CausalTransformer(nnx.Module):
     def advance(
         self, memory: Memory, code: Array, index: Array, pin: Pin = as_it_is
     ) -> tuple[Array, Memory]:
-        """Reads code number `index` [B] of an image and predicts the next, [B, V] float32.
+        """Reads an image's code [B] number `index` and predicts the next one, [B, V] float32.
 
         Codes are read in order. index may be traced, and is not checked: below L - 1.
         """
@@ -404,11 +407,9 @@ class CausalTransformer(nnx.Module):
         What the codes so far have made of the prompt before stays as it is.
         """
         if is_prefix(prompt):
-            return self._write_prefix(memory, prompt)
-        front = prompt[:, 0].astype(self.cfg.dtype)
-        if self.cfg.shifted:
-            front = front + self.positions[: prompt.shape[2]].astype(self.cfg.dtype)
-        return self._extend(memory, front, 0, prompt, pin)[1]
+            prefix = per_layer(prompt, self.cfg.layers, jnp.dtype(self.cfg.dtype))[1]
+            return self._write_prefix(memory, prefix)
+        return self._extend(memory, self._front(prompt), 0, prompt, pin)[1]
 
     def _extend(
         self, memory: Memory, x: Array, slot: Array | int, prompt: Array | None, pin: Pin
@@ -416,7 +417,7 @@ class CausalTransformer(nnx.Module):
         """Runs tokens x [B, T, D] that stand at slot, slot + 1, … through the blocks."""
         tokens, prefix = per_layer(prompt, self.cfg.layers, x.dtype)
         if prefix is not None:
-            memory = self._write_prefix(memory, prompt)
+            memory = self._write_prefix(memory, prefix)
         row = slot + jnp.arange(x.shape[1])[:, None]  # [T, 1]
         column = jnp.arange(memory.cache.slots)
         # Slots beyond the last token hold nothing yet.
@@ -435,15 +436,16 @@ class CausalTransformer(nnx.Module):
         (x, cache), _ = jax.lax.scan(layer, carry, (self.blocks, layers, tokens))
         return x, memory.replace(cache=cache)
 
-    def _write_prefix(self, memory: Memory, prompt: Array) -> Memory:
+    def _write_prefix(self, memory: Memory, prefix: Array) -> Memory:
+        """Puts keys and values [layers, B, 2, P, D] into the first slots."""
         attention = self.blocks.attention
 
         def layer(cache, inputs):
-            number, prefix = inputs
-            heads = attention.heads(prefix)  # [B, 2, P, N, H]
+            number, own = inputs
+            heads = attention.heads(own)  # [B, 2, P, N, H]
             return cache.write(number, 0, heads[:, 0], heads[:, 1]), None
 
-        layers = (jnp.arange(self.cfg.layers), jnp.swapaxes(prompt, 0, 1))
+        layers = (jnp.arange(self.cfg.layers), prefix)
         return memory.replace(cache=jax.lax.scan(layer, memory.cache, layers)[0])
 
     def _logits(self, x: Array) -> Array:  # [B, S, D] -> [B, S, V]
