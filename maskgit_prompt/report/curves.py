@@ -161,10 +161,78 @@ def bar_chart(
     return _bytes(figure, format)
 
 
-def _chart(title: str, x_label: str, y_label: str):
+def horizontal_bars(
+    groups: Mapping[str, Mapping[str, Mapping[str, float | None]]],
+    x_label: str,
+    title: str = "",
+    percent: bool = False,
+    format: str = "png",
+) -> bytes:
+    """Rows of bars, one below the other, for names too long to stand under upright ones.
+
+    Args:
+      groups: group -> {row -> {bar name -> value or None for a dash}}, such as
+        {"natural": {"svhn": {"tuned": 12.3, "untuned": None}}}; a group's name stands above its
+        rows. A row without values is one dash, and a bar name without values is left out.
+      x_label: what the values are.
+      percent: show 0.853 as 85%.
+      format: "png" (1400 pixels wide, for 700, and as high as the rows need) or "svg".
+
+    Raises:
+      UserError: no rows.
+      UsageError: another format.
+    """
+    lines = [line for name, rows in groups.items() for line in [(name, None), *rows.items()]]
+    bars = {y: row for y, (_, row) in enumerate(lines) if row is not None}
+    if not bars:
+        raise UserError("no bars to draw: expected at least one group with one row")
+    names = list(dict.fromkeys(name for row in bars.values() for name in row))
+    shown = [n for n in names if any(row.get(n) is not None for row in bars.values())]
+    valued = {y: row for y, row in bars.items() if any(x is not None for x in row.values())}
+    figure, axes = _chart(title, x_label, "", height=0.9 + 0.34 * len(lines))
+    factor = 100.0 if percent else 1.0
+    thickness = 0.84 / max(len(shown), 1)
+    ends: dict[float, float | None] = dict.fromkeys(bars.keys() - valued.keys())
+    for i, name in enumerate(shown):
+        offset = (i - (len(shown) - 1) / 2) * thickness
+        ends |= (values := {y + offset: row.get(name) for y, row in valued.items()})
+        y, x = zip(*((y, x * factor) for y, x in values.items() if x is not None), strict=True)
+        colour = _COLOURS[names.index(name) % len(_COLOURS)]
+        axes.barh(y, x, thickness * 0.9, color=colour, label=name)
+    label = aligned(list(ends.values()))
+    for y, x in ends.items():
+        axes.annotate(
+            "—" if x is None else f"{100 * x:.0f}%" if percent else label(x),
+            # Right of the line also where a value is below zero, clear of the row's name.
+            (max(x or 0.0, 0.0) * factor, y),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+            color=_INK,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0},
+        )
+    axes.set_yticks(range(len(lines)), [name for name, _ in lines])
+    axes.tick_params(axis="y", labelcolor=_INK)
+    for tick, (_, row) in zip(axes.get_yticklabels(), lines, strict=True):
+        tick.set_fontweight("bold" if row is None else "normal")
+    axes.set_ylim(len(lines) - 0.5, -0.5)
+    axes.margins(x=0.1)
+    axes.axvline(0, color=_MUTED, linewidth=0.8)
+    axes.spines["bottom"].set_visible(False)
+    axes.grid(axis="x", color=_RULE, linewidth=0.8)
+    if shown:
+        _legend(axes, len(shown))
+    else:
+        axes.set_xlim(0, 1)
+        axes.set_xticks([])
+    return _bytes(figure, format)
+
+
+def _chart(title: str, x_label: str, y_label: str, height: float = 3.9):
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 3.9), dpi=200, layout="constrained", facecolor="white")
+    figure = Figure(figsize=(7, height), dpi=200, layout="constrained", facecolor="white")
     axes = figure.add_subplot()
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)

@@ -1,6 +1,5 @@
 """report.html: what it holds, how it shows numbers, and that it asks for nothing."""
 
-import html.parser
 import re
 
 import numpy as np
@@ -8,38 +7,9 @@ import pytest
 from PIL import Image
 
 from maskgit_prompt.errors import UserError
-from maskgit_prompt.report import comparison, sheets, side_by_side, transfer
+from maskgit_prompt.report import comparison, side_by_side, transfer
 from maskgit_prompt.report import html as report
-
-PNG = sheets.png_bytes(Image.new("RGB", (3, 2), (1, 2, 3)))
-
-
-class Balance(html.parser.HTMLParser):
-    """Follows the tags and fails where one is closed that is not open."""
-
-    def __init__(self):
-        super().__init__()
-        self.open = []
-
-    def handle_starttag(self, tag, attributes):
-        if tag not in ("meta", "img", "br"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-
-def check_page(text):
-    balance = Balance()
-    balance.feed(text)
-    assert balance.open == []
-    assert "<script" not in text
-    assert not re.search(r"https?://|@import|<link|url\(", text)
-    assert all(source.startswith("data:image/png;base64,") for source in sources(text))
-
-
-def sources(text):
-    return re.findall(r'src="([^"]*)"', text)
+from tests.report.pages import PNG, check_page, sources
 
 
 def page(tmp_path, *sections, title="T"):

@@ -189,6 +189,35 @@ def test_svg_holds_the_words_and_repeats(monkeypatch):
     assert ">0.0</text>" not in dots
 
 
+def test_horizontal_bars_are_as_high_as_their_rows_and_repeat():
+    """0.9 and 0.34 inches a line, 200 pixels each: (0.9 + 3 * 0.34) * 200 = 384 of two rows."""
+    groups = {"natural": {"svhn": {"tuned": 1.0, "untuned": 300.0}, "dtd": {"tuned": None}}}
+    for shown, height in ((groups, 384), ({**groups, "structured": {"dmlab": {}}}, 520)):
+        png = curves.horizontal_bars(shown, "distance")
+        with Image.open(io.BytesIO(png)) as image:
+            assert (image.format, image.size) == ("PNG", (1400, height))
+        assert curves.horizontal_bars(shown, "distance") == png
+
+
+def test_horizontal_bars_of_missing_values(monkeypatch):
+    import matplotlib
+
+    monkeypatch.setitem(matplotlib.rcParams, "svg.fonttype", "none")
+    rows = {"svhn": {"a": 0.853, "b": None, "c": None}, "dtd": {"a": -0.1, "b": 0.5, "c": None}}
+    rows["dmlab"] = dict.fromkeys("abc")
+    svg = curves.horizontal_bars({"all": rows}, "accuracy", percent=True, format="svg").decode()
+    for word in ("all", "svhn", "dtd", "dmlab", "a", "b", "85%", "-10%", "50%", "accuracy"):
+        assert f">{word}</text>" in svg
+    # svhn's b, and dmlab's three at once.
+    assert svg.count(">—</text>") == 2
+    assert ">c</text>" not in svg
+
+    nothing = {"all": {"svhn": {"a": None, "b": None}, "dtd": {"a": None}}}
+    svg = curves.horizontal_bars(nothing, "accuracy", format="svg").decode()
+    assert svg.count(">—</text>") == 2
+    assert ">a</text>" not in svg and ">0.0</text>" not in svg
+
+
 def test_bad_charts():
     with pytest.raises(UserError, match="no curves to draw"):
         curves.loss_curve({})
@@ -198,5 +227,7 @@ def test_bad_charts():
         curves.loss_curve({"train": ([], [])})
     with pytest.raises(UserError, match="no bars to draw"):
         curves.bar_chart({"a": {"x": None}}, "score")
+    with pytest.raises(UserError, match="no bars to draw: expected at least one group with one"):
+        curves.horizontal_bars({"natural": {}}, "score")
     with pytest.raises(UsageError, match="chart format 'gif': expected 'png' or 'svg'"):
         loss_curve(format="gif")
