@@ -94,8 +94,18 @@ def transfer() -> ConfigDict:
     config.trainable = ("prompt/.*",)  # path patterns; "!" in front freezes; first match wins
     config.data = ConfigDict(
         {
-            "name": "digits",  # or "folder"
+            "name": "digits",  # or "folder", "tfds", "vtab"
             "path": "",  # of the folder
+            "dataset": "",  # of TFDS, as "imagenet2012" or "eurosat/rgb:2.*.*"
+            "label": "label",  # what it calls its class
+            "task": "",  # of VTAB
+            "data_dir": "",  # of prepared data; empty: $TFDS_DATA_DIR, or ~/tensorflow_datasets
+            "download": False,  # what is not prepared
+            "split": "train",  # tuned on: a TFDS slice, or with VTAB one of its splits
+            "test": "test",  # half of it trains the judge, half is held out
+            "reference": "",  # distances are to it; empty: what is held out
+            "classes": (),  # some classes alone; empty: all
+            "codes": "",  # a folder of codes files that runs share; empty: the workdir's own
             "shots": 10,  # images a class to tune on; 0: all of the tuning part
             "seed": 0,  # of the choice of images
             "strict": False,  # refuse a folder with broken images, instead of skipping them
@@ -125,12 +135,17 @@ def transfer() -> ConfigDict:
     )
     config.masking = masking()
     config.next_code = next_code()
+    config.train.epochs = 0.0  # above 0: times through the images, but no more than train.steps
     config.train.evaluate_every = 150  # held-out loss; 0: only at the end
     config.train.remat = False  # for large models: a third of the memory, hardly more time
     config.sample = sampling()
     config.score = ConfigDict(
         {
             "per_class": 40,  # generated images a class
+            # Or in all, by the classes' shares among the reference images, and no more than these
+            # are; 0: per_class decides.
+            "images": 0,
+            "most": 2000,  # real images of a part where cost grows with their square; 0: all
             "marquee_cutoffs": (0.1, 0.25, 0.5, 0.75, 1.0),
             "marquee_images": 16,  # images an instance and cutoff; 0: no marquee
             "rounds": 8,  # masks drawn an image for the losses
@@ -163,6 +178,38 @@ def folder(config: ConfigDict, arg: str, file: str) -> ConfigDict:
             )
         config.update_from_flattened_dict({FOLDER_OPTIONS[name]: int(value)})
     config.data.path = path
+    return config
+
+
+def vtab(config: ConfigDict, arg: str, file: str) -> ConfigDict:
+    """Turns a config of the main job to VTAB: TASK or group, …[,shots=5][,steps=9][,split=train].
+
+    Args:
+      file: the config file's name, for messages.
+    """
+    config.job = "vtab"
+    config.tasks = tuple(part for part in arg.split(",") if part and "=" not in part)
+    config.steps = 0  # of every task; 0: as train.epochs and train.steps say
+    # As google-research/generative_transfer: tuned on train, measured against all there is.
+    config.data.name = "vtab"
+    config.data.split, config.data.test, config.data.reference = "train", "test", "all"
+    config.data.shots = 0
+    config.prompt.instances = False  # a prompt an image would grow with the data set
+    config.train.epochs = 100.0
+    config.train.steps = 50_000
+    config.score.images = 5_000
+    options = {"shots": int, "steps": int, "split": str}
+    for option in (part for part in arg.split(",") if "=" in part):
+        name, _, value = option.partition("=")
+        if name not in options or (options[name] is int and not value.isdecimal()):
+            raise UsageError(
+                f"configs/{file}:{arg} has {option!r}, expected shots=NUMBER, steps=NUMBER or "
+                "split=NAME; set anything else as --config.KEY=VALUE"
+            )
+        if name == "steps":
+            config.steps = int(value)
+        else:
+            config.data[name] = options[name](value)
     return config
 
 

@@ -1,5 +1,6 @@
 """Images to codes and codes to images by a source model's tokenizer, in batches over the mesh."""
 
+import dataclasses
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -10,8 +11,8 @@ import numpy as np
 from flax import nnx
 
 from maskgit_prompt import distributed, sharding
-from maskgit_prompt.data import codes
-from maskgit_prompt.data.codes import CodesFile
+from maskgit_prompt.data import codes_writer
+from maskgit_prompt.data.codes import Codes, CodesFile
 from maskgit_prompt.data.images import ImageSet
 from maskgit_prompt.source import Part
 
@@ -54,23 +55,58 @@ def _compiled(
     return one
 
 
-def encode_once(
-    images: ImageSet, part: Part, directory: pathlib.Path, dtype: str = "float32", **views: Any
-) -> CodesFile:
-    """The codes file of a set of images: found by its key, or made by the first host.
+@dataclasses.dataclass(frozen=True)
+class Encoded:
+    """The codes of some images of a set.
 
-    Args:
-      views: views, view_fn and seed of `codes.build`.
+    Attributes:
+      rows: of the images in the set, increasing. file: their codes, in that order.
     """
 
-    def build() -> CodesFile:
-        encode, batch_size = make_encoder(part, sharding.local_mesh(), dtype)
-        key = {"tokenizer": part.sha256, "size": part.cfg.image_size, "dtype": dtype}
-        return codes.build(directory, images, encode, key, batch_size, **views)
+    rows: np.ndarray
+    file: CodesFile
 
-    stored = build() if distributed.is_first() else None
-    distributed.barrier("codes")
-    return build() if stored is None else stored  # a build that finds the file whole reads it
+    def of(self, rows: np.ndarray) -> Codes:
+        """Codes [k, views, L] of images by their rows in the set; nothing is read yet."""
+        place = np.searchsorted(self.rows, rows)
+        return self.file.codes.take(place)
+
+    def plain(self, rows: np.ndarray) -> np.ndarray:
+        """Codes [k, L] of images as they are, in memory."""
+        return self.of(rows)[:, 0].astype(np.int32)
+
+
+def encode_once(
+    images: ImageSet,
+    rows: np.ndarray,
+    part: Part,
+    directory: pathlib.Path,
+    dtype: str = "float32",
+    **views: Any,
+) -> Encoded:
+    """Codes of some rows of a set of images: found by their key, or made by all hosts.
+
+    Each host encodes on its own devices: nothing waits for another host but at the end.
+
+    Args:
+      rows: increasing. views: views, view_fn and seed of `codes_writer.build`.
+    """
+    encode, batch_size = make_encoder(part, sharding.local_mesh(), dtype)
+    key = {"tokenizer": part.sha256, "size": part.cfg.image_size, "dtype": dtype}
+    chosen = images if len(rows) == len(images) else images.subset(rows)
+    host, hosts = distributed.index_and_count()
+    file = codes_writer.build(
+        directory,
+        chosen,
+        encode,
+        key,
+        batch_size,
+        host=host,
+        hosts=hosts,
+        meet=distributed.barrier,
+        **views,
+    )
+    return Encoded(rows, file)
 
 
 def make_decoder(part: Part, mesh, dtype: str = "float32") -> Callable[[np.ndarray], np.ndarray]:

@@ -7,15 +7,15 @@ from maskgit_prompt import distributed
 from maskgit_prompt.errors import FULL, UserError
 
 
-def write_whole(path: str | os.PathLike, data: bytes) -> None:
+def write_whole(path: str | os.PathLike, data: bytes, *, any_host: bool = False) -> None:
     """Writes data to path under a temporary name, then renames; makes missing folders.
 
-    Of several hosts only the first writes.
+    Of several hosts only the first writes, or with any_host the one that calls.
 
     Raises:
       UserError: the file cannot be written; what stood at path is untouched.
     """
-    if not distributed.is_first():
+    if not (any_host or distributed.is_first()):
         return
     path = pathlib.Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

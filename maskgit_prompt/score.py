@@ -5,55 +5,92 @@ from typing import Any
 
 import numpy as np
 
-from maskgit_prompt.data.codes import CodesFile
+from maskgit_prompt.data import splits
+from maskgit_prompt.data.codes_writer import load_ahead
 from maskgit_prompt.data.parts import Parts
-from maskgit_prompt.encode import make_features
+from maskgit_prompt.encode import Encoded, make_features
 from maskgit_prompt.metrics import frechet, kid, neighbors, precision_recall
 from maskgit_prompt.metrics.accuracy import Judge
+from maskgit_prompt.progress import progress
 from maskgit_prompt.source import Source
 
 SMALL = 2048  # fewer images than this make distances noisy and biased
+FEATURES = 10_000  # images that KID, precision and recall are made from, at most
+BLOCK = 256  # images whose features are computed while the next are read
 
 
 class Scorer:
-    """Holds what every score needs: the judge, the features of held-out images.
+    """Holds what every score needs: the judge, the features of real images.
 
     Args:
-      data: real images by part; stored: their codes; decode: codes [n, L] -> images.
+      data: real images by part; encoded: codes of those of tune and test; decode: codes [n, L] ->
+        images.
+      most: images of a part, at most, where the cost grows with more than their number: the judge,
+        near-copies, the accuracy on real images; 0: all. The Fréchet distance is to all.
+      seed: of the choice.
     """
 
-    def __init__(self, source: Source, data: Parts, stored: CodesFile, decode: Callable, mesh):
-        self._data, self._stored, self._decode = data, stored, decode
+    def __init__(
+        self,
+        source: Source,
+        data: Parts,
+        encoded: Encoded,
+        decode: Callable,
+        mesh,
+        most: int = 0,
+        seed: int = 0,
+    ):
+        self._data, self._encoded, self._decode = data, encoded, decode
         self.warnings: list[str] = []
+        some = lambda rows: rows[splits.thin(data.images.labels[rows], most, seed)]
+        self._judge_rows, self._test_rows = some(data.judge), some(data.test)
         self._judge = self._train_judge()
-        self._features, self._test_features = None, None
-        self._test = data.images.read(data.test) if len(data.test) else None
+        self._features, self._reference = None, None
+        self._test = data.images.read(self._test_rows) if len(data.test) else None
         if "features" not in source.parts:
             self.warnings.append(
                 f"No distances: source model {source.name!r} has no network to measure them with."
             )
-        elif len(data.test) < 2:
+        elif len(data.reference) < 2:
             self.warnings.append(
-                f"No distances: {len(data.test)} held-out images, at least 2 are needed."
+                f"No distances: {len(data.reference)} {self._kind()}, at least 2 are needed."
             )
         else:
             self._features = make_features(source.part("features"), mesh)
-            self._test_features = self._features(self._test)
-            if len(data.test) < SMALL:
+            self._reference = self._reference_features()
+            if len(data.reference) < SMALL:
                 self.warnings.append(
-                    f"Distances are to {len(data.test)} held-out images: compare them only with "
-                    "distances made from as many."
+                    f"Distances are to {len(data.reference)} {self._kind()}: compare them only "
+                    "with distances made from as many."
                 )
         if self._test is None:
             self.warnings.append(
                 "No held-out loss and no count of near-copies: no images are held out."
             )
-        self._training = self.reconstruct(data.tune)
-        self._test_reconstructed = self.reconstruct(data.test) if len(data.test) else None
+        self._training = self.reconstruct(some(data.tune))
+        self._test_reconstructed = self.reconstruct(self._test_rows) if len(data.test) else None
+
+    def _kind(self) -> str:
+        held = self._data.reference is self._data.test
+        return "held-out images" if held else "images of the reference split"
+
+    def _reference_features(self) -> tuple[np.ndarray, frechet.Statistics]:
+        """Features [n, F] of at most FEATURES images, and the statistics of all."""
+        rows, images = self._data.reference, self._data.images
+        kept = rows[splits.thin(images.labels[rows], FEATURES, 0)]
+        few, whole, place = [], frechet.Statistics(), 0
+        with progress(len(rows), "reference", "image", delay=5.0) as bar:
+            for pixels in load_ahead(images, rows, BLOCK):
+                features = self._features(pixels)
+                whole.add(features)
+                few.append(features[np.isin(rows[place : place + len(pixels)], kept)])
+                place += len(pixels)
+                bar.update(len(pixels))
+        return np.concatenate(few), whole
 
     def _train_judge(self) -> Judge | None:
         """The classifier, or a warning that says why there is none."""
-        data, labels = self._data, self._data.labels(self._data.judge)
+        data, labels = self._data, self._data.labels(self._judge_rows)
         missing = np.setdiff1d(np.arange(len(data.images.classes)), labels)
         if len(missing):
             # Nothing could ever be read as a class that the judge has not seen.
@@ -66,7 +103,7 @@ class Scorer:
             )
         else:
             judge, reason = Judge.fit_or_reason(
-                data.images.read(data.judge), labels, names=data.images.classes
+                data.images.read(self._judge_rows), labels, names=data.images.classes
             )
         if judge is None:
             self.warnings.append(f"No accuracy: {reason}.")
@@ -74,7 +111,7 @@ class Scorer:
 
     def reconstruct(self, rows: np.ndarray) -> np.ndarray:
         """Images of the set through the tokenizer and back."""
-        return self._decode(np.asarray(self._stored.codes[rows])[:, 0])
+        return self._decode(self._encoded.plain(rows))
 
     def accuracy(self, images: np.ndarray, labels: np.ndarray) -> float | None:
         return None if self._judge is None else self._judge.accuracy(images, labels)
@@ -83,7 +120,7 @@ class Scorer:
         """Accuracy on held-out real images and on their reconstructions."""
         if self._test is None:
             return {"real": None, "reconstructed": None}
-        labels = self._data.labels(self._data.test)
+        labels = self._data.labels(self._test_rows)
         return {
             "real": self.accuracy(self._test, labels),
             "reconstructed": self.accuracy(self._test_reconstructed, labels),
@@ -98,14 +135,14 @@ class Scorer:
             "precision_recall": None,
             "near_copies": None,
         }
-        if self._test_features is not None and len(images) >= 2:
+        if self._reference is not None and len(images) >= 2:
+            real, whole = self._reference
             features = self._features(images)
-            found["frechet"] = frechet.frechet_of_features(self._test_features, features)
-            found["kid"] = kid.kid(self._test_features, features)[0]
-            if min(len(self._test_features), len(features)) > 3:
-                found["precision_recall"] = precision_recall.precision_recall(
-                    self._test_features, features
-                )
+            found["frechet"] = whole.distance(features)
+            some = features[:: -(-len(features) // FEATURES)]
+            found["kid"] = kid.kid(real, some)[0]
+            if min(len(real), len(some)) > 3:
+                found["precision_recall"] = precision_recall.precision_recall(real, some)
         if self._test_reconstructed is not None:
             # All three through the tokenizer, so that its blur is on every side.
             found["near_copies"] = neighbors.near_copies(

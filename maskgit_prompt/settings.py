@@ -17,6 +17,7 @@ NOT_NEGATIVE = (lambda x: x >= 0 and math.isfinite(x), "0 or more")
 RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "dtype": (lambda x: x in DTYPES, ", ".join(DTYPES)),
     "train.steps": COUNT,
+    "train.epochs": NOT_NEGATIVE,
     "train.batch_size": COUNT,
     "train.micro_batches": COUNT,
     "train.log_every": COUNT,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import pathlib
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from ml_collections import ConfigDict
 
 from maskgit_prompt import checkpoint, losses, params, sharding, train, workdir
 from maskgit_prompt.data.batches import batch_indices, views
+from maskgit_prompt.data.codes import Codes
 from maskgit_prompt.files import write_whole
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 from maskgit_prompt.objectives import Objective, make_objective
@@ -28,10 +30,17 @@ ROWS, CODES = 64, 4096  # images and codes scored at once, at most: 64 images of
 
 @dataclasses.dataclass(frozen=True)
 class TuningCodes:
-    """Codes [n, views, L] and labels [n] to tune on; held-out codes [m, L] and labels [m]."""
+    """What tuning sees of the images: codes and labels, no pixels.
 
-    codes: np.ndarray
+    Attributes:
+      codes, labels: [n, views, L], read as batches ask for them, and [n], to tune on.
+      scored: int64, which of them the training loss is measured on.
+      heldout, heldout_labels: [m, L], [m], which the held-out loss is measured on.
+    """
+
+    codes: Codes
     labels: np.ndarray
+    scored: np.ndarray
     heldout: np.ndarray
     heldout_labels: np.ndarray
 
@@ -74,7 +83,7 @@ def tune(
     scratch: bool = False,
     keep_best: bool = False,
 ) -> Tuned:
-    """Trains what config.trainable names, for config.train.steps.
+    """Trains what config.trainable names, for config.train.steps or epochs.
 
     Args:
       scratch: begin with random transformer weights in place of the source model's.
@@ -82,6 +91,8 @@ def tune(
     """
     began = time.perf_counter()
     sharding.check_batch(config.train.batch_size, config.train.micro_batches, mesh)
+    config = ConfigDict(config.to_dict())
+    config.train.steps = steps_of(config.train, len(codes.labels))
     part = source.part("transformer")
     model = part.prompted(cfg, dtype=config.dtype, dropout=0.0, remat=config.train.remat)
     generator, init_prompt = params.create(lambda rngs: PromptGenerator(cfg, rngs=rngs))
@@ -106,7 +117,7 @@ def tune(
         rows = batch_indices(config.seed, step, len(codes.labels), size)
         view = views(config.seed, step, size, codes.codes.shape[1])
         return {
-            "codes": codes.codes[rows, view],
+            "codes": codes.codes[rows, view].astype(np.int32),
             "class_ids": codes.labels[rows],
             "instance_ids": rows.astype(np.int32),
         }
@@ -114,12 +125,12 @@ def tune(
     evaluate = make_evaluator(config, objective, model, generator, mesh)
     metrics = workdir.Metrics(home, config.train.tensorboard)
     best = _Best(home / "best.safetensors") if keep_best else None
+    plain = codes.codes[codes.scored, 0].astype(np.int32)  # [k, L]
 
     def score(state: train.TrainState) -> dict[str, float | None]:
         whole = train.parameters(state, frozen)
-        plain = codes.codes[:, 0]
         return {
-            "train": evaluate(whole, plain, codes.labels),
+            "train": evaluate(whole, plain, codes.labels[codes.scored]),
             "heldout": evaluate(whole, codes.heldout, codes.heldout_labels),
         }
 
@@ -170,6 +181,16 @@ def tune(
         resumed=resumed,
         curves=_curves(metrics.rows()),
     )
+
+
+def steps_of(train: ConfigDict, images: int) -> int:
+    """Steps that a config.train asks for: train.steps, or fewer where train.epochs says so.
+
+    1,000 images in batches of 32: 3 epochs are 94 steps.
+    """
+    if not train.epochs:
+        return train.steps
+    return max(1, min(train.steps, math.ceil(train.epochs * images / train.batch_size)))
 
 
 class _Best:

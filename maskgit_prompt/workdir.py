@@ -13,8 +13,16 @@ from maskgit_prompt import distributed, params
 from maskgit_prompt.errors import UsageError, UserError
 from maskgit_prompt.files import write_whole
 
-# These say how long and where a run goes on, not what it computes.
-FREE = ("mesh", "train.log_every", "train.save_every", "train.tensorboard")
+# These say how long and where a run goes on, or which of its tasks, not what it computes.
+FREE = (
+    "mesh",
+    "train.log_every",
+    "train.save_every",
+    "train.tensorboard",
+    "data.codes",
+    "data.download",
+    "tasks",
+)
 NAMED = 5  # keys that differ, in a message
 
 

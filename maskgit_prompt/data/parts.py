@@ -1,16 +1,19 @@
 """The images of a config.data and what each is for."""
 
 import dataclasses
+import difflib
+import pathlib
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from maskgit_prompt.data import digits, folder, splits
+from maskgit_prompt.data import digits, folder, prepared, splits, vtab
 from maskgit_prompt.data.images import ImageSet
-from maskgit_prompt.errors import UsageError
+from maskgit_prompt.errors import UsageError, UserError
 
 # Decides ties: a third image of a class is of more use in test than in judge, which needs three.
 ORDER = ("tune", "test", "judge")
+NAMES = ("digits", "folder", "tfds", "vtab")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,37 +24,115 @@ class Parts:
       images: the whole set.
       tune: images the prompt is tuned on.
       judge: images the classifier is trained on that reads generated ones.
-      test: images that generated ones are scored against.
+      test: held-out images: of the loss, near-copies and the accuracy of the classifier.
+      reference: images that distances are measured to; they may be of the other parts, too.
     """
 
     images: ImageSet
     tune: np.ndarray
     judge: np.ndarray
     test: np.ndarray
+    reference: np.ndarray
 
     def labels(self, rows: np.ndarray) -> np.ndarray:
         """Labels of images by index, int32."""
         return self.images.labels[rows].astype(np.int32)
 
+    def encoded(self) -> np.ndarray:
+        """Images whose codes are needed, each once, increasing: those of tune and test."""
+        return np.union1d(self.tune, self.test)
 
-def load(config: ConfigDict, size: int) -> Parts:
+
+def load(config: ConfigDict, size: int, cache: pathlib.Path | None = None) -> Parts:
     """Finds the images and parts them, class by class, by (seed, class).
+
+    Args:
+      config: a config.data.
+      size: S, of the images.
+      cache: a folder where what was learnt of files is kept for the next start; None: nowhere.
 
     Raises:
       UsageError: an unknown name, no path, or what the readers raise.
     """
-    if config.name == "digits":
-        images = digits.digits(size)
-    elif config.name == "folder":
-        if not config.path:
-            raise UsageError("config.data.path is empty; expected a folder: configs/folder.py:PATH")
-        images = folder.image_folder(config.path, size, config.strict)
+    if config.name not in NAMES:
+        raise UsageError(f"config.data.name = {config.name!r}, expected {', '.join(NAMES)}")
+    if config.name in ("tfds", "vtab"):
+        found = _prepared(config, size, cache)
     else:
-        raise UsageError(f"config.data.name = {config.name!r}, expected digits or folder")
-    fractions = {name: config.fractions[name] for name in ORDER}
-    parts = splits.split(images.labels, fractions, config.seed)
-    tune = parts["tune"]
+        images = _images(config, size)
+        fractions = {name: config.fractions[name] for name in ORDER}
+        parts = splits.split(images.labels, fractions, config.seed)
+        found = Parts(images, parts["tune"], parts["judge"], parts["test"], parts["test"])
     if config.shots > 0:
-        chosen = splits.few_shot(images.labels[tune], config.shots, config.seed, images.classes)
-        tune = tune[chosen]
-    return Parts(images, tune, parts["judge"], parts["test"])
+        chosen = splits.few_shot(
+            found.labels(found.tune), config.shots, config.seed, found.images.classes
+        )
+        found = dataclasses.replace(found, tune=found.tune[chosen])
+    return found
+
+
+def _images(config: ConfigDict, size: int) -> ImageSet:
+    if config.name == "digits":
+        return digits.digits(size)
+    if not config.path:
+        raise UsageError("config.data.path is empty; expected a folder: configs/folder.py:PATH")
+    return folder.image_folder(config.path, size, config.strict)
+
+
+def _prepared(config: ConfigDict, size: int, cache: pathlib.Path | None) -> Parts:
+    """Parts of a data set of TFDS by its own splits.
+
+    The prompt is tuned on config.split. config.test, with VTAB its test split, is cut class by
+    class into two halves: one trains the judge, the other is held out. Distances are to
+    config.reference, or where that is empty to the held-out half.
+    """
+    names = {"tune": config.split, "test": config.test, "reference": config.reference}
+    names = {part: name for part, name in names.items() if name}
+    if config.name == "vtab":
+        [task] = vtab.chosen([config.task])
+        builder = vtab.open_task(task, config.data_dir)
+        how = vtab.how_to_prepare(task, config.data_dir)
+        labels = vtab.labels(task, builder)
+        gain = task.gain
+    else:
+        builder = prepared.open_builder(config.dataset, ("",), config.data_dir)
+        how = prepared.how_to_prepare(config.dataset, config.data_dir)
+        labels = prepared.stored_label(builder, config.label)
+        gain = 1
+    if config.download and not prepared.is_prepared(builder):
+        prepared.download(builder)
+    if not prepared.is_prepared(builder):
+        raise UserError(f"{builder.info.full_name} is not prepared in {builder.data_dir}: {how}")
+    if config.name == "vtab":
+        counts = {name: split.num_examples for name, split in builder.info.splits.items()}
+        names = {part: task.slices(name, counts) for part, name in names.items()}
+    data = prepared.Prepared(builder, tuple(names.values()), labels, size, gain, cache)
+    images = only(data.images, tuple(config.classes)) if config.classes else data.images
+
+    rows = {part: data.rows(name) for part, name in names.items()}
+    rows = {part: found[images.labels[found] >= 0] for part, found in rows.items()}
+    if not len(rows["tune"]):
+        raise UserError(f"{images.name}: {names['tune']} has no images to tune on")
+    test = np.setdiff1d(rows["test"], rows["tune"])
+    halves = splits.split(images.labels[test], {"judge": 0.5, "test": 0.5}, config.seed)
+    held = test[halves["test"]]
+    return Parts(images, rows["tune"], test[halves["judge"]], held, rows.get("reference", held))
+
+
+def only(images: ImageSet, classes: tuple[str, ...]) -> ImageSet:
+    """The set with some classes alone, numbered as given; images of others have the label -1.
+
+    Raises:
+      UsageError: a class that the set does not have.
+    """
+    number = {name: i for i, name in enumerate(images.classes)}
+    for name in classes:
+        if name not in number:
+            near = difflib.get_close_matches(name, number, 3) or list(number)[:3]
+            raise UsageError(
+                f"config.data.classes: {images.name} has no class {name!r} among its "
+                f"{len(number)}; near are {', '.join(near)}"
+            )
+    renumbered = np.full(len(number), -1, np.int32)
+    renumbered[[number[name] for name in classes]] = np.arange(len(classes))
+    return dataclasses.replace(images, classes=classes, labels=renumbered[images.labels])

@@ -56,7 +56,7 @@ def few_shot(
     return np.sort(np.concatenate(chosen)) if chosen else np.zeros(0, np.int64)
 
 
-def _counts(total: int, fractions: np.ndarray) -> np.ndarray:
+def shares(total: int, fractions: np.ndarray) -> np.ndarray:
     """Shares `total` by fractions that sum to 1: whole numbers, largest remainders rounded up.
 
     5 by (0.5, 0.25, 0.25): quotas 2.5, 1.25, 1.25 become 3, 1, 1.
@@ -86,14 +86,25 @@ def split(labels: np.ndarray, fractions: dict[str, float], seed: int) -> dict[st
     Raises:
       UsageError: no parts, a share not above 0, or shares above 1 together.
     """
-    shares = np.array(list(fractions.values()), np.float64)
-    if not len(shares) or not (shares > 0).all() or shares.sum() > 1 + 1e-9:
+    wanted = np.array(list(fractions.values()), np.float64)
+    if not len(wanted) or not (wanted > 0).all() or wanted.sum() > 1 + 1e-9:
         raise UsageError(f"fractions {fractions}: expected shares above 0, together at most 1")
-    rest = max(0.0, 1.0 - shares.sum())
+    rest = max(0.0, 1.0 - wanted.sum())
     parts: dict[str, list[np.ndarray]] = {name: [] for name in fractions}
     for _, members in _members(labels, batches.STREAM_SPLIT, seed):
-        ends = np.cumsum(_counts(len(members), np.append(shares, rest)))
+        ends = np.cumsum(shares(len(members), np.append(wanted, rest)))
         for name, piece in zip(fractions, np.split(members, ends), strict=False):
             parts[name].append(piece)
     empty = np.zeros(0, np.int64)
     return {name: np.sort(np.concatenate([empty, *pieces])) for name, pieces in parts.items()}
+
+
+def thin(labels: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """At most about so many of a set, each class in proportion: indices, int64, increasing.
+
+    8 images of class 0 and 4 of class 1, most 6: four of class 0 and two of class 1. Where no more
+    are there than that, or most is 0, all of them.
+    """
+    if not most or len(labels) <= most:
+        return np.arange(len(labels))
+    return split(labels, {"kept": most / len(labels)}, seed)["kept"]

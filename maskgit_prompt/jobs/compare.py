@@ -11,7 +11,6 @@ import json
 import pathlib
 from typing import Any
 
-import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
 
@@ -50,9 +49,9 @@ def run(config: ConfigDict, path: str) -> None:
     source = sources.load_for(config)
     whole = ConfigDict(config.to_dict())
     whole.data.shots = 0
-    everything, _ = transfer.plan(whole, source, mesh)
+    everything, _ = transfer.plan(whole, source, mesh, path)
     home = workdir.prepare(path, config)  # now, so that a mistyped path claims no workdir
-    stored = transfer.encode(config, source, everything.images, home)
+    stored = transfer.encode(config, source, everything, home)
 
     # 2. Methods.
     rows, accuracies, pictures = [], {}, {}
@@ -60,7 +59,8 @@ def run(config: ConfigDict, path: str) -> None:
         labels = everything.labels(everything.tune)
         chosen = splits.few_shot(labels, shots, config.data.seed, everything.images.classes)
         data = dataclasses.replace(everything, tune=everything.tune[chosen])
-        scorer = Scorer(source, data, stored, Sampler(source, mesh, config.sample).decode, mesh)
+        decode = Sampler(source, mesh, config.sample).decode
+        scorer = transfer.make_scorer(config, source, data, stored, decode, mesh)
         for method in config.compare.methods:
             folder = home / f"{method}-{shots}"
             row = _finished(folder)
@@ -103,8 +103,7 @@ def compare_one(
     mesh,
 ) -> dict[str, Any]:
     """Trains one method, generates, scores; writes row.json and sheet.png into the folder."""
-    count = config.score.per_class
-    classes = np.repeat(np.arange(len(data.images.classes), dtype=np.int32), count)
+    classes = transfer.classes_to_draw(config, data)
     key = sharding.make_key(config.seed + 2, mesh)
     row = dict.fromkeys(("heldout_loss", "train_loss", "trainable", "seconds", "best_step"))
     if method == "untuned":
@@ -119,7 +118,7 @@ def compare_one(
             config,
             source,
             cfg,
-            transfer.tuning_codes(data, stored),
+            transfer.tuning_codes(config, data, stored),
             folder,
             mesh,
             scratch=method == "scratch",

@@ -37,12 +37,13 @@ def run(config: ConfigDict, folder: str) -> None:
 
     # 1. What a step sees.
     if config.stage == "transformer":
-        stored = encode_once(images, before.part("tokenizer"), folder / "codes", config.dtype)
+        everything = np.arange(len(images))
+        tokenizer = before.part("tokenizer")
+        stored = encode_once(images, everything, tokenizer, folder / "codes", config.dtype)
 
         def batch(step: int) -> dict[str, np.ndarray]:
             rows = batch_indices(config.seed, step, len(images), config.train.batch_size)
-            codes = np.asarray(stored.codes[rows])[:, 0].astype(np.int32)  # [B, views, L] -> [B, L]
-            return {"codes": codes, "class_ids": stored.labels[rows].astype(np.int32)}
+            return {"codes": stored.plain(rows), "class_ids": images.labels[rows].astype(np.int32)}
     else:
         batch = _Pixels(images, config.seed, config.train.batch_size)
 

@@ -44,7 +44,7 @@ def run(config: ConfigDict, path: str) -> None:
         for name, source in found.items()
     }
     for (name, _), one in configs.items():
-        transfer.plan(one, found[name], mesh)
+        transfer.plan(one, found[name], mesh, path)
 
     # 2. The main job on each.
     home = workdir.prepare(path, config)
@@ -89,21 +89,10 @@ def _of_one(config: ConfigDict, name: str, shots: int, causal: bool) -> ConfigDi
 def _row(folder: pathlib.Path) -> dict[str, Any]:
     """What the table shows of a finished main job."""
     found = json.loads((folder / "results.json").read_text())
-    copies = found["near_copies"]
-    return {
+    return results.scores_of(found) | {
         "model": found["model"]["name"],
         "transformer": found["model"]["transformer"],
         "folder": folder.name,
-        "accuracy": found["accuracy"]["prompt"],
-        "untuned_accuracy": found["accuracy"]["untuned"],
-        "frechet": found["frechet"]["prompt"],
-        "untuned_frechet": found["frechet"]["untuned"],
-        "kid": found["kid"]["prompt"],
-        "heldout_loss": found["loss"]["heldout"],
-        "train_loss": found["loss"]["train"],
-        "near_copies": None if copies is None else copies["fraction"],
-        "trainable": found["parameters"]["trainable"],
-        "share": found["parameters"]["share"],
         "tuning_seconds": found["seconds"]["tune"],
         "seconds_per_image": found["seconds_per_image"],
         "marquee": found["marquee"],

@@ -25,11 +25,10 @@ from PIL import Image
 
 from maskgit_prompt import memory, params, prompt_file, sharding, source_writer, tune, workdir
 from maskgit_prompt import source as sources
-from maskgit_prompt.data import augment, codes, parts
-from maskgit_prompt.data.images import ImageSet
+from maskgit_prompt.data import augment, parts, splits
 from maskgit_prompt.data.parts import Parts
 from maskgit_prompt.decoding import marquee as marquee_header
-from maskgit_prompt.encode import encode_once
+from maskgit_prompt.encode import Encoded, encode_once
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.files import write_whole
 from maskgit_prompt.metrics import diversity
@@ -41,7 +40,7 @@ from maskgit_prompt.sampling import check as check_sampling
 from maskgit_prompt.score import Scorer
 from maskgit_prompt.settings import check_training
 
-SHEET_COLUMNS = 12
+SHEET_COLUMNS, SHEET_ROWS = 12, 20
 
 
 class Clock:
@@ -57,25 +56,26 @@ class Clock:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - began
 
 
-def run(config: ConfigDict, path: str) -> None:
+def run(config: ConfigDict, path: str, source: sources.Source | None = None) -> None:
+    """source: where it is loaded already."""
     clock = Clock()
 
     # 1-3. Source model, images, codes.
     with clock("load"):
         mesh = sharding.make_mesh(**config.mesh)
-        source = sources.load_for(config)
-        data, cfg = plan(config, source, mesh)
+        source = source or sources.load_for(config)
+        data, cfg = plan(config, source, mesh, path)
         home = workdir.prepare(path, config)  # now, so that a mistyped path claims no workdir
     with clock("encode"):
-        stored = encode(config, source, data.images, home)
+        stored = encode(config, source, data, home)
 
     # 4. The prompt.
     with clock("tune"):
-        tuned = tune.tune(config, source, cfg, tuning_codes(data, stored), home, mesh)
+        codes = tuning_codes(config, data, stored)
+        tuned = tune.tune(config, source, cfg, codes, home, mesh)
 
     # 5. Images.
-    count = config.score.per_class
-    classes = np.repeat(np.arange(len(data.images.classes), dtype=np.int32), count)
+    classes = classes_to_draw(config, data)
     key = sharding.make_key(config.seed + 2, mesh)
     with clock("sample"):
         sampler = Sampler(source, mesh, config.sample, config.dtype, tuned.transformer, cfg)
@@ -86,14 +86,18 @@ def run(config: ConfigDict, path: str) -> None:
     with clock("untuned"):
         untuned = untuned_images(config, source, len(classes), mesh)
     with clock("judge"):
-        scorer = Scorer(source, data, stored, sampler.decode, mesh)
+        scorer = make_scorer(config, source, data, stored, sampler.decode, mesh)
     with clock("marquee"):
         strip, marquee = marquee_of(config, data, stored, sampler, prompts, uncond, mesh, scorer)
 
     # 6. Scores.
     with clock("score"):
         scores = {"prompt": scorer(generated, classes), "untuned": scorer(untuned, classes)}
-        found = summarize(scorer, scores, tuned, marquee, data, config)
+        found = summarize(scorer, scores, tuned, marquee, data, classes, config)
+    found["encoding"] = {
+        "images": len(stored.rows),
+        "images_per_second": stored.file.images_per_second,
+    }
     found["model"] = {"name": source.name, "transformer": source.part("transformer").kind}
     found["seconds_per_image"] = per_image
 
@@ -105,7 +109,7 @@ def run(config: ConfigDict, path: str) -> None:
         save_pictures(home, pictures)
     found["prompt_file"] = {"name": prompt_path.name, "bytes": prompt_path.stat().st_size}
     found["seconds"] = {stage: round(s, 2) for stage, s in clock.seconds.items()}
-    if tuned.resumed == config.train.steps and (home / "results.json").exists():
+    if tuned.resumed == tuned.steps and (home / "results.json").exists():
         # A finished run was started again: this start tuned nothing.
         old = json.loads((home / "results.json").read_text())
         found["seconds"]["tune"] = old["seconds"]["tune"]
@@ -120,11 +124,15 @@ def run(config: ConfigDict, path: str) -> None:
     print(_last_words(home, found))
 
 
-def plan(config: ConfigDict, source: sources.Source, mesh) -> tuple[Parts, PromptConfig]:
-    """The images by part, and the prompt's sizes; raises for all that can be known to be wrong."""
+def plan(config: ConfigDict, source: sources.Source, mesh, path) -> tuple[Parts, PromptConfig]:
+    """The images by part, and the prompt's sizes; raises for all that can be known to be wrong.
+
+    path: the workdir, not touched but for what is kept of a large set of files.
+    """
     source.check_promptable()
     check_training(config)
-    data = parts.load(config.data, source.part("tokenizer").cfg.image_size)
+    size = source.part("tokenizer").cfg.image_size
+    data = parts.load(config.data, size, codes_folder(config, path))
     cfg = prompt_config(config, source, data)
     check_settings(config, source, cfg, mesh)
     return data, cfg
@@ -145,7 +153,13 @@ def check_settings(config: ConfigDict, source: sources.Source, cfg: PromptConfig
     check_sampling(config.sample, source.part("tokenizer").cfg.codebook, mesh)
     for cutoff in config.score.marquee_cutoffs:
         marquee_header.check(cutoff, config.sample.power)
-    for name, least in (("per_class", 1), ("rounds", 1), ("marquee_images", 0)):
+    for name, least in (
+        ("per_class", 1),
+        ("images", 0),
+        ("rounds", 1),
+        ("most", 0),
+        ("marquee_images", 0),
+    ):
         if config.score[name] < least:
             raise UsageError(
                 f"config.score.{name} = {config.score[name]}, expected at least {least}"
@@ -155,17 +169,21 @@ def check_settings(config: ConfigDict, source: sources.Source, cfg: PromptConfig
 # --- 3. Codes ------------------------------------------------------------------------------------
 
 
-def encode(
-    config: ConfigDict, source: sources.Source, images: ImageSet, home: pathlib.Path
-) -> codes.CodesFile:
-    """The codes file of all images."""
+def codes_folder(config: ConfigDict, path) -> pathlib.Path:
+    """Where codes are kept: config.data.codes, or in the workdir."""
+    return pathlib.Path(config.data.codes) if config.data.codes else pathlib.Path(path) / "codes"
+
+
+def encode(config: ConfigDict, source: sources.Source, data: Parts, home: pathlib.Path) -> Encoded:
+    """The codes of what is tuned on and of what is held out."""
     view_fn = None
     if config.data.views > 1:
         view_fn = augment.random_crop_flip(config.data.crop, config.data.flip)
     return encode_once(
-        images,
+        data.images,
+        data.encoded(),
         source.part("tokenizer"),
-        home / "codes",
+        codes_folder(config, home),
         config.dtype,
         views=config.data.views,
         view_fn=view_fn,
@@ -173,13 +191,17 @@ def encode(
     )
 
 
-def tuning_codes(data: Parts, stored: codes.CodesFile) -> tune.TuningCodes:
+def tuning_codes(config: ConfigDict, data: Parts, stored: Encoded) -> tune.TuningCodes:
     """What tuning sees: codes and labels, no pixels."""
+    labels = data.labels(data.tune)
+    thin = lambda labels: splits.thin(labels, config.score.most, config.data.seed)
+    held = data.test[thin(data.labels(data.test))]
     return tune.TuningCodes(
-        codes=np.asarray(stored.codes[data.tune]).astype(np.int32),
-        labels=data.labels(data.tune),
-        heldout=np.asarray(stored.codes[data.test])[:, 0].astype(np.int32),
-        heldout_labels=data.labels(data.test),
+        codes=stored.of(data.tune),
+        labels=labels,
+        scored=thin(labels),
+        heldout=stored.plain(held),
+        heldout_labels=data.labels(held),
     )
 
 
@@ -211,6 +233,33 @@ def prompt_config(config: ConfigDict, source: sources.Source, data: Parts):
 # --- 5. Images -----------------------------------------------------------------------------------
 
 
+def classes_to_draw(config: ConfigDict, data: Parts) -> np.ndarray:
+    """The class of each image that is generated, int32, increasing.
+
+    config.score.per_class of each class; or config.score.images in all, no more than there are
+    reference images, in the proportions that classes have among these: what distances to them ask
+    for. Classes without an image to tune on are left out: nothing was learnt of them.
+    """
+    classes = len(data.images.classes)
+    counts = np.full(classes, config.score.per_class)
+    if config.score.images:
+        law = np.bincount(data.labels(data.reference), minlength=classes)
+        counts = splits.shares(min(config.score.images, law.sum()), law / max(1, law.sum()))
+    counts[np.bincount(data.labels(data.tune), minlength=classes) == 0] = 0
+    return np.repeat(np.arange(classes, dtype=np.int32), counts)
+
+
+def make_scorer(config, source: sources.Source, data: Parts, stored, decode, mesh) -> Scorer:
+    scorer = Scorer(source, data, stored, decode, mesh, config.score.most, config.data.seed)
+    missing = len(data.images.classes) - len(np.unique(data.labels(data.tune)))
+    if missing:
+        scorer.warnings.append(
+            f"{missing} of {len(data.images.classes)} classes have no image to tune on: none of "
+            "theirs are generated."
+        )
+    return scorer
+
+
 def untuned_images(config: ConfigDict, source: sources.Source, count: int, mesh) -> np.ndarray:
     """What the source model makes of classes of its own, drawn at random: uint8 [n, S, S, 3]."""
     sampler = Sampler(source, mesh, config.sample, config.dtype)
@@ -226,6 +275,8 @@ def marquee_of(
 ):
     """Images under headers [an instance's prompt, its class's prompt], one instance a class.
 
+    Of more than SHEET_ROWS classes some, evenly chosen.
+
     Returns:
       (instances and their images [classes, 1 + cutoffs, S, S, 3] or None,
        [{"cutoff", "diversity", "distance_to_instance", "accuracy"}]); the first row, of cutoff 0,
@@ -235,13 +286,14 @@ def marquee_of(
     if not num or not config.prompt.instances:
         return None, []
     labels = data.labels(data.tune)
-    classes, instances = np.unique(labels, return_index=True)  # the first image of each class
-    codes_of = np.asarray(stored.codes[data.tune[instances]])[:, 0].astype(np.int32)
-    originals = sampler.decode(codes_of)
+    classes = shown_classes(labels)
+    instances = np.array([np.argmax(labels == c) for c in classes])  # the first image of each class
+    originals = sampler.decode(stored.plain(data.tune[instances]))
     first = prompts(classes, instances)
     headers = np.stack([first, prompts(classes)], axis=1)  # [C, 2, depth, P, D]
     headers = np.repeat(headers, num, axis=0)
     owner = np.repeat(np.arange(len(classes)), num)
+    drawn = np.repeat(classes, num)
     rows, columns = [], [originals]
     for cutoff in (0.0, *config.score.marquee_cutoffs):
         # The same key at every cutoff: what differs is the header alone.
@@ -260,7 +312,7 @@ def marquee_of(
                 "cutoff": float(cutoff),
                 "diversity": spread,
                 "distance_to_instance": nearness,
-                "accuracy": scorer.accuracy(made, owner),
+                "accuracy": scorer.accuracy(made, drawn),
             }
         )
         columns.append(made[::num])
@@ -270,7 +322,9 @@ def marquee_of(
 # --- 6. Scores -----------------------------------------------------------------------------------
 
 
-def summarize(scorer, scores, tuned, marquee, data: Parts, config) -> dict[str, Any]:
+def summarize(
+    scorer: Scorer, scores, tuned, marquee, data: Parts, classes: np.ndarray, config
+) -> dict[str, Any]:
     """results.json, but for the model and the seconds."""
     by_score = lambda name: {method: row[name] for method, row in scores.items()}
     share = tuned.trainable / (tuned.trainable + tuned.frozen)
@@ -278,6 +332,7 @@ def summarize(scorer, scores, tuned, marquee, data: Parts, config) -> dict[str, 
         "tune": len(data.tune),
         "judge": len(data.judge),
         "test": len(data.test),
+        "reference": len(data.reference),
     }
     return {
         "accuracy": scorer.of_real() | by_score("accuracy"),
@@ -293,7 +348,7 @@ def summarize(scorer, scores, tuned, marquee, data: Parts, config) -> dict[str, 
             "name": data.images.name,
             "classes": list(data.images.classes),
             "images": counts,
-            "generated": config.score.per_class * len(data.images.classes),
+            "generated": len(classes),
         },
         "warnings": scorer.warnings,
         "config": config.to_dict(),
@@ -348,28 +403,41 @@ def draw_pictures(
 ) -> dict[str, Any]:
     """name -> PIL image or PNG bytes, for samples/ and the report."""
     names = data.images.classes
-    real = data.images.read(data.tune)
     labels = data.labels(data.tune)
+    rows = [np.flatnonzero(labels == c)[:SHEET_COLUMNS] for c in shown_classes(labels)]
+    rows = data.tune[np.concatenate(rows)]
+    shown = data.labels(rows)
     pictures = {
-        "real": sheet(real, labels, names),
-        "reconstructed": sheet(scorer.reconstruct(data.tune), labels, names),
+        "real": sheet(data.images.read(rows), shown, names),
+        "reconstructed": sheet(scorer.reconstruct(rows), shown, names),
         "prompt": sheet(generated, classes, names),
         "untuned": sheets.grid(_rows(untuned, 4)),
     }
     if strip is not None:
         pictures["marquee"] = sheets.grid(
             strip,
-            row_labels=[names[c] for c in np.unique(labels)],
+            row_labels=[names[c] for c in shown_classes(labels)],
             col_labels=["instance", "class", *(f"{c:g}" for c in cutoffs)],
         )
     pictures["loss"] = curves.loss_curve(tuned.curves)
     return pictures
 
 
+def shown_classes(labels: np.ndarray) -> np.ndarray:
+    """Classes that pictures show: all that occur, or SHEET_ROWS of them, evenly chosen."""
+    classes = np.unique(labels)
+    if len(classes) <= SHEET_ROWS:
+        return classes
+    return classes[np.linspace(0, len(classes) - 1, SHEET_ROWS).round().astype(int)]
+
+
 def sheet(images: np.ndarray, labels: np.ndarray, names: tuple[str, ...]) -> Image.Image:
-    """A contact sheet with a row for each class."""
-    cells, present = sheets.by_class(images, labels, len(names), SHEET_COLUMNS)
-    return sheets.grid(cells, row_labels=names, present=present)
+    """A contact sheet with a row for each class that is shown."""
+    classes = shown_classes(labels)
+    kept = np.isin(labels, classes)
+    numbers = np.searchsorted(classes, labels[kept])
+    cells, present = sheets.by_class(images[kept], numbers, len(classes), SHEET_COLUMNS)
+    return sheets.grid(cells, row_labels=[names[c] for c in classes], present=present)
 
 
 def _rows(images: np.ndarray, most: int) -> np.ndarray:

@@ -57,6 +57,38 @@ def frechet_of_features(real: np.ndarray, generated: np.ndarray) -> float:
     return frechet_distance(*statistics(real), *statistics(generated))
 
 
+class Statistics:
+    """`statistics` of features that come in blocks and are not kept; sums are float64.
+
+    Blocks ((0, 0),) and ((2, 4),): mean (1, 2), covariance ((2, 4), (4, 8)).
+    """
+
+    def __init__(self):
+        self.count = 0
+
+    def add(self, features: np.ndarray) -> None:
+        """Takes in features [n, D] of some more images."""
+        features = check_features("the", features)
+        if not self.count:
+            # Sums are of differences to the first mean, so that no digits are lost to a far origin.
+            self._origin = features.mean(axis=0)
+            self._sum, self._products = np.zeros_like(self._origin), 0.0
+        centred = features - self._origin
+        self.count += len(features)
+        self._sum = self._sum + centred.sum(axis=0)
+        self._products = self._products + centred.T @ centred
+
+    def result(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean [D] and covariance [D, D] (divisor n - 1) of all, float64."""
+        mean = self._sum / self.count
+        scatter = self._products - self.count * np.outer(mean, mean)
+        return self._origin + mean, scatter / (self.count - 1)
+
+    def distance(self, generated: np.ndarray) -> float:
+        """The Fréchet distance of all that was added and generated [m, D]."""
+        return frechet_distance(*self.result(), *statistics(generated))
+
+
 def _factor(cov: np.ndarray) -> np.ndarray:
     """A [D, rank] with A A^T = cov; directions that are rounding noise are left out."""
     if cov.ndim != 2 or cov.shape[0] != cov.shape[1]:

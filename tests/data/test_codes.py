@@ -4,14 +4,16 @@ import dataclasses
 import errno
 import hashlib
 import json
+import os
 import shutil
+import threading
 import time
 
 import numpy as np
 import pytest
 from absl import logging
 
-from maskgit_prompt.data import augment, codes
+from maskgit_prompt.data import augment, codes, codes_writer
 from maskgit_prompt.data.images import ImageSet
 from maskgit_prompt.errors import UsageError, UserError
 
@@ -53,7 +55,7 @@ def warnings(monkeypatch):
 
 def build(path, encoder, **options):
     options = dict(images=image_set(), key=KEY, batch_size=4, shard_size=3) | options
-    return codes.build(path, encode=encoder, **options)
+    return codes_writer.build(path, encode=encoder, **options)
 
 
 def files(path):
@@ -67,14 +69,13 @@ def test_codes_labels_and_padding(tmp_path):
     built = build(tmp_path, encoder)
     assert np.asarray(built.codes)[:, 0].tolist() == [[i, 100, 0] for i in range(10)]
     assert built.codes.shape == (10, 1, 3) and built.codes.dtype == np.uint16 and len(built) == 10
-    assert built.labels.tolist() == [0, 1] * 5
     # Full batches across shards of 3; the last is padded with its last image.
     assert encoder.batches == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 9, 9]]
     assert isinstance(built.codes._shards[0], np.memmap)
     names = [path.name for path in sorted(built.folder.iterdir())]
-    assert names == [f"codes-0000{i}.npy" for i in range(4)] + ["index.json", "labels.npy"]
+    assert names == [f"codes-0000{i}.npy" for i in range(4)] + ["index.json"]
     index = json.loads((built.folder / "index.json").read_text())
-    assert (index["n"], index["views"], index["L"], index["classes"]) == (10, 1, 3, 2)
+    assert (index["n"], index["views"], index["L"]) == (10, 1, 3)
     assert (
         built.folder.name
         == hashlib.sha256(
@@ -126,7 +127,6 @@ def test_the_same_key_is_reused_without_encoding(tmp_path):
     [
         {"key": {"tokenizer": "abd", "size": 4}},
         {"images": image_set(fingerprint="g")},
-        {"images": image_set(labels=np.zeros(10, np.int32))},
         {"views": 2, "view_fn": augment.random_crop_flip()},
     ],
 )
@@ -185,17 +185,22 @@ def test_a_broken_shard_alone_is_encoded_again_with_a_warning(tmp_path, warnings
     assert warnings == [f"codes file {folder}: codes-00001.npy broken, encoding again"]
 
 
-@pytest.mark.parametrize("name", ["labels.npy", "index.json"])
 @pytest.mark.parametrize("damage", [damage_truncate, damage_remove])
-def test_broken_labels_or_index_are_made_again(tmp_path, warnings, name, damage):
+def test_a_broken_index_is_made_again(tmp_path, warnings, damage):
     folder = build(tmp_path, Encoder()).folder
     before = files(tmp_path)
-    damage(folder / name)
+    damage(folder / "index.json")
     encoder = Encoder()
     build(tmp_path, encoder)
     assert files(tmp_path) == before
-    assert len(encoder.batches) == (0 if name == "labels.npy" else 3)
-    assert len(warnings) == 1 and f"{name} broken" in warnings[0]
+    assert len(encoder.batches) == 3
+    assert len(warnings) == 1 and "index.json broken" in warnings[0]
+
+
+def test_labels_are_no_part_of_the_key(tmp_path):
+    first = build(tmp_path, Encoder())
+    other = image_set(labels=np.zeros(10, np.int32))
+    assert build(tmp_path, Encoder(stop_after=0), images=other).folder == first.folder
 
 
 @pytest.mark.parametrize("stop_after", [0, 1, 2])
@@ -218,7 +223,7 @@ def test_a_half_written_shard_of_a_killed_build_is_not_trusted(tmp_path):
         build(tmp_path, Encoder(stop_after=2))
     [partial] = tmp_path.iterdir()
     damage_truncate(partial / "codes-00000.npy")
-    (partial / "codes-00002.npy").write_bytes(b"half")  # there, but in no index
+    (partial / "codes-00002.npy").write_bytes(b"half")  # there, but not finished
     encoder = Encoder()
     built = build(tmp_path, encoder)
     assert encoder.batches[0] == [0, 1, 2, 6]
@@ -241,18 +246,18 @@ def test_a_full_disk_is_one_line_and_nothing_is_half_written(tmp_path, monkeypat
 
     def fsync(_):
         synced.append(1)
-        if len(synced) == 4:  # labels, shard 0, index, shard 1
+        if len(synced) == 4:  # index, shard 0, its digest, shard 1
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(codes.os, "fsync", fsync)
+        patch.setattr(os, "fsync", fsync)
         with pytest.raises(UserError, match=r"cannot write .*codes-00001\.npy: No space left"):
             build(tmp_path, Encoder())
     [partial] = tmp_path.iterdir()
     assert sorted(path.name for path in partial.iterdir()) == [
         "codes-00000.npy",
+        "codes-00000.sha256",
         "index.json",
-        "labels.npy",
     ]
     encoder = Encoder()
     assert build(tmp_path, encoder).codes[:, 0, 0].tolist() == list(range(10))
@@ -350,7 +355,7 @@ def test_the_largest_code_is_kept(tmp_path):
 def test_another_number_of_codes_in_a_resumed_build_is_refused(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         build(tmp_path, Encoder(stop_after=1))
-    with pytest.raises(UsageError, match="gave 2 codes an image, finished shards in .* hold 3"):
+    with pytest.raises(UsageError, match=r"holds 3 codes an image in codes-00000.npy and 2 in "):
         build(tmp_path, lambda pixels: np.zeros([4, 2], int))
 
 
@@ -364,7 +369,8 @@ def test_open_codes_names_a_folder_without_codes(tmp_path):
         codes.open_codes(tmp_path)
 
 
-def test_the_next_batch_is_read_while_one_is_encoded(tmp_path):
+def test_the_next_images_are_read_while_these_are_encoded(tmp_path, monkeypatch):
+    monkeypatch.setattr(codes_writer, "READ_AHEAD", 4)
     images = image_set()
     read = []
 
@@ -381,3 +387,89 @@ def test_the_next_batch_is_read_while_one_is_encoded(tmp_path):
 
     build(tmp_path, encode, images=dataclasses.replace(images, read=reading))
     assert read == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+
+
+def test_many_small_batches_are_read_at_once(tmp_path):
+    images, read = image_set(), []
+
+    def reading(indices):
+        read.append(len(indices))
+        return images.read(indices)
+
+    encoder = Encoder()
+    build(tmp_path, encoder, images=dataclasses.replace(images, read=reading))
+    assert read == [10] and len(encoder.batches) == 3
+
+
+def test_some_rows_are_taken_without_reading(tmp_path):
+    built = build(tmp_path, Encoder())
+    some = built.codes.take(np.array([9, 2, 2]))
+    assert some.shape == (3, 1, 3) and some[:, 0, 0].tolist() == [9, 2, 2]
+    assert some.take([2, 0])[:, 0, 0].tolist() == [2, 9]
+    assert np.asarray(some)[:, 0, 0].tolist() == [9, 2, 2]
+
+
+def test_a_subset_is_encoded_for_itself(tmp_path):
+    images = image_set().subset(np.array([7, 1]))
+    assert images.labels.tolist() == [1, 1] and images.ids == ("7", "1")
+    built = build(tmp_path, Encoder(), images=images)
+    assert built.codes[:, 0, 0].tolist() == [7, 1]
+    assert images.fingerprint != image_set().subset(np.array([1, 7])).fingerprint
+    assert images.fingerprint == image_set().subset(np.array([7, 1])).fingerprint
+
+
+# --- Several hosts -------------------------------------------------------------------------------
+
+
+def build_on(path, hosts, encoders):
+    """All hosts at once, each in a thread; what each found, or the error that ended it."""
+    gate, found = threading.Barrier(hosts), [None] * hosts
+
+    def one(host):
+        def meet(name):
+            gate.wait(timeout=20)
+
+        try:
+            found[host] = build(path, encoders[host], host=host, hosts=hosts, meet=meet)
+        except (KeyboardInterrupt, threading.BrokenBarrierError) as error:
+            gate.abort()  # as a host that dies ends the others
+            found[host] = error
+
+    threads = [threading.Thread(target=one, args=(host,)) for host in range(hosts)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
+
+
+@pytest.mark.parametrize("hosts", [2, 3, 5])
+def test_any_number_of_hosts_make_the_same_file(tmp_path, hosts):
+    build(tmp_path / "one", Encoder())
+    encoders = [Encoder() for _ in range(hosts)]
+    found = build_on(tmp_path / "many", hosts, encoders)
+    assert files(tmp_path / "many") == files(tmp_path / "one")
+    assert all(each.codes[:, 0, 0].tolist() == list(range(10)) for each in found)
+    # Shards of 3 images: 0, 1, 2 and 3; host h has h, h + hosts, ...
+    seen = [sorted({i for batch in e.batches for i in batch}) for e in encoders]
+    shards = [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]]
+    assert seen == [sum(shards[host::hosts], []) for host in range(hosts)]
+    assert found[-1].images_per_second is None if hosts == 5 else found[-1].images_per_second > 0
+
+
+def test_hosts_find_what_is_encoded(tmp_path):
+    build_on(tmp_path, 2, [Encoder(), Encoder()])
+    found = build_on(tmp_path, 3, [Encoder(stop_after=0)] * 3)
+    assert [each.images_per_second for each in found] == [None] * 3
+
+
+def test_a_build_of_two_hosts_that_died_goes_on_with_three(tmp_path):
+    build(tmp_path / "one", Encoder())
+    # Host 1 has shards 1 and 3, four images: it stops before it has one.
+    found = build_on(tmp_path / "many", 2, [Encoder(), Encoder(stop_after=0)])
+    assert isinstance(found[1], KeyboardInterrupt)
+    encoders = [Encoder() for _ in range(3)]
+    build_on(tmp_path / "many", 3, encoders)
+    assert files(tmp_path / "many") == files(tmp_path / "one")
+    seen = sorted({i for e in encoders for batch in e.batches for i in batch})
+    assert seen == [3, 4, 5, 9]

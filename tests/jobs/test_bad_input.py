@@ -138,7 +138,10 @@ def test_debug_shows_the_traceback():
         ("--config.prompt.dropout=1.5", "config.prompt: dropout = 1.5, expected 0 to 1"),
         ("--config.trainable=('foo/.*',)", "'foo/.*' matches no parameter"),
         ("--config.prompt.kind=soft", "config.prompt: prompt kind 'soft', expected one of table"),
-        ("--config.data.name=faces", "config.data.name = 'faces', expected digits or folder"),
+        (
+            "--config.data.name=faces",
+            "config.data.name = 'faces', expected digits, folder, tfds, vtab",
+        ),
         ("--config.data.fractions.test=0.9", "expected shares above 0, together at most 1"),
     ],
 )

@@ -1,0 +1,307 @@
+"""How a codes file is made: once, by any number of hosts, resumable at any point."""
+
+import collections
+import concurrent.futures
+import contextlib
+import hashlib
+import io
+import json
+import os
+import pathlib
+import shutil
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import PIL
+from absl import logging
+
+import maskgit_prompt
+from maskgit_prompt.data import batches, codes
+from maskgit_prompt.data.images import ImageSet
+from maskgit_prompt.errors import UsageError, UserError
+from maskgit_prompt.files import write_whole
+from maskgit_prompt.progress import progress
+
+MAX_CODE = np.iinfo(np.uint16).max
+SHARD_SIZE = 2048  # images: what a kill can cost, and what hosts share out
+READ_AHEAD = 256  # images read at once, while those before are encoded
+
+Encode = Callable[[np.ndarray], np.ndarray]
+ViewFn = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+def _npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def load_ahead(
+    images: ImageSet,
+    items: np.ndarray,
+    batch_size: int,
+    views: int = 1,
+    view_fn: ViewFn | None = None,
+    seed: int = 0,
+) -> Iterator[np.ndarray]:
+    """Yields pixels [b, S, S, 3] of items (image · views + view), the next being read meanwhile.
+
+    READ_AHEAD items are read at once, or a batch if that is larger, so that reading threads are
+    not stopped and started for every small batch.
+    """
+    block = max(1, READ_AHEAD // batch_size) * batch_size
+
+    def load(start: int) -> np.ndarray:
+        indices, which = np.divmod(items[start : start + block], views)
+        unique, position = np.unique(indices, return_inverse=True)
+        pixels = images.read(unique)[position]
+        for row in np.flatnonzero(which):
+            index, view = int(indices[row]), int(which[row])
+            rng = batches.generator(seed, batches.STREAM_AUGMENT, index, view)
+            pixels[row] = view_fn(pixels[row], rng)
+        return pixels
+
+    starts = range(0, len(items), block)
+    if not starts:
+        return
+    with concurrent.futures.ThreadPoolExecutor(1, "codes") as ahead:
+        pending = ahead.submit(load, 0)
+        for start in starts:
+            pixels = pending.result()
+            if start != starts[-1]:
+                pending = ahead.submit(load, start + block)
+            for first in range(0, len(pixels), batch_size):
+                yield pixels[first : first + batch_size]
+
+
+def _encode(encode: Encode, pixels: np.ndarray, batch_size: int) -> np.ndarray:
+    """Codes [b, L] uint16 of pixels [b, S, S, 3]; a short batch is padded with its last image."""
+    count = len(pixels)
+    if count < batch_size:
+        pixels = np.concatenate([pixels, np.repeat(pixels[-1:], batch_size - count, axis=0)])
+    found = np.asarray(encode(pixels))
+    if found.ndim != 2 or len(found) != batch_size or found.dtype.kind not in "iu":
+        raise UsageError(
+            f"the encoder gave {found.dtype} {list(found.shape)} for {batch_size} images:"
+            f" expected integer codes [{batch_size}, L]"
+        )
+    low, high = found.min(), found.max()
+    if low < 0 or high > MAX_CODE:
+        raise UsageError(
+            f"the encoder gave code {low if low < 0 else high}: a codes file holds 0 to {MAX_CODE};"
+            " use a tokenizer with a smaller codebook"
+        )
+    return found[:count].astype(np.uint16)
+
+
+def build(
+    directory: str | os.PathLike,
+    images: ImageSet,
+    encode: Encode,
+    key: dict,
+    batch_size: int,
+    views: int = 1,
+    view_fn: ViewFn | None = None,
+    seed: int = 0,
+    shard_size: int = SHARD_SIZE,
+    host: int = 0,
+    hosts: int = 1,
+    meet: Callable[[str], None] = lambda name: None,
+) -> codes.CodesFile:
+    """Encodes all images once, or finds that this was done.
+
+    1. The first host looks for a whole folder of this key; what a stopped or damaged build left
+       that is whole is taken up. The others wait for it.
+    2. Every host encodes the images of its missing shards, the next being read meanwhile, and
+       writes each shard whole.
+    3. When all are there, the first host writes the index and renames the folder.
+
+    Args:
+      directory: holds one folder for each key; all hosts see the same.
+      images: what is encoded.
+      encode: uint8 [batch_size, S, S, 3] -> ints [batch_size, L], always of this batch size.
+      key: what the codes depend on besides the images, as JSON: the tokenizer's fingerprint,
+        the image size. The fingerprint of the images, views, view_fn and seed are added here;
+        labels are no part of it, so that two tasks on one set of images share its codes.
+      batch_size: images encoded at once.
+      views: codes kept of each image; view 0 is the plain image.
+      view_fn: (pixels [S, S, 3], generator) -> pixels [S, S, 3], makes views 1, 2, ...; a pure
+        function of the two, whose repr tells all its settings: `augment.random_crop_flip`.
+      seed: of the views; a view depends on (seed, index, view) only.
+      shard_size: images a shard; shard s is of host s % hosts.
+      host, hosts: which of how many this is; meet(name): waits for all of them.
+
+    Raises:
+      UsageError: no images, sizes below 1, views without view_fn, codes of a wrong shape or
+        type, negative or above 65535.
+      UserError: the disk is full or the folder cannot be written; finished shards are kept and
+        the next call goes on from there.
+    """
+    for name, value in dict(batch_size=batch_size, views=views, shard_size=shard_size).items():
+        if value < 1:
+            raise UsageError(f"{name} {value}: expected at least 1")
+    if not len(images):
+        raise UsageError(f"no images in {images.name}: nothing to encode")
+    if views > 1 and view_fn is None:
+        raise UsageError(
+            f"views {views} without view_fn: give one, such as random_crop_flip(), or 1"
+        )
+    if views > 1 and " at 0x" in repr(view_fn):
+        raise UsageError(
+            f"view_fn {view_fn!r} does not tell its settings: pass a dataclass with __call__,"
+            " such as random_crop_flip(), whose repr can stand in the key"
+        )
+
+    # 1. The key, a whole folder of that key, or what is whole already.
+    key = {
+        **key,
+        "format": codes.FORMAT,
+        "images": images.fingerprint,
+        "views": [views, repr(view_fn), seed] if views > 1 else [1],
+    }
+    # Through JSON, so that it equals the key read back: tuples become lists.
+    key = json.loads(json.dumps(key))
+    final = pathlib.Path(directory) / codes.key_hash(key)
+    partial = final.with_name(final.name + ".partial")
+    index = {
+        "format": codes.FORMAT,
+        "key": key,
+        "n": len(images),
+        "views": views,
+        "shard_size": shard_size,
+        "versions": {
+            "maskgit_prompt": maskgit_prompt.__version__,
+            "numpy": np.__version__,
+            "pillow": PIL.__version__,
+        },
+    }
+    if host == 0 and not _is_whole(final, key):
+        with _writing(partial):
+            _prepare(final, partial, index)
+    meet("codes: prepared")
+    if final.exists():
+        return codes.open_unchecked(final, codes.read_index(final))
+
+    # 2. This host's shards.
+    missing = [
+        (name, np.arange(shard * shard_size, min((shard + 1) * shard_size, len(images))))
+        for shard, name in enumerate(codes.shard_names(len(images), shard_size))
+        if shard % hosts == host and not _digest_path(partial, name).exists()
+    ]
+    began = time.perf_counter()
+    count = _fill(partial, missing, images, encode, batch_size, views, view_fn, seed)
+    rate = count / (time.perf_counter() - began) if count else None
+    meet("codes: encoded")
+
+    # 3. The index and the final name.
+    if host == 0:
+        _finish(partial, final, index)
+    meet("codes: finished")
+    return codes.open_unchecked(final, codes.read_index(final), rate)
+
+
+def _is_whole(final: pathlib.Path, key: dict) -> bool:
+    """Whether a folder is there with this key and checksums that hold; warns of a broken one."""
+    if not final.exists():
+        return False
+    found = codes.read_index(final)
+    broken = codes.broken(final, found) if found and found["key"] == key else ["index.json"]
+    if broken:
+        logging.warning("codes file %s: %s broken, encoding again", final, ", ".join(broken))
+    return not broken
+
+
+@contextlib.contextmanager
+def _writing(partial: pathlib.Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"codes folder {partial} cannot be made ({error.strerror or error}): check permissions"
+            " and room, or choose another folder"
+        ) from error
+
+
+def _digest_path(partial: pathlib.Path, shard: str) -> pathlib.Path:
+    return (partial / shard).with_suffix(".sha256")
+
+
+def _prepare(final: pathlib.Path, partial: pathlib.Path, index: dict) -> None:
+    """Makes the .partial folder ready to be filled: it holds whole shards and their digests."""
+    names = codes.shard_names(index["n"], index["shard_size"])
+    same = lambda found: found and all(found.get(k) == v for k, v in index.items())
+    if final.exists():
+        found = codes.read_index(final)
+        shutil.rmtree(partial, ignore_errors=True)
+        os.rename(final, partial)
+        if same(found):
+            for name in set(found["files"]) & set(names):
+                write_whole(_digest_path(partial, name), found["files"][name].encode())
+    elif not same(codes.read_index(partial)):
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+    for name in names:
+        path = _digest_path(partial, name)
+        if path.exists() and path.read_text() != codes.sha256(partial / name):
+            path.unlink()
+    _write_index(partial, index)
+
+
+def _fill(
+    partial: pathlib.Path,
+    missing: list[tuple[str, np.ndarray]],
+    images: ImageSet,
+    encode: Encode,
+    batch_size: int,
+    views: int,
+    view_fn: ViewFn | None,
+    seed: int,
+) -> int:
+    """Writes shards, given as (file name, image indices); returns how many codes it made."""
+    items = [(rows[:, None] * views + np.arange(views)).ravel() for _, rows in missing]
+    items = np.concatenate([np.zeros(0, np.int64), *items])
+    shards = collections.deque(missing)
+    waiting: list[np.ndarray] = []  # codes [b, L] of the first of shards, and of later ones
+    with progress(len(items), "encode", "image") as bar:
+        # Batches run on from one shard into the next: only the very last one is padded.
+        for pixels in load_ahead(images, items, batch_size, views, view_fn, seed):
+            waiting.append(_encode(encode, pixels, batch_size))
+            bar.update(len(pixels))
+            while shards and sum(map(len, waiting)) >= len(shards[0][1]) * views:
+                name, rows = shards.popleft()
+                ready = np.concatenate(waiting)
+                count = len(rows) * views
+                data = _npy(ready[:count].reshape(len(rows), views, -1))  # [m, views, L]
+                write_whole(partial / name, data, any_host=True)
+                digest = hashlib.sha256(data).hexdigest()
+                write_whole(_digest_path(partial, name), digest.encode(), any_host=True)
+                waiting = [ready[count:]]
+    return len(items)
+
+
+def _finish(partial: pathlib.Path, final: pathlib.Path, index: dict) -> None:
+    """Index and rename, once every shard is there."""
+    names = codes.shard_names(index["n"], index["shard_size"])
+    lengths = {name: np.load(partial / name, mmap_mode="r").shape[2] for name in names}
+    if len(set(lengths.values())) > 1:
+        first, other = names[0], next(n for n in names if lengths[n] != lengths[names[0]])
+        raise UsageError(
+            f"{partial} holds {lengths[first]} codes an image in {first} and {lengths[other]} in "
+            f"{other}: put what changed into the key"
+        )
+    files = {name: _digest_path(partial, name).read_text() for name in names}
+    _write_index(partial, index | {"L": lengths[names[0]], "files": files})
+    for name in names:
+        _digest_path(partial, name).unlink()
+    try:
+        os.rename(partial, final)
+    except OSError as error:
+        raise UserError(
+            f"codes folder {partial} cannot be renamed to {final.name} ({error.strerror or error}):"
+            " is another run encoding the same images? wait for it and start again"
+        ) from error
+
+
+def _write_index(folder: pathlib.Path, index: dict) -> None:
+    write_whole(folder / "index.json", json.dumps(index, indent=1).encode())

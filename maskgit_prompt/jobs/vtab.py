@@ -1,0 +1,176 @@
+"""VTAB: the main job on each of its tasks, with one source model.
+
+1. Look which tasks' data is prepared; say how to get the others. Download where that is asked for.
+2. Load the source model once.
+3. For every task: the main job, in a folder of its own. A finished one is kept when the job is
+   started again; one that fails is reported, and the others go on.
+4. Write results.json, results.md, tasks.png and report.html: all finished tasks in one table.
+"""
+
+import json
+import pathlib
+import traceback
+from typing import Any
+
+from absl import logging
+from ml_collections import ConfigDict
+from PIL import Image
+
+from maskgit_prompt import distributed, workdir
+from maskgit_prompt import source as sources
+from maskgit_prompt.data import prepared, vtab
+from maskgit_prompt.errors import Stopped, UsageError, UserError
+from maskgit_prompt.files import write_whole
+from maskgit_prompt.jobs import transfer
+from maskgit_prompt.report import results, tasks
+
+REPORT = "report.html"  # what the main job writes last
+
+
+def run(config: ConfigDict, path: str) -> None:
+    # 1. Data.
+    chosen = vtab.chosen(config.tasks)
+    for key in ("split", "test", "reference"):
+        if config.data[key] not in vtab.SPLITS and (config.data[key] or key != "reference"):
+            raise UsageError(
+                f"config.data.{key} = {config.data[key]!r}, expected {', '.join(vtab.SPLITS)}"
+            )
+    if config.steps < 0:
+        raise UsageError(f"config.steps = {config.steps}, expected 0 or more")
+    missing = find_data(chosen, config.data)
+    if len(missing) == len(chosen):
+        raise UserError(
+            f"no data: of {len(chosen)} tasks none is prepared in "
+            f"{prepared.place(config.data.data_dir)}; run the commands above, let this one prepare "
+            "them (--config.data.download=True), or name another --config.data.data_dir"
+        )
+
+    # 2. Source model.
+    source = sources.load_for(config)
+    home = workdir.prepare(path, config)
+
+    # 3. Tasks.
+    failed = dict(missing)
+    for task in chosen:
+        folder = home / task.name
+        if task.name in missing or (folder / REPORT).exists():
+            continue
+        if distributed.is_first():
+            print(f"{task.name} ({task.group})", flush=True)
+        try:
+            transfer.run(config_of(config, task, home), str(folder), source)
+        except Stopped:
+            raise
+        except Exception as error:
+            if distributed.index_and_count()[1] > 1:
+                raise  # the other hosts may be waiting for this one
+            failed[task.name] = describe(error)
+            logging.info("%s", traceback.format_exc())
+            logging.warning("%s failed: %s", task.name, failed[task.name])
+
+    # 4. Table.
+    rows = [row_of(task, home, task in chosen, missing, failed) for task in vtab.TASKS]
+    write(home, [row for row in rows if row], config, source.name)
+    wrong = [task.name for task in chosen if task.name in failed]
+    if distributed.is_first():
+        print(f"report: {home / REPORT}\ntable: {home / 'results.md'}")
+    if wrong:
+        raise UserError(
+            f"{len(wrong)} of {len(chosen)} tasks are not done: {', '.join(wrong)}; reasons are in "
+            f"{home / 'results.md'}; the same command again does these alone"
+        )
+
+
+def find_data(chosen: list[vtab.Task], config: ConfigDict) -> dict[str, str]:
+    """Task -> what to do, for those whose data is not prepared; lists all tasks.
+
+    config: a config.data; what is missing is downloaded where it says so.
+    """
+    missing, lines = {}, []
+    for task in chosen:
+        builder = vtab.open_task(task, config.data_dir)
+        how = vtab.how_to_prepare(task, config.data_dir)
+        if config.download and not prepared.is_prepared(builder):
+            try:
+                prepared.download(builder)
+            except UserError as error:
+                how = str(error)
+        ready = prepared.is_prepared(builder)
+        state = "prepared" if ready else "missing"
+        lines.append(f"  {state:<9}{task.group:<12}{task.name:<31}{builder.info.full_name}")
+        if not ready:
+            missing[task.name] = f"not prepared: {how}"
+            lines.append(f"{'':11}{how}")
+    if distributed.is_first():
+        count, place = len(chosen) - len(missing), prepared.place(config.data_dir)
+        print(
+            "\n".join([f"data of {count} of {len(chosen)} tasks in {place}:", *lines]), flush=True
+        )
+    return missing
+
+
+def config_of(config: ConfigDict, task: vtab.Task, home: pathlib.Path) -> ConfigDict:
+    """The config of the main job on one task; tasks on one data set share its codes."""
+    one = ConfigDict(config.to_dict())
+    del one["tasks"], one["steps"]
+    if config.steps:
+        one.train.steps, one.train.epochs = config.steps, 0.0
+    one.job, one.data.task = "transfer", task.name
+    one.data.codes = config.data.codes or str(home / "codes")
+    return one
+
+
+def describe(error: Exception) -> str:
+    """One line: what went wrong."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text[:500]}"
+
+
+def row_of(
+    task: vtab.Task, home: pathlib.Path, asked: bool, missing: dict[str, str], failed: dict
+) -> dict[str, Any] | None:
+    """What the table shows of a task; None for one that is neither asked for nor finished."""
+    folder = home / task.name
+    row = {"task": task.name, "group": task.group}
+    if (folder / REPORT).exists() and task.name not in failed:
+        found = json.loads((folder / "results.json").read_text())
+        return {
+            **row,
+            "status": "done",
+            "error": None,
+            "folder": task.name,
+            "classes": len(found["data"]["classes"]),
+            "images": found["data"]["images"]["tune"],
+            "steps": found["steps"],
+            "generated": found["data"]["generated"],
+            "real_accuracy": found["accuracy"]["real"],
+            **results.scores_of(found),
+        }
+    if not asked:
+        return None
+    status = "missing" if task.name in missing else "failed"
+    return {**row, "status": status, "error": failed.get(task.name)}
+
+
+def write(home: pathlib.Path, rows: list[dict], config: ConfigDict, model: str) -> None:
+    """The files of the whole."""
+    title = f"VTAB: prompt tuning of {model}"
+    remarks = [
+        f"Tuned on {config.data.split}"
+        + (f", {config.data.shots} images a class" if config.data.shots else "")
+        + f"; distances are to {config.data.reference or 'half of ' + config.data.test}. "
+        f"A classifier trained on half of {config.data.test} reads the generated images; the "
+        "other half is held out.",
+    ]
+    found = {"rows": rows, "means": tasks.means(rows), "config": config.to_dict()}
+    results.write_json(home / "results.json", found)
+    write_whole(home / "results.md", tasks.markdown(rows, title, remarks).encode())
+    write_whole(home / "tasks.png", tasks.chart(rows))
+    pictures = {}
+    for row in rows:
+        if row["status"] == "done":
+            with Image.open(home / row["folder"] / "samples" / "prompt.png") as sheet:
+                pictures[row["task"]] = sheet.copy()
+    tasks.tasks_report(
+        home / REPORT, rows, pictures, title=title, remarks=remarks, config=config.to_dict()
+    )
