@@ -8,6 +8,7 @@ from ml_collections.config_dict import placeholder
 
 from maskgit_prompt.errors import UsageError
 
+FOLDER_FRACTIONS = {"tune": 0.6, "judge": 0.2, "test": 0.2}
 FOLDER_OPTIONS = {"shots": "data.shots", "steps": "train.steps"}
 # What tuning and sampling a causal transformer does well with, of few images. Noise on the input
 # codes, since the second stage overfits them.
@@ -162,7 +163,7 @@ def folder(config: ConfigDict, arg: str, file: str) -> ConfigDict:
     """
     config.data.name = "folder"
     config.data.shots = 0
-    config.data.fractions = ConfigDict({"tune": 0.6, "judge": 0.2, "test": 0.2})
+    config.data.fractions = ConfigDict(FOLDER_FRACTIONS)
     path, *options = arg.split(",")
     for option in options:
         if option == "causal":
@@ -189,28 +190,63 @@ def vtab(config: ConfigDict, arg: str, file: str) -> ConfigDict:
     """
     config.job = "vtab"
     config.tasks = tuple(part for part in arg.split(",") if part and "=" not in part)
-    config.steps = 0  # of every task; 0: as train.epochs and train.steps say
     # As google-research/generative_transfer: tuned on train, measured against all there is.
     config.data.name = "vtab"
-    config.data.split, config.data.test, config.data.reference = "train", "test", "all"
-    config.data.shots = 0
+    config.data.test, config.data.reference = "test", "all"
     config.prompt.instances = False  # a prompt an image would grow with the data set
     config.train.epochs = 100.0
     config.train.steps = 50_000
     config.score.images = 5_000
-    options = {"shots": int, "steps": int, "split": str}
-    for option in (part for part in arg.split(",") if "=" in part):
-        name, _, value = option.partition("=")
-        if name not in options or (options[name] is int and not value.isdecimal()):
-            raise UsageError(
-                f"configs/{file}:{arg} has {option!r}, expected shots=NUMBER, steps=NUMBER or "
-                "split=NAME; set anything else as --config.KEY=VALUE"
-            )
-        if name == "steps":
-            config.steps = int(value)
-        else:
-            config.data[name] = options[name](value)
+    given = [part for part in arg.split(",") if "=" in part]
+    options = _options(given, {"shots": int, "steps": int, "split": str}, f"configs/{file}:{arg}")
+    config.steps = options.get("steps", 0)  # 0: as train.epochs and train.steps say
+    config.data.shots = options.get("shots", 0)
+    config.data.split = options.get("split", "train")
     return config
+
+
+def few_shot(config: ConfigDict, arg: str, file: str) -> ConfigDict:
+    """Turns a config of the main job to a named set: NAME[,shots=5][,steps=500][,path=FOLDER].
+
+    Args:
+      file: the config file's name, for messages.
+    """
+    from maskgit_prompt.data import fewshot
+
+    name, *rest = arg.split(",")
+    found = fewshot.find(name)
+    options = _options(rest, {"shots": int, "steps": int, "path": str}, f"configs/{file}:{arg}")
+    config.data.classes = found.classes
+    config.data.shots = options.get("shots", 5)
+    config.train.steps = options.get("steps", 500)
+    config.data.path = options.get("path", "")
+    if config.data.path:
+        config.data.name = "folder"
+        config.data.fractions = ConfigDict(FOLDER_FRACTIONS)
+    elif found.dataset:
+        config.data.name, config.data.dataset = "tfds", found.dataset
+        config.data.split, config.data.test = "train", found.test
+    else:
+        raise UsageError(
+            f"configs/{file}:{name} is a folder that you fetch: {found.fetch}; then "
+            f"configs/{file}:{name},path=FOLDER"
+        )
+    return config
+
+
+def _options(parts: list[str], types: dict[str, type], where: str) -> dict[str, int | str]:
+    """What stands as NAME=VALUE in a config file's argument."""
+    found = {}
+    for part in parts:
+        name, equals, value = part.partition("=")
+        if not equals or name not in types or (types[name] is int and not value.isdecimal()):
+            expected = [f"{n}={'NUMBER' if t is int else n.upper()}" for n, t in types.items()]
+            raise UsageError(
+                f"{where} has {part!r}, expected {', '.join(expected)}; set anything else as "
+                "--config.KEY=VALUE"
+            )
+        found[name] = types[name](value)
+    return found
 
 
 def published(config: ConfigDict, source: str) -> ConfigDict:

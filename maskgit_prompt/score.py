@@ -53,15 +53,15 @@ class Scorer:
             )
         elif len(data.reference) < 2:
             self.warnings.append(
-                f"No distances: {len(data.reference)} {self._kind()}, at least 2 are needed."
+                f"No distances: {len(data.reference)} {data.reference_name}, at least 2 are needed."
             )
         else:
             self._features = make_features(source.part("features"), mesh)
             self._reference = self._reference_features()
             if len(data.reference) < SMALL:
                 self.warnings.append(
-                    f"Distances are to {len(data.reference)} {self._kind()}: compare them only "
-                    "with distances made from as many."
+                    f"Distances are to {len(data.reference)} {data.reference_name}: compare them "
+                    "only with distances made from as many."
                 )
         if self._test is None:
             self.warnings.append(
@@ -69,10 +69,6 @@ class Scorer:
             )
         self._training = self.reconstruct(some(data.tune))
         self._test_reconstructed = self.reconstruct(self._test_rows) if len(data.test) else None
-
-    def _kind(self) -> str:
-        held = self._data.reference is self._data.test
-        return "held-out images" if held else "images of the reference split"
 
     def _reference_features(self) -> tuple[np.ndarray, frechet.Statistics]:
         """Features [n, F] of at most FEATURES images, and the statistics of all."""

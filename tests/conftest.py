@@ -18,3 +18,13 @@ GOLDENS = pathlib.Path(__file__).parent / "goldens"
 @pytest.fixture
 def goldens() -> pathlib.Path:
     return GOLDENS
+
+
+@pytest.fixture(scope="session")
+def vtab_data(tmp_path_factory) -> pathlib.Path:
+    """Small data sets of all of VTAB's builders, 24 examples a split; not to be changed."""
+    from tests import prepared
+
+    folder = tmp_path_factory.mktemp("tfds")
+    prepared.write_all(folder)
+    return folder

@@ -27,7 +27,7 @@ def write(
     """
     import tensorflow_datasets as tfds
 
-    builder = tfds.builder(dataset, data_dir=folder)
+    builder = tfds.builder(dataset, data_dir=folder, file_format=file_format)
     pathlib.Path(builder.data_dir).mkdir(parents=True)
     writer = tfds.core.SequentialWriter(
         builder.info, max_examples_per_shard=per_shard, file_format=file_format

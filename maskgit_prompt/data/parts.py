@@ -26,6 +26,7 @@ class Parts:
       judge: images the classifier is trained on that reads generated ones.
       test: held-out images: of the loss, near-copies and the accuracy of the classifier.
       reference: images that distances are measured to; they may be of the other parts, too.
+      reference_name: what reports call them.
     """
 
     images: ImageSet
@@ -33,6 +34,7 @@ class Parts:
     judge: np.ndarray
     test: np.ndarray
     reference: np.ndarray
+    reference_name: str = "held-out real images"
 
     def labels(self, rows: np.ndarray) -> np.ndarray:
         """Labels of images by index, int32."""
@@ -107,7 +109,11 @@ def _prepared(config: ConfigDict, size: int, cache: pathlib.Path | None) -> Part
         counts = {name: split.num_examples for name, split in builder.info.splits.items()}
         names = {part: task.slices(name, counts) for part, name in names.items()}
     data = prepared.Prepared(builder, tuple(names.values()), labels, size, gain, cache)
-    images = only(data.images, tuple(config.classes)) if config.classes else data.images
+    images = data.images
+    if config.name == "vtab":
+        images = dataclasses.replace(images, name=task.name)
+    if config.classes:
+        images = only(images, tuple(config.classes))
 
     rows = {part: data.rows(name) for part, name in names.items()}
     rows = {part: found[images.labels[found] >= 0] for part, found in rows.items()}
@@ -115,18 +121,24 @@ def _prepared(config: ConfigDict, size: int, cache: pathlib.Path | None) -> Part
         raise UserError(f"{images.name}: {names['tune']} has no images to tune on")
     test = np.setdiff1d(rows["test"], rows["tune"])
     halves = splits.split(images.labels[test], {"judge": 0.5, "test": 0.5}, config.seed)
-    held = test[halves["test"]]
-    return Parts(images, rows["tune"], test[halves["judge"]], held, rows.get("reference", held))
+    parts = Parts(images, rows["tune"], test[halves["judge"]], held := test[halves["test"]], held)
+    if not config.reference:
+        return parts
+    name = f"real images of the split {config.reference}"
+    return dataclasses.replace(parts, reference=rows["reference"], reference_name=name)
 
 
 def only(images: ImageSet, classes: tuple[str, ...]) -> ImageSet:
     """The set with some classes alone, numbered as given; images of others have the label -1.
 
+    classes: names, or "NAME=how it is called from here on".
+
     Raises:
       UsageError: a class that the set does not have.
     """
     number = {name: i for i, name in enumerate(images.classes)}
-    for name in classes:
+    names, _, shown = zip(*(name.partition("=") for name in classes), strict=True)
+    for name in names:
         if name not in number:
             near = difflib.get_close_matches(name, number, 3) or list(number)[:3]
             raise UsageError(
@@ -134,5 +146,6 @@ def only(images: ImageSet, classes: tuple[str, ...]) -> ImageSet:
                 f"{len(number)}; near are {', '.join(near)}"
             )
     renumbered = np.full(len(number), -1, np.int32)
-    renumbered[[number[name] for name in classes]] = np.arange(len(classes))
-    return dataclasses.replace(images, classes=classes, labels=renumbered[images.labels])
+    renumbered[[number[name] for name in names]] = np.arange(len(names))
+    shown = tuple(new or name for name, new in zip(names, shown, strict=True))
+    return dataclasses.replace(images, classes=shown, labels=renumbered[images.labels])

@@ -24,16 +24,12 @@ from etils import epath
 from maskgit_prompt import distributed
 from maskgit_prompt.data import pixels
 from maskgit_prompt.data.images import ImageSet, Reader
-from maskgit_prompt.data.records import ArrayRecords, TFRecords
+from maskgit_prompt.data.records import ArrayRecords, TFRecords, unreadable
 from maskgit_prompt.errors import UsageError, UserError
 from maskgit_prompt.files import write_whole
 from maskgit_prompt.progress import progress
 
 PREPROCESSING = f"tfds-1, {pixels.PREPROCESSING}"
-
-
-def is_remote(data_dir: str) -> bool:
-    return "://" in data_dir
 
 
 def open_builder(name: str, versions: Sequence[str], data_dir: str):
@@ -255,8 +251,15 @@ def _parser(builder, features: Mapping[str, Any]) -> Callable[[bytes], dict[str,
     """A record -> its image, still encoded, and the named features."""
     import tensorflow_datasets as tfds
 
-    wanted = tfds.decode.PartialDecoding({"image": True, **features})
-    partial = wanted.extract_features(builder.info.features)
+    # tfds.decode.PartialDecoding makes the same of it, but imports TensorFlow to compare types.
+    have = builder.info.features
+    wanted = {"image": have["image"]}
+    for name, inner in features.items():
+        if inner is True:
+            wanted[name] = have[name]
+        else:
+            wanted[name] = tfds.features.Sequence({key: have[name].feature[key] for key in inner})
+    partial = tfds.features.FeaturesDict(wanted)
     encoded = {"image": tfds.decode.SkipDecoding()}
     return lambda record: partial.deserialize_example_np(record, decoders=encoded)
 
@@ -287,10 +290,13 @@ def _scan(
 
 def _stamp(path: str) -> list[int]:
     """What changes when a file does."""
-    if is_remote(path):
-        found = epath.Path(path).stat()
-        return [found.length, found.mtime]
-    found = os.stat(path)
+    try:
+        if "://" in path:
+            remote = epath.Path(path).stat()
+            return [remote.length, remote.mtime]
+        found = os.stat(path)
+    except OSError as error:
+        raise unreadable(path, error) from error
     return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
 
 

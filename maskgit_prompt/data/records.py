@@ -5,7 +5,6 @@ stepping once from length to length; then a few images of each class, or one hos
 they hold and not the whole data set.
 """
 
-import collections
 import struct
 from collections.abc import Iterator, Sequence
 
@@ -55,30 +54,27 @@ class TFRecords:
                     lengths.append(size)
                     place = end
         except OSError as error:
-            raise _unreadable(path, error) from error
+            raise unreadable(path, error) from error
         self.starts[number] = np.array(starts, np.int64)
         self.lengths[number] = np.array(lengths, np.int64)
 
     def read(self, files: np.ndarray, places: np.ndarray) -> list[bytes]:
         """Records (files[i], places[i]) [k], in that order; neighbours are fetched together."""
         found: list[bytes] = [b""] * len(files)
-        by_file = collections.defaultdict(list)
-        for i, number in enumerate(files.tolist()):
-            by_file[number].append(i)
-        for number, wanted in by_file.items():
-            starts, lengths = self.starts[number], self.lengths[number]
-            wanted.sort(key=lambda i: places[i])
+        for number in np.unique(files):
+            wanted = np.flatnonzero(files == number)
+            wanted = wanted[np.argsort(places[wanted], kind="stable")]
+            starts = self.starts[number][places[wanted]]
+            ends = starts + self.lengths[number][places[wanted]]
             try:
                 with self.paths[number].open("rb") as file:
-                    for group in _groups(wanted, starts[places], lengths[places]):
-                        first = starts[places[group[0]]]
-                        end = starts[places[group[-1]]] + lengths[places[group[-1]]]
-                        span = _read(file, int(first), int(end - first))
-                        for i in group:
-                            begin = starts[places[i]] - first
-                            found[i] = span[begin : begin + lengths[places[i]]]
+                    for group in groups(starts, ends):
+                        first, last = int(starts[group.start]), int(ends[group.stop - 1])
+                        span = _read(file, first, last - first)
+                        for i in range(group.start, group.stop):
+                            found[wanted[i]] = span[starts[i] - first : ends[i] - first]
             except OSError as error:
-                raise _unreadable(self.paths[number], error) from error
+                raise unreadable(self.paths[number], error) from error
         return found
 
 
@@ -111,21 +107,16 @@ class ArrayRecords:
         return found
 
 
-def _groups(wanted: list[int], starts: np.ndarray, lengths: np.ndarray) -> Iterator[list[int]]:
-    """Cuts indices, sorted by start, where the next is far away or the span would grow too long.
+def groups(starts: np.ndarray, ends: np.ndarray) -> Iterator[slice]:
+    """Cuts records, sorted by start, where the next is far away or a span would grow too long.
 
-    Starts 0, 10, 99,999 of length 5: [0, 1], [2].
+    Starts 0, 10, 999,999 and ends 5, 15, 1,000,004: the first two together, then the third.
     """
-    group: list[int] = []
-    for i in wanted:
-        if group:
-            end = starts[group[-1]] + lengths[group[-1]]
-            if starts[i] - end > _GAP or starts[i] + lengths[i] - starts[group[0]] > _SPAN:
-                yield group
-                group = []
-        group.append(i)
-    if group:
-        yield group
+    begin = 0
+    for i in range(1, len(starts) + 1):
+        if i == len(starts) or starts[i] - ends[i - 1] > _GAP or ends[i] - starts[begin] > _SPAN:
+            yield slice(begin, i)
+            begin = i
 
 
 def _read(file, start: int, size: int) -> bytes:
@@ -140,7 +131,8 @@ def _read(file, start: int, size: int) -> bytes:
     return b"".join(parts)
 
 
-def _unreadable(path, error: OSError) -> UserError:
+def unreadable(path, error: OSError) -> UserError:
     return UserError(
-        f"cannot read {path}: {error.strerror or error}; was it moved while the run used it?"
+        f"cannot read {path}: {error.strerror or error}; prepare the data set again, or give the "
+        "folder where it lies whole"
     )

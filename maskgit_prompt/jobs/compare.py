@@ -19,7 +19,7 @@ from maskgit_prompt import source as sources
 from maskgit_prompt.data import parts, splits
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.jobs import transfer
-from maskgit_prompt.report import results, sheets
+from maskgit_prompt.report import pictures, results, sheets
 from maskgit_prompt.report.comparison import comparison_report
 from maskgit_prompt.sampling import Sampler, make_prompts, unconditional
 from maskgit_prompt.score import Scorer
@@ -54,7 +54,7 @@ def run(config: ConfigDict, path: str) -> None:
     stored = transfer.encode(config, source, everything, home)
 
     # 2. Methods.
-    rows, accuracies, pictures = [], {}, {}
+    rows, accuracies, drawn = [], {}, {}
     for shots in config.compare.shots:
         labels = everything.labels(everything.tune)
         chosen = splits.few_shot(labels, shots, config.data.seed, everything.images.classes)
@@ -69,7 +69,7 @@ def run(config: ConfigDict, path: str) -> None:
                 row = compare_one(config, method, source, data, stored, scorer, folder, mesh)
             rows.append({"method": method, "shots": shots, **row})
             with Image.open(folder / "sheet.png") as sheet:
-                pictures[f"{method}/{shots}"] = sheet.copy()
+                drawn[f"{method}/{shots}"] = sheet.copy()
         accuracies = scorer.of_real()
 
     # 3. Files.
@@ -84,7 +84,7 @@ def run(config: ConfigDict, path: str) -> None:
     comparison_report(
         home / "report.html",
         rows,
-        pictures,
+        drawn,
         title=f"Comparison of methods: {everything.images.name} on {source.name}",
         config=config.to_dict(),
         warnings=scorer.warnings,
@@ -144,7 +144,7 @@ def compare_one(
         "precision_recall": scores["precision_recall"],
         "near_copies": None if copies is None else copies["fraction"],
     }
-    sheets.save_png(transfer.sheet(generated, classes, data.images.classes), folder / "sheet.png")
+    sheets.save_png(pictures.sheet(generated, classes, data.images.classes), folder / "sheet.png")
     results.write_json(folder / "row.json", row)  # last: it says that the method is finished
     return row
 

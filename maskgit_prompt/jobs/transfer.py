@@ -10,7 +10,9 @@
 """
 
 import contextlib
+import csv
 import dataclasses
+import io
 import json
 import pathlib
 import shlex
@@ -21,7 +23,6 @@ from typing import Any
 import jax
 import numpy as np
 from ml_collections import ConfigDict
-from PIL import Image
 
 from maskgit_prompt import memory, params, prompt_file, sharding, source_writer, tune, workdir
 from maskgit_prompt import source as sources
@@ -33,14 +34,12 @@ from maskgit_prompt.errors import UsageError
 from maskgit_prompt.files import write_whole
 from maskgit_prompt.metrics import diversity
 from maskgit_prompt.models.prompt import NONE, PromptConfig, PromptGenerator
-from maskgit_prompt.report import curves, results, sheets
+from maskgit_prompt.report import pictures, results
 from maskgit_prompt.report.transfer import transfer_report
 from maskgit_prompt.sampling import Sampler, make_prompts, unconditional
 from maskgit_prompt.sampling import check as check_sampling
 from maskgit_prompt.score import Scorer
 from maskgit_prompt.settings import check_training
-
-SHEET_COLUMNS, SHEET_ROWS = 12, 20
 
 
 class Clock:
@@ -66,6 +65,8 @@ def run(config: ConfigDict, path: str, source: sources.Source | None = None) -> 
         source = source or sources.load_for(config)
         data, cfg = plan(config, source, mesh, path)
         home = workdir.prepare(path, config)  # now, so that a mistyped path claims no workdir
+    if config.data.shots:
+        save_choice(home, data)
     with clock("encode"):
         stored = encode(config, source, data, home)
 
@@ -105,8 +106,8 @@ def run(config: ConfigDict, path: str, source: sources.Source | None = None) -> 
     with clock("report"):
         prompt_path, again = save_prompt(config, source, data, cfg, tuned, found, home, mesh)
         cutoffs = config.score.marquee_cutoffs
-        pictures = draw_pictures(data, scorer, generated, classes, untuned, tuned, strip, cutoffs)
-        save_pictures(home, pictures)
+        drawn = pictures.draw(data, scorer, generated, classes, untuned, tuned, strip, cutoffs)
+        pictures.save(home, drawn)
     found["prompt_file"] = {"name": prompt_path.name, "bytes": prompt_path.stat().st_size}
     found["seconds"] = {stage: round(s, 2) for stage, s in clock.seconds.items()}
     if tuned.resumed == tuned.steps and (home / "results.json").exists():
@@ -117,7 +118,7 @@ def run(config: ConfigDict, path: str, source: sources.Source | None = None) -> 
     transfer_report(
         home / "report.html",
         found,
-        pictures,
+        drawn,
         title=f"Prompt tuning: {data.images.name} on {source.name}",
         command=again,
     )
@@ -164,6 +165,16 @@ def check_settings(config: ConfigDict, source: sources.Source, cfg: PromptConfig
             raise UsageError(
                 f"config.score.{name} = {config.score[name]}, expected at least {least}"
             )
+
+
+def save_choice(home: pathlib.Path, data: Parts) -> None:
+    """chosen.csv: the images that the prompt is tuned on and their classes."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(("file", "class"))
+    for row, label in zip(data.tune, data.labels(data.tune), strict=True):
+        rows.writerow((data.images.ids[row], data.images.classes[label]))
+    write_whole(home / "chosen.csv", text.getvalue().encode())
 
 
 # --- 3. Codes ------------------------------------------------------------------------------------
@@ -275,7 +286,7 @@ def marquee_of(
 ):
     """Images under headers [an instance's prompt, its class's prompt], one instance a class.
 
-    Of more than SHEET_ROWS classes some, evenly chosen.
+    Of more than pictures.SHEET_ROWS classes some, evenly chosen.
 
     Returns:
       (instances and their images [classes, 1 + cutoffs, S, S, 3] or None,
@@ -286,7 +297,7 @@ def marquee_of(
     if not num or not config.prompt.instances:
         return None, []
     labels = data.labels(data.tune)
-    classes = shown_classes(labels)
+    classes = pictures.shown_classes(labels)
     instances = np.array([np.argmax(labels == c) for c in classes])  # the first image of each class
     originals = sampler.decode(stored.plain(data.tune[instances]))
     first = prompts(classes, instances)
@@ -348,6 +359,7 @@ def summarize(
             "name": data.images.name,
             "classes": list(data.images.classes),
             "images": counts,
+            "reference": data.reference_name,
             "generated": len(classes),
         },
         "warnings": scorer.warnings,
@@ -396,63 +408,6 @@ def save_prompt(
     if name:
         command.append(f"--config.source={name}")
     return path, shlex.join(command)
-
-
-def draw_pictures(
-    data: Parts, scorer, generated, classes, untuned, tuned, strip, cutoffs
-) -> dict[str, Any]:
-    """name -> PIL image or PNG bytes, for samples/ and the report."""
-    names = data.images.classes
-    labels = data.labels(data.tune)
-    rows = [np.flatnonzero(labels == c)[:SHEET_COLUMNS] for c in shown_classes(labels)]
-    rows = data.tune[np.concatenate(rows)]
-    shown = data.labels(rows)
-    pictures = {
-        "real": sheet(data.images.read(rows), shown, names),
-        "reconstructed": sheet(scorer.reconstruct(rows), shown, names),
-        "prompt": sheet(generated, classes, names),
-        "untuned": sheets.grid(_rows(untuned, 4)),
-    }
-    if strip is not None:
-        pictures["marquee"] = sheets.grid(
-            strip,
-            row_labels=[names[c] for c in shown_classes(labels)],
-            col_labels=["instance", "class", *(f"{c:g}" for c in cutoffs)],
-        )
-    pictures["loss"] = curves.loss_curve(tuned.curves)
-    return pictures
-
-
-def shown_classes(labels: np.ndarray) -> np.ndarray:
-    """Classes that pictures show: all that occur, or SHEET_ROWS of them, evenly chosen."""
-    classes = np.unique(labels)
-    if len(classes) <= SHEET_ROWS:
-        return classes
-    return classes[np.linspace(0, len(classes) - 1, SHEET_ROWS).round().astype(int)]
-
-
-def sheet(images: np.ndarray, labels: np.ndarray, names: tuple[str, ...]) -> Image.Image:
-    """A contact sheet with a row for each class that is shown."""
-    classes = shown_classes(labels)
-    kept = np.isin(labels, classes)
-    numbers = np.searchsorted(classes, labels[kept])
-    cells, present = sheets.by_class(images[kept], numbers, len(classes), SHEET_COLUMNS)
-    return sheets.grid(cells, row_labels=[names[c] for c in classes], present=present)
-
-
-def _rows(images: np.ndarray, most: int) -> np.ndarray:
-    """[n, S, S, 3] -> [rows, columns, S, S, 3], at most so many rows; a remainder is left out."""
-    columns = min(SHEET_COLUMNS, len(images))
-    rows = min(most, len(images) // columns)
-    return images[: rows * columns].reshape(rows, columns, *images.shape[1:])
-
-
-def save_pictures(home: pathlib.Path, pictures: dict[str, Any]) -> None:
-    for name, picture in pictures.items():
-        if isinstance(picture, bytes):
-            write_whole(home / "samples" / f"{name}.png", picture)
-        else:
-            sheets.save_png(picture, home / "samples" / f"{name}.png")
 
 
 def _last_words(home: pathlib.Path, found: dict) -> str:

@@ -55,9 +55,9 @@ _SIZES = {
 }
 
 _DISTANCES = (
-    "Fréchet distance and KID are those of generated to held-out real images, in the features of "
-    "the source model's own small network; lower is better. They are not FID: they compare only "
-    "with distances made with the same network, from as many images."
+    "Fréchet distance and KID are those of generated to real images of the reference split, in "
+    "the features of the source model's own small network; lower is better. They are not FID: they "
+    "compare only with distances made with the same network, from as many images."
 )
 _OTHERS = (
     "Untuned: images of the source model's own classes. Accuracy: the share of generated images "
@@ -164,7 +164,7 @@ def _charts(rows: Sequence[Row]) -> list[Section]:
     """Charts of what was measured in at least one task."""
     sections: list[Section] = []
     if any(row.get("frechet") is not None for row in rows):
-        caption = "Fréchet distance of generated to held-out real images; lower is better."
+        caption = "Fréchet distance of generated to real images; lower is better."
         sections.append(Figure(chart(rows), caption))
     if any(row.get("accuracy") is not None for row in rows):
         names = {"accuracy": "generated images", "real_accuracy": "held-out real images"}

@@ -108,6 +108,11 @@ def transfer_report(
     write_report(path, title, sections)
 
 
+def _reference(results: Mapping[str, Any]) -> str:
+    """What distances are measured to."""
+    return (results.get("data") or {}).get("reference", "held-out real images")
+
+
 def summary(results: Mapping[str, Any]) -> str:
     """The key numbers in words, e.g. "A prompt of 30,240 numbers (1.80 % of the model) was tuned;
     everything else stayed as it was. A classifier trained on held-out real images reads 91.3 % of
@@ -134,7 +139,8 @@ def summary(results: Mapping[str, Any]) -> str:
     tuned, untuned = frechet.get("prompt"), frechet.get("untuned")
     if tuned is not None:
         sentence = (
-            f"The Fréchet distance of the generated images to held-out real ones is {number(tuned)}"
+            f"The Fréchet distance of the generated images to {_reference(results)} is "
+            f"{number(tuned)}"
         )
         if untuned:
             sentence += f", {tuned / untuned:.2f} times that without tuning ({number(untuned)})"
@@ -218,7 +224,8 @@ def _scores(results: Mapping[str, Any]) -> list[Section]:
             ),
             Text(
                 "Accuracy: share read as their class by a classifier trained on held-out real "
-                "images. Fréchet distance and KID: to held-out real images, in the features of the "
+                "images. Fréchet distance and KID: to "
+                f"{_reference(results)}, in the features of the "
                 "network shipped with the source model; lower is better. They are not FID, and "
                 "compare only with numbers made the same way."
             ),
@@ -227,7 +234,7 @@ def _scores(results: Mapping[str, Any]) -> list[Section]:
         sections.append(
             Text(
                 "Precision: share of generated images near a real one, low where images are "
-                "broken; recall: share of held-out real images near a generated one, low where "
+                "broken; recall: share of those real images near a generated one, low where "
                 "kinds of images are missing. Both in the same features, and rough with few images."
             )
         )

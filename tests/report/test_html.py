@@ -120,7 +120,7 @@ def test_summary_in_words():
         "stayed as it was. A classifier trained on held-out real images reads 91.3\u202f% of "
         "the generated images as their class (real ones: 98.1\u202f%, reconstructed ones: "
         "97.3\u202f%, without tuning: 10.2\u202f%). The Fréchet distance of the generated "
-        "images to held-out real ones is 120, 0.30 times that without tuning (400). The loss "
+        "images to held-out real images is 120, 0.30 times that without tuning (400). The loss "
         "is 1.825 on training images and 1.883 on held-out ones. 0.4\u202f% of the generated "
         "images are near-copies of training images (of unseen real images 0.5\u202f% would "
         "be)."

@@ -118,7 +118,7 @@ def test_report(tmp_path):
         "<h2>Tasks</h2>",
         '<td>svhn</td><td>natural</td><td class="n">1.00</td>',
         '<td>eurosat</td><td>specialized</td><td class="n">—</td>',
-        "Fréchet distance of generated to held-out real images; lower is better.",
+        "Fréchet distance of generated to real images; lower is better.",
         "Share of images read as their class; higher is better.",
         "<h2>Pictures</h2>",
         "<figcaption>Generated for svhn</figcaption>",
