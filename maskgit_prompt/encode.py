@@ -1,6 +1,7 @@
 """Images to codes and codes to images by a source model's tokenizer, in batches over the mesh."""
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -22,13 +23,7 @@ PIXELS = 2**18  # and at most so many pixels: 4 images of 256 x 256
 
 def make_encoder(part: Part, mesh, dtype: str = "float32") -> tuple[Callable, int]:
     """(uint8 [batch, S, S, 3] -> int32 codes [batch, L], the batch size it wants)."""
-    encode = _compiled(
-        "tokenizer",
-        part,
-        mesh,
-        lambda model, x: model.encode(x.astype(jnp.float32) / 255),
-        dtype=dtype,
-    )
+    encode = _compiled("tokenizer", part, mesh, _encode, dtype=dtype)
     return encode, rows(part.cfg.image_size) * mesh.size
 
 
@@ -45,7 +40,7 @@ def _compiled(
     """
     graphdef = part.graphdef(name, **changes)
     weights = part.placed(name, mesh)
-    run = jax.jit(lambda weights, x: compute(nnx.merge(graphdef, weights), x))
+    run = _jitted(graphdef, compute)
 
     def one(x: np.ndarray) -> np.ndarray:
         with jax.set_mesh(mesh):
@@ -53,6 +48,24 @@ def _compiled(
         return sharding.to_host(found, mesh)
 
     return one
+
+
+@functools.cache
+def _jitted(graphdef: nnx.GraphDef, compute: Callable) -> Callable:
+    """One for all callers, so that a model is compiled once, however often it is asked for."""
+    return jax.jit(lambda weights, x: compute(nnx.merge(graphdef, weights), x))
+
+
+def _encode(model: nnx.Module, x: jax.Array) -> jax.Array:
+    return model.encode(x.astype(jnp.float32) / 255)
+
+
+def _decode(model: nnx.Module, x: jax.Array) -> jax.Array:
+    return jnp.clip(jnp.round(model.decode(x) * 255), 0, 255).astype(jnp.uint8)
+
+
+def _features(model: nnx.Module, x: jax.Array) -> jax.Array:
+    return model.features(x.astype(jnp.float32) / 255)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,19 +125,14 @@ def encode_once(
 def make_decoder(part: Part, mesh, dtype: str = "float32") -> Callable[[np.ndarray], np.ndarray]:
     """A function of int codes [n, L], any n, -> uint8 images [n, S, S, 3], rounded, clipped."""
 
-    def pixels(model, x):
-        return jnp.clip(jnp.round(model.decode(x) * 255), 0, 255).astype(jnp.uint8)
-
-    decode = _compiled("tokenizer", part, mesh, pixels, dtype=dtype)
+    decode = _compiled("tokenizer", part, mesh, _decode, dtype=dtype)
     size = rows(part.cfg.image_size) * mesh.size
     return lambda codes: in_batches(decode, np.asarray(codes, np.int32), size)
 
 
 def make_features(part: Part, mesh) -> Callable[[np.ndarray], np.ndarray]:
     """A function of uint8 images [n, S, S, 3] for any n -> features [n, F] float32."""
-    features = _compiled(
-        "features", part, mesh, lambda model, x: model.features(x.astype(jnp.float32) / 255)
-    )
+    features = _compiled("features", part, mesh, _features)
     return lambda images: in_batches(features, images, ROWS * mesh.size)
 
 

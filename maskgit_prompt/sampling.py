@@ -1,5 +1,6 @@
 """Prompts to images, in batches: a transformer's sampler and the tokenizer's decoder."""
 
+import functools
 import time
 from collections.abc import Callable
 
@@ -28,6 +29,13 @@ def _code_logits(graphdef, weights, codes, prompt):
 
 def _stepwise(graphdef, codebook, weights):
     return _Stepwise(nnx.merge(graphdef, weights), codebook)
+
+
+@functools.cache
+def _bound(f: Callable, graphdef: nnx.GraphDef, *static) -> jax.tree_util.Partial:
+    """A function of weights and arrays; the same object for the same model, or jit would take
+    equal models for two and compile each."""
+    return jax.tree_util.Partial(f, graphdef, *static)
 
 
 class _Stepwise:
@@ -105,9 +113,8 @@ class Sampler:
             guided=self.guided,
             guidance_schedule=config.guidance_schedule,
         )
-        # Two of them: the outer one's arguments are arrays, the inner one's are not.
         bind = lambda f, *static: jax.tree_util.Partial(
-            jax.tree_util.Partial(f, self._graphdef, *static), self._weights
+            _bound(f, self._graphdef, *static), self._weights
         )
         if self.causal:
             build = bind(_stepwise, tokenizer.cfg.codebook)

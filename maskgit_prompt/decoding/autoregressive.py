@@ -14,6 +14,7 @@ place. The header stands still within a row: of R rows, row r is written at prog
 When it moves on, the prompt's own keys and values are made anew, those of the codes stay.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -78,6 +79,33 @@ def make_sampler(
           `arguments.checked`. Default 1. Temperature 0 takes the best code always.
       that raises UsageError for values out of range and shapes that do not fit.
     """
+    rows, width = grid
+    run = _compiled(grid, top_k, guided, guidance_schedule)
+    model = arguments.bound(build)
+
+    def sample(
+        key: jax.Array,
+        prompts: jax.Array,
+        uncond: jax.Array | None,
+        start: ArrayLike,
+        *,
+        known: int = 0,
+        **values: ArrayLike,
+    ) -> jax.Array:
+        check_known(known, grid)
+        values = arguments.checked(prompts, uncond, start, guided, top_k, **values)
+        if start.shape[1] != rows * width:
+            raise UsageError(
+                f"start has {start.shape[1]} codes an image; expected {rows} x {width}"
+            )
+        return run(model, key, prompts, uncond, start, known, values)
+
+    return sample
+
+
+@functools.cache
+def _compiled(grid: tuple[int, int], top_k: int, guided: bool, guidance_schedule: str) -> Callable:
+    """The jitted function, one for all samplers of these settings: equal shapes compile once."""
     scale_schedule = guidance.schedule(guidance_schedule)
     rows, width = grid
 
@@ -133,24 +161,4 @@ def make_sampler(
 
         return jax.lax.fori_loop(first, rows, write_row, (codes, memories))[0]
 
-    run = jax.jit(run, static_argnames="known")
-    model = arguments.bound(build)
-
-    def sample(
-        key: jax.Array,
-        prompts: jax.Array,
-        uncond: jax.Array | None,
-        start: ArrayLike,
-        *,
-        known: int = 0,
-        **values: ArrayLike,
-    ) -> jax.Array:
-        check_known(known, grid)
-        values = arguments.checked(prompts, uncond, start, guided, top_k, **values)
-        if start.shape[1] != rows * width:
-            raise UsageError(
-                f"start has {start.shape[1]} codes an image; expected {rows} x {width}"
-            )
-        return run(model, key, prompts, uncond, start, known, values)
-
-    return sample
+    return jax.jit(run, static_argnames="known")

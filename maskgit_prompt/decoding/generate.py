@@ -12,6 +12,7 @@ Bind the weights with `jax.tree_util.Partial`: they are then arguments of the co
 keep their shardings. A plain closure works, but makes them constants of the program.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -63,6 +64,40 @@ def make_sampler(
       UsageError: for an unknown schedule or order, or steps out of range.
     """
     parallel.check(steps, start_step, schedule, order)
+    run = _compiled(
+        steps, schedule, start_step, order, grid, top_k, guided, guidance_schedule, keep_trace
+    )
+    model = arguments.bound(logits_of)
+
+    def sample(
+        key: jax.Array,
+        prompts: jax.Array,
+        uncond: jax.Array | None,
+        start: ArrayLike,
+        *,
+        choice_temperature: ArrayLike = 4.5,
+        **values: ArrayLike,
+    ) -> jax.Array | tuple[jax.Array, parallel.Trace]:
+        values = arguments.checked(prompts, uncond, start, guided, top_k, **values)
+        values |= arguments.scalars(choice_temperature=choice_temperature)
+        return run(model, key, prompts, uncond, start, values)
+
+    return sample
+
+
+@functools.cache
+def _compiled(
+    steps: int,
+    schedule: str,
+    start_step: int,
+    order: str,
+    grid: tuple[int, int] | None,
+    top_k: int,
+    guided: bool,
+    guidance_schedule: str,
+    keep_trace: bool,
+) -> Callable:
+    """The jitted function, one for all samplers of these settings: equal shapes compile once."""
     scale_schedule = guidance.schedule(guidance_schedule)
 
     @jax.jit
@@ -97,19 +132,4 @@ def make_sampler(
             keep_trace=keep_trace,
         )
 
-    model = arguments.bound(logits_of)
-
-    def sample(
-        key: jax.Array,
-        prompts: jax.Array,
-        uncond: jax.Array | None,
-        start: ArrayLike,
-        *,
-        choice_temperature: ArrayLike = 4.5,
-        **values: ArrayLike,
-    ) -> jax.Array | tuple[jax.Array, parallel.Trace]:
-        values = arguments.checked(prompts, uncond, start, guided, top_k, **values)
-        values |= arguments.scalars(choice_temperature=choice_temperature)
-        return run(model, key, prompts, uncond, start, values)
-
-    return sample
+    return run

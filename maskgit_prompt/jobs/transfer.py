@@ -130,26 +130,18 @@ def plan(config: ConfigDict, source: sources.Source, mesh, path) -> tuple[Parts,
 
     path: the workdir, not touched but for what is kept of a large set of files.
     """
-    source.check_promptable()
-    check_training(config)
+    check_before(config, source, mesh)
     size = source.part("tokenizer").cfg.image_size
     data = parts.load(config.data, size, codes_folder(config, path))
     cfg = prompt_config(config, source, data)
-    check_settings(config, source, cfg, mesh)
+    check_settings(config, source, cfg)
     return data, cfg
 
 
-def check_settings(config: ConfigDict, source: sources.Source, cfg: PromptConfig, mesh) -> None:
-    """Raises UsageError for settings that would end the run only after it has begun to write."""
-    memory.check_prompt(
-        cfg,
-        source.part("transformer").cfg,
-        config.train.batch_size // config.train.micro_batches // jax.process_count(),
-        source.part("tokenizer").cfg.length,
-    )
-    prompt = sources.abstract(lambda rngs: PromptGenerator(cfg, rngs=rngs))
-    model = {"transformer": source.part("transformer").tree, "prompt": prompt}
-    params.split(model, tuple(config.trainable))
+def check_before(config: ConfigDict, source: sources.Source, mesh) -> None:
+    """Raises for what is wrong whatever the images are."""
+    source.check_promptable()
+    check_training(config)
     sharding.check_batch(config.train.batch_size, config.train.micro_batches, mesh)
     check_sampling(config.sample, source.part("tokenizer").cfg.codebook, mesh)
     for cutoff in config.score.marquee_cutoffs:
@@ -165,6 +157,19 @@ def check_settings(config: ConfigDict, source: sources.Source, cfg: PromptConfig
             raise UsageError(
                 f"config.score.{name} = {config.score[name]}, expected at least {least}"
             )
+
+
+def check_settings(config: ConfigDict, source: sources.Source, cfg: PromptConfig) -> None:
+    """Raises UsageError for a prompt that would end the run only after it has begun to write."""
+    memory.check_prompt(
+        cfg,
+        source.part("transformer").cfg,
+        config.train.batch_size // config.train.micro_batches // jax.process_count(),
+        source.part("tokenizer").cfg.length,
+    )
+    prompt = sources.abstract(lambda rngs: PromptGenerator(cfg, rngs=rngs))
+    model = {"transformer": source.part("transformer").tree, "prompt": prompt}
+    params.split(model, tuple(config.trainable))
 
 
 def save_choice(home: pathlib.Path, data: Parts) -> None:

@@ -16,7 +16,7 @@ from absl import logging
 from ml_collections import ConfigDict
 from PIL import Image
 
-from maskgit_prompt import distributed, workdir
+from maskgit_prompt import distributed, sharding, workdir
 from maskgit_prompt import source as sources
 from maskgit_prompt.data import prepared, vtab
 from maskgit_prompt.errors import Stopped, UsageError, UserError
@@ -47,6 +47,7 @@ def run(config: ConfigDict, path: str) -> None:
 
     # 2. Source model.
     source = sources.load_for(config)
+    transfer.check_before(config, source, sharding.make_mesh(**config.mesh))
     home = workdir.prepare(path, config)
 
     # 3. Tasks.

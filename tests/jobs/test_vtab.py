@@ -1,0 +1,308 @@
+"""VTAB through main: all 19 tasks, what is missing, what fails, killed and started again."""
+
+import json
+import shutil
+
+import pytest
+
+from maskgit_prompt.data import vtab
+from maskgit_prompt.jobs import transfer
+from tests.jobs.running import ROOT, run
+
+VTAB = f"--config={ROOT}/configs/vtab.py"
+FEW = f"--config={ROOT}/configs/fewshot.py"
+SMALL = (
+    "--config.train.batch_size=8",
+    "--config.train.tensorboard=False",
+    "--config.train.evaluate_every=0",
+    "--config.train.remat=False",
+    "--config.prompt.tokens=2",
+    "--config.prompt.kind=factorized",
+    "--config.prompt.embedding=4",
+    "--config.sample.steps=2",
+    "--config.sample.batch_size=8",
+    "--config.score.images=8",
+    "--config.score.rounds=1",
+)
+THREE = "svhn,smallnorb_azimuth,smallnorb_elevation"
+
+
+def start(capsys, data, workdir, *flags, tasks="", source="mini", steps=2):
+    return run(
+        capsys,
+        f"{VTAB}:{tasks}",
+        f"--config.source={source}",
+        f"--config.steps={steps}",
+        f"--config.data.data_dir={data}",
+        f"--workdir={workdir}",
+        *SMALL,
+        *flags,
+    )
+
+
+def table(workdir):
+    return [(workdir / name).read_bytes() for name in ("results.json", "results.md")]
+
+
+def rows(workdir) -> dict[str, dict]:
+    return {row["task"]: row for row in json.loads((workdir / "results.json").read_text())["rows"]}
+
+
+@pytest.mark.slow
+def test_all_nineteen_tasks_with_mini(vtab_data, tmp_path, capsys):
+    home = tmp_path / "run"
+    done = start(capsys, vtab_data, home)
+    assert done.code == 0, done.err
+    assert "data of 19 of 19 tasks" in done.out
+    found = rows(home)
+    assert list(found) == [task.name for task in vtab.TASKS]
+    for task in vtab.TASKS:
+        row, folder = found[task.name], home / task.name
+        assert row["status"] == "done" and row["steps"] == 2 and row["classes"] == task.classes
+        assert row["frechet"] > 0 and row["generated"] == 8 and row["heldout_loss"] > 0
+        for name in ("prompt.safetensors", "report.html", "samples/prompt.png", "config.json"):
+            assert (folder / name).exists()
+    # Three pairs of tasks share a data set, and so its codes where the held-out half is the same.
+    assert len(list((home / "codes").glob("*/index.json"))) <= 19
+    assert (home / "tasks.png").read_bytes().startswith(b"\x89PNG")
+    means = {row["group"]: row for row in json.loads((home / "results.json").read_text())["means"]}
+    assert {name: row["tasks"] for name, row in means.items()} == {
+        "natural": 7,
+        "specialized": 4,
+        "structured": 8,
+        "all": 19,
+    }
+    text = (home / "results.md").read_text()
+    assert all(f"| {task.name} " in text for task in vtab.TASKS)
+    before = table(home)
+    again = start(capsys, vtab_data, home)  # all are kept
+    assert again.code == 0 and "tune" not in again.err
+    assert table(home) == before
+
+
+def test_without_data_all_tasks_are_listed_and_nothing_is_made(tmp_path, capsys, monkeypatch):
+    done = start(capsys, tmp_path / "none", tmp_path / "run", source="models/none")
+    assert done.code == 1
+    assert done.error().startswith("error: no data: of 19 tasks none is prepared in")
+    assert "--config.data.download=True" in done.error()
+    assert not (tmp_path / "run").exists()
+    lines = done.out.splitlines()
+    assert lines[0] == f"data of 0 of 19 tasks in {tmp_path / 'none'}:"
+    assert [line.split()[2] for line in lines[1::2]] == [task.name for task in vtab.TASKS]
+    assert all("download_and_prepare" in line for line in lines[2::2])
+    assert "warning" not in done.err
+
+
+def test_the_folder_of_data_is_that_of_tfds(vtab_data, tmp_path, capsys):
+    """TFDS reads TFDS_DATA_DIR when it is imported, so in a process of its own."""
+    import os
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "maskgit_prompt.main", f"{VTAB}:svhn"]
+    command += ["--config.source=models/none", f"--workdir={tmp_path}"]
+    environment = os.environ | {"TFDS_DATA_DIR": str(vtab_data)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert f"data of 1 of 1 tasks in {vtab_data}:" in done.stdout
+    assert "config.source = 'models/none'" in done.stderr and done.returncode == 2
+
+
+def test_tasks_that_share_a_data_set_share_its_codes(vtab_data, tmp_path, capsys, source):
+    home = tmp_path / "run"
+    done = start(capsys, vtab_data, home, tasks=THREE, source=source)
+    assert done.code == 0, done.err
+    keys = [
+        json.loads(p.read_text())["key"]["images"] for p in (home / "codes").glob("*/index.json")
+    ]
+    assert len(keys) == len(set(keys))
+    assert not list((home / "svhn").glob("codes"))
+    found = rows(home)
+    assert [row["images"] for row in found.values()] == [21, 24, 24]
+    # Another start with further tasks, in the same workdir: what is finished is kept.
+    done = start(capsys, vtab_data, home, tasks="dtd", source=source)
+    assert done.code == 0 and "svhn" not in done.err
+    assert list(rows(home)) == ["svhn", "dtd", "smallnorb_azimuth", "smallnorb_elevation"]
+
+
+def test_killed_in_the_middle_it_ends_with_the_same_table(
+    vtab_data, tmp_path, capsys, source, monkeypatch
+):
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    assert start(capsys, vtab_data, whole, tasks=THREE, source=source, steps=4).code == 0
+    real, seen = transfer.run, []
+
+    def stopped(config, path, source=None):
+        seen.append(config.data.task)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        real(config, path, source)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(transfer, "run", stopped)
+        assert start(capsys, vtab_data, part, tasks=THREE, source=source, steps=4).code == 130
+    assert not (part / "results.json").exists()
+    again = start(capsys, vtab_data, part, tasks=THREE, source=source, steps=4)
+    assert again.code == 0 and "svhn (natural)" not in again.out
+    for name, row in rows(part).items():
+        assert row == rows(whole)[name]
+    assert (part / "results.md").read_bytes() == (whole / "results.md").read_bytes()
+
+
+def test_a_task_that_fails_is_told_and_the_others_go_on(vtab_data, tmp_path, capsys, source):
+    data, home = tmp_path / "data", tmp_path / "run"
+    for name in ("svhn_cropped", "smallnorb"):
+        shutil.copytree(vtab_data / name, data / name)
+    [path] = data.rglob("svhn_cropped-train.tfrecord-00001*")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    done = start(capsys, data, home, tasks=f"{THREE},dmlab", source=source)
+    assert done.code == 1
+    assert "error: 2 of 4 tasks are not done: svhn, dmlab; reasons are in" in done.error()
+    found = rows(home)
+    assert {name: row["status"] for name, row in found.items()} == {
+        "svhn": "failed",
+        "smallnorb_azimuth": "done",
+        "smallnorb_elevation": "done",
+        "dmlab": "missing",
+    }
+    assert "is cut short or damaged at byte" in found["svhn"]["error"]
+    assert "download_and_prepare" in found["dmlab"]["error"]
+    assert "is cut short or damaged" in (home / "results.md").read_text()
+
+    path.write_bytes(whole)
+    shutil.copytree(vtab_data / "dmlab", data / "dmlab")
+    again = start(capsys, data, home, tasks=f"{THREE},dmlab", source=source)
+    assert again.code == 0 and "smallnorb_azimuth (structured)" not in again.out
+    assert {row["status"] for row in rows(home).values()} == {"done"}
+
+
+def test_a_bug_in_one_task_is_no_end_of_the_others(
+    vtab_data, tmp_path, capsys, source, monkeypatch
+):
+    real = transfer.run
+
+    def broken(config, path, source=None):
+        if config.data.task == "svhn":
+            raise ZeroDivisionError("a bug")
+        real(config, path, source)
+
+    monkeypatch.setattr(transfer, "run", broken)
+    done = start(capsys, vtab_data, tmp_path / "run", tasks="svhn,dtd", source=source)
+    assert done.code == 1 and "not done: svhn" in done.error()
+    assert rows(tmp_path / "run")["svhn"]["error"] == "ZeroDivisionError: a bug"
+    assert rows(tmp_path / "run")["dtd"]["status"] == "done"
+
+
+def test_few_images_a_class_with_a_seed(vtab_data, tmp_path, capsys, source):
+    chosen = {}
+    for seed in (0, 1):
+        home = tmp_path / str(seed)
+        flags = (f"--config.data.seed={seed}", "--config.data.views=3", "--config.data.flip=True")
+        done = start(capsys, vtab_data, home, *flags, tasks="dtd,shots=1", source=source)
+        assert done.code == 0, done.err
+        chosen[seed] = (home / "dtd" / "chosen.csv").read_text()
+        assert chosen[seed].startswith("file,class\n") and rows(home)["dtd"]["images"] == 24
+    shutil.rmtree(tmp_path / "0")
+    done = start(capsys, vtab_data, tmp_path / "0", tasks="svhn,shots=1", source=source)
+    lines = (tmp_path / "0" / "svhn" / "chosen.csv").read_text().splitlines()
+    assert len(lines) == 11 and lines[1].startswith("svhn_cropped-train.tfrecord-0000")
+
+
+@pytest.mark.parametrize(
+    ("tasks", "flags", "message"),
+    [
+        ("svnh", (), "no VTAB task 'svnh'; expected a group (natural, specialized, structured)"),
+        ("svhn,split=half", (), "config.data.split = 'half', expected train, val, trainval"),
+        ("svhn,shots=x", (), "vtab.py:svhn,shots=x has 'shots=x', expected shots=NUMBER"),
+        ("svhn", ("--config.data.reference=every",), "config.data.reference = 'every', expected"),
+        ("svhn", ("--config.steps=-1",), "config.steps = -1, expected 0 or more"),
+        ("svhn", ("--config.score.images=-1",), "config.score.images = -1, expected at least 0"),
+        ("svhn", ("--config.train.epochs=-1",), "config.train.epochs = -1.0, expected 0 or more"),
+    ],
+)
+def test_wrong_use_is_refused(tasks, flags, message, vtab_data, tmp_path, capsys, source):
+    done = start(capsys, vtab_data, tmp_path / "run", *flags, tasks=tasks, source=source)
+    assert message in done.error()
+    assert done.code == 2 and not (tmp_path / "run").exists()
+
+
+# --- Few-shot sets -------------------------------------------------------------------------------
+
+
+def test_a_few_shot_set_from_a_folder(tmp_path, capsys, source):
+    from tests.jobs.running import write_images
+
+    folder = write_images(tmp_path / "afhq" / "train", cat=9, dog=9, wild=9)
+    home = tmp_path / "run"
+    flags = [f for f in SMALL if "score.images" not in f and "prompt.kind" not in f]
+    done = run(
+        capsys,
+        f"{FEW}:animal-faces,shots=2,steps=2,path={folder}",
+        f"--config.source={source}",
+        f"--workdir={home}",
+        "--config.score.per_class=2",
+        "--config.score.marquee_images=2",
+        "--config.prompt.kind=factorized",
+        *flags,
+    )
+    assert done.code == 0, done.err
+    lines = (home / "chosen.csv").read_text().splitlines()
+    assert lines[0] == "file,class" and len(lines) == 7
+    assert [line.split(",")[1] for line in lines[1:]] == ["cat"] * 2 + ["dog"] * 2 + ["wild"] * 2
+    found = json.loads((home / "results.json").read_text())
+    assert found["data"]["images"]["tune"] == 6 and len(found["marquee"]) == 6
+
+
+def test_a_few_shot_set_from_tfds(tmp_path, capsys, source):
+    from tests import prepared
+
+    names = ("alley", "arch", "art_gallery", "auditorium", "ballroom")
+    index = builder_classes("places365_small:2.*.*", tmp_path)
+    labels = [index.index(name) for name in names]
+    example = lambda i: {"image": prepared.picture(i, 256, 256), "label": labels[i % 5]}
+    splits = {"train": map(example, range(40)), "validation": map(example, range(40, 80))}
+    prepared.write(tmp_path / "data", "places365_small:2.*.*", splits | {"test": [example(0)]})
+    home = tmp_path / "run"
+    done = run(
+        capsys,
+        f"{FEW}:places,shots=3,steps=2",
+        f"--config.source={source}",
+        f"--config.data.data_dir={tmp_path / 'data'}",
+        f"--workdir={home}",
+        "--config.score.marquee_images=0",
+        *SMALL,
+    )
+    assert done.code == 0, done.err
+    found = json.loads((home / "results.json").read_text())
+    assert tuple(found["data"]["classes"]) == names
+    assert found["data"]["images"]["tune"] == 15
+    assert found["accuracy"]["real"] is not None
+    assert len((home / "chosen.csv").read_text().splitlines()) == 16
+
+
+def builder_classes(name, folder):
+    import tensorflow_datasets as tfds
+
+    return tfds.builder(name, data_dir=folder).info.features["label"].names
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("", "no few-shot set '', expected imagenette, imagewoof, places, animal-faces"),
+        ("animal-faces", "animal-faces is a folder that you fetch: AFHQ's train/ with cat/"),
+        ("places,shot=5", "fewshot.py:places,shot=5 has 'shot=5', expected shots=NUMBER"),
+    ],
+)
+def test_few_shot_sets_that_cannot_be(argument, message, tmp_path, capsys):
+    done = run(capsys, f"{FEW}:{argument}", f"--workdir={tmp_path / 'run'}")
+    assert message in done.error() and done.code == 2
+
+
+def test_the_classes_of_few_shot_sets_are_there(tmp_path):
+    from maskgit_prompt.data import fewshot
+
+    for found in fewshot.SETS.values():
+        if found.dataset:
+            known = builder_classes(found.dataset, tmp_path)
+            assert {name.partition("=")[0] for name in found.classes} <= set(known)
