@@ -95,7 +95,9 @@ def transfer() -> ConfigDict:
     config.data = ConfigDict(
         {
             "name": "digits",  # or "folder"
-            "path": "",  # of the folder
+            "path": "",  # of the folder, or of a zip or tar archive
+            "csv": "",  # path of a table file,class; empty: labels.csv of the folder, if there
+            "classes": (),  # names of the folder's classes to take, in this order; empty: all
             "shots": 10,  # images a class to tune on; 0: all of the tuning part
             "seed": 0,  # of the choice of images
             "strict": False,  # refuse a folder with broken images, instead of skipping them

@@ -1,6 +1,7 @@
 """The images of a config.data and what each is for."""
 
 import dataclasses
+import pathlib
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -34,8 +35,13 @@ class Parts:
         return self.images.labels[rows].astype(np.int32)
 
 
-def load(config: ConfigDict, size: int) -> Parts:
+def load(config: ConfigDict, size: int, cache: pathlib.Path | None = None) -> Parts:
     """Finds the images and parts them, class by class, by (seed, class).
+
+    Args:
+      config: config.data.
+      size: S, side of the images in pixels.
+      cache: folder where the scan of a large folder is kept; None: it is not.
 
     Raises:
       UsageError: an unknown name, no path, or what the readers raise.
@@ -45,7 +51,14 @@ def load(config: ConfigDict, size: int) -> Parts:
     elif config.name == "folder":
         if not config.path:
             raise UsageError("config.data.path is empty; expected a folder: configs/folder.py:PATH")
-        images = folder.image_folder(config.path, size, config.strict)
+        images = folder.image_folder(
+            config.path,
+            size,
+            config.strict,
+            classes=[str(name) for name in config.classes],
+            csv=config.csv,
+            cache=cache,
+        )
     else:
         raise UsageError(f"config.data.name = {config.name!r}, expected digits or folder")
     fractions = {name: config.fractions[name] for name in ORDER}
