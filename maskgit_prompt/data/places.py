@@ -279,7 +279,7 @@ class Tar(_Archive):
                     where = None if info.issparse() else (info.offset_data, info.size)
                     members[info.name] = where
                 tar.members.clear()  # a kilobyte each
-            # A header that cannot be read is the end, to tarfile.
+            # To tarfile an archive ends before a header that is missing or wrong.
             if os.pread(self._file.fileno(), 512, tar.offset) != bytes(512):
                 raise tarfile.ReadError(f"neither a file nor the end at byte {tar.offset:,}")
         super().__init__(file, members)

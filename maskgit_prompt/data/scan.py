@@ -14,6 +14,7 @@ import numpy as np
 from absl import logging
 
 from maskgit_prompt import distributed
+from maskgit_prompt.data.images import SMALL, one_at_a_time
 from maskgit_prompt.data.pixels import BROKEN, PREPROCESSING, decode_image, reason
 from maskgit_prompt.data.places import UNSURE, Place
 from maskgit_prompt.errors import UserError
@@ -124,9 +125,16 @@ def _scan_share(
     digests, stamps = (np.zeros([len(names), 32], np.uint8) for _ in range(2))
     broken: dict[int, str] = {}
 
+    def check(row: int, data: bytes) -> None:
+        digests[row] = memoryview(hashlib.sha256(data).digest())
+        try:
+            decode_image(data, size)
+        except BROKEN as error:
+            broken[row] = reason(error)
+
     def look(start: int) -> tuple[int, int]:
         """(files looked at, files read) of a chunk."""
-        read = 0
+        read, small = 0, []
         chunk = names[start : start + _CHUNK]
         for row, name in enumerate(chunk, start):
             stamp = place.stamp(name)
@@ -140,12 +148,17 @@ def _scan_share(
             read += 1
             try:
                 data = place.read(name)
-                decode_image(data, size)
-                digests[row] = memoryview(hashlib.sha256(data).digest())
             except BROKEN as error:
                 broken[row] = reason(error)
-                if isinstance(error, OSError) and error.errno:
-                    stamps[row] = 0  # UNSURE: the disk or the network may do better another time
+                stamps[row] = 0  # UNSURE: the disk or the network may do better another time
+                continue
+            if len(data) < SMALL:
+                small.append((row, data))
+            else:
+                check(row, data)
+        with one_at_a_time:
+            for row, data in small:
+                check(row, data)
         return len(chunk), read
 
     read, block = 0, _CHUNK * _BLOCK * threads

@@ -1,36 +1,15 @@
 """The folder reader on every kind of file people keep in folders."""
 
-import io
 import os
 
 import numpy as np
 import pytest
-from absl import logging
 from PIL import Image
 
 from maskgit_prompt.data import folder as folder_lib
 from maskgit_prompt.data.folder import decode_image, image_folder
 from maskgit_prompt.errors import UsageError, UserError
-
-
-@pytest.fixture
-def warnings(monkeypatch):
-    lines = []
-    monkeypatch.setattr(logging, "warning", lambda text, *args: lines.append(text % args))
-    return lines
-
-
-def save(path, colour=(200, 100, 50), size=(8, 8)):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size, colour).save(path)
-    return path
-
-
-def encoded(image, format="PNG", **options):
-    buffer = io.BytesIO()
-    image.save(buffer, format, **options)
-    return buffer.getvalue()
-
+from tests.data.pictures import encoded, save
 
 # What pixels come out.
 
@@ -176,6 +155,15 @@ def test_the_fingerprint_covers_contents_names_and_size(tmp_path):
     assert fingerprint() == first
     path.rename(path.with_name("b.png"))
     assert fingerprint() != first
+
+
+def test_folders_of_the_same_names_and_other_contents_have_other_fingerprints(tmp_path):
+    for name, colour in (("one", (0, 0, 0)), ("two", (0, 0, 1))):
+        save(tmp_path / name / "set" / "cat" / "a.png", colour)
+        save(tmp_path / name / "set" / "dog" / "b.png")
+    one, two = (image_folder(tmp_path / name / "set", 8) for name in ("one", "two"))
+    assert (one.name, one.ids, one.classes) == (two.name, two.ids, two.classes)
+    assert one.fingerprint != two.fingerprint
 
 
 def broken_files(folder):
