@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 
 from maskgit_prompt.data import folder as folder_lib
+from maskgit_prompt.data import images as images_lib
+from maskgit_prompt.data import scan
 from maskgit_prompt.data.folder import decode_image, image_folder
 from maskgit_prompt.errors import UsageError, UserError
 from tests.data.pictures import encoded, save
@@ -131,7 +133,10 @@ def test_a_flat_folder_of_one_image_is_one_class(tmp_path):
     assert (images.pixels() == [1, 2, 3]).all()
 
 
-def test_many_images_come_in_order_whatever_the_threads(tmp_path):
+@pytest.mark.parametrize("small", [0, 2**12])
+def test_many_images_come_in_order_whatever_the_threads(small, tmp_path, monkeypatch):
+    for module in (scan, images_lib):  # images of fewer bytes are decoded in turns
+        monkeypatch.setattr(module, "SMALL", small)
     for i in range(100):
         save(tmp_path / f"{i:03d}.png", (i, 0, 0), (2, 2))
     one, many = image_folder(tmp_path, 2, threads=1), image_folder(tmp_path, 2, threads=7)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from maskgit_prompt.data import places
+from maskgit_prompt import config as defaults
+from maskgit_prompt.data import parts, places
 from maskgit_prompt.data.folder import image_folder
 from maskgit_prompt.errors import UsageError, UserError
 from tests.data.pictures import save
@@ -155,6 +156,16 @@ def test_only_chosen_folders_are_looked_into_in_the_order_of_the_choice(pets, mo
 )
 def test_a_choice_of_classes_that_are_not_there(classes, match, pets):
     refused(pets, UsageError, match, classes=classes)
+
+
+def test_the_config_chooses_classes_and_names_the_table(pets, tmp_path):
+    config = defaults.transfer().data
+    config.update(name="folder", path=str(pets), classes=("dog", "cat"))
+    assert parts.load(config, 8).images.classes == ("dog", "cat")
+    table = tmp_path / "labels.csv"
+    table.write_text("file,class\ncat/0.png,1\ncow/0.png,10\n")
+    config.update(csv=str(table), classes=(10,))  # as the command line makes of --….classes=10
+    assert parts.load(config, 8).images.ids == ("cow/0.png",)
 
 
 # Parts of a data set are no classes.
