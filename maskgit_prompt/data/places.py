@@ -11,7 +11,7 @@ import tarfile
 import tempfile
 import time
 import zipfile
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from maskgit_prompt.data.pixels import BROKEN, reason
 from maskgit_prompt.errors import UsageError, UserError, unwritable
@@ -177,20 +177,16 @@ class Folder:
 
 
 class _Archive:
-    """What archives have in common.
+    """What archives have in common; `_open` is their own."""
 
-    Args:
-      file: the archive.
-      members: by name, how each regular file is found again.
-    """
-
-    def __init__(self, file: pathlib.Path, members: dict[str, object]):
+    def __init__(self, file: pathlib.Path):
+        # Before the archive is opened: what is found in a later one must not have its stamp.
+        self._stamp = _stamp(os.stat(file))
         self.path = str(file)
         ending = max((e for e in ENDINGS if file.name.lower().endswith(e)), key=len, default="")
         self.name = file.name[: len(file.name) - len(ending)]
-        self._stamp = _stamp(os.stat(file))
         shown = {}
-        for name, member in members.items():
+        for name, member in self._open(file).items():
             parts = posixpath.normpath(name).lstrip("/").split("/")
             if not any(_hidden(part) for part in parts):
                 shown["/".join(parts)] = member
@@ -199,7 +195,11 @@ class _Archive:
         if not files and len(folders) == 1:
             self.enter(folders[0])
 
-    def _hold(self, members: dict[str, object]) -> None:
+    def _open(self, file: pathlib.Path) -> dict[str, Any]:
+        """By name, how each regular file is found again."""
+        raise NotImplementedError
+
+    def _hold(self, members: dict[str, Any]) -> None:
         self._members = members
         self._files: list[str] = []
         self._images: dict[str, list[str]] = {}  # by folder at the top
@@ -238,7 +238,7 @@ class _Archive:
 class Zip(_Archive):
     """A zip archive. zipfile reads members for any number of threads from one handle."""
 
-    def __init__(self, file: pathlib.Path):
+    def _open(self, file: pathlib.Path) -> dict[str, zipfile.ZipInfo]:
         try:
             # Archives made by macOS have names in UTF-8 and do not say so.
             self._zip = zipfile.ZipFile(file, metadata_encoding="utf-8")
@@ -251,13 +251,13 @@ class Zip(_Archive):
             kind = info.external_attr >> 28  # of the file, where a Unix system wrote the archive
             if not info.is_dir() and kind in (0, 8):
                 members[name] = info
-        super().__init__(file, members)
-        locked = [n for n, info in self._members.items() if info.flag_bits & 1 and is_image(n)]
+        locked = [n for n, info in members.items() if info.flag_bits & 1 and is_image(n)]
         if locked:
             raise UserError(
                 f"archive {file} is encrypted: {len(locked)} images ({locked[0]}, ...) need a "
                 "password; make it again without one"
             )
+        return members
 
     def read(self, name: str) -> bytes:
         try:
@@ -270,7 +270,7 @@ class Tar(_Archive):
     """A tar archive. Members are read from where they lie; a compressed archive is decompressed
     into a temporary file first, since nothing in it can be found without all that is before."""
 
-    def __init__(self, file: pathlib.Path):
+    def _open(self, file: pathlib.Path) -> dict[str, tuple[int, int] | None]:
         self._file = _decompressed(file)
         members = {}
         with tarfile.open(fileobj=self._file, mode="r:") as tar:
@@ -282,7 +282,7 @@ class Tar(_Archive):
             # To tarfile an archive ends before a header that is missing or wrong.
             if os.pread(self._file.fileno(), 512, tar.offset) != bytes(512):
                 raise tarfile.ReadError(f"neither a file nor the end at byte {tar.offset:,}")
-        super().__init__(file, members)
+        return members
 
     def read(self, name: str) -> bytes:
         if self._members[name] is None:
@@ -306,11 +306,11 @@ def _decompressed(file: pathlib.Path) -> BinaryIO:
         while piece := packed.read(_PIECE):
             try:
                 whole.write(piece)
+                whole.flush()
             except OSError as error:
                 what = f"decompressed {file} to {tempfile.gettempdir()} (TMPDIR names it)"
                 raise unwritable(what, error) from error
             update(raw.tell() - done)
             done = raw.tell()
-    whole.flush()
     whole.seek(0)
     return whole

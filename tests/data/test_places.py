@@ -135,6 +135,13 @@ def test_a_damaged_member_is_skipped_and_named(tmp_path, warnings):
     assert warnings[0].startswith(f"skipped 1 of 2 images in {file}: bad.png (Bad CRC-32")
 
 
+def test_a_sparse_member_of_a_tar_is_skipped_and_named(tmp_path, warnings, monkeypatch):
+    file = archived(set_of_three(tmp_path / "set"), tmp_path / "set.tar")
+    monkeypatch.setattr(tarfile.TarInfo, "issparse", lambda info: info.name == "dog/b.png")
+    assert image_folder(file, 8).ids == ("cat/a.png", "dog/deep/c.png")
+    assert "dog/b.png (stored as a sparse file, make the archive without --sparse)" in warnings[0]
+
+
 def test_an_archive_that_changes_while_in_use(tmp_path):
     file = archived(set_of_three(tmp_path / "set"), tmp_path / "set.tar")
     images = image_folder(file, 8)

@@ -3,6 +3,7 @@
 import concurrent.futures
 import os
 import threading
+import zipfile
 
 import numpy as np
 import pytest
@@ -64,6 +65,19 @@ def test_a_second_scan_reads_only_what_has_changed(tmp_path, decoded):
     assert len(decoded) == 8
     image_folder(folder, 4, cache=cache)  # another size has a scan of its own
     assert len(decoded) == 13 and len(list(cache.iterdir())) == 2
+
+
+def test_of_an_archive_nothing_is_read_again_until_it_changes(tmp_path, decoded):
+    some(tmp_path / "set")
+    file, cache = tmp_path / "set.zip", tmp_path / "cache"
+    for _ in range(2):
+        with zipfile.ZipFile(file, "w") as archive:
+            for i in range(5):
+                archive.write(tmp_path / "set" / "c" / f"{i}.bmp", f"c/{i}.bmp")
+        decoded.clear()
+        image_folder(file, 8, cache=cache)
+        image_folder(file, 8, cache=cache)
+        assert len(decoded) == 5
 
 
 def test_a_file_that_has_just_changed_is_read_again(tmp_path, decoded, monkeypatch):
