@@ -1,5 +1,9 @@
 """The main job on a folder of images: PATH/CLASS/*.png|jpg|webp, or a flat folder as one class.
 
+PATH may be a zip or tar archive. Classes are the folders' names, or as PATH/classes.txt, a CSV
+`file,class` (PATH/labels.csv or --config.data.csv) and --config.data.classes say; see
+docs/own_images.md.
+
     python -m maskgit_prompt.main --config=configs/folder.py:photos --workdir=runs/photos
     python -m maskgit_prompt.main --config=configs/folder.py:photos,shots=5,steps=300 --workdir=...
     python -m maskgit_prompt.main --config=configs/folder.py:photos,causal --workdir=...

@@ -96,7 +96,8 @@ def transfer() -> ConfigDict:
     config.data = ConfigDict(
         {
             "name": "digits",  # or "folder", "tfds", "vtab"
-            "path": "",  # of the folder
+            "path": "",  # of the folder, or of a zip or tar archive
+            "csv": "",  # path of a table file,class; empty: labels.csv of the folder, if there
             "dataset": "",  # of TFDS, as "imagenet2012" or "eurosat/rgb:2.*.*"
             "label": "label",  # what it calls its class
             "task": "",  # of VTAB
@@ -105,7 +106,7 @@ def transfer() -> ConfigDict:
             "split": "train",  # tuned on: a TFDS slice, or with VTAB one of its splits
             "test": "test",  # half of it trains the judge, half is held out
             "reference": "",  # distances are to it; empty: what is held out
-            "classes": (),  # some classes alone; empty: all
+            "classes": (),  # names of classes to take, in this order; empty: all
             "codes": "",  # a folder of codes files that runs share; empty: the workdir's own
             "shots": 10,  # images a class to tune on; 0: all of the tuning part
             "seed": 0,  # of the choice of images

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -61,7 +62,7 @@ def load(config: ConfigDict, size: int, cache: pathlib.Path | None = None) -> Pa
     if config.name in ("tfds", "vtab"):
         found = _prepared(config, size, cache)
     else:
-        images = _images(config, size)
+        images = _images(config, size, cache)
         fractions = {name: config.fractions[name] for name in ORDER}
         parts = splits.split(images.labels, fractions, config.seed)
         found = Parts(images, parts["tune"], parts["judge"], parts["test"], parts["test"])
@@ -73,12 +74,26 @@ def load(config: ConfigDict, size: int, cache: pathlib.Path | None = None) -> Pa
     return found
 
 
-def _images(config: ConfigDict, size: int) -> ImageSet:
+def _images(config: ConfigDict, size: int, cache: pathlib.Path | None) -> ImageSet:
     if config.name == "digits":
-        return digits.digits(size)
+        images = digits.digits(size)
+        if not config.classes:
+            return images
+        images = only(images, config.classes)
+        return images.subset(np.flatnonzero(images.labels >= 0))
     if not config.path:
         raise UsageError("config.data.path is empty; expected a folder: configs/folder.py:PATH")
-    return folder.image_folder(config.path, size, config.strict)
+    names, shown = _names(config.classes)
+    images = folder.image_folder(
+        config.path, size, config.strict, classes=names, csv=config.csv, cache=cache
+    )
+    return dataclasses.replace(images, classes=shown) if shown else images
+
+
+def _names(classes: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What classes are called in the data and in reports: ("a=cat", "b") are (a, b), (cat, b)."""
+    pairs = [name.partition("=")[::2] for name in classes]
+    return tuple(name for name, _ in pairs), tuple(shown or name for name, shown in pairs)
 
 
 def _prepared(config: ConfigDict, size: int, cache: pathlib.Path | None) -> Parts:
@@ -113,7 +128,7 @@ def _prepared(config: ConfigDict, size: int, cache: pathlib.Path | None) -> Part
     if config.name == "vtab":
         images = dataclasses.replace(images, name=task.name)
     if config.classes:
-        images = only(images, tuple(config.classes))
+        images = only(images, config.classes)
 
     rows = {part: data.rows(name) for part, name in names.items()}
     rows = {part: found[images.labels[found] >= 0] for part, found in rows.items()}
@@ -128,7 +143,7 @@ def _prepared(config: ConfigDict, size: int, cache: pathlib.Path | None) -> Part
     return dataclasses.replace(parts, reference=rows["reference"], reference_name=name)
 
 
-def only(images: ImageSet, classes: tuple[str, ...]) -> ImageSet:
+def only(images: ImageSet, classes: Sequence[str]) -> ImageSet:
     """The set with some classes alone, numbered as given; images of others have the label -1.
 
     classes: names, or "NAME=how it is called from here on".
@@ -137,7 +152,7 @@ def only(images: ImageSet, classes: tuple[str, ...]) -> ImageSet:
       UsageError: a class that the set does not have.
     """
     number = {name: i for i, name in enumerate(images.classes)}
-    names, _, shown = zip(*(name.partition("=") for name in classes), strict=True)
+    names, shown = _names(classes)
     for name in names:
         if name not in number:
             near = difflib.get_close_matches(name, number, 3) or list(number)[:3]
@@ -147,5 +162,4 @@ def only(images: ImageSet, classes: tuple[str, ...]) -> ImageSet:
             )
     renumbered = np.full(len(number), -1, np.int32)
     renumbered[[number[name] for name in names]] = np.arange(len(names))
-    shown = tuple(new or name for name, new in zip(names, shown, strict=True))
     return dataclasses.replace(images, classes=shown, labels=renumbered[images.labels])

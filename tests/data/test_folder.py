@@ -1,36 +1,17 @@
 """The folder reader on every kind of file people keep in folders."""
 
-import io
 import os
 
 import numpy as np
 import pytest
-from absl import logging
 from PIL import Image
 
 from maskgit_prompt.data import folder as folder_lib
+from maskgit_prompt.data import images as images_lib
+from maskgit_prompt.data import scan
 from maskgit_prompt.data.folder import decode_image, image_folder
 from maskgit_prompt.errors import UsageError, UserError
-
-
-@pytest.fixture
-def warnings(monkeypatch):
-    lines = []
-    monkeypatch.setattr(logging, "warning", lambda text, *args: lines.append(text % args))
-    return lines
-
-
-def save(path, colour=(200, 100, 50), size=(8, 8)):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size, colour).save(path)
-    return path
-
-
-def encoded(image, format="PNG", **options):
-    buffer = io.BytesIO()
-    image.save(buffer, format, **options)
-    return buffer.getvalue()
-
+from tests.data.pictures import encoded, save
 
 # What pixels come out.
 
@@ -152,7 +133,10 @@ def test_a_flat_folder_of_one_image_is_one_class(tmp_path):
     assert (images.pixels() == [1, 2, 3]).all()
 
 
-def test_many_images_come_in_order_whatever_the_threads(tmp_path):
+@pytest.mark.parametrize("small", [0, 2**12])
+def test_many_images_come_in_order_whatever_the_threads(small, tmp_path, monkeypatch):
+    for module in (scan, images_lib):  # images of fewer bytes are decoded in turns
+        monkeypatch.setattr(module, "SMALL", small)
     for i in range(100):
         save(tmp_path / f"{i:03d}.png", (i, 0, 0), (2, 2))
     one, many = image_folder(tmp_path, 2, threads=1), image_folder(tmp_path, 2, threads=7)
@@ -176,6 +160,15 @@ def test_the_fingerprint_covers_contents_names_and_size(tmp_path):
     assert fingerprint() == first
     path.rename(path.with_name("b.png"))
     assert fingerprint() != first
+
+
+def test_folders_of_the_same_names_and_other_contents_have_other_fingerprints(tmp_path):
+    for name, colour in (("one", (0, 0, 0)), ("two", (0, 0, 1))):
+        save(tmp_path / name / "set" / "cat" / "a.png", colour)
+        save(tmp_path / name / "set" / "dog" / "b.png")
+    one, two = (image_folder(tmp_path / name / "set", 8) for name in ("one", "two"))
+    assert (one.name, one.ids, one.classes) == (two.name, two.ids, two.classes)
+    assert one.fingerprint != two.fingerprint
 
 
 def broken_files(folder):
