@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -70,56 +70,75 @@ def _features(model: nnx.Module, x: jax.Array) -> jax.Array:
 
 @dataclasses.dataclass(frozen=True)
 class Encoded:
-    """The codes of some images of a set.
+    """The codes of some images of a set, in one codes file or several.
 
     Attributes:
-      rows: of the images in the set, increasing. file: their codes, in that order.
+      files: (rows of the images in the set, increasing; their codes, in that order).
     """
 
-    rows: np.ndarray
-    file: CodesFile
+    files: tuple[tuple[np.ndarray, CodesFile], ...]
 
     def of(self, rows: np.ndarray) -> Codes:
-        """Codes [k, views, L] of images by their rows in the set; nothing is read yet."""
-        place = np.searchsorted(self.rows, rows)
-        return self.file.codes.take(place)
+        """Codes [k, views, L] of images by their rows in the set, all of them in one of the files;
+        nothing is read yet."""
+        for have, file in self.files:
+            place = np.searchsorted(have, rows).clip(max=len(have) - 1)
+            if np.array_equal(have[place], rows):
+                return file.codes.take(place)
+        raise ValueError(f"{len(rows)} images are not all in one codes file")
 
     def plain(self, rows: np.ndarray) -> np.ndarray:
         """Codes [k, L] of images as they are, in memory."""
         return self.of(rows)[:, 0].astype(np.int32)
 
+    def __len__(self) -> int:
+        return sum(len(rows) for rows, _ in self.files)
+
+    @property
+    def images_per_second(self) -> float | None:
+        """Of the largest file; None where it was there already."""
+        _, file = max(self.files, key=lambda found: len(found[0]))
+        return file.images_per_second
+
 
 def encode_once(
     images: ImageSet,
-    rows: np.ndarray,
+    parts: Sequence[np.ndarray],
     part: Part,
     directory: pathlib.Path,
     dtype: str = "float32",
     **views: Any,
 ) -> Encoded:
-    """Codes of some rows of a set of images: found by their key, or made by all hosts.
+    """Codes of some images of a set: found by their key, or made by all hosts.
 
     Each host encodes on its own devices: nothing waits for another host but at the end.
 
     Args:
-      rows: increasing. views: views, view_fn and seed of `codes_writer.build`.
+      parts: rows of the images; each part that has any gets a codes file of its own, so that runs
+        which have one of them in common share it.
+      views: views, view_fn and seed of `codes_writer.build`.
     """
     encode, batch_size = make_encoder(part, sharding.local_mesh(), dtype)
     key = {"tokenizer": part.sha256, "size": part.cfg.image_size, "dtype": dtype}
-    chosen = images if len(rows) == len(images) else images.subset(rows)
     host, hosts = distributed.index_and_count()
-    file = codes_writer.build(
-        directory,
-        chosen,
-        encode,
-        key,
-        batch_size,
-        host=host,
-        hosts=hosts,
-        meet=distributed.barrier,
-        **views,
-    )
-    return Encoded(rows, file)
+    files = []
+    for rows in map(np.unique, parts):
+        if not len(rows):
+            continue
+        chosen = images if len(rows) == len(images) else images.subset(rows)
+        file = codes_writer.build(
+            directory,
+            chosen,
+            encode,
+            key,
+            batch_size,
+            host=host,
+            hosts=hosts,
+            meet=distributed.barrier,
+            **views,
+        )
+        files.append((rows, file))
+    return Encoded(tuple(files))
 
 
 def make_decoder(part: Part, mesh, dtype: str = "float32") -> Callable[[np.ndarray], np.ndarray]:

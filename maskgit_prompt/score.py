@@ -25,8 +25,7 @@ class Scorer:
     Args:
       data: real images by part; encoded: codes of those of tune and test; decode: codes [n, L] ->
         images.
-      most: images of a part, at most, where the cost grows with more than their number: the judge,
-        near-copies, the accuracy on real images; 0: all. The Fréchet distance is to all.
+      most: images of the tuned part, at most, that near-copies are looked for among; 0: all.
       seed: of the choice.
     """
 
@@ -42,11 +41,9 @@ class Scorer:
     ):
         self._data, self._encoded, self._decode = data, encoded, decode
         self.warnings: list[str] = []
-        some = lambda rows: rows[splits.thin(data.images.labels[rows], most, seed)]
-        self._judge_rows, self._test_rows = some(data.judge), some(data.test)
         self._judge = self._train_judge()
         self._features, self._reference = None, None
-        self._test = data.images.read(self._test_rows) if len(data.test) else None
+        self._test = data.images.read(data.test) if len(data.test) else None
         if "features" not in source.parts:
             self.warnings.append(
                 f"No distances: source model {source.name!r} has no network to measure them with."
@@ -67,8 +64,9 @@ class Scorer:
             self.warnings.append(
                 "No held-out loss and no count of near-copies: no images are held out."
             )
-        self._training = self.reconstruct(some(data.tune))
-        self._test_reconstructed = self.reconstruct(self._test_rows) if len(data.test) else None
+        few = splits.thin(data.labels(data.tune), most, seed)
+        self._training = self.reconstruct(data.tune[few])
+        self._test_reconstructed = self.reconstruct(data.test) if len(data.test) else None
 
     def _reference_features(self) -> tuple[np.ndarray, frechet.Statistics]:
         """Features [n, F] of at most FEATURES images, and the statistics of all."""
@@ -86,7 +84,7 @@ class Scorer:
 
     def _train_judge(self) -> Judge | None:
         """The classifier, or a warning that says why there is none."""
-        data, labels = self._data, self._data.labels(self._judge_rows)
+        data, labels = self._data, self._data.labels(self._data.judge)
         missing = np.setdiff1d(np.arange(len(data.images.classes)), labels)
         if len(missing):
             # Nothing could ever be read as a class that the judge has not seen.
@@ -99,7 +97,7 @@ class Scorer:
             )
         else:
             judge, reason = Judge.fit_or_reason(
-                data.images.read(self._judge_rows), labels, names=data.images.classes
+                data.images.read(data.judge), labels, names=data.images.classes
             )
         if judge is None:
             self.warnings.append(f"No accuracy: {reason}.")
@@ -116,7 +114,7 @@ class Scorer:
         """Accuracy on held-out real images and on their reconstructions."""
         if self._test is None:
             return {"real": None, "reconstructed": None}
-        labels = self._data.labels(self._test_rows)
+        labels = self._data.labels(self._data.test)
         return {
             "real": self.accuracy(self._test, labels),
             "reconstructed": self.accuracy(self._test_reconstructed, labels),

@@ -41,9 +41,11 @@ class Parts:
         """Labels of images by index, int32."""
         return self.images.labels[rows].astype(np.int32)
 
-    def encoded(self) -> np.ndarray:
-        """Images whose codes are needed, each once, increasing: those of tune and test."""
-        return np.union1d(self.tune, self.test)
+    def thinned(self, most: int, seed: int) -> "Parts":
+        """At most about so many images to judge and to hold out, each class in proportion; what
+        distances are measured to stays. 0: all."""
+        thin = lambda rows: rows[splits.thin(self.images.labels[rows], most, seed)]
+        return dataclasses.replace(self, judge=thin(self.judge), test=thin(self.test))
 
 
 def load(config: ConfigDict, size: int, cache: pathlib.Path | None = None) -> Parts:
@@ -90,9 +92,10 @@ def _images(config: ConfigDict, size: int, cache: pathlib.Path | None) -> ImageS
     return dataclasses.replace(images, classes=shown) if shown else images
 
 
-def _names(classes: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _names(classes: Sequence) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What classes are called in the data and in reports: ("a=cat", "b") are (a, b), (cat, b)."""
-    pairs = [name.partition("=")[::2] for name in classes]
+    # str(): the command line makes a number of --config.data.classes=7.
+    pairs = [str(name).partition("=")[::2] for name in classes]
     return tuple(name for name, _ in pairs), tuple(shown or name for name, shown in pairs)
 
 

@@ -82,7 +82,13 @@ class ArrayRecords:
     """As TFRecords; where records lie the files themselves tell, so `starts` are 0, 1, 2, …"""
 
     def __init__(self, paths: Sequence[str]):
-        from array_record.python.array_record_data_source import ArrayRecordDataSource
+        try:
+            from array_record.python.array_record_data_source import ArrayRecordDataSource
+        except ImportError as error:
+            raise UserError(
+                f"{paths[0]} is an ArrayRecord file, which this machine cannot read ({error}): "
+                "pip install array_record, or prepare the data set as TFRecord files"
+            ) from error
 
         self._sources = [ArrayRecordDataSource([str(path)]) for path in paths]
         self.starts: dict[int, np.ndarray] = {}

@@ -96,8 +96,8 @@ def run(config: ConfigDict, path: str, source: sources.Source | None = None) -> 
         scores = {"prompt": scorer(generated, classes), "untuned": scorer(untuned, classes)}
         found = summarize(scorer, scores, tuned, marquee, data, classes, config)
     found["encoding"] = {
-        "images": len(stored.rows),
-        "images_per_second": stored.file.images_per_second,
+        "images": len(stored),
+        "images_per_second": stored.images_per_second,
     }
     found["model"] = {"name": source.name, "transformer": source.part("transformer").kind}
     found["seconds_per_image"] = per_image
@@ -133,6 +133,7 @@ def plan(config: ConfigDict, source: sources.Source, mesh, path) -> tuple[Parts,
     check_before(config, source, mesh)
     size = source.part("tokenizer").cfg.image_size
     data = parts.load(config.data, size, codes_folder(config, path))
+    data = data.thinned(config.score.most, config.data.seed)
     cfg = prompt_config(config, source, data)
     check_settings(config, source, cfg)
     return data, cfg
@@ -197,7 +198,7 @@ def encode(config: ConfigDict, source: sources.Source, data: Parts, home: pathli
         view_fn = augment.random_crop_flip(config.data.crop, config.data.flip)
     return encode_once(
         data.images,
-        data.encoded(),
+        (data.tune, data.test),
         source.part("tokenizer"),
         codes_folder(config, home),
         config.dtype,
@@ -210,14 +211,12 @@ def encode(config: ConfigDict, source: sources.Source, data: Parts, home: pathli
 def tuning_codes(config: ConfigDict, data: Parts, stored: Encoded) -> tune.TuningCodes:
     """What tuning sees: codes and labels, no pixels."""
     labels = data.labels(data.tune)
-    thin = lambda labels: splits.thin(labels, config.score.most, config.data.seed)
-    held = data.test[thin(data.labels(data.test))]
     return tune.TuningCodes(
         codes=stored.of(data.tune),
         labels=labels,
-        scored=thin(labels),
-        heldout=stored.plain(held),
-        heldout_labels=data.labels(held),
+        scored=splits.thin(labels, config.score.most, config.data.seed),
+        heldout=stored.plain(data.test) if len(data.test) else np.zeros([0, 1], np.int32),
+        heldout_labels=data.labels(data.test),
     )
 
 

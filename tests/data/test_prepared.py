@@ -53,7 +53,9 @@ def test_parts_of_a_task(vtab_data):
     assert sorted(halves) == list(range(24, 48))
     assert found.labels(found.tune).tolist() == [i % 10 for i in range(21)]
     assert found.images.name == "svhn" and found.images.classes == tuple("0123456789")
-    assert len(found.encoded()) == 21 + len(found.test)
+    thin = found.thinned(4, seed=0)
+    assert len(thin.test) <= 4 < len(found.test) and set(thin.test) <= set(found.test)
+    assert len(thin.reference) == 48 and len(thin.tune) == 21
 
 
 def test_read_in_any_order_and_more_than_once(vtab_data):
