@@ -38,9 +38,12 @@ def write(
 
 
 def picture(number: int, height: int, width: int, channels: int = 3, top: int = 255) -> np.ndarray:
-    """Image `number`: flat red, its number; green rising to the right; noise of its own in blue."""
+    """Flat red, the image's number modulo 256; green rising to the right; noise of its own in blue.
+
+    One channel: the noise alone.
+    """
     pixels = np.zeros([height, width, 3], np.uint8)
-    pixels[..., 0] = number
+    pixels[..., 0] = number % 256
     pixels[..., 1] = np.linspace(0, 255, width)
     pixels[..., 2] = np.random.default_rng(number).integers(0, 256, [height, width])
     if top == 1:

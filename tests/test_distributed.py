@@ -13,28 +13,18 @@ import safetensors.numpy
 
 from maskgit_prompt import distributed
 from maskgit_prompt.errors import UsageError
-from tests import tiny
+from tests import prepared, tiny
 
 ROOT = pathlib.Path(__file__).parents[1]
 
 
-def start(source: str, workdir: pathlib.Path, devices: int, **variables: str) -> subprocess.Popen:
-    flags = {
-        "config": "configs/quickstart.py",
-        "workdir": workdir,
-        "config.source": source,
-        "config.data.shots": 2,
-        "config.train.steps": 4,
-        "config.train.log_every": 1,
-        "config.train.tensorboard": False,
-        "config.score.per_class": 2,
-        "config.score.marquee_images": 0,
-    }
+def start(devices: int, variables: dict[str, str], **flags) -> subprocess.Popen:
+    """One process of a job; flags by name, "." written as "__"."""
     environment = os.environ | variables
     environment |= {"PJRT_NPROC": "16", "JAX_PLATFORMS": "cpu"}
     environment["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
     command = [sys.executable, "-m", "maskgit_prompt.main"]
-    command += [f"--{name}={value}" for name, value in flags.items()]
+    command += [f"--{name.replace('__', '.')}={value}" for name, value in flags.items()]
     return subprocess.Popen(
         command,
         cwd=ROOT,
@@ -43,6 +33,18 @@ def start(source: str, workdir: pathlib.Path, devices: int, **variables: str) ->
         stdout=subprocess.PIPE,
         text=True,
     )
+
+
+def run_on(hosts: int, devices: int, **flags) -> None:
+    """A whole job on so many hosts of so many devices."""
+    if hosts == 1:
+        finish([start(devices, {}, **flags)])
+        return
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    job = {"MGP_COORDINATOR": f"localhost:{port}", "MGP_NUM_PROCESSES": str(hosts)}
+    finish([start(devices, job | {"MGP_PROCESS_ID": str(i)}, **flags) for i in range(hosts)])
 
 
 def finish(children: list[subprocess.Popen]) -> None:
@@ -54,23 +56,27 @@ def finish(children: list[subprocess.Popen]) -> None:
     assert [child.returncode for child in children] == [0] * len(children), outputs
 
 
+def losses(workdir: pathlib.Path) -> list[float]:
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "loss" in row] == [1, 2, 3, 4]  # written once
+    return [row["loss"] for row in rows if "loss" in row]
+
+
 @pytest.mark.slow
 def test_two_hosts_work_as_one(tmp_path):
-    source = tiny.write(tmp_path / "tiny")
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    job = {"MGP_COORDINATOR": f"localhost:{port}", "MGP_NUM_PROCESSES": "2"}
-    finish([start(source, tmp_path / "two", 4, **job, MGP_PROCESS_ID=str(i)) for i in range(2)])
-    finish([start(source, tmp_path / "one", 1)])
-
-    def losses(name: str) -> list[float]:
-        lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
-        rows = [json.loads(line) for line in lines]
-        assert [row["step"] for row in rows if "loss" in row] == [1, 2, 3, 4]  # written once
-        return [row["loss"] for row in rows if "loss" in row]
-
-    np.testing.assert_allclose(losses("two"), losses("one"), rtol=1e-5)
+    flags = dict(
+        config="configs/quickstart.py",
+        config__source=tiny.write(tmp_path / "tiny"),
+        config__data__shots=2,
+        config__train__steps=4,
+        config__train__log_every=1,
+        config__train__tensorboard=False,
+        config__score__per_class=2,
+        config__score__marquee_images=0,
+    )
+    run_on(2, 4, workdir=tmp_path / "two", **flags)
+    run_on(1, 1, workdir=tmp_path / "one", **flags)
+    np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), rtol=1e-5)
     one, two = (
         safetensors.numpy.load_file(tmp_path / name / "prompt.safetensors")
         for name in ("one", "two")
@@ -80,6 +86,44 @@ def test_two_hosts_work_as_one(tmp_path):
     results = [json.loads((tmp_path / n / "results.json").read_text()) for n in ("one", "two")]
     assert results[0]["accuracy"] == results[1]["accuracy"]
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+@pytest.mark.slow
+def test_one_two_and_three_hosts_make_the_same_codes_and_batches(tmp_path):
+    """5,000 prepared images: 4,500 to tune on are three shards, which the hosts share out."""
+    example = prepared.BUILDERS["svhn_cropped:3.*.*"][1]
+    splits = {"train": map(example, range(5000)), "test": map(example, range(5000, 5060))}
+    folder = tmp_path / "data"
+    prepared.write(folder, "svhn_cropped:3.*.*", splits | {"extra": [example(0)]}, per_shard=700)
+    flags = dict(
+        config="configs/vtab.py:svhn,steps=4",
+        config__source=tiny.write(tmp_path / "tiny"),
+        config__data__data_dir=folder,
+        config__train__batch_size=12,
+        config__train__log_every=1,
+        config__train__evaluate_every=0,
+        config__train__tensorboard=False,
+        config__prompt__tokens=2,
+        config__sample__steps=2,
+        config__sample__batch_size=12,
+        config__score__images=12,
+        config__score__rounds=1,
+    )
+    for hosts, devices in ((1, 1), (2, 2), (3, 1)):
+        run_on(hosts, devices, workdir=tmp_path / str(hosts), **flags)
+
+    def codes(hosts: int) -> dict[str, bytes]:
+        home = tmp_path / str(hosts) / "codes"
+        return {str(path.relative_to(home)): path.read_bytes() for path in sorted(home.glob("*/*"))}
+
+    one = codes(1)
+    assert [name[-9:] for name in one].count("00002.npy") == 1 and len(one) == 3 + 1 + 2
+    assert one == codes(2) == codes(3)
+    for hosts in (2, 3):
+        found = losses(tmp_path / str(hosts) / "svhn")
+        np.testing.assert_allclose(found, losses(tmp_path / "1" / "svhn"), rtol=1e-5)
+        assert not list((tmp_path / str(hosts)).rglob("*.tmp"))
+        assert not list((tmp_path / str(hosts)).rglob("*.partial"))
 
 
 def test_a_job_that_is_named_by_half_is_refused(monkeypatch):

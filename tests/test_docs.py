@@ -77,6 +77,10 @@ def test_every_default_key_is_explained(config):
         ("quickstart.py", None),
         ("quickstart.py", "compare"),
         ("folder.py", "PATH"),
+        ("vtab.py", None),
+        ("vtab.py", "natural,dmlab,shots=5,steps=9,split=train800"),
+        ("fewshot.py", "imagenette,shots=5"),
+        ("fewshot.py", "animal-faces,path=PATH"),
         ("sample.py", None),
         ("mini.py", "tokenizer"),
         ("mini.py", "transformer"),
@@ -94,6 +98,7 @@ def test_no_key_is_explained_that_does_not_exist():
     known = set()
     for config in (
         defaults.compare(defaults.transfer()),
+        defaults.vtab(defaults.transfer(), "", "vtab.py"),
         defaults.sample(),
         defaults.import_weights(),
         *(shipped("mini.py", stage) for stage in ("tokenizer", "transformer", "features")),

@@ -30,7 +30,7 @@ from maskgit_prompt.data import augment, parts, splits
 from maskgit_prompt.data.parts import Parts
 from maskgit_prompt.decoding import marquee as marquee_header
 from maskgit_prompt.encode import Encoded, encode_once
-from maskgit_prompt.errors import UsageError
+from maskgit_prompt.errors import UsageError, UserError
 from maskgit_prompt.files import write_whole
 from maskgit_prompt.metrics import diversity
 from maskgit_prompt.models.prompt import NONE, PromptConfig, PromptGenerator
@@ -118,7 +118,7 @@ def run(config: ConfigDict, path: str, source: sources.Source | None = None) -> 
     transfer_report(
         home / "report.html",
         found,
-        drawn,
+        {name: picture for name, picture in drawn.items() if name != "glance"},
         title=f"Prompt tuning: {data.images.name} on {source.name}",
         command=again,
     )
@@ -261,6 +261,11 @@ def classes_to_draw(config: ConfigDict, data: Parts) -> np.ndarray:
         law = np.bincount(data.labels(data.reference), minlength=classes)
         counts = splits.shares(min(config.score.images, law.sum()), law / max(1, law.sum()))
     counts[np.bincount(data.labels(data.tune), minlength=classes) == 0] = 0
+    if not counts.sum():
+        raise UserError(
+            f"{data.images.name}: no class has images both to tune on and among the "
+            f"{data.reference_name}; choose other splits, or config.score.images = 0"
+        )
     return np.repeat(np.arange(classes, dtype=np.int32), counts)
 
 
@@ -365,6 +370,7 @@ def summarize(
             "images": counts,
             "reference": data.reference_name,
             "generated": len(classes),
+            "shown": len(pictures.shown_classes(classes)),
         },
         "warnings": scorer.warnings,
         "config": config.to_dict(),

@@ -170,7 +170,7 @@ def write(home: pathlib.Path, rows: list[dict], config: ConfigDict, model: str) 
     pictures = {}
     for row in rows:
         if row["status"] == "done":
-            with Image.open(home / row["folder"] / "samples" / "prompt.png") as sheet:
+            with Image.open(home / row["folder"] / "samples" / "glance.png") as sheet:
                 pictures[row["task"]] = sheet.copy()
     tasks.tasks_report(
         home / REPORT, rows, pictures, title=title, remarks=remarks, config=config.to_dict()

@@ -20,17 +20,23 @@ def draw(data: Parts, scorer, generated, classes, untuned, tuned, strip, cutoffs
       scorer: whose `reconstruct` takes rows of the set through the tokenizer and back.
       generated, classes: uint8 [n, S, S, 3] and what each is meant to show; untuned: as generated.
       tuned: of tune.tune. strip: the marquee's images by class and cutoff, or None.
+
+    Returns:
+      of "glance" two rows of generated images of all classes, for a page of many runs; the others
+      are what report/transfer.py names.
     """
     names = data.images.classes
     labels = data.labels(data.tune)
-    rows = [np.flatnonzero(labels == c)[:SHEET_COLUMNS] for c in shown_classes(labels)]
+    rows = [np.flatnonzero(labels == c)[:SHEET_COLUMNS] for c in shown_classes(classes)]
     rows = data.tune[np.concatenate(rows)]
     shown = data.labels(rows)
+    evenly = np.linspace(0, len(generated) - 1, min(len(generated), 2 * SHEET_COLUMNS))
     pictures = {
         "real": sheet(data.images.read(rows), shown, names),
         "reconstructed": sheet(scorer.reconstruct(rows), shown, names),
         "prompt": sheet(generated, classes, names),
         "untuned": sheets.grid(_rows(untuned, 4)),
+        "glance": sheets.grid(_rows(generated[evenly.round().astype(int)], 2)),
     }
     if strip is not None:
         pictures["marquee"] = sheets.grid(
@@ -55,7 +61,8 @@ def sheet(images: np.ndarray, labels: np.ndarray, names: tuple[str, ...]) -> Ima
     classes = shown_classes(labels)
     kept = np.isin(labels, classes)
     numbers = np.searchsorted(classes, labels[kept])
-    cells, present = sheets.by_class(images[kept], numbers, len(classes), SHEET_COLUMNS)
+    columns = min(SHEET_COLUMNS, np.bincount(numbers).max())
+    cells, present = sheets.by_class(images[kept], numbers, len(classes), columns)
     return sheets.grid(cells, row_labels=[names[c] for c in classes], present=present)
 
 

@@ -83,6 +83,7 @@ def transfer_report(
     order = [name for name in _SOURCES if name in pictures]
     order += [name for name in pictures if name not in _SOURCES]
     sections += [Heading("Pictures")] if order else []
+    sections += _which_classes(results) if order else []
     sections += gallery({_SOURCES.get(name, name): pictures[name] for name in order})
 
     sections += _scores(results)
@@ -106,6 +107,15 @@ def transfer_report(
     )
     sections += _settings(results)
     write_report(path, title, sections)
+
+
+def _which_classes(results: Mapping[str, Any]) -> list[Section]:
+    """What contact sheets leave out of many classes."""
+    data = results.get("data") or {}
+    shown, classes = data.get("shown"), len(data.get("classes") or ())
+    if shown is None or shown == classes:
+        return []
+    return [Text(f"{shown} of {classes} classes are shown.")]
 
 
 def _reference(results: Mapping[str, Any]) -> str:
