@@ -107,6 +107,8 @@ def image_folder(
             size,
             threads,
         ),
+        recipe=f"{PREPROCESSING}|{size}",
+        digests=digests,
     )
 
 

@@ -34,6 +34,9 @@ class ImageSet:
       fingerprint: hex digest of contents and preprocessing, not of labels; two sets with the same
         fingerprint have the same pixels in the same order.
       read: indices [k] -> uint8 pixels [k, S, S, 3]. A pure function of the indices.
+      recipe: how pixels are made of contents, where `digests` are given.
+      digests: uint8 [n, 32], of each image's contents, or None. With them the fingerprint of a
+        subset depends on its own images alone, whatever set it was taken from.
     """
 
     name: str
@@ -42,6 +45,8 @@ class ImageSet:
     ids: Sequence[str]
     fingerprint: str
     read: Callable[[np.ndarray], np.ndarray]
+    recipe: str = ""
+    digests: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -53,14 +58,23 @@ class ImageSet:
     def subset(self, rows: np.ndarray) -> "ImageSet":
         """The images of some rows, in their order: image i of the result is image rows[i]."""
         rows = np.asarray(rows, np.int64)
-        digest = hashlib.sha256(f"{self.fingerprint}|".encode() + rows.tobytes())
+        if self.digests is None:
+            found = hashlib.sha256(f"{self.fingerprint}|".encode() + rows.tobytes()).hexdigest()
+        else:
+            found = fingerprint(self.recipe, self.digests[rows])
         return dataclasses.replace(
             self,
             labels=self.labels[rows],
             ids=tuple(self.ids[row] for row in rows),
-            fingerprint=digest.hexdigest(),
+            fingerprint=found,
             read=lambda indices: self.read(rows[np.asarray(indices)]),
+            digests=None if self.digests is None else self.digests[rows],
         )
+
+
+def fingerprint(recipe: str, digests: np.ndarray) -> str:
+    """Of images with contents of digests uint8 [n, 32], in this order, made into pixels so."""
+    return hashlib.sha256(f"{recipe}|".encode() + digests.tobytes()).hexdigest()
 
 
 class Reader:

@@ -23,7 +23,7 @@ from etils import epath
 
 from maskgit_prompt import distributed
 from maskgit_prompt.data import pixels
-from maskgit_prompt.data.images import ImageSet, Reader
+from maskgit_prompt.data.images import ImageSet, Reader, fingerprint
 from maskgit_prompt.data.records import ArrayRecords, TFRecords, unreadable
 from maskgit_prompt.errors import UsageError, UserError
 from maskgit_prompt.files import write_whole
@@ -111,16 +111,19 @@ def download(builder) -> None:
     Raises:
       UserError: whatever ends it: no network, files that a person has to fetch, missing packages.
     """
+    wrong = ""
     if distributed.is_first():
         try:
             builder.download_and_prepare()
         except Exception as error:  # whatever a builder's own code raises
             text = " ".join(str(error).split())
-            raise UserError(
+            wrong = (
                 f"{builder.info.full_name} cannot be prepared in {builder.data_dir}: "
                 f"{type(error).__name__}: {text[:300]}"
-            ) from error
-    distributed.barrier("prepared")
+            )
+    wrong = distributed.gather(wrong.encode())[0].decode()  # so that all hosts go on, or none
+    if wrong:
+        raise UserError(wrong)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,16 +220,17 @@ class Prepared:
             return [(parse(record)["image"], record) for record in whole]
 
         ids = [f"{pathlib.PurePath(paths[f]).name}#{i}" for f, i in zip(files, places, strict=True)]
-        digest = hashlib.sha256(f"{PREPROCESSING}|{size}|{gain}|".encode())
-        digest.update(scanned["digests"].tobytes())
+        recipe = f"{PREPROCESSING}|{size}|{gain}"
         decode = functools.partial(pixels.decode_image, size=size, gain=gain)
         self.images = ImageSet(
             name=self.name,
             classes=labels.classes,
             labels=scanned["labels"].astype(np.int32),
             ids=ids,
-            fingerprint=digest.hexdigest(),
+            fingerprint=fingerprint(recipe, scanned["digests"]),
             read=Reader(fetch, decode, ids, scanned["digests"], size),
+            recipe=recipe,
+            digests=scanned["digests"],
         )
 
     def rows(self, text: str) -> np.ndarray:

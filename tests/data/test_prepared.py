@@ -173,6 +173,31 @@ def test_tensorflow_is_not_imported(vtab_data):
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
+def test_what_is_tuned_on_has_one_fingerprint_whatever_it_is_compared_with(vtab_data):
+    sets = [load(vtab_data, reference=name) for name in ("all", "", "val")]
+    assert len({found.images.fingerprint for found in sets}) == 2
+    assert len({found.images.subset(found.tune).fingerprint for found in sets}) == 1
+    assert len({found.images.subset(found.tune[:-1]).fingerprint for found in sets}) == 1
+    other = sets[0].images.subset(sets[0].tune[::-1]).fingerprint  # in another order
+    assert other != sets[0].images.subset(sets[0].tune).fingerprint
+
+
+@pytest.mark.parametrize("split", ["train[3:9]+test[20:]", "test[:50%]+train"])
+def test_images_labels_and_order_are_those_of_tfds(vtab_data, split):
+    """Against TFDS's own reading, in stored order."""
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder("svhn_cropped", data_dir=vtab_data)
+    one_after_the_other = tfds.ReadConfig(interleave_cycle_length=1)
+    theirs = list(tfds.as_numpy(builder.as_dataset(split=split, read_config=one_after_the_other)))
+    ours = parts.load(tfds_config(vtab_data, split=split), 32)
+    pixels = ours.images.read(ours.tune)
+    assert len(pixels) == len(theirs) > 9
+    for image, label, example in zip(pixels, ours.labels(ours.tune), theirs, strict=True):
+        np.testing.assert_array_equal(image, example["image"])
+        assert label == example["label"]
+
+
 # --- Any data set of TFDS ------------------------------------------------------------------------
 
 
@@ -253,6 +278,26 @@ def test_pets_of_an_older_tfds_are_read(vtab_data, tmp_path):
     assert str(builder.info.version) == "3.2.0" and tfds_data.is_prepared(builder)
     found = load(tmp_path, "oxford_iiit_pet")
     assert found.labels(found.tune).tolist() == list(range(19))
+
+
+# --- Remote files --------------------------------------------------------------------------------
+
+
+def test_records_in_a_bucket(vtab_data):
+    """gs://bucket is a folder of this machine, for everything that goes through etils.epath."""
+    from etils.epath import testing
+
+    [path] = vtab_data.rglob("svhn_cropped-train.tfrecord-00001*")
+    remote = str(path).replace(str(vtab_data), "gs://bucket")
+    local = lambda path: os.fspath(path).replace("gs://bucket", str(vtab_data))
+    there = lambda real, path, *rest: real(local(path), *rest)
+    with testing.mock_epath(open=there, stat=there):
+        records = TFRecords([remote])
+        whole = list(records.scan(0))
+        assert len(whole) == 7 and records.lengths[0].tolist() == [len(r) for r in whole]
+        rows = np.array([5, 0, 5])
+        assert records.read(np.zeros(3, int), rows) == [whole[5], whole[0], whole[5]]
+        assert tfds_data._stamp(remote)[0] == path.stat().st_size
 
 
 # --- What is kept, and damage --------------------------------------------------------------------
