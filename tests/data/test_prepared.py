@@ -12,6 +12,7 @@ import types
 
 import numpy as np
 import pytest
+from etils import epath
 
 from maskgit_prompt import config as defaults
 from maskgit_prompt import distributed
@@ -283,21 +284,18 @@ def test_pets_of_an_older_tfds_are_read(vtab_data, tmp_path):
 # --- Remote files --------------------------------------------------------------------------------
 
 
-def test_records_in_a_bucket(vtab_data):
+def test_records_in_a_bucket(vtab_data, monkeypatch):
     """gs://bucket is a folder of this machine, for everything that goes through etils.epath."""
-    from etils.epath import testing
-
     [path] = vtab_data.rglob("svhn_cropped-train.tfrecord-00001*")
     remote = str(path).replace(str(vtab_data), "gs://bucket")
-    local = lambda path: os.fspath(path).replace("gs://bucket", str(vtab_data))
-    there = lambda real, path, *rest: real(local(path), *rest)
-    with testing.mock_epath(open=there, stat=there):
-        records = TFRecords([remote])
-        whole = list(records.scan(0))
-        assert len(whole) == 7 and records.lengths[0].tolist() == [len(r) for r in whole]
-        rows = np.array([5, 0, 5])
-        assert records.read(np.zeros(3, int), rows) == [whole[5], whole[0], whole[5]]
-        assert tfds_data._stamp(remote)[0] == path.stat().st_size
+    real = epath.Path
+    local = lambda path: real(str(path).replace("gs://bucket", str(vtab_data)))
+    monkeypatch.setattr(epath, "Path", local)
+    records = TFRecords([remote])
+    whole = list(records.scan(0))
+    assert len(whole) == 7 and records.lengths[0].tolist() == [len(r) for r in whole]
+    assert records.read(np.zeros(3, int), np.array([5, 0, 5])) == [whole[5], whole[0], whole[5]]
+    assert tfds_data._stamp(remote)[0] == path.stat().st_size
 
 
 # --- What is kept, and damage --------------------------------------------------------------------
