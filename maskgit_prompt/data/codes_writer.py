@@ -56,16 +56,22 @@ def load_ahead(
         indices, which = np.divmod(items[start : start + block], views)
         unique, position = np.unique(indices, return_inverse=True)
         pixels = images.read(unique)[position]
-        for row in np.flatnonzero(which):
+
+        def augment(row: int) -> None:
             index, view = int(indices[row]), int(which[row])
             rng = batches.generator(seed, batches.STREAM_AUGMENT, index, view)
             pixels[row] = view_fn(pixels[row], rng)
+
+        list(augmenting.map(augment, np.flatnonzero(which)))
         return pixels
 
     starts = range(0, len(items), block)
     if not starts:
         return
-    with concurrent.futures.ThreadPoolExecutor(1, "codes") as ahead:
+    with (
+        concurrent.futures.ThreadPoolExecutor(1, "codes") as ahead,
+        concurrent.futures.ThreadPoolExecutor(os.cpu_count(), "views") as augmenting,
+    ):
         pending = ahead.submit(load, 0)
         for start in starts:
             pixels = pending.result()

@@ -293,6 +293,20 @@ def _training(results: Mapping[str, Any]) -> list[Section]:
     return sections
 
 
+def _encoding(results: Mapping[str, Any]) -> list[Section]:
+    """How fast images became codes, where this start encoded them."""
+    found = results.get("encoding") or {}
+    if not found.get("images_per_second"):
+        return []
+    rate = number(found["images_per_second"])
+    return [
+        Text(
+            f"Of {found['images']:,} images {rate} a second were read and encoded by this host, "
+            "compilation included."
+        )
+    ]
+
+
 def _settings(results: Mapping[str, Any]) -> list[Section]:
     sections: list[Section] = []
     seconds = dict(results.get("seconds") or {})
@@ -301,6 +315,7 @@ def _settings(results: Mapping[str, Any]) -> list[Section]:
             seconds["total"] = sum(value for value in seconds.values() if value is not None)
         rows = [{"stage": _words(k), "seconds": v} for k, v in seconds.items()]
         sections += [Heading("Time"), Table(rows, formats={"seconds": fixed(1)})]
+        sections += _encoding(results)
     data = flat_table(results.get("data"), "", "data")
     if data:
         sections += [Heading("Data"), *data]

@@ -110,6 +110,7 @@ RESULTS = {
     "parameters": {"trainable": 30240, "frozen": 1650123, "share": 0.018},
     "config": {"train": {"steps": 400, "patterns": ("prompt/.*", "head/.*")}},
     "data": {"name": "digits", "held-out images": 1000},
+    "encoding": {"images": 12000, "images_per_second": 930.4},
     "warnings": ["Few images."],
 }
 
@@ -157,7 +158,7 @@ def test_precision_and_recall_stand_with_the_scores(tmp_path):
     shown = '<td class="n">75.0\u202f%</td><td class="n">50.0\u202f%</td></tr>'
     assert f'<td class="n">0.0200</td>{shown}' in text
     assert '<td class="n">0.3000</td><td class="n">—</td><td class="n">—</td></tr>' in text
-    assert "recall: share of held-out real images near a generated one" in text
+    assert "recall: share of those real images near a generated one" in text
 
     results["precision_recall"] = {"prompt": None, "untuned": None}
     transfer.transfer_report(tmp_path / "r.html", results, {})
@@ -190,6 +191,7 @@ def test_transfer_report(tmp_path):
         "Sample again",
         ">Time<",
         ">145.5<",
+        "Of 12,000 images 930.4 a second were read and encoded by this host",
         ">Data<",
         ">train.patterns<",
         ">prompt/.*, head/.*<",
@@ -203,6 +205,18 @@ def test_transfer_report(tmp_path):
     assert command.count("\n") == command.count(" \\\n") == 1
     # Sheets too large for half the page stand alone.
     assert text.count('<figure class="large">') == 3
+
+
+def test_distances_name_what_they_are_to_and_sheets_what_they_leave_out(tmp_path):
+    data = {"classes": list("abcd"), "shown": 2, "reference": "real images of the split all"}
+    results = RESULTS | {"data": data}
+    transfer.transfer_report(tmp_path / "r.html", results, {"real": PNG})
+    text = (tmp_path / "r.html").read_text()
+    assert "Fréchet distance of the generated images to real images of the split all is" in text
+    assert "Fréchet distance and KID: to real images of the split all, in the" in text
+    assert "2 of 4 classes are shown." in text
+    transfer.transfer_report(tmp_path / "r.html", RESULTS, {"real": PNG})
+    assert "classes are shown" not in (tmp_path / "r.html").read_text()
 
 
 def test_transfer_report_of_almost_nothing(tmp_path):
