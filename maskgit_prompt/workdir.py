@@ -32,29 +32,37 @@ def prepare(workdir: str | pathlib.Path, config: ConfigDict) -> pathlib.Path:
     Raises:
       UsageError: it holds a run of another config; the keys that differ are named.
     """
+    folder, new = check(workdir, config)
+    if not (folder / "config.json").exists():
+        text = json.dumps(new, indent=1, sort_keys=True) + "\n"
+        write_whole(folder / "config.json", text.encode())
+    return folder
+
+
+def check(workdir: str | pathlib.Path, config: ConfigDict) -> tuple[pathlib.Path, dict[str, Any]]:
+    """As `prepare`, but writes nothing; gives the folder and the config as JSON."""
     folder = pathlib.Path(workdir)
     path, new = folder / "config.json", json.loads(config.to_json_best_effort())
-    if path.exists():
-        try:
-            old = dict(json.loads(path.read_text()))
-        except (OSError, TypeError, ValueError) as error:
-            raise UserError(f"{path} is damaged ({error}); use another workdir") from error
-        differ = [
-            f"{key} is {value!r} there, {other!r} now"
-            for key, value, other in _differences(old, new)
-            if not any(key == free or key.startswith(f"{free}.") for free in FREE)
-        ]
-        if differ:
-            more = f"; and {len(differ) - NAMED} more" if len(differ) > NAMED else ""
-            raise UsageError(
-                f"workdir {folder} holds a run of another config: {'; '.join(differ[:NAMED])}"
-                f"{more}; use another --workdir, or delete that one"
-            )
-        return folder
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"workdir {folder} is a file, expected a folder; use another --workdir")
-    write_whole(path, (json.dumps(new, indent=1, sort_keys=True) + "\n").encode())
-    return folder
+    if not path.exists():
+        return folder, new
+    try:
+        old = dict(json.loads(path.read_text()))
+    except (OSError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is damaged ({error}); use another workdir") from error
+    differ = [
+        f"{key} is {value!r} there, {other!r} now"
+        for key, value, other in _differences(old, new)
+        if not any(key == free or key.startswith(f"{free}.") for free in FREE)
+    ]
+    if differ:
+        more = f"; and {len(differ) - NAMED} more" if len(differ) > NAMED else ""
+        raise UsageError(
+            f"workdir {folder} holds a run of another config: {'; '.join(differ[:NAMED])}"
+            f"{more}; use another --workdir, or delete that one"
+        )
+    return folder, new
 
 
 def _differences(old: dict, new: dict) -> list[tuple[str, Any, Any]]:

@@ -37,8 +37,11 @@ def run(config: ConfigDict, path: str) -> None:
             )
     if config.steps < 0:
         raise UsageError(f"config.steps = {config.steps}, expected 0 or more")
-    missing = find_data(chosen, config.data)
-    if len(missing) == len(chosen):
+    home, _ = workdir.check(path, config)
+    finished = [task for task in chosen if (home / task.name / REPORT).exists()]
+    left = [task for task in chosen if task not in finished]
+    missing = find_data(left, config.data) if left else {}
+    if missing and len(missing) == len(chosen):
         raise UserError(
             f"no data: of {len(chosen)} tasks none is prepared in "
             f"{prepared.place(config.data.data_dir)}; run the commands above, let this one prepare "
@@ -48,18 +51,16 @@ def run(config: ConfigDict, path: str) -> None:
     # 2. Source model.
     source = sources.load_for(config)
     transfer.check_before(config, source, sharding.make_mesh(**config.mesh))
-    home = workdir.prepare(path, config)
+    workdir.prepare(path, config)
 
     # 3. Tasks.
     failed = dict(missing)
-    for task in chosen:
-        folder = home / task.name
-        if task.name in missing or (folder / REPORT).exists():
-            continue
+    left = [task for task in left if task.name not in missing]
+    for i, task in enumerate(left, 1):
         if distributed.is_first():
-            print(f"{task.name} ({task.group})", flush=True)
+            print(f"task {i} of {len(left)}: {task.name} ({task.group})", flush=True)
         try:
-            transfer.run(config_of(config, task, home), str(folder), source)
+            transfer.run(config_of(config, task, home), str(home / task.name), source)
         except Stopped:
             raise
         except Exception as error:
@@ -133,7 +134,7 @@ def row_of(
     """What the table shows of a task; None for one that is neither asked for nor finished."""
     folder = home / task.name
     row = {"task": task.name, "group": task.group}
-    if (folder / REPORT).exists() and task.name not in failed:
+    if (folder / REPORT).exists():
         found = json.loads((folder / "results.json").read_text())
         return {
             **row,

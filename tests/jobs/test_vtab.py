@@ -123,8 +123,23 @@ def test_tasks_that_share_a_data_set_share_its_codes(vtab_data, tmp_path, capsys
     assert [row["images"] for row in found.values()] == [21, 24, 24]
     # Another start with further tasks, in the same workdir: what is finished is kept.
     done = start(capsys, vtab_data, home, tasks="dtd", source=source)
-    assert done.code == 0 and "svhn" not in done.err
+    assert done.code == 0 and "task 1 of 1: dtd (natural)" in done.out
     assert list(rows(home)) == ["svhn", "dtd", "smallnorb_azimuth", "smallnorb_elevation"]
+
+
+def test_a_finished_task_needs_no_data(vtab_data, tmp_path, capsys, source):
+    data, home = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(vtab_data / "svhn_cropped", data / "svhn_cropped")
+    assert start(capsys, data, home, tasks="svhn", source=source).code == 0
+    before = (home / "results.md").read_bytes()
+    shutil.rmtree(data)
+    assert start(capsys, data, home, tasks="svhn", source=source).code == 0
+    assert (home / "results.md").read_bytes() == before
+    done = start(capsys, data, home, tasks="svhn,dtd", source=source)
+    assert done.code == 1 and "error: 1 of 2 tasks are not done: dtd;" in done.error()
+    assert [row["status"] for row in rows(home).values()] == ["done", "missing"]
+    other = start(capsys, data, home, tasks="svhn", source=source, steps=3)
+    assert other.code == 2 and "holds a run of another config: steps is 2 there" in other.error()
 
 
 def test_killed_in_the_middle_it_ends_with_the_same_table(
