@@ -31,8 +31,8 @@ setup(
     extras_require={
         "tpu": [f"jax[tpu]{JAX}"],
         "cuda": [f"jax[cuda13]{JAX}"],
-        # What TFDS needs to prepare some of VTAB's data sets; reading prepared ones needs none.
-        "vtab": ["h5py>=3.12,<4", "opencv-python-headless>=4.10"],
+        # What TFDS needs to prepare some of VTAB's data sets; reading prepared ones does not.
+        "vtab": ["opencv-python-headless>=5.0.0.93,<6"],
         "dev": [
             "packaging",
             "pytest>=9,<10",

@@ -197,6 +197,7 @@ def vtab(config: ConfigDict, arg: str, file: str) -> ConfigDict:
     config.prompt.instances = False  # a prompt an image would grow with the data set
     config.train.epochs = 100.0
     config.train.steps = 50_000
+    config.train.evaluate_every = 5_000
     config.score.images = 5_000
     given = [part for part in arg.split(",") if "=" in part]
     options = _options(given, {"shots": int, "steps": int, "split": str}, f"configs/{file}:{arg}")

@@ -1,6 +1,7 @@
 """Tuning on stored codes: a prompt, or with other path patterns any part of the model."""
 
 import dataclasses
+import functools
 import json
 import math
 import pathlib
@@ -23,9 +24,11 @@ from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 from maskgit_prompt.objectives import Objective, make_objective
 from maskgit_prompt.optimizers import make_optimizer
 from maskgit_prompt.params import Tree
+from maskgit_prompt.progress import progress
 from maskgit_prompt.source import Source, make_module
 
 ROWS, CODES = 64, 4096  # images and codes scored at once, at most: 64 images of 64, 4 of 1024
+DRAWS = 6000  # masks drawn for a loss, about: of many images fewer each tell as much
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,10 +230,9 @@ def make_evaluator(
 
     What is drawn is the same at every call.
     """
-    rounds = objective.rounds(config.score.rounds)
 
-    @jax.jit
-    def image_losses(tree, batch, key):
+    @functools.partial(jax.jit, static_argnames="rounds")
+    def image_losses(tree, batch, key, rounds):
         prompt = nnx.merge(generator, tree["prompt"])(batch["class_ids"])
         transformer = nnx.merge(model, tree["transformer"])
         codes = batch["codes"]
@@ -253,15 +255,18 @@ def make_evaluator(
         # that the number of devices asks for.
         chunk = min(ROWS, max(1, CODES // codes.shape[1]), len(codes))
         size = -(-chunk // mesh.size) * mesh.size
+        rounds = objective.rounds(max(1, min(config.score.rounds, DRAWS // len(codes))))
         found = []
-        with jax.set_mesh(mesh):
+        bar = progress(len(codes), "evaluate", "image", delay=5.0)
+        with jax.set_mesh(mesh), bar as shown:
             for number, first in enumerate(range(0, len(codes), chunk)):
                 rows = np.arange(first, first + size).clip(max=len(codes) - 1)
                 batch = {"codes": codes[rows], "class_ids": labels[rows]}
                 batch = sharding.to_global(batch, mesh)
                 key = jax.random.fold_in(seed_key, number)
-                values = sharding.to_host(image_losses(tree, batch, key), mesh)
+                values = sharding.to_host(image_losses(tree, batch, key, rounds), mesh)
                 found.append(values[: min(chunk, len(codes) - first)])
+                shown.update(len(found[-1]))
         return float(np.mean(np.concatenate(found)))
 
     return evaluate

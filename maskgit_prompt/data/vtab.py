@@ -7,6 +7,7 @@ Adaptation Benchmark", arXiv 1910.04867, and its code, google-research/task_adap
 
 import bisect
 import dataclasses
+import importlib.util
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -136,7 +137,7 @@ class Task:
       splits: counts of TFDS's splits -> VTAB's train, val, trainval and test as TFDS slices.
       rule: example -> class. features: of the example that the rule needs.
       gain: what pixels are multiplied by.
-      packages: that preparing needs and this package does not bring.
+      needs_opencv: to be prepared; this package does not bring it.
       by_hand: what a person has to put where; empty: TFDS downloads all.
     """
 
@@ -150,7 +151,7 @@ class Task:
     features: Mapping[str, Any] = dataclasses.field(default_factory=lambda: {"label": True})
     names: tuple[str, ...] = ()
     gain: int = 1
-    packages: tuple[str, ...] = ()
+    needs_opencv: bool = False
     by_hand: str = ""
 
     def slices(self, split: str, counts: Mapping[str, int]) -> str:
@@ -196,7 +197,6 @@ _DSPRITES = dict(
     versions=("2.*.*", "2.1.0"),
     splits=cut_in_three(80, 10),
     gain=255,  # stored as 0 and 1
-    packages=("h5py",),
 )
 _CLEVR = dict(dataset="clevr", versions=("3.*.*", "3.0.0"), splits=clevr_splits)
 
@@ -210,7 +210,7 @@ TASKS = (
         ("4.*.*",),
         397,
         own,
-        packages=("opencv-python-headless",),
+        needs_opencv=True,
     ),
     Task("svhn", "natural", "svhn_cropped", ("3.*.*",), 10, cut(90), names=tuple("0123456789")),
     Task("oxford_flowers102", "natural", "oxford_flowers102", ("2.*.*",), 102, own),
@@ -235,7 +235,6 @@ TASKS = (
         2,
         own,
         names=("no tumour", "tumour"),
-        packages=("h5py",),
     ),
     Task(
         "diabetic_retinopathy",
@@ -245,7 +244,7 @@ TASKS = (
         5,
         own,
         names=("none", "mild", "moderate", "severe", "proliferative"),
-        packages=("opencv-python-headless",),
+        needs_opencv=True,
         by_hand="trainLabels.csv, train/*.jpeg, test/*.jpeg and sample/*.jpeg of Kaggle's "
         "diabetic-retinopathy-detection",
     ),
@@ -259,7 +258,7 @@ TASKS = (
         kitti_vehicle,
         _OBJECTS("type", "location"),
         names=("to 8 m", "8 to 20 m", "beyond 20 m", "no vehicle"),
-        packages=("opencv-python-headless",),
+        needs_opencv=True,
     ),
     Task(
         "smallnorb_azimuth",
@@ -356,7 +355,7 @@ def how_to_prepare(task: Task, data_dir: str) -> str:
     if task.by_hand:
         folder = prepared.manual_dir(data_dir)
         before.append(f"put {task.by_hand}, into {folder}")
-    if task.packages:
-        before.append(f"pip install {' '.join(task.packages)}")
+    if task.needs_opencv and importlib.util.find_spec("cv2") is None:
+        before.append("pip install opencv-python-headless")
     command = prepared.how_to_prepare(f"{task.dataset}:{task.versions[0]}", data_dir)
     return ", then ".join([*before, command])

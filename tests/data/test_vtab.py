@@ -213,7 +213,8 @@ def test_the_pinned_versions(tmp_path):
     assert versions["oxford_iiit_pet"] == "4.0.0" and versions["smallnorb"] == "2.0.0"
 
 
-def test_how_to_prepare_names_files_packages_and_the_command(tmp_path):
+def test_how_to_prepare_names_files_packages_and_the_command(monkeypatch):
+    monkeypatch.setattr(vtab.importlib.util, "find_spec", lambda name: None)
     said = vtab.how_to_prepare(vtab.BY_NAME["diabetic_retinopathy"], "/data")
     assert "trainLabels.csv, train/*.jpeg" in said and "/data/downloads/manual, then" in said
     assert "pip install opencv-python-headless, then python -c " in said
@@ -222,3 +223,5 @@ def test_how_to_prepare_names_files_packages_and_the_command(tmp_path):
         '.download_and_prepare()"'
     )
     assert vtab.how_to_prepare(vtab.BY_NAME["svhn"], "").startswith("python -c ")
+    monkeypatch.setattr(vtab.importlib.util, "find_spec", lambda name: "is there")
+    assert vtab.how_to_prepare(vtab.BY_NAME["sun397"], "").startswith("python -c ")

@@ -53,7 +53,7 @@ def run(capsys: pytest.CaptureFixture, *flags: str) -> Done:
     return Done(code, *capsys.readouterr())
 
 
-def write_images(folder: pathlib.Path, **classes: int) -> pathlib.Path:
+def write_images(folder: pathlib.Path, kind: str = "png", **classes: int) -> pathlib.Path:
     """FOLDER/CLASS/0.png, 1.png, …: so many a class; of class "flat" in the folder itself."""
     rng = np.random.default_rng(0)
     for name, count in classes.items():
@@ -61,5 +61,5 @@ def write_images(folder: pathlib.Path, **classes: int) -> pathlib.Path:
         place.mkdir(parents=True)
         for number in range(count):
             pixels = rng.integers(0, 256, (16, 16, 3), np.uint8)
-            Image.fromarray(pixels).save(place / f"{number}.png")
+            Image.fromarray(pixels).save(place / f"{number}.{kind}")
     return folder

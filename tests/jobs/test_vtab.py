@@ -7,7 +7,7 @@ import pytest
 
 from maskgit_prompt.data import vtab
 from maskgit_prompt.jobs import transfer
-from tests.jobs.running import ROOT, run
+from tests.jobs.running import ROOT, run, write_images
 
 VTAB = f"--config={ROOT}/configs/vtab.py"
 FEW = f"--config={ROOT}/configs/fewshot.py"
@@ -108,6 +108,21 @@ def test_the_folder_of_data_is_that_of_tfds(vtab_data, tmp_path, capsys):
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert f"data of 1 of 1 tasks in {vtab_data}:" in done.stdout
     assert "config.source = 'models/none'" in done.stderr and done.returncode == 2
+
+
+def test_files_fetched_by_hand_are_prepared_where_that_is_asked_for(tmp_path, capsys, source):
+    data, home = tmp_path / "data", tmp_path / "run"
+    flags = ("--config.data.download=True",)
+    done = start(capsys, data, home, *flags, tasks="resisc45", source=source)
+    assert done.code == 1 and "error: no data: of 1 tasks none is prepared" in done.error()
+    assert "resisc45/3.0.0 cannot be prepared in" in done.out and "downloads/manual" in done.out
+    names = builder_classes("resisc45", tmp_path)
+    write_images(data / "downloads" / "manual" / "NWPU-RESISC45", "jpg", **dict.fromkeys(names, 4))
+    done = start(capsys, data, home, *flags, tasks="resisc45", source=source)
+    assert done.code == 0, done.err
+    row = rows(home)["resisc45"]
+    # 45 classes of 4: the first 60 % of 180 are tuned on.
+    assert (row["classes"], row["images"], row["status"]) == (45, 108, "done")
 
 
 def test_tasks_that_share_a_data_set_share_its_codes(vtab_data, tmp_path, capsys, source):
@@ -248,8 +263,6 @@ def test_wrong_use_is_refused(tasks, flags, message, vtab_data, tmp_path, capsys
 
 
 def test_a_few_shot_set_from_a_folder(tmp_path, capsys, source):
-    from tests.jobs.running import write_images
-
     folder = write_images(tmp_path / "afhq" / "train", cat=9, dog=9, wild=9)
     home = tmp_path / "run"
     flags = [f for f in SMALL if "score.images" not in f and "prompt.kind" not in f]
