@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from maskgit_prompt.errors import Stopped, UsageError
+from maskgit_prompt.errors import Stopped, UsageError, UserError
 
 _index = 0  # known here too, so that writing a file need not import jax
 
@@ -77,7 +77,10 @@ def exit_at_once_on_error() -> Iterator[None]:
     except Exception as error:
         if not os.environ.get("MGP_COORDINATOR"):
             raise
-        traceback.print_exc()
+        if isinstance(error, UserError):
+            print(f"error: {error}", file=sys.stderr)
+        else:
+            traceback.print_exc()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(getattr(error, "exit_code", 1))

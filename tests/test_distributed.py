@@ -35,25 +35,27 @@ def start(devices: int, variables: dict[str, str], **flags) -> subprocess.Popen:
     )
 
 
-def run_on(hosts: int, devices: int, **flags) -> None:
-    """A whole job on so many hosts of so many devices."""
+def run_on(hosts: int, devices: int, code: int = 0, **flags) -> list[tuple[str, str]]:
+    """A whole job on so many hosts of so many devices, and how all of them end."""
     if hosts == 1:
-        finish([start(devices, {}, **flags)])
-        return
+        return finish([start(devices, {}, **flags)], code)
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     job = {"MGP_COORDINATOR": f"localhost:{port}", "MGP_NUM_PROCESSES": str(hosts)}
-    finish([start(devices, job | {"MGP_PROCESS_ID": str(i)}, **flags) for i in range(hosts)])
+    children = [start(devices, job | {"MGP_PROCESS_ID": str(i)}, **flags) for i in range(hosts)]
+    return finish(children, code)
 
 
-def finish(children: list[subprocess.Popen]) -> None:
+def finish(children: list[subprocess.Popen], code: int = 0) -> list[tuple[str, str]]:
+    """What the processes printed, to stdout and stderr."""
     try:
         outputs = [child.communicate(timeout=300) for child in children]
     finally:
         for child in children:
             child.kill()
-    assert [child.returncode for child in children] == [0] * len(children), outputs
+    assert [child.returncode for child in children] == [code] * len(children), outputs
+    return outputs
 
 
 def losses(workdir: pathlib.Path) -> list[float]:
@@ -124,6 +126,15 @@ def test_one_two_and_three_hosts_make_the_same_codes_and_batches(tmp_path):
         np.testing.assert_allclose(found, losses(tmp_path / "1" / "svhn"), rtol=1e-5)
         assert not list((tmp_path / str(hosts)).rglob("*.tmp"))
         assert not list((tmp_path / str(hosts)).rglob("*.partial"))
+
+
+@pytest.mark.slow
+def test_hosts_that_find_no_data_end_with_one_line_each(tmp_path):
+    flags = dict(config="configs/vtab.py:svhn", config__data__data_dir=tmp_path / "none")
+    outputs = run_on(2, 1, code=1, workdir=tmp_path / "run", **flags)
+    for _, err in outputs:
+        assert "error: no data: of 1 tasks none is prepared in" in err and "Traceback" not in err
+    assert ["data of 0 of 1 tasks" in out for out, _ in outputs] == [True, False]
 
 
 def test_a_job_that_is_named_by_half_is_refused(monkeypatch):

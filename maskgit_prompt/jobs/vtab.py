@@ -70,7 +70,8 @@ def run(config: ConfigDict, path: str) -> None:
             logging.info("%s", traceback.format_exc())
             logging.warning("%s failed: %s", task.name, failed[task.name])
 
-    # 4. Table.
+    # 4. Table, once the first host has written what it is made of.
+    distributed.barrier("tasks")
     rows = [row_of(task, home, task in chosen, missing, failed) for task in vtab.TASKS]
     write(home, [row for row in rows if row], config, source.name)
     wrong = [task.name for task in chosen if task.name in failed]
