@@ -52,3 +52,27 @@ def test_large_images_are_scored_few_at_once(monkeypatch):
 
 def test_no_images_no_loss(monkeypatch):
     assert losses_of(0, 1, monkeypatch, 64) is None
+
+
+@pytest.mark.parametrize(
+    ("epochs", "most", "images", "steps"),
+    [
+        (0.0, 300, 1000, 300),
+        (3.0, 300, 1000, 94),  # 3,000 images in batches of 32
+        (3.0, 90, 1000, 90),
+        (100.0, 50_000, 1000, 3125),
+        (0.001, 300, 10, 1),
+    ],
+)
+def test_steps_by_the_size_of_the_set(epochs, most, images, steps):
+    train = defaults.transfer().train
+    train.update(epochs=epochs, steps=most, batch_size=32)
+    assert tune.steps_of(train, images) == steps
+
+
+def test_many_images_are_scored_with_fewer_masks_each(monkeypatch):
+    few = losses_of(12, 1, monkeypatch, rows=64)
+    monkeypatch.setattr(tune, "DRAWS", 23)  # of 12 images one each, in place of two
+    assert losses_of(12, 1, monkeypatch, rows=64) != few
+    monkeypatch.setattr(tune, "DRAWS", 24)
+    assert losses_of(12, 1, monkeypatch, rows=64) == few

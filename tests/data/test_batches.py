@@ -113,3 +113,17 @@ def test_split_rounds_by_largest_remainder_and_leaves_the_rest_out():
 def test_split_refuses_wrong_fractions(fractions):
     with pytest.raises(UsageError, match="expected shares above 0, together at most 1"):
         splits.split(LABELS, fractions, seed=0)
+
+
+def test_thin_keeps_classes_in_proportion():
+    labels = np.array([0] * 8 + [1] * 4)
+    kept = splits.thin(labels, 6, seed=0)
+    assert np.bincount(labels[kept]).tolist() == [4, 2] and list(kept) == sorted(kept)
+    assert splits.thin(labels, 6, seed=0).tolist() == kept.tolist()
+    assert splits.thin(labels, 12, seed=0).tolist() == list(range(12))
+    assert splits.thin(labels, 0, seed=0).tolist() == list(range(12))
+
+
+def test_shares_round_the_largest_remainders_up():
+    assert splits.shares(5, np.array([0.5, 0.25, 0.25])).tolist() == [3, 1, 1]
+    assert splits.shares(10, np.array([0.0, 0.95, 0.05])).tolist() == [0, 10, 0]

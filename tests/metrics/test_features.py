@@ -24,6 +24,25 @@ def test_statistics_by_hand():
     assert mean.dtype == cov.dtype == np.float64
 
 
+def test_statistics_of_blocks_are_those_of_the_whole():
+    whole = frechet.Statistics()
+    whole.add(np.array([[0, 0]]))
+    whole.add(np.array([[2, 4]]))
+    mean, cov = whole.result()
+    np.testing.assert_array_equal(mean, [1, 2])
+    np.testing.assert_array_equal(cov, [[2, 4], [4, 8]])
+    # Far from the origin, where sums of squares alone would lose the digits.
+    features = np.random.default_rng(0).normal(1e6, 1.0, (300, 4)).astype(np.float32)
+    blocks = frechet.Statistics()
+    for start in range(0, 300, 64):
+        blocks.add(features[start : start + 64])
+    for one, other in zip(blocks.result(), frechet.statistics(features), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9)
+    generated = features[:50] + 1
+    expected = frechet.frechet_of_features(features, generated)
+    assert blocks.distance(generated) == pytest.approx(expected, rel=1e-9)
+
+
 def test_frechet_by_hand():
     one = frechet.frechet_distance(column(0)[0], column(4), column(3)[0], column(1))
     assert one == pytest.approx(9 + (2 - 1) ** 2)
