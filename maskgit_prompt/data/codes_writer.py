@@ -236,7 +236,9 @@ def _digest_path(partial: pathlib.Path, shard: str) -> pathlib.Path:
 def _prepare(final: pathlib.Path, partial: pathlib.Path, index: dict) -> None:
     """Makes the .partial folder ready to be filled: it holds whole shards and their digests."""
     names = codes.shard_names(index["n"], index["shard_size"])
-    same = lambda found: found and all(found.get(k) == v for k, v in index.items())
+    same = lambda found: (
+        found and all(found.get(k) == v for k, v in index.items() if k != "versions")
+    )
     if final.exists():
         found = codes.read_index(final)
         shutil.rmtree(partial, ignore_errors=True)
@@ -247,6 +249,8 @@ def _prepare(final: pathlib.Path, partial: pathlib.Path, index: dict) -> None:
     elif not same(codes.read_index(partial)):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
+    for path in partial.glob(".*.tmp"):  # of a killed build
+        path.unlink()
     for name in names:
         path = _digest_path(partial, name)
         if path.exists() and path.read_text() != codes.sha256(partial / name):

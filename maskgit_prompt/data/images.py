@@ -18,7 +18,8 @@ _CHUNK = 32  # images a thread takes at a time
 # Threads that decode images of so few bytes spend more time on handing the interpreter lock to
 # each other, several times an image, than they win: they take turns instead, a chunk each. Two
 # threads decode PNGs of 2 kB at half the speed of one; from about 5 kB on turns win nothing.
-SMALL = 2**12
+# Of large results the resizing, which needs no lock, is most of the work.
+SMALL, SMALL_SIDE = 2**12, 64
 one_at_a_time = threading.Lock()
 
 
@@ -113,19 +114,22 @@ class Reader:
         def fill(start: int) -> None:
             here = indices[start : start + chunk]
             fetched = self._fetch(here)
-            small = all(len(image) < SMALL for image, _ in fetched)
+            small = self._size <= SMALL_SIDE and all(len(image) < SMALL for image, _ in fetched)
             with one_at_a_time if small else contextlib.nullcontext():
                 for row, (image, whole) in enumerate(fetched, start):
                     if hashlib.sha256(whole).digest() != self._digests[indices[row]].tobytes():
-                        raise self._changed(indices[row], "other contents")
+                        raise UserError(
+                            f"{self._names[indices[row]]} changed while in use (other contents): "
+                            "start the run again"
+                        )
                     try:
                         pixels[row] = self._decode(image)
                     except BROKEN as error:
-                        raise self._changed(indices[row], reason(error)) from error
+                        raise UserError(
+                            f"{self._names[indices[row]]} is damaged ({reason(error)}): mend or "
+                            "remove the image, or prepare the data set again"
+                        ) from error
 
         # list() so that an error in a thread is raised here.
         list(self._pool.map(fill, range(0, len(indices), chunk)))
         return pixels
-
-    def _changed(self, index: int, why: str) -> UserError:
-        return UserError(f"{self._names[index]} changed while in use ({why}): start the run again")

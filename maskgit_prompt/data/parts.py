@@ -96,6 +96,8 @@ def _names(classes: Sequence) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What classes are called in the data and in reports: ("a=cat", "b") are (a, b), (cat, b)."""
     # str(): the command line makes a number of --config.data.classes=7.
     pairs = [str(name).partition("=")[::2] for name in classes]
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise UsageError(f"config.data.classes = {tuple(classes)}: expected each class once")
     return tuple(name for name, _ in pairs), tuple(shown or name for name, shown in pairs)
 
 
@@ -107,6 +109,9 @@ def _prepared(config: ConfigDict, size: int, cache: pathlib.Path | None) -> Part
     config.reference, or where that is empty to the held-out half.
     """
     names = {"tune": config.split, "test": config.test, "reference": config.reference}
+    for part, key in (("tune", "split"), ("test", "test")):
+        if not names[part]:
+            raise UsageError(f"config.data.{key} is empty, expected a split or slice, as train")
     names = {part: name for part, name in names.items() if name}
     if config.name == "vtab":
         [task] = vtab.chosen([config.task])

@@ -42,6 +42,7 @@ def open_builder(name: str, versions: Sequence[str], data_dir: str):
 
     Raises:
       UsageError: TFDS knows no such data set, configuration or version.
+      UserError: its metadata is there, but damaged.
     """
     with _quiet():
         return _open_builder(name, versions, data_dir)
@@ -70,15 +71,25 @@ def _open_builder(name: str, versions: Sequence[str], data_dir: str):
     for version in versions:
         full = f"{name}:{version}" if version else name
         try:
-            builder = tfds.builder(full, data_dir=data_dir or None)
-        except (tfds.core.registered.DatasetNotFoundError, AssertionError, ValueError) as error:
+            builder = tfds.builder(full, data_dir=expanded(data_dir) or None)
+            prepared = builder.is_prepared()
+        except (tfds.core.registered.DatasetNotFoundError, AssertionError) as error:
             wrong = wrong or error
             continue
-        if builder.is_prepared():
+        except Exception as error:  # whatever TFDS raises on metadata it cannot read
+            if isinstance(error, ValueError) and "BuilderConfig" in str(error):
+                wrong = wrong or error
+                continue
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"what TFDS wrote beside {full} in {place(data_dir)} is damaged "
+                f"({type(error).__name__}: {reason[:200]}); delete that folder and prepare it again"
+            ) from error
+        if prepared:
             return builder
         first = first or builder
     if first is None:
-        reason = str(wrong).split("\n")[0]
+        reason = " ".join(str(wrong).split())
         raise UsageError(
             f"TFDS has no data set {name}:{'|'.join(versions)} ({reason[:200]}); check name and "
             "version in its catalogue"
@@ -86,11 +97,16 @@ def _open_builder(name: str, versions: Sequence[str], data_dir: str):
     return first
 
 
+def expanded(data_dir: str) -> str:
+    """The folder with ~ resolved; gs:// paths stay."""
+    return data_dir if "://" in data_dir else os.path.expanduser(data_dir)
+
+
 def place(data_dir: str) -> str:
     """Where prepared data is looked for."""
     import tensorflow_datasets as tfds
 
-    return os.fspath(data_dir or tfds.core.constants.DATA_DIR)
+    return os.fspath(expanded(data_dir) or tfds.core.constants.DATA_DIR)
 
 
 def manual_dir(data_dir: str) -> str:
@@ -100,7 +116,7 @@ def manual_dir(data_dir: str) -> str:
 
 def how_to_prepare(name: str, data_dir: str) -> str:
     """The command that downloads and prepares a data set."""
-    where = f", data_dir={data_dir!r}" if data_dir else ""
+    where = f", data_dir={expanded(data_dir)!r}" if data_dir else ""
     script = f"import tensorflow_datasets as t; t.builder({name!r}{where}).download_and_prepare()"
     return f'python -c "{script}"'
 
@@ -241,14 +257,16 @@ class Prepared:
 def _instructions(builder, text: str) -> list:
     """Which examples of which files a slice holds, as TFDS works it out."""
     try:
-        found = builder.info.splits[text].file_instructions
+        found = list(builder.info.splits[text].file_instructions)
+        if not found:
+            raise ValueError("it is empty")
+        return found
     except (KeyError, ValueError) as error:
         counts = ", ".join(f"{k} of {v.num_examples}" for k, v in builder.info.splits.items())
         reason = " ".join(str(error).split())
         raise UserError(
             f"{builder.info.full_name} has no slice {text!r}: {reason[:200]}; it has {counts}"
         ) from error
-    return list(found)
 
 
 def _parser(builder, features: Mapping[str, Any]) -> Callable[[bytes], dict[str, Any]]:
@@ -331,7 +349,7 @@ def _scan_files(
     host, hosts = distributed.index_and_count()
     mine = range(host, len(paths), hosts)
     total = sum(counts[paths[number]] for number in mine)
-    found = []
+    wrong, found = "", []
     with (
         progress(total, f"index {name}", "image", delay=5.0) as bar,
         concurrent.futures.ThreadPoolExecutor(os.cpu_count(), "records") as pool,
@@ -340,7 +358,14 @@ def _scan_files(
         def one(number: int) -> dict[str, np.ndarray]:
             return _scan_file(records, number, paths[number], counts, parse, labels, bar.update)
 
-        found = list(pool.map(one, mine))
+        try:
+            found = list(pool.map(one, mine))
+        except UserError as error:
+            wrong = str(error)
+    # What one host finds wrong all are told, so that none waits for another.
+    wrong = [text for text in map(bytes.decode, distributed.gather(wrong.encode())) if text]
+    if wrong:
+        raise UserError(wrong[0])
     everywhere = [_unpack(data) for data in distributed.gather(_npz(_merge(mine, found)))]
     by_file = {int(n): part for share in everywhere for n, part in share.items()}
     return {

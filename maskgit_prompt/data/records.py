@@ -5,6 +5,7 @@ stepping once from length to length; then a few images of each class, or one hos
 they hold and not the whole data set.
 """
 
+import contextlib
 import struct
 from collections.abc import Iterator, Sequence
 
@@ -90,27 +91,45 @@ class ArrayRecords:
                 "pip install array_record, or prepare the data set as TFRecord files"
             ) from error
 
-        self._sources = [ArrayRecordDataSource([str(path)]) for path in paths]
+        self.paths = [str(path) for path in paths]
+        self._sources = []
+        for path in self.paths:
+            with _damaged(path):
+                self._sources.append(ArrayRecordDataSource([path]))
         self.starts: dict[int, np.ndarray] = {}
         self.lengths: dict[int, np.ndarray] = {}
 
     def scan(self, number: int) -> Iterator[bytes]:
         source, lengths = self._sources[number], []
         for first in range(0, len(source), 256):
-            for record in source.__getitems__(range(first, min(first + 256, len(source)))):
+            for record in self._get(number, range(first, min(first + 256, len(source)))):
                 lengths.append(len(record))
                 yield record
         self.starts[number] = np.arange(len(lengths))
         self.lengths[number] = np.array(lengths, np.int64)
 
+    def _get(self, number: int, places: Sequence[int]) -> list[bytes]:
+        with _damaged(self.paths[number]):
+            return self._sources[number].__getitems__(places)
+
     def read(self, files: np.ndarray, places: np.ndarray) -> list[bytes]:
         found: list[bytes] = [b""] * len(files)
         for number in np.unique(files):
             rows = np.flatnonzero(files == number)
-            records = self._sources[number].__getitems__(places[rows].tolist())
-            for row, record in zip(rows, records, strict=True):
+            for row, record in zip(rows, self._get(number, places[rows].tolist()), strict=True):
                 found[row] = record
         return found
+
+
+@contextlib.contextmanager
+def _damaged(path: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # the library says RuntimeError, ValueError, IndexError and more
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{path} is missing, cut short or damaged ({reason[:200]}); prepare the data set again"
+        ) from error
 
 
 def groups(starts: np.ndarray, ends: np.ndarray) -> Iterator[slice]:

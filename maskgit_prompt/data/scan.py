@@ -14,7 +14,7 @@ import numpy as np
 from absl import logging
 
 from maskgit_prompt import distributed
-from maskgit_prompt.data.images import SMALL, one_at_a_time
+from maskgit_prompt.data.images import SMALL, SMALL_SIDE, one_at_a_time
 from maskgit_prompt.data.pixels import BROKEN, PREPROCESSING, decode_image, reason
 from maskgit_prompt.data.places import UNSURE, Place
 from maskgit_prompt.errors import UserError
@@ -152,7 +152,7 @@ def _scan_share(
                 broken[row] = reason(error)
                 stamps[row] = 0  # UNSURE: the disk or the network may do better another time
                 continue
-            if len(data) < SMALL:
+            if size <= SMALL_SIDE and len(data) < SMALL:
                 small.append((row, data))
             else:
                 check(row, data)

@@ -118,7 +118,7 @@ def config_of(config: ConfigDict, task: vtab.Task, home: pathlib.Path) -> Config
     del one["tasks"], one["steps"]
     if config.steps:
         one.train.steps, one.train.epochs = config.steps, 0.0
-    one.job, one.data.task = "transfer", task.name
+    one.job, one.data.name, one.data.task = "transfer", "vtab", task.name
     one.data.codes = config.data.codes or str(home / "codes")
     return one
 
