@@ -125,7 +125,9 @@ def measure(place: str, folder: pathlib.Path) -> dict[str, float]:
     batches = max(2, min(40, count // size))
     timed("encoder", lambda: [encoder(pixels) for _ in range(batches)], batches * size)
     stored = timed(
-        "encode", lambda: encode.encode_once(images, [rows], part, folder / f"codes-{place}"), count
+        "encode",
+        lambda: encode.encode_once(images, [(rows, {})], part, folder / f"codes-{place}"),
+        count,
     )
     assert len(stored) == count
     found["kept"] = found["encode"] / min(found["feed"], found["encoder"])

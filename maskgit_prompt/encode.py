@@ -103,26 +103,26 @@ class Encoded:
 
 def encode_once(
     images: ImageSet,
-    parts: Sequence[np.ndarray],
+    parts: Sequence[tuple[np.ndarray, dict[str, Any]]],
     part: Part,
     directory: pathlib.Path,
     dtype: str = "float32",
-    **views: Any,
 ) -> Encoded:
     """Codes of some images of a set: found by their key, or made by all hosts.
 
     Each host encodes on its own devices: nothing waits for another host but at the end.
 
     Args:
-      parts: rows of the images; each part that has any gets a codes file of its own, so that runs
-        which have one of them in common share it.
-      views: views, view_fn and seed of `codes_writer.build`.
+      parts: rows of images, and what `codes_writer.build` takes of views, view_fn and seed; each
+        part that has any gets a codes file of its own, so that runs which have one of them in
+        common share it.
     """
     encode, batch_size = make_encoder(part, sharding.local_mesh(), dtype)
     key = {"tokenizer": part.sha256, "size": part.cfg.image_size, "dtype": dtype}
     host, hosts = distributed.index_and_count()
     files = []
-    for rows in map(np.unique, parts):
+    for rows, views in parts:
+        rows = np.unique(rows)
         if not len(rows):
             continue
         chosen = images if len(rows) == len(images) else images.subset(rows)

@@ -39,6 +39,33 @@ def prepare(workdir: str | pathlib.Path, config: ConfigDict) -> pathlib.Path:
     return folder
 
 
+def bind(folder: pathlib.Path, images: dict[str, str]) -> None:
+    """Writes what the run's images are, or checks that they are still the same.
+
+    images: name -> fingerprint.
+
+    Raises:
+      UsageError: the folder holds a run on other images.
+    """
+    path = folder / "images.json"
+    if path.exists():
+        try:
+            old = dict(json.loads(path.read_text()))
+        except (OSError, TypeError, ValueError) as error:
+            raise UserError(f"{path} is damaged ({error}); use another workdir") from error
+        differ = [
+            f"those {name} were {old.get(name)}, are {new}"
+            for name, new in images.items()
+            if old.get(name) != new
+        ]
+        if differ:
+            raise UsageError(
+                f"workdir {folder} holds a run on other images or labels than are there now "
+                f"({'; '.join(differ)}); use another --workdir, or delete that one"
+            )
+    write_whole(path, (json.dumps(images, indent=1) + "\n").encode())
+
+
 def check(workdir: str | pathlib.Path, config: ConfigDict) -> tuple[pathlib.Path, dict[str, Any]]:
     """As `prepare`, but writes nothing; gives the folder and the config as JSON."""
     folder = pathlib.Path(workdir)

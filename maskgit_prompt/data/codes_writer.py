@@ -3,6 +3,8 @@
 import collections
 import concurrent.futures
 import contextlib
+import errno
+import fcntl
 import hashlib
 import io
 import json
@@ -182,40 +184,73 @@ def build(
             "pillow": PIL.__version__,
         },
     }
-    if host == 0 and not _is_whole(final, key):
-        with _writing(partial):
-            _prepare(final, partial, index)
-    meet("codes: prepared")
-    if final.exists():
-        return codes.open_unchecked(final, codes.read_index(final))
+    # Only the first host looks, so that all go the same way.
+    needed = host == 0 and not _is_whole(final, key)
+    with _alone(final) if needed else contextlib.nullcontext():
+        if needed and not _is_whole(final, key):  # another run may have made it meanwhile
+            with _writing(partial):
+                _prepare(final, partial, index)
+        meet("codes: prepared")
+        if final.exists():
+            return codes.open_unchecked(final, codes.read_index(final))
 
-    # 2. This host's shards.
-    missing = [
-        (name, np.arange(shard * shard_size, min((shard + 1) * shard_size, len(images))))
-        for shard, name in enumerate(codes.shard_names(len(images), shard_size))
-        if shard % hosts == host and not _digest_path(partial, name).exists()
-    ]
-    began = time.perf_counter()
-    count = _fill(partial, missing, images, encode, batch_size, views, view_fn, seed)
-    rate = count / (time.perf_counter() - began) if count else None
-    meet("codes: encoded")
+        # 2. This host's shards.
+        missing = [
+            (name, np.arange(shard * shard_size, min((shard + 1) * shard_size, len(images))))
+            for shard, name in enumerate(codes.shard_names(len(images), shard_size))
+            if shard % hosts == host and not _digest_path(partial, name).exists()
+        ]
+        began = time.perf_counter()
+        count = _fill(partial, missing, images, encode, batch_size, views, view_fn, seed)
+        rate = count / (time.perf_counter() - began) if count else None
+        meet("codes: encoded")
 
-    # 3. The index and the final name.
-    if host == 0:
-        _finish(partial, final, index)
-    meet("codes: finished")
+        # 3. The index and the final name.
+        if host == 0:
+            _finish(partial, final, index)
+        meet("codes: finished")
     return codes.open_unchecked(final, codes.read_index(final), rate)
 
 
+@contextlib.contextmanager
+def _alone(final: pathlib.Path) -> Iterator[None]:
+    """Of several runs that lack the same codes one makes them, the others wait for it.
+
+    The lock ends with the process, so that a killed one stands in nobody's way.
+    """
+    path = final.with_name(final.name + ".lock")
+    while True:
+        with _writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = open(path, "w")  # noqa: SIM115
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                logging.warning("another run is encoding %s: waiting for it", final)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            except OSError as error:
+                # Some network file systems have no locks; one run alone works there too.
+                if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                    raise
+            if not path.exists() or path.stat().st_ino != os.fstat(file.fileno()).st_ino:
+                continue  # the one that held it took it away
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
 def _is_whole(final: pathlib.Path, key: dict) -> bool:
-    """Whether a folder is there with this key and checksums that hold; warns of a broken one."""
-    if not final.exists():
-        return False
+    """Whether a folder is there with this key and checksums that hold."""
+    return final.exists() and not _wrong(final, key)
+
+
+def _wrong(final: pathlib.Path, key: dict) -> list[str]:
+    """Files of a folder that are missing or damaged, or its index, if that has another key."""
     found = codes.read_index(final)
-    broken = codes.broken(final, found) if found and found["key"] == key else ["index.json"]
-    if broken:
-        logging.warning("codes file %s: %s broken, encoding again", final, ", ".join(broken))
-    return not broken
+    return codes.broken(final, found) if found and found["key"] == key else ["index.json"]
 
 
 @contextlib.contextmanager
@@ -240,6 +275,8 @@ def _prepare(final: pathlib.Path, partial: pathlib.Path, index: dict) -> None:
         found and all(found.get(k) == v for k, v in index.items() if k != "versions")
     )
     if final.exists():
+        wrong = ", ".join(_wrong(final, index["key"]))
+        logging.warning("codes file %s: %s broken, encoding again", final, wrong)
         found = codes.read_index(final)
         shutil.rmtree(partial, ignore_errors=True)
         os.rename(final, partial)

@@ -14,7 +14,7 @@ from typing import Any
 from ml_collections import ConfigDict
 from PIL import Image
 
-from maskgit_prompt import sharding, tune, workdir
+from maskgit_prompt import settings, sharding, tune, workdir
 from maskgit_prompt import source as sources
 from maskgit_prompt.data import parts, splits
 from maskgit_prompt.errors import UsageError
@@ -51,6 +51,7 @@ def run(config: ConfigDict, path: str) -> None:
     whole.data.shots = 0
     everything, _ = transfer.plan(whole, source, mesh, path)
     home = workdir.prepare(path, config)  # now, so that a mistyped path claims no workdir
+    workdir.bind(home, transfer.fingerprints(everything))
     stored = transfer.encode(config, source, everything, home)
 
     # 2. Methods.
@@ -113,7 +114,7 @@ def compare_one(
         config.trainable = TRAINABLE[method]
         rate = config.compare.learning_rates.get(method, 0.0)
         config.optimizer.backbone_learning_rate = rate
-        cfg = transfer.prompt_config(config, source, data)
+        cfg = settings.prompt_config(config, source, len(data.images.classes), len(data.tune))
         tuned = tune.tune(
             config,
             source,

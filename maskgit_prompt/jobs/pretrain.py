@@ -37,7 +37,7 @@ def run(config: ConfigDict, folder: str) -> None:
 
     # 1. What a step sees.
     if config.stage == "transformer":
-        everything = (np.arange(len(images)),)
+        everything = ((np.arange(len(images)), {}),)
         tokenizer = before.part("tokenizer")
         stored = encode_once(images, everything, tokenizer, folder / "codes", config.dtype)
 

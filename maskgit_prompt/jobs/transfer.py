@@ -12,34 +12,41 @@
 import contextlib
 import csv
 import dataclasses
+import hashlib
 import io
 import json
+import os
 import pathlib
 import shlex
 import time
 from collections.abc import Iterator
 from typing import Any
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from maskgit_prompt import memory, params, prompt_file, sharding, source_writer, tune, workdir
+from maskgit_prompt import (
+    distributed,
+    params,
+    prompt_file,
+    settings,
+    sharding,
+    source_writer,
+    tune,
+    workdir,
+)
 from maskgit_prompt import source as sources
 from maskgit_prompt.data import augment, parts, splits
 from maskgit_prompt.data.parts import Parts
-from maskgit_prompt.decoding import marquee as marquee_header
 from maskgit_prompt.encode import Encoded, encode_once
-from maskgit_prompt.errors import UsageError, UserError
+from maskgit_prompt.errors import UserError
 from maskgit_prompt.files import write_whole
 from maskgit_prompt.metrics import diversity
-from maskgit_prompt.models.prompt import NONE, PromptConfig, PromptGenerator
+from maskgit_prompt.models.prompt import NONE, PromptConfig
 from maskgit_prompt.report import pictures, results
 from maskgit_prompt.report.transfer import transfer_report
 from maskgit_prompt.sampling import Sampler, make_prompts, unconditional
-from maskgit_prompt.sampling import check as check_sampling
 from maskgit_prompt.score import Scorer
-from maskgit_prompt.settings import check_training
 
 
 class Clock:
@@ -55,16 +62,34 @@ class Clock:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - began
 
 
-def run(config: ConfigDict, path: str, source: sources.Source | None = None) -> None:
-    """source: where it is loaded already."""
+def run(config: ConfigDict, path: str) -> None:
     clock = Clock()
 
-    # 1-3. Source model, images, codes.
+    # 1-2. Source model and images.
     with clock("load"):
         mesh = sharding.make_mesh(**config.mesh)
-        source = source or sources.load_for(config)
+        source = sources.load_for(config)
         data, cfg = plan(config, source, mesh, path)
-        home = workdir.prepare(path, config)  # now, so that a mistyped path claims no workdir
+    carry_out(config, path, source, mesh, data, cfg, clock)
+
+
+def carry_out(
+    config: ConfigDict,
+    path: str | os.PathLike,
+    source: sources.Source,
+    mesh,
+    data: Parts,
+    cfg: PromptConfig,
+    clock: Clock,
+    untuned: np.ndarray | None = None,
+) -> np.ndarray:
+    """All that follows the plan.
+
+    untuned: what this gave for another task on the source model: of as many images they are taken.
+    """
+    # 3. Codes.
+    home = workdir.prepare(path, config)  # now, so that a mistyped path claims no workdir
+    workdir.bind(home, fingerprints(data))
     if config.data.shots:
         save_choice(home, data)
     with clock("encode"):
@@ -85,7 +110,8 @@ def run(config: ConfigDict, path: str, source: sources.Source | None = None) -> 
         generated = sampler.images(prompts(classes)[:, None], key, uncond=uncond)
         per_image = sampler.seconds_per_image
     with clock("untuned"):
-        untuned = untuned_images(config, source, len(classes), mesh)
+        if untuned is None or len(untuned) != len(classes):
+            untuned = untuned_images(config, source, len(classes), mesh)
     with clock("judge"):
         scorer = make_scorer(config, source, data, stored, sampler.decode, mesh)
     with clock("marquee"):
@@ -122,7 +148,9 @@ def run(config: ConfigDict, path: str, source: sources.Source | None = None) -> 
         title=f"Prompt tuning: {data.images.name} on {source.name}",
         command=again,
     )
-    print(_last_words(home, found))
+    if distributed.is_first():
+        print(_last_words(home, found))
+    return untuned
 
 
 def plan(config: ConfigDict, source: sources.Source, mesh, path) -> tuple[Parts, PromptConfig]:
@@ -130,47 +158,23 @@ def plan(config: ConfigDict, source: sources.Source, mesh, path) -> tuple[Parts,
 
     path: the workdir, not touched but for what is kept of a large set of files.
     """
-    check_before(config, source, mesh)
+    settings.check_before(config, source, mesh)
     size = source.part("tokenizer").cfg.image_size
     data = parts.load(config.data, size, codes_folder(config, path))
     data = data.thinned(config.score.most, config.data.seed)
-    cfg = prompt_config(config, source, data)
-    check_settings(config, source, cfg)
+    cfg = settings.prompt_config(config, source, len(data.images.classes), len(data.tune))
+    settings.check_settings(config, source, cfg)
     return data, cfg
 
 
-def check_before(config: ConfigDict, source: sources.Source, mesh) -> None:
-    """Raises for what is wrong whatever the images are."""
-    source.check_promptable()
-    check_training(config)
-    sharding.check_batch(config.train.batch_size, config.train.micro_batches, mesh)
-    check_sampling(config.sample, source.part("tokenizer").cfg.codebook, mesh)
-    for cutoff in config.score.marquee_cutoffs:
-        marquee_header.check(cutoff, config.sample.power)
-    for name, least in (
-        ("per_class", 1),
-        ("images", 0),
-        ("rounds", 1),
-        ("most", 0),
-        ("marquee_images", 0),
-    ):
-        if config.score[name] < least:
-            raise UsageError(
-                f"config.score.{name} = {config.score[name]}, expected at least {least}"
-            )
-
-
-def check_settings(config: ConfigDict, source: sources.Source, cfg: PromptConfig) -> None:
-    """Raises UsageError for a prompt that would end the run only after it has begun to write."""
-    memory.check_prompt(
-        cfg,
-        source.part("transformer").cfg,
-        config.train.batch_size // config.train.micro_batches // jax.process_count(),
-        source.part("tokenizer").cfg.length,
-    )
-    prompt = sources.abstract(lambda rngs: PromptGenerator(cfg, rngs=rngs))
-    model = {"transformer": source.part("transformer").tree, "prompt": prompt}
-    params.split(model, tuple(config.trainable))
+def fingerprints(data: Parts) -> dict[str, str]:
+    """Of the images and labels that a checkpoint belongs to."""
+    found = {}
+    for part, rows in (("tuned on", data.tune), ("held out", data.test)):
+        digest = hashlib.sha256(data.images.subset(rows).fingerprint.encode())
+        digest.update(data.labels(rows).tobytes())
+        found[part] = digest.hexdigest()[:16]
+    return found
 
 
 def save_choice(home: pathlib.Path, data: Parts) -> None:
@@ -196,15 +200,13 @@ def encode(config: ConfigDict, source: sources.Source, data: Parts, home: pathli
     view_fn = None
     if config.data.views > 1:
         view_fn = augment.random_crop_flip(config.data.crop, config.data.flip)
+    views = dict(views=config.data.views, view_fn=view_fn, seed=config.data.seed)
     return encode_once(
         data.images,
-        (data.tune, data.test),
+        ((data.tune, views), (data.test, {})),
         source.part("tokenizer"),
         codes_folder(config, home),
         config.dtype,
-        views=config.data.views,
-        view_fn=view_fn,
-        seed=config.data.seed,
     )
 
 
@@ -218,31 +220,6 @@ def tuning_codes(config: ConfigDict, data: Parts, stored: Encoded) -> tune.Tunin
         heldout=stored.plain(data.test) if len(data.test) else np.zeros([0, 1], np.int32),
         heldout_labels=data.labels(data.test),
     )
-
-
-# --- 4. The prompt -------------------------------------------------------------------------------
-
-
-def prompt_config(config: ConfigDict, source: sources.Source, data: Parts):
-    """The generator's sizes, for these classes and images and this transformer."""
-    options = config.prompt.to_dict()
-    deep, instances = options.pop("deep"), options.pop("instances")
-    if deep and config.prompt.prefix:
-        raise UsageError(
-            "config.prompt.deep and config.prompt.prefix are both set; a prefix stands in every "
-            "layer already: leave one out"
-        )
-    transformer = source.part("transformer").cfg
-    try:
-        return PromptConfig(
-            width=transformer.width,
-            depth=transformer.layers if deep or config.prompt.prefix else 1,
-            classes=len(data.images.classes),
-            instances=len(data.tune) if instances else 0,
-            **options,
-        )
-    except ValueError as error:
-        raise UsageError(f"config.prompt: {error}") from error
 
 
 # --- 5. Images -----------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from absl import logging
 from ml_collections import ConfigDict
 from PIL import Image
 
-from maskgit_prompt import distributed, sharding, workdir
+from maskgit_prompt import distributed, settings, sharding, workdir
 from maskgit_prompt import source as sources
 from maskgit_prompt.data import prepared, vtab
 from maskgit_prompt.errors import Stopped, UsageError, UserError
@@ -50,25 +50,34 @@ def run(config: ConfigDict, path: str) -> None:
 
     # 2. Source model.
     source = sources.load_for(config)
-    transfer.check_before(config, source, sharding.make_mesh(**config.mesh))
+    mesh = sharding.make_mesh(**config.mesh)
+    settings.check_before(config, source, mesh)
     workdir.prepare(path, config)
 
     # 3. Tasks.
     failed = dict(missing)
     left = [task for task in left if task.name not in missing]
+    untuned = None  # images of the source model alone, made once for tasks of as many
     for i, task in enumerate(left, 1):
         if distributed.is_first():
             print(f"task {i} of {len(left)}: {task.name} ({task.group})", flush=True)
+        one, folder = config_of(config, task, home), home / task.name
         try:
-            transfer.run(config_of(config, task, home), str(home / task.name), source)
+            # What is wrong here all hosts find, so that all go on to the next task.
+            clock = transfer.Clock()
+            with clock("load"):
+                data, cfg = transfer.plan(one, source, mesh, folder)
+        except UserError as error:
+            failed[task.name] = report_failure(task, error)
+            continue
+        try:
+            untuned = transfer.carry_out(one, folder, source, mesh, data, cfg, clock, untuned)
         except Stopped:
             raise
         except Exception as error:
             if distributed.index_and_count()[1] > 1:
                 raise  # the other hosts may be waiting for this one
-            failed[task.name] = describe(error)
-            logging.info("%s", traceback.format_exc())
-            logging.warning("%s failed: %s", task.name, failed[task.name])
+            failed[task.name] = report_failure(task, error)
 
     # 4. Table, once the first host has written what it is made of.
     distributed.barrier("tasks")
@@ -90,20 +99,21 @@ def find_data(chosen: list[vtab.Task], config: ConfigDict) -> dict[str, str]:
     config: a config.data; what is missing is downloaded where it says so.
     """
     missing, lines = {}, []
+    failed: dict[str, str] = {}  # data set -> why it could not be prepared
     for task in chosen:
-        builder = vtab.open_task(task, config.data_dir)
-        how = vtab.how_to_prepare(task, config.data_dir)
-        if config.download and not prepared.is_prepared(builder):
-            try:
+        state, name, how = "missing", task.dataset, vtab.how_to_prepare(task, config.data_dir)
+        try:
+            builder = vtab.open_task(task, config.data_dir)
+            name = builder.info.full_name
+            if config.download and not prepared.is_prepared(builder) and name not in failed:
                 prepared.download(builder)
-            except UserError as error:
-                how = str(error)
-        ready = prepared.is_prepared(builder)
-        state = "prepared" if ready else "missing"
-        lines.append(f"  {state:<9}{task.group:<12}{task.name:<31}{builder.info.full_name}")
-        if not ready:
-            missing[task.name] = f"not prepared: {how}"
-            lines.append(f"{'':11}{how}")
+            state = "prepared" if prepared.is_prepared(builder) else "missing"
+        except UserError as error:
+            failed[name] = str(error)
+        lines.append(f"  {state:<9}{task.group:<12}{task.name:<31}{name}")
+        if state == "missing":
+            missing[task.name] = failed.get(name, f"not prepared: {how}")
+            lines.append(f"{'':11}{failed.get(name, how)}")
     if distributed.is_first():
         count, place = len(chosen) - len(missing), prepared.place(config.data_dir)
         print(
@@ -123,10 +133,14 @@ def config_of(config: ConfigDict, task: vtab.Task, home: pathlib.Path) -> Config
     return one
 
 
-def describe(error: Exception) -> str:
-    """One line: what went wrong."""
+def report_failure(task: vtab.Task, error: Exception) -> str:
+    """Warns of a task that failed and gives the reason in one line."""
     text = " ".join(str(error).split())
-    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text[:500]}"
+    reason = text if isinstance(error, UserError) else f"{type(error).__name__}: {text[:500]}"
+    logging.info("%s", traceback.format_exc())
+    if distributed.is_first():
+        logging.warning("%s failed: %s", task.name, reason)
+    return reason
 
 
 def row_of(
@@ -162,8 +176,8 @@ def write(home: pathlib.Path, rows: list[dict], config: ConfigDict, model: str) 
         f"Tuned on {config.data.split}"
         + (f", {config.data.shots} images a class" if config.data.shots else "")
         + f"; distances are to {config.data.reference or 'half of ' + config.data.test}. "
-        f"A classifier trained on half of {config.data.test} reads the generated images; the "
-        "other half is held out.",
+        f"A classifier trained on half of {config.data.test}, where it was not tuned on and has "
+        "three images of every class, reads the generated images; the other half is held out.",
     ]
     found = {"rows": rows, "means": tasks.means(rows), "config": config.to_dict()}
     results.write_json(home / "results.json", found)

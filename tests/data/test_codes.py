@@ -266,7 +266,7 @@ def test_a_full_disk_is_one_line_and_nothing_is_half_written(tmp_path, monkeypat
 
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "codes").write_text("a file")
-    with pytest.raises(UserError, match=r"cannot be made \(Not a directory\)"):
+    with pytest.raises(UserError, match=r"cannot be made \(File exists\)"):
         build(tmp_path / "codes", Encoder())
 
 
@@ -416,6 +416,48 @@ def test_a_subset_is_encoded_for_itself(tmp_path):
     assert built.codes[:, 0, 0].tolist() == [7, 1]
     assert images.fingerprint != image_set().subset(np.array([1, 7])).fingerprint
     assert images.fingerprint == image_set().subset(np.array([7, 1])).fingerprint
+
+
+def test_two_runs_at_once_make_one_file_and_one_waits(tmp_path, warnings):
+    started, go_on = threading.Event(), threading.Event()
+    first, second = Encoder(), Encoder(stop_after=0)
+
+    def slow(pixels):
+        started.set()
+        assert go_on.wait(20)
+        return first(pixels)
+
+    found = []
+    threads = [
+        threading.Thread(target=lambda e=e: found.append(build(tmp_path, e)))
+        for e in (slow, second)
+    ]
+    threads[0].start()
+    assert started.wait(20)
+    threads[1].start()
+    deadline = time.monotonic() + 20
+    while not warnings and time.monotonic() < deadline:
+        time.sleep(0.001)
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 2 and second.batches == []
+    assert len(warnings) == 1 and "another run is encoding" in warnings[0]
+    assert [path.name for path in tmp_path.iterdir()] == [found[0].folder.name]
+
+
+def test_what_a_killed_build_left_half_written_goes(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path, Encoder(stop_after=2))
+    [partial] = tmp_path.iterdir()
+    (partial / ".codes-00002.npy.77.tmp").write_bytes(b"half")
+    index = json.loads((partial / "index.json").read_text())
+    index["versions"]["pillow"] = "of another time"
+    (partial / "index.json").write_text(json.dumps(index))
+    encoder = Encoder()
+    folder = build(tmp_path, encoder).folder
+    assert encoder.batches[0][0] == 6  # finished shards are kept
+    assert not list(folder.glob(".*"))
 
 
 # --- Several hosts -------------------------------------------------------------------------------
