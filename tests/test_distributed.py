@@ -137,6 +137,34 @@ def test_hosts_that_find_no_data_end_with_one_line_each(tmp_path):
     assert ["data of 0 of 1 tasks" in out for out, _ in outputs] == [True, False]
 
 
+@pytest.mark.slow
+def test_a_task_that_fails_on_one_host_ends_neither(tmp_path):
+    """Each of two hosts looks through one of svhn's two training files; the second is damaged."""
+    data, home = tmp_path / "data", tmp_path / "run"
+    prepared.write_all(data, names=("svhn_cropped:3.*.*", "eurosat/rgb:2.*.*"))
+    [path] = data.rglob("svhn_cropped-train.tfrecord-00001*")
+    path.write_bytes(path.read_bytes()[:-1])
+    flags = dict(
+        config="configs/vtab.py:svhn,eurosat,steps=2",
+        config__source=tiny.write(tmp_path / "tiny"),
+        config__data__data_dir=data,
+        config__train__batch_size=4,
+        config__train__evaluate_every=0,
+        config__train__tensorboard=False,
+        config__prompt__tokens=2,
+        config__sample__steps=2,
+        config__sample__batch_size=4,
+        config__score__images=4,
+        config__score__rounds=1,
+    )
+    outputs = run_on(2, 1, code=1, workdir=home, **flags)
+    for _, err in outputs:
+        assert "error: 1 of 2 tasks are not done: svhn" in err and "Traceback" not in err
+    rows = {row["task"]: row for row in json.loads((home / "results.json").read_text())["rows"]}
+    assert rows["eurosat"]["status"] == "done" and rows["svhn"]["status"] == "failed"
+    assert f"{path.name} is cut short or damaged" in rows["svhn"]["error"]
+
+
 def test_a_job_that_is_named_by_half_is_refused(monkeypatch):
     monkeypatch.setenv("MGP_COORDINATOR", "localhost:1234")
     monkeypatch.setenv("MGP_NUM_PROCESSES", "two")

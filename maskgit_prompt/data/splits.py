@@ -99,12 +99,19 @@ def split(labels: np.ndarray, fractions: dict[str, float], seed: int) -> dict[st
     return {name: np.sort(np.concatenate([empty, *pieces])) for name, pieces in parts.items()}
 
 
-def thin(labels: np.ndarray, most: int, seed: int) -> np.ndarray:
+def thin(labels: np.ndarray, most: int, seed: int, least: int = 3) -> np.ndarray:
     """At most about so many of a set, each class in proportion: indices, int64, increasing.
 
-    8 images of class 0 and 4 of class 1, most 6: four of class 0 and two of class 1. Where no more
-    are there than that, or most is 0, all of them.
+    A class keeps `least` images where it has them, even if that makes more in all.
+
+    8 images of class 0 and 4 of class 1, most 6, least 1: four of class 0 and two of class 1. Where
+    no more are there than that, or most is 0, all of them.
     """
     if not most or len(labels) <= most:
         return np.arange(len(labels))
-    return split(labels, {"kept": most / len(labels)}, seed)["kept"]
+    share = most / len(labels)
+    kept = [
+        members[: max(least, round(share * len(members)))]
+        for _, members in _members(labels, batches.STREAM_SPLIT, seed)
+    ]
+    return np.sort(np.concatenate(kept))

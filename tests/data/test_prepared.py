@@ -55,7 +55,7 @@ def test_parts_of_a_task(vtab_data):
     assert found.labels(found.tune).tolist() == [i % 10 for i in range(21)]
     assert found.images.name == "svhn" and found.images.classes == tuple("0123456789")
     thin = found.thinned(4, seed=0)
-    assert len(thin.test) <= 4 < len(found.test) and set(thin.test) <= set(found.test)
+    assert set(thin.test) <= set(found.test) and set(thin.judge) <= set(found.judge)
     assert len(thin.reference) == 48 and len(thin.tune) == 21
 
 
@@ -243,6 +243,9 @@ def test_the_choice_depends_on_seed_and_class_alone(vtab_data):
         ({"label": "species"}, UsageError, "config.data.label = 'species': svhn_cropped/3.1.0 has"),
         ({"split": "train[:99]"}, UserError, r"has no slice 'train\[:99\]'.* train of 24"),
         ({"split": "tarin"}, UserError, r"has no slice 'tarin'"),
+        ({"split": "train[:1%]"}, UserError, r"has no slice 'train\[:1%\]'.*train of 24"),
+        ({"split": ""}, UsageError, "config.data.split is empty, expected a split or slice"),
+        ({"classes": ("3", "3")}, UsageError, "expected each class once"),
         ({"classes": ("11",)}, UsageError, "has no class '11' among its 10; near are 1"),
         ({"dataset": "dtd:2.0.0"}, UsageError, "TFDS has no data set dtd:2.0.0"),
     ],
@@ -358,6 +361,37 @@ def test_damaged_files_are_named(svhn, damage, message):
     with pytest.raises(UserError, match=message) as caught:
         load(svhn)
     assert path.name in str(caught.value)
+
+
+@pytest.mark.parametrize("damage", [lambda d: b"", lambda d: d[:-9], lambda d: b"x" * len(d), None])
+def test_damaged_array_records_are_named(vtab_data, tmp_path, damage):
+    _, example = prepared.BUILDERS["svhn_cropped:3.*.*"]
+    splits = {split: map(example, range(9)) for split in ("train", "test")}
+    prepared.write(tmp_path, "svhn_cropped:3.*.*", splits, file_format="array_record")
+    [path] = tmp_path.rglob("*-train.array_record-00001*")
+    if damage is None:
+        path.unlink()
+    else:
+        path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(UserError) as caught:
+        load(tmp_path)
+    assert path.name in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_an_image_that_is_damaged_is_named_when_it_is_read(svhn):
+    [path] = svhn.rglob("*-train.tfrecord-00001*")
+    data = bytearray(path.read_bytes())
+    place = data.index(b"IDAT")
+    data[place + 4 : place + 60] = bytes(56)
+    path.write_bytes(data)
+    found = load(svhn)
+    with pytest.raises(UserError, match=r"svhn_cropped-train.*-00001.*#0 is damaged \(.*prepare"):
+        found.images.read(found.tune)
+
+
+def test_a_folder_of_data_in_the_home_folder(vtab_data, monkeypatch):
+    monkeypatch.setenv("HOME", str(vtab_data.parent))
+    assert len(load(f"~/{vtab_data.name}").tune) == 21
 
 
 def test_a_missing_file_is_named(svhn):

@@ -6,9 +6,10 @@ import shutil
 import numpy as np
 import pytest
 
-from maskgit_prompt import main
+from maskgit_prompt import main, tune
 from maskgit_prompt.data import vtab
 from maskgit_prompt.jobs import transfer
+from tests import prepared
 from tests.jobs.running import ROOT, run, write_images
 
 VTAB = f"--config={ROOT}/configs/vtab.py"
@@ -171,16 +172,16 @@ def test_a_finished_task_needs_no_data(vtab_data, tmp_path, capsys, source):
 def test_killed_in_the_middle_it_ends_with_the_same_table(
     whole, vtab_data, tmp_path, capsys, source, monkeypatch
 ):
-    real, seen, part = transfer.run, [], tmp_path / "part"
+    real, seen, part = tune.tune, [], tmp_path / "part"
 
-    def stopped(config, path, source=None):
-        seen.append(config.data.task)
+    def stopped(*args, **options):
+        seen.append(args)
         if len(seen) == 2:
-            raise KeyboardInterrupt
-        real(config, path, source)
+            raise KeyboardInterrupt  # of the second task the codes are there
+        return real(*args, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(transfer, "run", stopped)
+        patch.setattr(tune, "tune", stopped)
         assert start(capsys, vtab_data, part, tasks=THREE, source=source, steps=4).code == 130
     assert not (part / "results.json").exists()
     again = start(capsys, vtab_data, part, tasks=THREE, source=source, steps=4)
@@ -211,17 +212,52 @@ def test_a_task_that_fails_is_told_and_the_others_go_on(vtab_data, tmp_path, cap
     assert [row["status"] for row in rows(home).values()] == ["done"] * 3
 
 
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("dataset_info.json", lambda data: data[:100]),
+        ("dataset_info.json", lambda data: b'{"a": 1}'),
+        ("features.json", lambda data: b"{"),
+    ],
+)
+def test_damaged_metadata_is_of_one_task(name, damage, vtab_data, tmp_path, capsys, source):
+    shutil.copytree(vtab_data / "svhn_cropped", tmp_path / "svhn_cropped")
+    path = tmp_path / "svhn_cropped" / "3.1.0" / name
+    path.write_bytes(damage(path.read_bytes()))
+    done = start(capsys, tmp_path, tmp_path / "run", tasks="svhn,dtd", source=source)
+    assert done.code == 1 and "error: no data: of 2 tasks none is prepared" in done.error()
+    assert "is damaged (" in done.out and "delete that folder and prepare it again" in done.out
+    assert "data of 0 of 2 tasks" in done.out
+
+
+def test_changed_images_are_no_reason_to_go_on_from_a_checkpoint(
+    vtab_data, tmp_path, capsys, source
+):
+    data, home = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(vtab_data / "svhn_cropped", data / "svhn_cropped")
+    assert start(capsys, data, home, tasks="svhn", source=source).code == 0
+    (home / "svhn" / "report.html").unlink()  # as if it had been killed before
+    example = prepared.BUILDERS["svhn_cropped:3.*.*"][1]
+    shutil.rmtree(data)
+    splits = {s: [example(i + 100) for i in range(24)] for s in ("train", "test", "extra")}
+    prepared.write(data, "svhn_cropped:3.*.*", splits)
+    assert start(capsys, data, home, tasks="svhn", source=source).code == 1
+    wrong = rows(home)["svhn"]["error"]
+    assert "holds a run on other images or labels than are there now (those tuned on" in wrong
+    assert "use another --workdir" in wrong
+
+
 def test_a_bug_in_one_task_is_no_end_of_the_others(
     vtab_data, tmp_path, capsys, source, monkeypatch
 ):
-    real = transfer.run
+    real = transfer.carry_out
 
-    def broken(config, path, source=None):
+    def broken(config, *args):
         if config.data.task == "svhn":
             raise ZeroDivisionError("a bug")
-        real(config, path, source)
+        return real(config, *args)
 
-    monkeypatch.setattr(transfer, "run", broken)
+    monkeypatch.setattr(transfer, "carry_out", broken)
     done = start(capsys, vtab_data, tmp_path / "run", tasks="svhn,dtd", source=source)
     assert done.code == 1 and "not done: svhn" in done.error()
     assert rows(tmp_path / "run")["svhn"]["error"] == "ZeroDivisionError: a bug"
@@ -236,7 +272,7 @@ def test_few_images_a_class_and_views_of_them(vtab_data, tmp_path, capsys, sourc
     assert len(lines) == 11 and lines[1].startswith("svhn_cropped-train.tfrecord-0000")
     assert sorted(line.split(",")[1] for line in lines[1:]) == list("0123456789")
     shapes = {np.load(path).shape[:2] for path in (tmp_path / "codes").glob("*/codes-*.npy")}
-    assert shapes == {(10, 3)}  # ten images tuned on, ten held out, three codes each
+    assert shapes == {(10, 3), (10, 1)}  # ten tuned on, three codes each, and ten held out
 
 
 @pytest.mark.parametrize(
@@ -249,6 +285,9 @@ def test_few_images_a_class_and_views_of_them(vtab_data, tmp_path, capsys, sourc
         ("svhn", ("--config.steps=-1",), "config.steps = -1, expected 0 or more"),
         ("svhn", ("--config.score.images=-1",), "config.score.images = -1, expected at least 0"),
         ("svhn", ("--config.train.epochs=-1",), "config.train.epochs = -1.0, expected 0 or more"),
+        ("svhn", ("--config.prompt.kind=additiv",), "config.prompt: prompt kind 'additiv'"),
+        ("svhn", ("--config.data.views=0",), "config.data.views = 0, expected at least 1"),
+        ("svhn", ("--config.data.crop=3.0",), "max_crop 3.0: expected a share of the side"),
     ],
 )
 def test_wrong_use_is_refused(tasks, flags, message, vtab_data, tmp_path, capsys, source):
@@ -283,8 +322,6 @@ def test_a_few_shot_set_from_a_folder(tmp_path, capsys, source):
 
 
 def test_a_few_shot_set_from_tfds(tmp_path, capsys, source):
-    from tests import prepared
-
     names = ("alley", "arch", "art_gallery", "auditorium", "ballroom")
     index = builder_classes("places365_small:2.*.*", tmp_path)
     labels = [index.index(name) for name in names]
