@@ -247,9 +247,9 @@ esac
 MAIN = """#!/usr/bin/env bash
 # In place of Python: counts its starts in the workdir, waits for SIGTERM in the first.
 dir=${!#}; dir=${dir#--workdir=}; mkdir -p "$dir"
+trap 'echo saved > "$dir/checkpoint"; exit 143' TERM
 echo "$JAX_PLATFORMS ${MGP_COORDINATOR-alone} $*" >> "$dir/starts"
 [ "$(wc -l < "$dir/starts")" = 1 ] || exit 0
-trap 'echo saved > "$dir/checkpoint"; exit 143' TERM
 while :; do sleep 0.1; done
 """
 
