@@ -40,7 +40,7 @@ def test_two_classes_with_enough_of_all(source, tmp_path, capsys):
     assert None not in found["accuracy"].values()
     assert None not in found["frechet"].values()
     assert len(found["warnings"]) == 1
-    assert "Distances are to 8 held-out images" in found["warnings"][0]
+    assert "Distances are to 8 held-out real images" in found["warnings"][0]
     prompt = prompt_file.load(home / "prompt.safetensors")
     assert (prompt.classes, prompt.instance_classes) == (("cat", "dog"), (0, 1))
 
@@ -52,7 +52,7 @@ def test_two_classes_with_enough_of_all(source, tmp_path, capsys):
             {"flat": 10},
             {"tune": 6, "judge": 2, "test": 2},
             {"accuracy"},
-            ["No accuracy: 1 class of images", "Distances are to 2 held-out images"],
+            ["No accuracy: 1 class of images", "Distances are to 2 held-out real images"],
             id="one class, flat",
         ),
         pytest.param(
@@ -61,7 +61,7 @@ def test_two_classes_with_enough_of_all(source, tmp_path, capsys):
             {"accuracy", "frechet", "heldout"},
             [
                 "No accuracy: no images of class 'cat' are left to train a classifier on.",
-                "No distances: 0 held-out images, at least 2 are needed.",
+                "No distances: 0 held-out real images, at least 2 are needed.",
                 "No held-out loss and no count of near-copies: no images are held out.",
             ],
             id="one image a class",
@@ -72,7 +72,7 @@ def test_two_classes_with_enough_of_all(source, tmp_path, capsys):
             {"accuracy", "frechet", "heldout"},
             [
                 "No accuracy: no images of class 'photos' are left to train a classifier on.",
-                "No distances: 0 held-out images, at least 2 are needed.",
+                "No distances: 0 held-out real images, at least 2 are needed.",
                 "No held-out loss and no count of near-copies: no images are held out.",
             ],
             id="one image only",
@@ -85,7 +85,7 @@ def test_few_images(classes, images, missing, warnings, source, tmp_path, capsys
     done = run(capsys, *flags, f"--workdir={home}")
     assert done.code == 0, done.err
     found = results(home)
-    assert found["data"]["images"] == images
+    assert found["data"]["images"] == images | {"reference": images["test"]}
     assert ("accuracy" in done.out, "Fréchet" in done.out) == (False, "frechet" not in missing)
     assert isinstance(found["loss"]["train"], float)
     assert set(found["accuracy"].values()) == {None}

@@ -62,7 +62,8 @@ def test_results_hold_what_the_issue_names(whole):
     stages = {"load", "encode", "tune", "sample", "untuned", "judge", "marquee", "score", "report"}
     assert found["seconds"].keys() == stages
     assert found["parameters"]["trainable"] == PROMPT_PARAMETERS
-    assert found["data"]["images"] == {"tune": 20, "judge": 537, "test": 720}
+    images = {"tune": 20, "judge": 537, "test": 720, "reference": 720}
+    assert found["data"]["images"] == images
     assert found["data"]["generated"] == 30
 
 
@@ -72,7 +73,7 @@ def test_report_and_pictures(whole):
     assert "http://" not in page and "https://" not in page
     assert "--config=configs/sample.py" in page and f"--config.source={whole.parent}" not in page
     names = {path.name for path in (whole / "samples").iterdir()}
-    sources = {"real", "reconstructed", "prompt", "untuned", "marquee", "loss"}
+    sources = {"real", "reconstructed", "prompt", "untuned", "marquee", "glance", "loss"}
     assert names == {f"{name}.png" for name in sources}
     rows = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if "loss" in row] == [1, 2, 3, 4]
