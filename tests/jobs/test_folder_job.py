@@ -33,8 +33,10 @@ def test_two_classes_with_enough_of_all(source, tmp_path, capsys):
     assert found["data"] == {
         "name": "photos",
         "classes": ["cat", "dog"],
-        "images": {"tune": 2, "judge": 8, "test": 8},
+        "images": {"tune": 2, "judge": 8, "test": 8, "reference": 8},
+        "reference": "held-out real images",
         "generated": 6,
+        "shown": 2,
     }
     assert found["steps"] == 2
     assert None not in found["accuracy"].values()
@@ -146,4 +148,5 @@ def test_a_corrupt_image_is_skipped_by_name_or_refused(source, tmp_path, capsys)
     assert done.code == 0
     line = next(line for line in done.err.splitlines() if "skipped" in line)
     assert line.startswith("warning: ") and "skipped 1 of 3 images" in line and "cat/1.png" in line
-    assert sum(results(tmp_path / "run")["data"]["images"].values()) == 2
+    images = results(tmp_path / "run")["data"]["images"]
+    assert images["tune"] + images["judge"] + images["test"] == 2

@@ -36,8 +36,8 @@ def results(home: pathlib.Path) -> dict:
 
 
 def same(a: pathlib.Path, b: pathlib.Path) -> bool:
-    """Whether two runs gave the same results (but for seconds), metrics and prompt bytes."""
-    times = {"seconds": None, "seconds_per_image": None}
+    """Whether two runs gave the same results (but for times), metrics and prompt bytes."""
+    times = {"seconds": None, "seconds_per_image": None, "encoding": None}
     first, second = (results(home) | times for home in (a, b))
     assert first == second
     return all(
