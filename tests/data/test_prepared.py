@@ -54,9 +54,20 @@ def test_parts_of_a_task(vtab_data):
     assert sorted(halves) == list(range(24, 48))
     assert found.labels(found.tune).tolist() == [i % 10 for i in range(21)]
     assert found.images.name == "svhn" and found.images.classes == tuple("0123456789")
-    thin = found.thinned(4, seed=0)
-    assert set(thin.test) <= set(found.test) and set(thin.judge) <= set(found.judge)
-    assert len(thin.reference) == 48 and len(thin.tune) == 21
+
+
+def test_some_are_held_out_and_all_are_the_reference(vtab_data):
+    found = load(vtab_data, "patch_camelyon", size=8)
+    # Two classes of twelve test images: six of each to judge, six held out; at most eight of the
+    # twelve are two thirds.
+    thin = found.thinned(8, seed=0)
+    for part in ("judge", "test"):
+        few, all_of_them = getattr(thin, part), getattr(found, part)
+        assert set(few) < set(all_of_them)
+        assert np.bincount(found.labels(all_of_them)).tolist() == [6, 6]
+        assert np.bincount(found.labels(few)).tolist() == [4, 4]
+    assert len(thin.reference) == 72 and len(thin.tune) == 24
+    assert found.thinned(12, seed=0).test.tolist() == found.test.tolist()
 
 
 def test_read_in_any_order_and_more_than_once(vtab_data):

@@ -6,8 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
+from maskgit_prompt import config as defaults
 from maskgit_prompt import main, tune
-from maskgit_prompt.data import vtab
+from maskgit_prompt.data import parts, vtab
 from maskgit_prompt.jobs import transfer
 from tests import prepared
 from tests.jobs.running import ROOT, run, write_images
@@ -53,6 +54,19 @@ def rows(workdir) -> dict[str, dict]:
     return {row["task"]: row for row in json.loads((workdir / "results.json").read_text())["rows"]}
 
 
+def images_of(data, size: int) -> list[dict[str, str | None]]:
+    """Fingerprints of what is tuned on and held out, a task each; None where there is nothing."""
+    found = []
+    for task in vtab.TASKS:
+        config = defaults.vtab(defaults.transfer(), "", "vtab.py").data
+        config.task, config.data_dir = task.name, str(data)
+        loaded = parts.load(config, size)
+        rows = {"tune": np.unique(loaded.tune), "test": np.unique(loaded.test)}
+        subset = lambda r, images=loaded.images: images.subset(r).fingerprint if len(r) else None
+        found.append({part: subset(r) for part, r in rows.items()})
+    return found
+
+
 @pytest.mark.slow
 def test_all_nineteen_tasks_with_mini(vtab_data, tmp_path, capsys):
     home = tmp_path / "run"
@@ -70,10 +84,13 @@ def test_all_nineteen_tasks_with_mini(vtab_data, tmp_path, capsys):
         held += (row["heldout_loss"] or 0) > 0
         for name in ("prompt.safetensors", "report.html", "samples/prompt.png", "config.json"):
             assert (folder / name).exists()
-    # Training images of 16 data sets, not of 19 tasks; and what is held out, where a class has
-    # more than one test image.
     assert held == 10
-    assert 16 < len(list((home / "codes").glob("*/index.json"))) <= 16 + held
+    # A codes file for each distinct set of images: those that tasks on one data set are tuned on
+    # are one set, not two.
+    sets = [{sets[part] for sets in images_of(vtab_data, size=32)} for part in ("tune", "test")]
+    assert len(sets[0]) == 16
+    keys = {json.loads(p.read_text())["key"]["images"] for p in home.glob("codes/*/index.json")}
+    assert keys == (sets[0] | sets[1]) - {None}
     assert (home / "tasks.png").read_bytes().startswith(b"\x89PNG")
     means = {row["group"]: row for row in json.loads((home / "results.json").read_text())["means"]}
     assert {name: row["tasks"] for name, row in means.items()} == {
