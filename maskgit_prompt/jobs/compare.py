@@ -45,13 +45,13 @@ def run(config: ConfigDict, path: str) -> None:
         )
 
     # 1. Source model, images, codes.
+    workdir.check(path, config)  # before all images are looked at
     mesh = sharding.make_mesh(**config.mesh)
     source = sources.load_for(config)
     whole = ConfigDict(config.to_dict())
     whole.data.shots = 0
     everything, _ = transfer.plan(whole, source, mesh, path)
-    home = workdir.prepare(path, config)  # now, so that a mistyped path claims no workdir
-    workdir.bind(home, transfer.fingerprints(everything))
+    home = transfer.claim(config, path, everything)
     stored = transfer.encode(config, source, everything, home)
 
     # 2. Methods.

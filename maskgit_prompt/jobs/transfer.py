@@ -66,16 +66,18 @@ def run(config: ConfigDict, path: str) -> None:
     clock = Clock()
 
     # 1-2. Source model and images.
+    workdir.check(path, config)  # before all images are looked at
     with clock("load"):
         mesh = sharding.make_mesh(**config.mesh)
         source = sources.load_for(config)
         data, cfg = plan(config, source, mesh, path)
-    carry_out(config, path, source, mesh, data, cfg, clock)
+    home = claim(config, path, data)
+    carry_out(config, home, source, mesh, data, cfg, clock)
 
 
 def carry_out(
     config: ConfigDict,
-    path: str | os.PathLike,
+    home: pathlib.Path,
     source: sources.Source,
     mesh,
     data: Parts,
@@ -83,13 +85,11 @@ def carry_out(
     clock: Clock,
     untuned: np.ndarray | None = None,
 ) -> np.ndarray:
-    """All that follows the plan.
+    """All that follows the plan, in a workdir that was claimed.
 
     untuned: what this gave for another task on the source model: of as many images they are taken.
     """
     # 3. Codes.
-    home = workdir.prepare(path, config)  # now, so that a mistyped path claims no workdir
-    workdir.bind(home, fingerprints(data))
     if config.data.shots:
         save_choice(home, data)
     with clock("encode"):
@@ -167,14 +167,19 @@ def plan(config: ConfigDict, source: sources.Source, mesh, path) -> tuple[Parts,
     return data, cfg
 
 
-def fingerprints(data: Parts) -> dict[str, str]:
-    """Of the images and labels that a checkpoint belongs to."""
+def claim(config: ConfigDict, path: str | os.PathLike, data: Parts) -> pathlib.Path:
+    """Makes the workdir, or checks that it is of this config and these images and labels.
+
+    Called once the plan stands, so that a mistyped path claims no workdir.
+    """
+    home = workdir.prepare(path, config)
     found = {}
     for part, rows in (("tuned on", data.tune), ("held out", data.test)):
         digest = hashlib.sha256(data.images.subset(rows).fingerprint.encode())
         digest.update(data.labels(rows).tobytes())
         found[part] = digest.hexdigest()[:16]
-    return found
+    workdir.bind(home, found)
+    return home
 
 
 def save_choice(home: pathlib.Path, data: Parts) -> None:

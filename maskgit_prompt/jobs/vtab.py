@@ -61,12 +61,13 @@ def run(config: ConfigDict, path: str) -> None:
     for i, task in enumerate(left, 1):
         if distributed.is_first():
             print(f"task {i} of {len(left)}: {task.name} ({task.group})", flush=True)
-        one, folder = config_of(config, task, home), home / task.name
+        one, folder, clock = config_of(config, task, home), home / task.name, transfer.Clock()
         try:
             # What is wrong here all hosts find, so that all go on to the next task.
-            clock = transfer.Clock()
+            workdir.check(folder, one)
             with clock("load"):
                 data, cfg = transfer.plan(one, source, mesh, folder)
+            transfer.claim(one, folder, data)
         except UserError as error:
             failed[task.name] = report_failure(task, error)
             continue
