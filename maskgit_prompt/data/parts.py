@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from ml_collections import ConfigDict
 
-from maskgit_prompt.data import digits, folder, prepared, splits, vtab
+from maskgit_prompt.data import builders, digits, folder, prepared, splits, vtab
 from maskgit_prompt.data.images import ImageSet
 from maskgit_prompt.errors import UsageError, UserError
 
@@ -117,21 +117,19 @@ def _prepared(config: ConfigDict, size: int, cache: pathlib.Path | None) -> Part
         [task] = vtab.chosen([config.task])
         builder = vtab.open_task(task, config.data_dir)
         how = vtab.how_to_prepare(task, config.data_dir)
-        labels = vtab.labels(task, builder)
-        gain = task.gain
+        labels, beside, gain = vtab.labels(task, builder), vtab.beside(task, builder), task.gain
     else:
-        builder = prepared.open_builder(config.dataset, ("",), config.data_dir)
-        how = prepared.how_to_prepare(config.dataset, config.data_dir)
-        labels = prepared.stored_label(builder, config.label)
-        gain = 1
-    if config.download and not prepared.is_prepared(builder):
-        prepared.download(builder)
-    if not prepared.is_prepared(builder):
+        builder = builders.open_builder(config.dataset, ("",), config.data_dir)
+        how = builders.how_to_prepare(config.dataset, config.data_dir)
+        labels, beside, gain = prepared.stored_label(builder, config.label), (), 1
+    if config.download and not builders.is_prepared(builder):
+        builders.download(builder)
+    if not builders.is_prepared(builder):
         raise UserError(f"{builder.info.full_name} is not prepared in {builder.data_dir}: {how}")
     if config.name == "vtab":
         counts = {name: split.num_examples for name, split in builder.info.splits.items()}
         names = {part: task.slices(name, counts) for part, name in names.items()}
-    data = prepared.Prepared(builder, tuple(names.values()), labels, size, gain, cache)
+    data = prepared.Prepared(builder, tuple(names.values()), labels, size, gain, beside, cache)
     images = data.images
     if config.name == "vtab":
         images = dataclasses.replace(images, name=task.name)

@@ -1,5 +1,6 @@
 """Where image files lie: a folder, a zip archive, a tar archive; nothing is unpacked."""
 
+import abc
 import bz2
 import gzip
 import lzma
@@ -105,7 +106,8 @@ def _open_archive(file: pathlib.Path) -> "_Archive":
     )
 
 
-def _stamp(found: os.stat_result) -> bytes:
+def stamp(found: os.stat_result) -> bytes:
+    """Of a file, see Place.stamp."""
     # The time of change, too: the time of modification can be set back, as unpackers do.
     if time.time_ns() - found.st_ctime_ns < _SETTLED_NS:
         return UNSURE
@@ -149,7 +151,7 @@ class Folder:
 
     def stamp(self, name: str) -> bytes:
         try:
-            return _stamp(os.stat(f"{self.path}/{name}"))
+            return stamp(os.stat(f"{self.path}/{name}"))
         except OSError:
             return UNSURE
 
@@ -176,12 +178,12 @@ class Folder:
 # --- Archives ------------------------------------------------------------------------------------
 
 
-class _Archive:
-    """What archives have in common; `_open` is their own."""
+class _Archive(abc.ABC):
+    """What archives have in common; `_open` and `read` are their own."""
 
     def __init__(self, file: pathlib.Path):
         # Before the archive is opened: what is found in a later one must not have its stamp.
-        self._stamp = _stamp(os.stat(file))
+        self._stamp = stamp(os.stat(file))
         self.path = str(file)
         ending = max((e for e in ENDINGS if file.name.lower().endswith(e)), key=len, default="")
         self.name = file.name[: len(file.name) - len(ending)]
@@ -195,9 +197,13 @@ class _Archive:
         if not files and len(folders) == 1:
             self.enter(folders[0])
 
+    @abc.abstractmethod
     def _open(self, file: pathlib.Path) -> dict[str, Any]:
         """By name, how each regular file is found again."""
-        raise NotImplementedError
+
+    @abc.abstractmethod
+    def read(self, name: str) -> bytes:
+        """See Place."""
 
     def _hold(self, members: dict[str, Any]) -> None:
         self._members = members

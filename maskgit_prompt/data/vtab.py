@@ -11,7 +11,7 @@ import importlib.util
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from maskgit_prompt.data import prepared
+from maskgit_prompt.data import builders, prepared
 from maskgit_prompt.errors import UsageError, UserError
 
 GROUPS = ("natural", "specialized", "structured")
@@ -337,7 +337,7 @@ def chosen(names: tuple[str, ...] | list[str]) -> list[Task]:
 
 def open_task(task: Task, data_dir: str):
     """The task's builder, prepared or not."""
-    return prepared.open_builder(task.dataset, task.versions, data_dir)
+    return builders.open_builder(task.dataset, task.versions, data_dir)
 
 
 def labels(task: Task, builder) -> prepared.Labels:
@@ -349,13 +349,19 @@ def labels(task: Task, builder) -> prepared.Labels:
     return prepared.Labels(task.name, task.features, task.rule, names)
 
 
+def beside(task: Task, builder) -> list[prepared.Labels]:
+    """Labels of the other tasks on the task's data set."""
+    others = [other for other in TASKS if other.dataset == task.dataset and other is not task]
+    return [labels(other, builder) for other in others]
+
+
 def how_to_prepare(task: Task, data_dir: str) -> str:
     """One line: the command that prepares a task's data, and what a person must do before."""
     before = []
     if task.by_hand:
-        folder = prepared.manual_dir(data_dir)
+        folder = builders.manual_dir(data_dir)
         before.append(f"put {task.by_hand}, into {folder}")
     if task.needs_opencv and importlib.util.find_spec("cv2") is None:
         before.append("pip install opencv-python-headless")
-    command = prepared.how_to_prepare(f"{task.dataset}:{task.versions[0]}", data_dir)
+    command = builders.how_to_prepare(f"{task.dataset}:{task.versions[0]}", data_dir)
     return ", then ".join([*before, command])

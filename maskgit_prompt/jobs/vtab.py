@@ -18,7 +18,7 @@ from PIL import Image
 
 from maskgit_prompt import distributed, settings, sharding, workdir
 from maskgit_prompt import source as sources
-from maskgit_prompt.data import prepared, vtab
+from maskgit_prompt.data import builders, vtab
 from maskgit_prompt.errors import Stopped, UsageError, UserError
 from maskgit_prompt.files import write_whole
 from maskgit_prompt.jobs import transfer
@@ -44,7 +44,7 @@ def run(config: ConfigDict, path: str) -> None:
     if missing and len(missing) == len(chosen):
         raise UserError(
             f"no data: of {len(chosen)} tasks none is prepared in "
-            f"{prepared.place(config.data.data_dir)}; run the commands above, let this one prepare "
+            f"{builders.place(config.data.data_dir)}; run the commands above, let this one prepare "
             "them (--config.data.download=True), or name another --config.data.data_dir"
         )
 
@@ -106,9 +106,9 @@ def find_data(chosen: list[vtab.Task], config: ConfigDict) -> dict[str, str]:
         try:
             builder = vtab.open_task(task, config.data_dir)
             name = builder.info.full_name
-            if config.download and not prepared.is_prepared(builder) and name not in failed:
-                prepared.download(builder)
-            state = "prepared" if prepared.is_prepared(builder) else "missing"
+            if config.download and not builders.is_prepared(builder) and name not in failed:
+                builders.download(builder)
+            state = "prepared" if builders.is_prepared(builder) else "missing"
         except UserError as error:
             failed[name] = str(error)
         lines.append(f"  {state:<9}{task.group:<12}{task.name:<31}{name}")
@@ -116,7 +116,7 @@ def find_data(chosen: list[vtab.Task], config: ConfigDict) -> dict[str, str]:
             missing[task.name] = failed.get(name, f"not prepared: {how}")
             lines.append(f"{'':11}{failed.get(name, how)}")
     if distributed.is_first():
-        count, place = len(chosen) - len(missing), prepared.place(config.data_dir)
+        count, place = len(chosen) - len(missing), builders.place(config.data_dir)
         print(
             "\n".join([f"data of {count} of {len(chosen)} tasks in {place}:", *lines]), flush=True
         )

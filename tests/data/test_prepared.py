@@ -16,8 +16,7 @@ from etils import epath
 
 from maskgit_prompt import config as defaults
 from maskgit_prompt import distributed
-from maskgit_prompt.data import parts, vtab
-from maskgit_prompt.data import prepared as tfds_data
+from maskgit_prompt.data import builders, parts, places, record_scan, vtab
 from maskgit_prompt.data.records import TFRecords, groups
 from maskgit_prompt.errors import UsageError, UserError
 from tests import prepared
@@ -290,7 +289,7 @@ def test_pets_of_an_older_tfds_are_read(vtab_data, tmp_path):
     info = json.loads((place / "dataset_info.json").read_text())
     (place / "dataset_info.json").write_text(json.dumps(info | {"version": "3.2.0"}))
     builder = vtab.open_task(vtab.BY_NAME["oxford_iiit_pet"], str(tmp_path))
-    assert str(builder.info.version) == "3.2.0" and tfds_data.is_prepared(builder)
+    assert str(builder.info.version) == "3.2.0" and builders.is_prepared(builder)
     found = load(tmp_path, "oxford_iiit_pet")
     assert found.labels(found.tune).tolist() == list(range(19))
 
@@ -309,14 +308,20 @@ def test_records_in_a_bucket(vtab_data, monkeypatch):
     whole = list(records.scan(0))
     assert len(whole) == 7 and records.lengths[0].tolist() == [len(r) for r in whole]
     assert records.read(np.zeros(3, int), np.array([5, 0, 5])) == [whole[5], whole[0], whole[5]]
-    assert tfds_data._stamp(remote)[0] == path.stat().st_size
+    assert record_scan._stamp(remote).startswith(f"{path.stat().st_size} ")
 
 
 # --- What is kept, and damage --------------------------------------------------------------------
 
 
 @pytest.fixture
-def svhn(vtab_data, tmp_path):
+def settled(monkeypatch):
+    """Files that have just been written are taken for files that will not change again."""
+    monkeypatch.setattr(places, "_SETTLED_NS", 0)
+
+
+@pytest.fixture
+def svhn(vtab_data, tmp_path, settled):
     shutil.copytree(vtab_data / "svhn_cropped", tmp_path / "data" / "svhn_cropped")
     return tmp_path / "data"
 
@@ -329,6 +334,25 @@ def test_a_second_start_reads_no_records(svhn, tmp_path, monkeypatch):
         again = load(svhn, cache=tmp_path / "codes")
     assert again.images.fingerprint == first.images.fingerprint
     assert numbers(again, again.tune) == list(range(21))
+
+
+def test_files_that_may_change_within_a_tick_of_the_clock_are_not_kept(svhn, tmp_path, monkeypatch):
+    monkeypatch.setattr(places, "_SETTLED_NS", 10**15)
+    load(svhn, cache=tmp_path / "codes")
+    assert not (tmp_path / "codes").exists()
+
+
+def test_labels_of_all_tasks_on_a_data_set_are_made_at_once(
+    vtab_data, tmp_path, settled, monkeypatch
+):
+    first = load(vtab_data, "clevr_count_all", cache=tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(TFRecords, "scan", None)
+        other = load(vtab_data, "clevr_closest_object_distance", cache=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1
+    assert first.labels(first.tune)[:8].tolist() == list(range(8))
+    assert other.labels(other.tune)[:8].tolist() == [0, 1, 2, 3, 4, 5, 0, 1]
+    np.testing.assert_array_equal(first.images.read([3]), other.images.read([3]))
 
 
 def test_changed_files_are_read_again(svhn, tmp_path):
@@ -438,10 +462,8 @@ def test_near_records_are_fetched_together():
 
 @pytest.mark.parametrize("hosts", [2, 3])
 def test_hosts_share_the_pass_over_the_files(svhn, hosts, monkeypatch):
-    task = vtab.BY_NAME["svhn"]
-    builder = vtab.open_task(task, str(svhn))
-    labels = vtab.labels(task, builder)
-    parse = tfds_data._parser(builder, labels.features)
+    builder = vtab.open_task(vtab.BY_NAME["svhn"], str(svhn))
+    features = builder.info.features
     info = builder.info.splits["train"]
     paths = [str(path) for path in info.filepaths]  # of 7, 7, 7 and 3 records
     counts = dict(zip(paths, info.shard_lengths, strict=True))
@@ -467,15 +489,18 @@ def test_hosts_share_the_pass_over_the_files(svhn, hosts, monkeypatch):
         map = staticmethod(map)
 
     futures = types.SimpleNamespace(ThreadPoolExecutor=lambda *_: Pool(Pool))
-    monkeypatch.setattr(tfds_data, "concurrent", types.SimpleNamespace(futures=futures))
+    monkeypatch.setattr(record_scan, "concurrent", types.SimpleNamespace(futures=futures))
     monkeypatch.setattr(distributed, "gather", gather)
     monkeypatch.setattr(distributed, "index_and_count", lambda: (here(), hosts))
     monkeypatch.setattr(TFRecords, "scan", counting)
 
     def one(host):
         host_of[threading.get_ident()] = host
-        records = TFRecords(paths)
-        found[host] = tfds_data._scan_files("svhn", records, paths, counts, parse, labels)
+        rules = {"digit": lambda example: example["label"], "odd": lambda e: e["label"] % 2}
+        files = record_scan.RecordFiles(
+            "svhn", counts, TFRecords(paths), features.deserialize_example_np, rules
+        )
+        found[host] = record_scan.scan(files, None)
 
     threads = [threading.Thread(target=one, args=(host,)) for host in range(hosts)]
     for thread in threads:
@@ -484,6 +509,7 @@ def test_hosts_share_the_pass_over_the_files(svhn, hosts, monkeypatch):
         thread.join()
     assert scanned == [list(range(host, 4, hosts)) for host in range(hosts)]
     for each in found:
-        assert each["labels"].tolist() == [i % 10 for i in range(24)]
+        assert each["label/digit"].tolist() == [i % 10 for i in range(24)]
+        assert each["label/odd"].tolist() == [i % 2 for i in range(24)]
         for name, array in found[0].items():
             np.testing.assert_array_equal(each[name], array)

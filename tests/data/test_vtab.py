@@ -5,8 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from maskgit_prompt.data import prepared as tfds_data
-from maskgit_prompt.data import vtab
+from maskgit_prompt.data import builders, vtab
 from maskgit_prompt.errors import UsageError, UserError
 
 
@@ -199,7 +198,7 @@ def test_tasks_are_chosen_by_name_and_group_in_one_order():
 @pytest.mark.parametrize("task", vtab.TASKS, ids=lambda task: task.name)
 def test_every_builder_opens_and_knows_the_classes(task, tmp_path):
     builder = vtab.open_task(task, str(tmp_path))
-    assert not tfds_data.is_prepared(builder)
+    assert not builders.is_prepared(builder)
     labels = vtab.labels(task, builder)
     assert len(labels.classes) == len(set(labels.classes)) == task.classes
     assert set(labels.features) <= set(builder.info.features)
