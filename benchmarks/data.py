@@ -5,7 +5,7 @@
 
 Images of 64 x 64 pixels that the package draws, as PNG files in a folder, the same in a zip and in
 a tar archive, and as records of a data set prepared by TFDS (eurosat/rgb). With `mini` as the
-source model they are read, checked, decoded and resized to 32 x 32. Each place has a process of its
+backbone they are read, checked, decoded and resized to 32 x 32. Each place has a process of its
 own:
 
     scan     the first look at all files: read, decode, digest
@@ -87,10 +87,11 @@ def measure(place: str, folder: pathlib.Path) -> dict[str, float]:
     """images a second of every stage."""
     import numpy as np
 
-    from maskgit_prompt import config as defaults
-    from maskgit_prompt import encode, sharding
-    from maskgit_prompt import source as sources
+    from maskgit_prompt import backbones
+    from maskgit_prompt.config import defaults
     from maskgit_prompt.data import codes_writer, parts
+    from maskgit_prompt.devices import sharding
+    from maskgit_prompt.tasks.generation import encode
 
     config = defaults.transfer().data
     config.shots = 0
@@ -118,7 +119,7 @@ def measure(place: str, folder: pathlib.Path) -> dict[str, float]:
 
     timed("feed", feed, count)
     mesh = sharding.local_mesh()
-    part = sources.load("mini").part("tokenizer")
+    part = backbones.load("mini").part("tokenizer")
     encoder, size = encode.make_encoder(part, mesh)
     pixels = images.read(rows[:size])
     encoder(pixels)  # compiles

@@ -49,9 +49,12 @@ class Sizes:
 SMALL = Sizes(4, 32, 16, 2, 2, 3, 2, (2,), (2, 4))
 
 
-def make_source(way: str, sizes: Sizes):
-    """A source model of random weights; its tokenizer tells the grid and is never run."""
-    from maskgit_prompt import source as sources
+def make_backbone(way: str, sizes: Sizes):
+    """A backbone of random weights; its tokenizer tells the grid and is never run."""
+    from maskgit_prompt import backbones
+    from maskgit_prompt.models.causal import CausalConfig
+    from maskgit_prompt.models.masked import MaskedConfig
+    from maskgit_prompt.models.tokenizer import TokenizerConfig
 
     common = dict(
         codebook=sizes.codebook,
@@ -62,34 +65,34 @@ def make_source(way: str, sizes: Sizes):
         heads=sizes.heads,
         mlp=4 * sizes.width,
     )
-    tokenizer = sources.TokenizerConfig(
+    tokenizer = TokenizerConfig(
         image_size=sizes.side, codebook=sizes.codebook, embedding=4, filters=8, groups=2,
         multipliers=(1,), blocks=1,
     )  # fmt: skip
     if way == "masked":
-        kind, cfg = "masked", sources.MaskedConfig(**common)
+        kind, cfg = "masked", MaskedConfig(**common)
     else:
-        kind, cfg = "causal", sources.CausalConfig(**common, positions=sizes.side**2)
+        kind, cfg = "causal", CausalConfig(**common, positions=sizes.side**2)
     tree = measuring.random_tree
     parts = {
-        "tokenizer": sources.Part("vq", tokenizer, tree("tokenizer", "vq", tokenizer)),
-        "transformer": sources.Part(kind, cfg, tree("transformer", kind, cfg)),
+        "tokenizer": backbones.Part("vq", tokenizer, tree("tokenizer", "vq", tokenizer)),
+        "transformer": backbones.Part(kind, cfg, tree("transformer", kind, cfg)),
     }
-    return sources.Source("random", parts)
+    return backbones.Backbone("random", parts)
 
 
 def measure(way: str, batch: int, tokens: int, sizes: Sizes) -> dict[str, Any]:
     """Seconds of a batch without compilation, and of single steps."""
     import numpy as np
 
-    from maskgit_prompt import config as defaults
-    from maskgit_prompt import sharding
-    from maskgit_prompt.sampling import Sampler
+    from maskgit_prompt.config import defaults
+    from maskgit_prompt.devices import sharding
+    from maskgit_prompt.tasks.generation.sampling import Sampler
 
-    mesh, source = sharding.make_mesh(), make_source(way, sizes)
+    mesh, backbone = sharding.make_mesh(), make_backbone(way, sizes)
     prompts = np.random.default_rng(0).standard_normal((batch, 1, tokens, sizes.width), np.float32)
     if way == "uncached":
-        step = forward(source, mesh, batch, prompts)
+        step = forward(backbone, mesh, batch, prompts)
         seconds = timed(step, 1 + sizes.uncached_steps)
         each = statistics.median(seconds[1:])
         found = {"seconds": each * sizes.side**2, "first_step": each, "last_step": None}
@@ -97,7 +100,7 @@ def measure(way: str, batch: int, tokens: int, sizes: Sizes) -> dict[str, Any]:
     else:
         config = defaults.sampling()
         config.update({"batch_size": batch, "steps": sizes.masked_steps})
-        sampler = Sampler(source, mesh, config)
+        sampler = Sampler(backbone, mesh, config)
         key = sharding.make_key(0, mesh)
         seconds = timed(lambda: sampler.codes(prompts[:, None], key), 3)
         found = {"seconds": min(seconds[1:])}
@@ -106,7 +109,7 @@ def measure(way: str, batch: int, tokens: int, sizes: Sizes) -> dict[str, Any]:
             each = found["seconds"] / sizes.masked_steps
             found |= {"first_step": each, "last_step": None}
         else:
-            steps = cached_steps(source, mesh, batch, prompts)
+            steps = cached_steps(backbone, mesh, batch, prompts)
             few = max(1, len(steps) // 8)
             found["first_step"] = statistics.median(steps[1 : 1 + few])  # 0 is compiled
             found["last_step"] = statistics.median(steps[-few:])
@@ -128,13 +131,13 @@ def timed(run, count: int) -> list[float]:
     return seconds
 
 
-def forward(source, mesh, batch: int, prompts):
+def forward(backbone, mesh, batch: int, prompts):
     """A function that reads a whole image's codes and predicts one."""
     import jax
     import numpy as np
     from flax import nnx
 
-    part = source.part("transformer")
+    part = backbone.part("transformer")
     graphdef, weights = part.graphdef("transformer"), part.placed("transformer", mesh)
     codes = np.zeros((batch, part.cfg.length), np.int32)
 
@@ -145,7 +148,7 @@ def forward(source, mesh, batch: int, prompts):
     return lambda: jax.block_until_ready(best(weights, codes, prompts))
 
 
-def cached_steps(source, mesh, batch: int, prompts) -> list[float]:
+def cached_steps(backbone, mesh, batch: int, prompts) -> list[float]:
     """Seconds of every step of one image's codes, each a call of its own."""
     import functools
 
@@ -153,7 +156,7 @@ def cached_steps(source, mesh, batch: int, prompts) -> list[float]:
     import numpy as np
     from flax import nnx
 
-    part = source.part("transformer")
+    part = backbone.part("transformer")
     graphdef, weights = part.graphdef("transformer"), part.placed("transformer", mesh)
 
     @jax.jit

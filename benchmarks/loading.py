@@ -7,7 +7,7 @@ Random weights in the shapes of MaskGIT's 256 x 256 models are written as the pu
 (flax msgpack, 0.9 GB in all; --folder says where). Each stage runs in a process of its own:
 
     start    the imports, and JAX's start: what the other two need before they begin
-    import   configs/import.py, from the files to a source model's folder
+    import   configs/import.py, from the files to a backbone's folder
     load     the folder onto a mesh of all devices: every weight, as float32, where it will be used
 """
 
@@ -125,8 +125,8 @@ def tokenizer_shapes(cfg, small: bool) -> dict[str, tuple[int, ...]]:
 def run_stage(stage: str, folder: pathlib.Path) -> dict[str, float]:
     import jax
 
-    from maskgit_prompt import main, sharding
-    from maskgit_prompt import source as sources
+    from maskgit_prompt import backbones, main
+    from maskgit_prompt.devices import sharding
     from maskgit_prompt.jobs import import_weights  # noqa: F401
 
     mesh = sharding.make_mesh()
@@ -138,8 +138,8 @@ def run_stage(stage: str, folder: pathlib.Path) -> dict[str, float]:
         if main.main(["", config, *flags, f"--workdir={folder / 'model'}"]):
             sys.exit(1)
     if stage == "load":
-        source = sources.load(str(folder / "model"))
-        jax.block_until_ready([part.placed(name, mesh) for name, part in source.parts.items()])
+        backbone = backbones.load(str(folder / "model"))
+        jax.block_until_ready([part.placed(name, mesh) for name, part in backbone.parts.items()])
     return {
         "seconds": time.perf_counter() - began,
         "peak_gib": measuring.peak_gib(),

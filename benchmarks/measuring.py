@@ -17,8 +17,7 @@ def random_tree(name: str, kind: str, cfg: Any) -> dict:
     """
     import numpy as np
 
-    from maskgit_prompt import params
-    from maskgit_prompt import source as sources
+    from maskgit_prompt import backbones, params
     from maskgit_prompt.stored import aligned
 
     rng = np.random.default_rng(0)
@@ -28,7 +27,7 @@ def random_tree(name: str, kind: str, cfg: Any) -> dict:
             return np.full(shape, float(path.endswith("scale")))
         return rng.standard_normal(shape, np.float32) * np.float32(0.02)
 
-    leaves = params.flatten(sources.abstract(sources.make_module(name, kind, cfg)))
+    leaves = params.flatten(backbones.abstract(backbones.make_module(name, kind, cfg)))
     return params.unflatten(
         {path: aligned(draw(path, leaf.shape)) for path, leaf in leaves.items()}
     )
@@ -55,7 +54,7 @@ def write_json(path: pathlib.Path, found: dict[str, Any]) -> None:
     """Writes what was found, with the machine it was found on."""
     import jax
 
-    from maskgit_prompt.files import write_whole
+    from maskgit_prompt.storage.files import write_whole
 
     found |= {
         "machine": {"processor": platform.processor(), "cores": len(os.sched_getaffinity(0))},

@@ -64,26 +64,28 @@ SMALL = Sizes(
 # --- The models -----------------------------------------------------------------------------------
 
 
-def make_source(sizes: Sizes):
-    """A source model of random weights, in memory as one that was loaded."""
-    from maskgit_prompt import source as sources
+def make_backbone(sizes: Sizes):
+    """A backbone of random weights, in memory as one that was loaded."""
+    from maskgit_prompt import backbones
+    from maskgit_prompt.models.masked import MaskedConfig
+    from maskgit_prompt.models.tokenizer import TokenizerConfig
 
-    tokenizer = sources.TokenizerConfig(**sizes.tokenizer)
-    transformer = sources.MaskedConfig(
+    tokenizer = TokenizerConfig(**sizes.tokenizer)
+    transformer = MaskedConfig(
         codebook=sizes.codebook,
         classes=sizes.classes,
         length=tokenizer.length,
         **sizes.transformer,
     )
     parts = {
-        "tokenizer": sources.Part(
+        "tokenizer": backbones.Part(
             "vq", tokenizer, measuring.random_tree("tokenizer", "vq", tokenizer)
         ),
-        "transformer": sources.Part(
+        "transformer": backbones.Part(
             "masked", transformer, measuring.random_tree("transformer", "masked", transformer)
         ),
     }
-    return sources.Source("random", parts)
+    return backbones.Backbone("random", parts)
 
 
 # --- The stages: each gives a function to be timed ------------------------------------------------
@@ -92,10 +94,10 @@ def make_source(sizes: Sizes):
 def encode(sizes: Sizes, remat: bool) -> Callable[[], Any]:
     import numpy as np
 
-    from maskgit_prompt import sharding
-    from maskgit_prompt.encode import make_encoder
+    from maskgit_prompt.devices import sharding
+    from maskgit_prompt.tasks.generation.encode import make_encoder
 
-    part = make_source(sizes).part("tokenizer")
+    part = make_backbone(sizes).part("tokenizer")
     run, _ = make_encoder(part, sharding.make_mesh())
     size = part.cfg.image_size
     images = np.random.default_rng(0).integers(0, 256, (sizes.batch, size, size, 3), np.uint8)
@@ -106,10 +108,10 @@ def forward(sizes: Sizes, remat: bool) -> Callable[[], Any]:
     import jax
     from flax import nnx
 
-    from maskgit_prompt import sharding
+    from maskgit_prompt.devices import sharding
 
     mesh = sharding.make_mesh()
-    part = make_source(sizes).part("transformer")
+    part = make_backbone(sizes).part("transformer")
     weights = sharding.place({"transformer": part.tree}, mesh)["transformer"]
     graphdef = part.graphdef("transformer")
 
@@ -128,15 +130,17 @@ def step(sizes: Sizes, remat: bool) -> Callable[[], Any]:
     import jax
     import numpy as np
 
-    from maskgit_prompt import config as defaults
-    from maskgit_prompt import params, sharding, train
+    from maskgit_prompt import params
+    from maskgit_prompt.config import defaults
+    from maskgit_prompt.devices import sharding
     from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
-    from maskgit_prompt.objectives import make_objective
-    from maskgit_prompt.optimizers import make_optimizer
+    from maskgit_prompt.tasks.generation.objectives import make_objective
+    from maskgit_prompt.tuning import train
+    from maskgit_prompt.tuning.optimizers import make_optimizer
 
     config = defaults.transfer()
     mesh = sharding.make_mesh()
-    part = make_source(sizes).part("transformer")
+    part = make_backbone(sizes).part("transformer")
     cfg = PromptConfig("factorized", sizes.tokens, part.cfg.width, classes=10, embedding=32)
     generator, init = params.create(lambda rngs: PromptGenerator(cfg, rngs=rngs))
     tree = {"transformer": part.tree, "prompt": jax.device_get(jax.jit(init)(jax.random.key(0)))}
@@ -161,16 +165,16 @@ def step(sizes: Sizes, remat: bool) -> Callable[[], Any]:
 def decode(sizes: Sizes, remat: bool) -> Callable[[], Any]:
     import numpy as np
 
-    from maskgit_prompt import config as defaults
-    from maskgit_prompt import sharding
-    from maskgit_prompt.sampling import Sampler
+    from maskgit_prompt.config import defaults
+    from maskgit_prompt.devices import sharding
+    from maskgit_prompt.tasks.generation.sampling import Sampler
 
     mesh = sharding.make_mesh()
-    source = make_source(sizes)
+    backbone = make_backbone(sizes)
     config = defaults.sampling()
     config.update({"steps": sizes.steps, "batch_size": sizes.batch})
-    sampler = Sampler(source, mesh, config)
-    headers = zeros(sizes, source.part("transformer"))[:, None]  # [B, K, depth, P, D]
+    sampler = Sampler(backbone, mesh, config)
+    headers = zeros(sizes, backbone.part("transformer"))[:, None]  # [B, K, depth, P, D]
     key = sharding.make_key(0, mesh)
     return lambda: np.asarray(sampler.images(headers, key))
 

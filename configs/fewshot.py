@@ -11,7 +11,7 @@ folder of images, a folder a class. AFHQ is a folder always. Other classes:
 --config.data.classes=NAME, once for each.
 
 Which images are tuned on depends on (data.seed, class) alone, and stands in WORKDIR/chosen.csv.
-Every one of them has a prompt of its own, for the marquee header. The source model and its settings
+Every one of them has a prompt of its own, for the marquee header. The backbone and its settings
 are those of configs/imagenet256.py; 500 steps are ours.
 
 Not run: none of the sets can be fetched where this was written. The same path through the code was
@@ -20,7 +20,7 @@ run on small data made in TFDS's format.
 
 from ml_collections import ConfigDict
 
-from maskgit_prompt import config as defaults
+from maskgit_prompt.config import defaults
 
 
 def get_config(arg: str = "") -> ConfigDict:

@@ -11,7 +11,7 @@ docs/own_images.md.
 Of each class 60 % of the images are tuned on, 20 % train the classifier that reads the generated
 ones, and 20 % are scored against; `shots` takes so many of the first part (0, the default: all).
 Any number of images will do, even one: scores for which there are too few are left out, and the
-report says why. Images are cut to their middle square and resized to the source model's size. Files
+report says why. Images are cut to their middle square and resized to the backbone's size. Files
 that are no whole image are skipped and named; --strict refuses them.
 
 Not run: what quality to expect depends on the folder.
@@ -19,7 +19,7 @@ Not run: what quality to expect depends on the folder.
 
 from ml_collections import ConfigDict
 
-from maskgit_prompt import config as defaults
+from maskgit_prompt.config import defaults
 
 
 def get_config(arg: str = "") -> ConfigDict:

@@ -1,16 +1,16 @@
-"""Another project's published weights -> a source model's folder, which --config.source= takes.
+"""Another project's published weights -> a backbone's folder, which --config.backbone= takes.
 
     python -m maskgit_prompt.main --config=configs/import.py --config.format=maskgit \\
         --config.source=tokenizer_imagenet256_checkpoint,maskgit_imagenet256_checkpoint \\
         --workdir=models/imagenet256
 
 One file or several, separated by commas; or one command a file with the same workdir, to which the
-second adds its part. Formats, what to fetch and licences: docs/source_models.md.
+second adds its part. Formats, what to fetch and licences: docs/backbones.md.
 """
 
 from ml_collections import ConfigDict
 
-from maskgit_prompt import config as defaults
+from maskgit_prompt.config import defaults
 
 
 def get_config() -> ConfigDict:

@@ -1,10 +1,10 @@
-"""How the embedded source model `mini` was made: three stages, on images that the package draws.
+"""How the embedded backbone `mini` was made: three stages, on images that the package draws.
 
     python -m maskgit_prompt.main --config=configs/mini.py:tokenizer --workdir=runs/mini/1
     python -m maskgit_prompt.main --config=configs/mini.py:transformer --workdir=runs/mini/2 \\
-        --config.source=runs/mini/1/source
+        --config.backbone=runs/mini/1/backbone
     python -m maskgit_prompt.main --config=configs/mini.py:features --workdir=runs/mini/3 \\
-        --config.source=runs/mini/2/source
+        --config.backbone=runs/mini/2/backbone
 
 Each stage copies the parts of the stage before and adds its own; the last folder is the model.
 `mini-causal` is `mini` with a causal transformer in place of the masked one:
@@ -16,7 +16,7 @@ Machine, hours and figures are in docs/mini.md.
 
 from ml_collections import ConfigDict
 
-from maskgit_prompt import config as defaults
+from maskgit_prompt.config import defaults
 
 
 def get_config(stage: str = "tokenizer") -> ConfigDict:
@@ -55,7 +55,7 @@ def get_config(stage: str = "tokenizer") -> ConfigDict:
     else:
         raise ValueError(f"stage {stage!r}, expected tokenizer, transformer, causal or features")
     if stage == "causal":
-        config.model, config.name, config.source = "causal", "mini-causal", "mini"
+        config.model, config.name, config.backbone = "causal", "mini-causal", "mini"
     config.optimizer.warmup_steps = 200
     config.train.ema_decay = 0.999
     config.train.log_every = 50

@@ -4,7 +4,8 @@
         --config.prompt=runs/quickstart/prompt.safetensors
 
 One workdir holds the images of one configuration: the same command again makes the same images, a
-changed one needs another --workdir. All settings: `sample` in maskgit_prompt/config.py. Some:
+changed one needs another --workdir. All settings: `sample` in
+maskgit_prompt/config/defaults.py. Some:
 
     --config.classes=3 --config.classes=8 --config.num=40     forty threes and forty eights
     --config.header=instance-class --config.sample.cutoff=0.5  each image begins as a training image
@@ -17,7 +18,7 @@ changed one needs another --workdir. All settings: `sample` in maskgit_prompt/co
 
 from ml_collections import ConfigDict
 
-from maskgit_prompt import config as defaults
+from maskgit_prompt.config import defaults
 
 
 def get_config() -> ConfigDict:

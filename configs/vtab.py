@@ -1,13 +1,13 @@
-"""The main job on VTAB's 19 tasks, with one source model: a prompt, scores and a report a task.
+"""The main job on VTAB's 19 tasks, with one backbone: a prompt, scores and a report a task.
 
     python -m maskgit_prompt.main --config=configs/vtab.py --workdir=runs/vtab
     python -m maskgit_prompt.main --config=configs/vtab.py:svhn,dtd --workdir=runs/two
     python -m maskgit_prompt.main --config=configs/vtab.py:structured,split=train800 --workdir=...
-    python -m maskgit_prompt.main --config=configs/vtab.py --config.source=mini --config.steps=20 \\
-        --workdir=runs/small
+    python -m maskgit_prompt.main --config=configs/vtab.py --config.backbone=mini \\
+        --config.steps=20 --workdir=runs/small
 
 Data is what TFDS has prepared in --config.data.data_dir, $TFDS_DATA_DIR or ~/tensorflow_datasets;
-tasks without it are listed with the command that prepares them. The source model is MaskGIT's of
+tasks without it are listed with the command that prepares them. The backbone is MaskGIT's of
 ImageNet 256 x 256, imported once as configs/imagenet256.py says. More: docs/vtab.md.
 
 The settings are those of google-research/generative_transfer: tuned on `train` for 100 epochs in
@@ -21,7 +21,7 @@ written. With small data in each builder's own format and `mini` all 19 tasks we
 
 from ml_collections import ConfigDict
 
-from maskgit_prompt import config as defaults
+from maskgit_prompt.config import defaults
 
 
 def get_config(arg: str = "") -> ConfigDict:

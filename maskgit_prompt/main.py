@@ -17,10 +17,10 @@ from logging import WARNING, Formatter, StreamHandler, basicConfig
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from maskgit_prompt import distributed
+from maskgit_prompt.devices import distributed
 from maskgit_prompt.errors import Stopped, UsageError, UserError
 
-JOBS = ("transfer", "vtab", "side_by_side", "compare", "sample", "pretrain", "import_weights")
+JOBS = ("run", "vtab", "side_by_side", "compare", "sample", "pretrain", "import_weights")
 STOPPED = 143  # 128 + SIGTERM: what a shell reports for a process that SIGTERM ended
 
 

@@ -7,8 +7,7 @@ import sys
 import numpy as np
 from flax import nnx
 
-from maskgit_prompt import params
-from maskgit_prompt import source as sources
+from maskgit_prompt import backbones, params
 from maskgit_prompt.importers import maskgit, rules
 from maskgit_prompt.models.masked import MaskedConfig, MaskedTransformer
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
@@ -39,15 +38,15 @@ class Case:
         }
 
 
-def load(source: dict, table: list[rules.Rule], **kwargs) -> dict[str, np.ndarray]:
+def load(backbone: dict, table: list[rules.Rule], **kwargs) -> dict[str, np.ndarray]:
     """{our path: array}: `rules.match`, and everything read."""
-    return {path: x.read() for path, x in rules.match(source, table, **kwargs).items()}
+    return {path: x.read() for path, x in rules.match(backbone, table, **kwargs).items()}
 
 
-def tree(source: dict, table: list[rules.Rule], make) -> tuple[nnx.GraphDef, dict]:
+def tree(backbone: dict, table: list[rules.Rule], make) -> tuple[nnx.GraphDef, dict]:
     """(graphdef, parameters of ours) from a case's parameters."""
     graphdef, _ = params.create(make)
-    return graphdef, params.unflatten(load(source, table, expected=sources.abstract(make)))
+    return graphdef, params.unflatten(load(backbone, table, expected=backbones.abstract(make)))
 
 
 def tokenizer(case: Case, config: dict) -> tuple[nnx.GraphDef, dict]:
@@ -60,14 +59,14 @@ def tokenizer(case: Case, config: dict) -> tuple[nnx.GraphDef, dict]:
         blocks=config["num_res_blocks"],
         conv_downsample=config["conv_downsample"],
     )
-    source = case.part("encoder", "decoder", "quantizer")
-    return tree(source, maskgit.tokenizer_rules(cfg), lambda rngs: Tokenizer(cfg, rngs=rngs))
+    backbone = case.part("encoder", "decoder", "quantizer")
+    return tree(backbone, maskgit.tokenizer_rules(cfg), lambda rngs: Tokenizer(cfg, rngs=rngs))
 
 
 def transformer(case: Case, cfg: MaskedConfig) -> tuple[nnx.GraphDef, dict]:
-    source = case.part("Embed_0", "TransformerLayer", "MlmLayer")
+    backbone = case.part("Embed_0", "TransformerLayer", "MlmLayer")
     make = lambda rngs: MaskedTransformer(cfg, rngs=rngs)
-    return tree(source, maskgit.TRANSFORMER, make)
+    return tree(backbone, maskgit.TRANSFORMER, make)
 
 
 def prompt(case: Case, cfg: PromptConfig) -> tuple[nnx.GraphDef, dict]:

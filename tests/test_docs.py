@@ -10,11 +10,11 @@ import pytest
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from maskgit_prompt import config as defaults
 from maskgit_prompt import main, params
+from maskgit_prompt.backbones import abstract
+from maskgit_prompt.config import defaults
 from maskgit_prompt.data import parts, splits
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
-from maskgit_prompt.source import abstract
 
 ROOT = pathlib.Path(__file__).parent.parent
 DOCUMENTS = sorted(
@@ -32,7 +32,7 @@ def keys_of(config: ConfigDict) -> set[str]:
 
 
 def explained() -> set[str]:
-    files = ("configuration.md", "source_models.md")
+    files = ("configuration.md", "backbones.md")
     text = "".join((ROOT / "docs" / file).read_text() for file in files)
     return set(re.findall(r"`([a-z_0-9.]+)`", text))
 

@@ -45,15 +45,15 @@ def test_help_needs_neither_jax_nor_tensorflow():
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> pathlib.Path:
-    """A copy of what a build reads, with a small source model, and the metadata made of it."""
+    """A copy of what a build reads, with a small backbone, and the metadata made of it."""
     home = tmp_path_factory.mktemp("build")
     for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "requirements.txt", "README.md"):
         shutil.copy(ROOT / name, home)
     shutil.copy(ROOT / "LICENSE", home)
-    ignore = shutil.ignore_patterns("__pycache__", "sources")
+    ignore = shutil.ignore_patterns("__pycache__", "embedded")
     shutil.copytree(PACKAGE, home / "maskgit_prompt", ignore=ignore)
     shutil.copytree(ROOT / "configs", home / "configs", ignore=ignore)
-    model = home / "maskgit_prompt" / "sources" / "mini"
+    model = home / "maskgit_prompt" / "backbones" / "embedded" / "mini"
     model.mkdir(parents=True)
     (model / "config.json").write_text("{}")
     (model / "tokenizer.safetensors").write_bytes(b"weights")
@@ -72,8 +72,8 @@ def test_setup_reads_requirements(built):
     assert re.search(r"dev\]\n(.+\n)*pytest", extras)
 
 
-def test_source_models_are_in_the_wheel(built):
-    model = built / "wheel" / "maskgit_prompt" / "sources" / "mini"
+def test_backbone_models_are_in_the_wheel(built):
+    model = built / "wheel" / "maskgit_prompt" / "backbones" / "embedded" / "mini"
     assert (model / "config.json").read_text() == "{}"
     assert (model / "tokenizer.safetensors").read_bytes() == b"weights"
     modules = {path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py")}
@@ -90,8 +90,8 @@ def test_the_source_archive_can_be_installed(built):
     # setup.py reads the first two: without them an archive cannot be installed.
     for name in ("requirements.txt", "README.md", "LICENSE", "configs/quickstart.py"):
         assert name in listed
-    assert "maskgit_prompt/sources/mini/tokenizer.safetensors" in listed
-    assert "maskgit_prompt/jobs/transfer.py" in listed
+    assert "maskgit_prompt/backbones/embedded/mini/tokenizer.safetensors" in listed
+    assert "maskgit_prompt/jobs/run.py" in listed
 
 
 def test_console_command_is_main(built):

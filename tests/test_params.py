@@ -4,8 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from maskgit_prompt import params, train
+from maskgit_prompt import params
 from maskgit_prompt.errors import UsageError, UserError
+from maskgit_prompt.tuning import train
 from tests import training
 
 TREE = {"a": {"bias": 1, "kernel": 2}, "b": 3}

@@ -1,4 +1,4 @@
-"""A source model of a few thousand random weights, for tests of everything around it."""
+"""A backbone of a few thousand random weights, for tests of everything around it."""
 
 import functools
 import pathlib
@@ -6,14 +6,17 @@ import pathlib
 import jax
 import numpy as np
 
-from maskgit_prompt import params, source_writer
-from maskgit_prompt import source as sources
+from maskgit_prompt import backbones, params
 from maskgit_prompt.data import synthetic
+from maskgit_prompt.models.causal import CausalConfig
+from maskgit_prompt.models.features import FeaturesConfig
+from maskgit_prompt.models.masked import MaskedConfig
+from maskgit_prompt.models.tokenizer import TokenizerConfig
 
-TOKENIZER = sources.TokenizerConfig(
+TOKENIZER = TokenizerConfig(
     image_size=16, codebook=24, embedding=4, filters=8, multipliers=(1, 1, 1), blocks=1, groups=2
 )
-TRANSFORMER = sources.MaskedConfig(
+TRANSFORMER = MaskedConfig(
     codebook=24,
     classes=len(synthetic.CLASSES),
     length=TOKENIZER.length,
@@ -22,7 +25,7 @@ TRANSFORMER = sources.MaskedConfig(
     heads=2,
     mlp=32,
 )
-CAUSAL = sources.CausalConfig(
+CAUSAL = CausalConfig(
     codebook=24,
     classes=9,
     length=TOKENIZER.length,
@@ -33,18 +36,18 @@ CAUSAL = sources.CausalConfig(
     mlp=32,
     start=9,
 )
-FEATURES = sources.FeaturesConfig(
+FEATURES = FeaturesConfig(
     image_size=16, classes=len(synthetic.CLASSES), width=8, stages=2, groups=2
 )
 
 
 @functools.cache
 def _weights(name: str, kind: str, cfg, seed: int) -> params.Tree:
-    _, init = params.create(sources.make_module(name, kind, cfg))
+    _, init = params.create(backbones.make_module(name, kind, cfg))
     return jax.device_get(jax.jit(init)(jax.random.key(seed)))
 
 
-def source(seed: int = 0, kind: str = "masked") -> sources.Source:
+def backbone(seed: int = 0, kind: str = "masked") -> backbones.Backbone:
     """With a transformer of a kind. Of its own arrays: a test may change them."""
     parts = {}
     for name, made_as, cfg in (
@@ -53,10 +56,10 @@ def source(seed: int = 0, kind: str = "masked") -> sources.Source:
         ("features", "convolutional", FEATURES),
     ):
         tree = jax.tree.map(np.copy, _weights(name, made_as, cfg, seed))
-        parts[name] = sources.Part(made_as, cfg, tree)
-    return sources.Source("tiny", parts, synthetic.CLASSES, {"data": "none: random weights"})
+        parts[name] = backbones.Part(made_as, cfg, tree)
+    return backbones.Backbone("tiny", parts, synthetic.CLASSES, {"data": "none: random weights"})
 
 
 def write(folder: pathlib.Path, seed: int = 0, kind: str = "masked") -> str:
-    source_writer.save(source(seed, kind), folder)
+    backbones.save(backbone(seed, kind), folder)
     return str(folder)

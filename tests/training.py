@@ -10,11 +10,16 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from maskgit_prompt import checkpoint, config, objectives, params, sharding, train, workdir
+from maskgit_prompt import params
+from maskgit_prompt.config import defaults as config
 from maskgit_prompt.decoding import schedules
+from maskgit_prompt.devices import sharding
 from maskgit_prompt.models.masked import MaskedConfig, MaskedTransformer
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
-from maskgit_prompt.optimizers import make_optimizer
+from maskgit_prompt.storage import checkpoint, workdir
+from maskgit_prompt.tasks.generation import objectives
+from maskgit_prompt.tuning import train
+from maskgit_prompt.tuning.optimizers import make_optimizer
 
 TRANSFORMER = MaskedConfig(codebook=24, classes=3, length=9, width=16, layers=2, heads=2, mlp=32)
 PROMPT = PromptConfig(kind="table", tokens=2, width=16, classes=3)

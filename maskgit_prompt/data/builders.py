@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from absl import logging
 
-from maskgit_prompt import distributed
+from maskgit_prompt.devices import distributed
 from maskgit_prompt.errors import UsageError, UserError
 
 

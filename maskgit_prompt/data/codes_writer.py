@@ -22,8 +22,8 @@ import maskgit_prompt
 from maskgit_prompt.data import batches, codes
 from maskgit_prompt.data.images import ImageSet
 from maskgit_prompt.errors import UsageError, UserError
-from maskgit_prompt.files import write_whole
 from maskgit_prompt.progress import progress
+from maskgit_prompt.storage.files import write_whole
 
 MAX_CODE = np.iinfo(np.uint16).max
 SHARD_SIZE = 2048  # images: what a kill can cost, and what hosts share out

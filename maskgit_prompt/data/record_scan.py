@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from maskgit_prompt import distributed
 from maskgit_prompt.data.places import UNSURE, stamp
 from maskgit_prompt.data.records import ArrayRecords, TFRecords, unreadable
+from maskgit_prompt.devices import distributed
 from maskgit_prompt.errors import UserError
-from maskgit_prompt.files import write_whole
 from maskgit_prompt.progress import progress
+from maskgit_prompt.storage.files import write_whole
 
 Arrays = dict[str, np.ndarray]
 

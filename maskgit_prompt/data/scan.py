@@ -13,13 +13,13 @@ from collections.abc import Sequence
 import numpy as np
 from absl import logging
 
-from maskgit_prompt import distributed
 from maskgit_prompt.data.images import SMALL, SMALL_SIDE, one_at_a_time
 from maskgit_prompt.data.pixels import BROKEN, PREPROCESSING, decode_image, reason
 from maskgit_prompt.data.places import UNSURE, Place
+from maskgit_prompt.devices import distributed
 from maskgit_prompt.errors import UserError
-from maskgit_prompt.files import write_whole
 from maskgit_prompt.progress import progress
+from maskgit_prompt.storage.files import write_whole
 
 KEPT_FROM = 1000  # files: fewer are scanned in a moment
 

@@ -13,9 +13,9 @@ from typing import BinaryIO, NamedTuple
 import ml_dtypes
 import numpy as np
 
-from maskgit_prompt import sniff
 from maskgit_prompt.errors import UserError
-from maskgit_prompt.sniff import printable
+from maskgit_prompt.storage import sniff
+from maskgit_prompt.storage.sniff import printable
 from maskgit_prompt.stored import StoredArray
 
 EXPECTED = "a flax msgpack file"

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from maskgit_prompt.backbones import Part
 from maskgit_prompt.errors import UserError
 from maskgit_prompt.importers.rules import (
     Options,
@@ -24,7 +25,6 @@ from maskgit_prompt.importers.rules import (
 from maskgit_prompt.models.masked import MaskedConfig, MaskedTransformer
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 from maskgit_prompt.models.tokenizer import Tokenizer, TokenizerConfig
-from maskgit_prompt.source import Part
 
 LAYER = r"TransformerLayer_(?P<layer>\d+)/"
 TRANSFORMER = (

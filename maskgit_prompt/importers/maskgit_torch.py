@@ -15,10 +15,10 @@ square, (out, out, 1, 1). A code is the nearest row of the codebook by Euclidean
 from collections.abc import Mapping
 from typing import Any
 
+from maskgit_prompt.backbones import Part
 from maskgit_prompt.errors import UserError
 from maskgit_prompt.importers.rules import Options, Rule, Shapes, make_part, with_unknown
 from maskgit_prompt.models.tokenizer import Tokenizer, TokenizerConfig
-from maskgit_prompt.source import Part
 
 SIGN = "encoder.mid.0.conv1.weight"  # where Taming Transformers has encoder.mid.block_1
 GROUPS = 32

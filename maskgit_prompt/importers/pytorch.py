@@ -18,11 +18,11 @@ from typing import Any, BinaryIO
 import ml_dtypes
 import numpy as np
 
-from maskgit_prompt import sniff
 from maskgit_prompt.errors import UserError
 from maskgit_prompt.importers import pickles
 from maskgit_prompt.importers.pickles import Global, Inert
-from maskgit_prompt.sniff import printable
+from maskgit_prompt.storage import sniff
+from maskgit_prompt.storage.sniff import printable
 from maskgit_prompt.stored import StoredArray
 
 EXPECTED = "a PyTorch checkpoint"

@@ -10,9 +10,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from maskgit_prompt.backbones import Part, abstract
 from maskgit_prompt.errors import UserError
 from maskgit_prompt.params import Tree, flatten, unflatten
-from maskgit_prompt.source import Part, abstract
 
 Array = Any  # a numpy array or a StoredArray: it has a shape, and numpy can make an array of it
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from maskgit_prompt.backbones import Part
 from maskgit_prompt.errors import UserError
 from maskgit_prompt.importers.rules import (
     Options,
@@ -18,7 +19,6 @@ from maskgit_prompt.importers.rules import (
 )
 from maskgit_prompt.models.causal import CONFIGS, CausalConfig, CausalTransformer
 from maskgit_prompt.models.vqgan import VQGAN, VQGANConfig
-from maskgit_prompt.source import Part
 
 # --- VQGAN: the tokenizer, VQModel or GumbelVQ -------------------------------------------------
 

@@ -1,6 +1,6 @@
 """Prompt tuning beside fine-tuning, training from scratch and no tuning, on the same few images.
 
-1. Load the source model and the images; encode them once.
+1. Load the backbone and the images; encode them once.
 2. For every number of images a class and every method: train for the same steps, keep the state of
    the best held-out loss, generate, score. A finished one is kept when the job is started again.
 3. Write results.json and report.html: a table and pictures for every number of images.
@@ -14,15 +14,19 @@ from typing import Any
 from ml_collections import ConfigDict
 from PIL import Image
 
-from maskgit_prompt import settings, sharding, tune, workdir
-from maskgit_prompt import source as sources
+from maskgit_prompt import backbones
+from maskgit_prompt.config import rules as settings
 from maskgit_prompt.data import parts, splits
+from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
-from maskgit_prompt.jobs import transfer
-from maskgit_prompt.report import pictures, results, sheets
+from maskgit_prompt.jobs import run as transfer
+from maskgit_prompt.report import results, sheets
 from maskgit_prompt.report.comparison import comparison_report
-from maskgit_prompt.sampling import Sampler, make_prompts, unconditional
-from maskgit_prompt.score import Scorer
+from maskgit_prompt.storage import workdir
+from maskgit_prompt.tasks.generation import pictures
+from maskgit_prompt.tasks.generation.sampling import Sampler, make_prompts, unconditional
+from maskgit_prompt.tasks.generation.score import Scorer
+from maskgit_prompt.tuning import tune
 
 TRAINABLE = {
     "prompt": ("prompt/.*",),
@@ -44,15 +48,15 @@ def run(config: ConfigDict, path: str) -> None:
             f"config.compare.shots = {tuple(config.compare.shots)}, expected some, 1 or more each"
         )
 
-    # 1. Source model, images, codes.
+    # 1. Backbone, images, codes.
     workdir.check(path, config)  # before all images are looked at
     mesh = sharding.make_mesh(**config.mesh)
-    source = sources.load_for(config)
+    backbone = backbones.load_for(config)
     whole = ConfigDict(config.to_dict())
     whole.data.shots = 0
-    everything, _ = transfer.plan(whole, source, mesh, path)
+    everything, _ = transfer.plan(whole, backbone, mesh, path)
     home = transfer.claim(config, path, everything)
-    stored = transfer.encode(config, source, everything, home)
+    stored = transfer.encode(config, backbone, everything, home)
 
     # 2. Methods.
     rows, accuracies, drawn = [], {}, {}
@@ -60,14 +64,14 @@ def run(config: ConfigDict, path: str) -> None:
         labels = everything.labels(everything.tune)
         chosen = splits.few_shot(labels, shots, config.data.seed, everything.images.classes)
         data = dataclasses.replace(everything, tune=everything.tune[chosen])
-        decode = Sampler(source, mesh, config.sample).decode
-        scorer = transfer.make_scorer(config, source, data, stored, decode, mesh)
+        decode = Sampler(backbone, mesh, config.sample).decode
+        scorer = transfer.make_scorer(config, backbone, data, stored, decode, mesh)
         for method in config.compare.methods:
             folder = home / f"{method}-{shots}"
             row = _finished(folder)
             if row is None:
                 print(f"{method}, images a class: {shots}", flush=True)
-                row = compare_one(config, method, source, data, stored, scorer, folder, mesh)
+                row = compare_one(config, method, backbone, data, stored, scorer, folder, mesh)
             rows.append({"method": method, "shots": shots, **row})
             with Image.open(folder / "sheet.png") as sheet:
                 drawn[f"{method}/{shots}"] = sheet.copy()
@@ -86,7 +90,7 @@ def run(config: ConfigDict, path: str) -> None:
         home / "report.html",
         rows,
         drawn,
-        title=f"Comparison of methods: {everything.images.name} on {source.name}",
+        title=f"Comparison of methods: {everything.images.name} on {backbone.name}",
         config=config.to_dict(),
         warnings=scorer.warnings,
     )
@@ -96,7 +100,7 @@ def run(config: ConfigDict, path: str) -> None:
 def compare_one(
     config: ConfigDict,
     method: str,
-    source: sources.Source,
+    backbone: backbones.Backbone,
     data: parts.Parts,
     stored,
     scorer: Scorer,
@@ -108,16 +112,16 @@ def compare_one(
     key = sharding.make_key(config.seed + 2, mesh)
     row = dict.fromkeys(("heldout_loss", "train_loss", "trainable", "seconds", "best_step"))
     if method == "untuned":
-        generated = transfer.untuned_images(config, source, len(classes), mesh)
+        generated = transfer.untuned_images(config, backbone, len(classes), mesh)
     else:
         config = ConfigDict(config.to_dict())
         config.trainable = TRAINABLE[method]
         rate = config.compare.learning_rates.get(method, 0.0)
         config.optimizer.backbone_learning_rate = rate
-        cfg = settings.prompt_config(config, source, len(data.images.classes), len(data.tune))
+        cfg = settings.prompt_config(config, backbone, len(data.images.classes), len(data.tune))
         tuned = tune.tune(
             config,
-            source,
+            backbone,
             cfg,
             transfer.tuning_codes(config, data, stored),
             folder,
@@ -127,7 +131,7 @@ def compare_one(
         )
         prompts = make_prompts(cfg, tuned.prompt)
         uncond = unconditional(config.sample, prompts)
-        sampler = Sampler(source, mesh, config.sample, config.dtype, tuned.transformer, cfg)
+        sampler = Sampler(backbone, mesh, config.sample, config.dtype, tuned.transformer, cfg)
         generated = sampler.images(prompts(classes)[:, None], key, uncond=uncond)
         row |= {
             "heldout_loss": tuned.loss["heldout"],

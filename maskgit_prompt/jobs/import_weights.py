@@ -1,10 +1,10 @@
-"""Other people's checkpoints to a source model's folder.
+"""Other people's checkpoints to a backbone's folder.
 
 1. Read names and shapes of every file, without running what is in it.
 2. Check that every name is used and that every parameter is there.
 3. Write the folder, one parameter at a time; or, of a prompt checkpoint, prompt.safetensors.
 
-The workdir is the source model's folder: a part is added to those that it has.
+The workdir is the backbone's folder: a part is added to those that it has.
 """
 
 import contextlib
@@ -22,9 +22,9 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from maskgit_prompt import config as defaults
-from maskgit_prompt import params, prompt_file, safetensors_stream, sniff, source_writer
-from maskgit_prompt import source as sources
+from maskgit_prompt import backbones, params
+from maskgit_prompt.backbones import Backbone, Part
+from maskgit_prompt.config import defaults
 from maskgit_prompt.errors import FORBIDDEN, Stopped, UsageError, UserError
 from maskgit_prompt.importers import (
     flax_msgpack,
@@ -35,8 +35,10 @@ from maskgit_prompt.importers import (
     taming_folder,
 )
 from maskgit_prompt.importers.rules import Options
+from maskgit_prompt.models.masked import MaskedConfig
 from maskgit_prompt.progress import bytes_progress
-from maskgit_prompt.source import Part, Source
+from maskgit_prompt.storage import safetensors_stream, sniff
+from maskgit_prompt.tuning import prompt_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,13 +173,13 @@ def _run(config: ConfigDict, path: str) -> None:
         )
     parts = _fit({**there.parts, **{name: part for name, (part, _) in new.items()}}, config)
     origins = {name: origin for name, (_, origin) in new.items()}
-    source = Source(
+    backbone = Backbone(
         config.name or there.name or folder.name,
         parts,
         provenance={"files": {**files, **origins}},
     )
-    _check_published(source)
-    written = source_writer.save(source, folder, config.store_dtype, before=there)
+    _check_published(backbone)
+    written = backbones.save(backbone, folder, config.store_dtype, before=there)
     _warn_of_words(written)
     for name, part in written.parts.items():
         sizes = {field: x for field, x in dataclasses.asdict(part.cfg).items() if x}
@@ -187,10 +189,10 @@ def _run(config: ConfigDict, path: str) -> None:
     if missing:
         print(f"no {missing[0]} yet: run again with its file and the same --workdir")
     else:
-        print(f"wrote {path}, fingerprint {written.fingerprint}: use --config.source={path}")
+        print(f"wrote {path}, fingerprint {written.fingerprint}: use --config.backbone={path}")
 
 
-def _read(config: ConfigDict, form: Format, there: Source) -> dict[str, tuple[Part, dict]]:
+def _read(config: ConfigDict, form: Format, there: Backbone) -> dict[str, tuple[Part, dict]]:
     """part -> (the network, where it comes from), of all files; no weight is read."""
     given = Options(
         image_size=config.image_size,
@@ -245,9 +247,9 @@ def _check_same(name: str, new: Part, old: Part, config: ConfigDict, folder: pat
         )
 
 
-def _check_published(source: Source) -> None:
+def _check_published(backbone: Backbone) -> None:
     """Raises UserError where the names of the files tell two sizes of images, 256 and 512."""
-    files = source.provenance["files"]
+    files = backbone.provenance["files"]
     named = {name: PUBLISHED.search(origin.get("file", "")) for name, origin in files.items()}
     sizes = {name: found[1] for name, found in named.items() if found}
     if len(set(sizes.values())) > 1:
@@ -258,10 +260,10 @@ def _check_published(source: Source) -> None:
         )
 
 
-def _warn_of_words(source: Source) -> None:
+def _warn_of_words(backbone: Backbone) -> None:
     """Says what was concluded where the words are not those of a published masked transformer."""
-    cfg = getattr(source.parts.get("transformer"), "cfg", None)
-    if isinstance(cfg, sources.MaskedConfig) and cfg.classes != CLASSES:
+    cfg = getattr(backbone.parts.get("transformer"), "cfg", None)
+    if isinstance(cfg, MaskedConfig) and cfg.classes != CLASSES:
         logging.warning(
             "the transformer's %d words are taken to be %d codes, %d classes and MASK; the "
             "published ones have %d classes: check that the tokenizer is its own%s",
@@ -269,23 +271,23 @@ def _warn_of_words(source: Source) -> None:
             cfg.codebook,
             cfg.classes,
             CLASSES,
-            "" if "tokenizer" in source.parts else ", or give --config.codebook",
+            "" if "tokenizer" in backbone.parts else ", or give --config.codebook",
         )
 
 
-def _existing(folder: pathlib.Path) -> Source:
-    """The source model in a folder, or an empty one where there is none yet.
+def _existing(folder: pathlib.Path) -> Backbone:
+    """The backbone in a folder, or an empty one where there is none yet.
 
     Raises:
       UsageError: something else is there.
     """
     if not folder.exists():
-        return Source("", {})
+        return Backbone("", {})
     if not folder.is_dir():
         raise UsageError(f"workdir {folder} is a file, expected a folder; use another --workdir")
     names = {path.name for path in folder.iterdir()}
-    if not names - {source_writer.PARTIAL, "lost+found"} - source_writer.leftovers(folder):
-        return Source("", {})
+    if not names - {backbones.PARTIAL, "lost+found"} - backbones.leftovers(folder):
+        return Backbone("", {})
     if PROMPT in names and "config.json" not in names:
         raise UsageError(
             f"workdir {folder} holds a prompt already ({PROMPT}); use another --workdir, or delete "
@@ -293,10 +295,10 @@ def _existing(folder: pathlib.Path) -> Source:
         )
     if "config.json" not in names:
         raise UsageError(
-            f"workdir {folder} holds something else than a source model "
+            f"workdir {folder} holds something else than a backbone "
             f"({min(names)}, …); use another --workdir"
         )
-    return sources.load(str(folder), "--workdir")
+    return backbones.load(str(folder), "--workdir")
 
 
 def _files(given: str, form: Format) -> list[str]:
@@ -311,7 +313,7 @@ def _files(given: str, form: Format) -> list[str]:
     for file in files:
         if not file or not pathlib.Path(file).exists():
             raise UsageError(
-                f"config.source: no file {file!r}; docs/source_models.md says what to fetch"
+                f"config.source: no file {file!r}; docs/backbones.md says what to fetch"
             )
         if form.find is None and pathlib.Path(file).is_dir():
             inside = sorted(path.name for path in pathlib.Path(file).iterdir() if path.is_file())
@@ -324,7 +326,7 @@ def _files(given: str, form: Format) -> list[str]:
 
 def _digest(path: str) -> str:
     with bytes_progress(os.path.getsize(path), "hash") as update:
-        return sources.sha256(path, update)
+        return backbones.sha256(path, update)
 
 
 def _fit(parts: dict[str, Part], config: ConfigDict) -> dict[str, Part]:
@@ -371,20 +373,20 @@ def _write_prompt(part: Part, config: ConfigDict, folder: pathlib.Path) -> None:
     """
     if not config.backbone:
         raise UsageError(
-            "a prompt needs the source model that it was tuned on: give --config.backbone=FOLDER"
+            "a prompt needs the backbone that it was tuned on: give --config.backbone=FOLDER"
         )
     path = folder / PROMPT
     if path.exists():
         raise UsageError(f"{path} is there already; use another --workdir, or delete it")
-    source = sources.load(config.backbone, "config.backbone")
-    kind = source.part("transformer").kind
+    backbone = backbones.load(config.backbone, "config.backbone")
+    kind = backbone.part("transformer").kind
     if kind != "masked":
         raise UserError(
             f"{config.source} was tuned on a masked transformer, but {config.backbone} has a "
             f"{kind} one; give the backbone that it was tuned on"
         )
-    source.check_promptable()
-    width = source.part("transformer").cfg.width
+    backbone.check_promptable()
+    width = backbone.part("transformer").cfg.width
     if part.cfg.width != width:
         raise UserError(
             f"{config.source} makes prompts of width {part.cfg.width}, but the transformer of "
@@ -396,8 +398,8 @@ def _write_prompt(part: Part, config: ConfigDict, folder: pathlib.Path) -> None:
         tree=tree,
         classes=tuple(str(number) for number in range(part.cfg.classes)),
         instances=(),
-        source=source.name,
-        fingerprint=source.fingerprint,
+        backbone=backbone.name,
+        fingerprint=backbone.fingerprint,
         sample=defaults.sampling().to_dict(),
         scores={},
     )
@@ -410,9 +412,9 @@ def _write_prompt(part: Part, config: ConfigDict, folder: pathlib.Path) -> None:
         raise
     print(
         f"wrote {path}; the file does not tell which transformer it was tuned on, only its width "
-        f"of {width}: that it is {source.name!r} is your word"
+        f"of {width}: that it is {backbone.name!r} is your word"
     )
     print(
-        f"use --config=configs/sample.py --config.prompt={path} --config.source={config.backbone} "
-        f"--workdir={folder / 'images'}"
+        f"use --config=configs/sample.py --config.prompt={path} "
+        f"--config.backbone={config.backbone} --workdir={folder / 'images'}"
     )

@@ -1,8 +1,8 @@
-"""Pretrains a part of a source model on synthetic images: tokenizer, transformer or features.
+"""Pretrains a part of a backbone on synthetic images: tokenizer, transformer or features.
 
 1. Draw the images, or take the codes of the tokenizer of the stage before.
 2. Train the part of config.stage.
-3. Write a source-model folder with the parts of the stage before and this one.
+3. Write a backbone folder with the parts of the stage before and this one.
 """
 
 import dataclasses
@@ -14,16 +14,20 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from maskgit_prompt import checkpoint, params, sharding, source_writer, train, workdir
-from maskgit_prompt import source as sources
+from maskgit_prompt import backbones, params
+from maskgit_prompt.config.rules import check_training
 from maskgit_prompt.data import synthetic
 from maskgit_prompt.data.batches import batch_indices
 from maskgit_prompt.data.images import ImageSet
-from maskgit_prompt.encode import encode_once
+from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
-from maskgit_prompt.objectives import make_objective
-from maskgit_prompt.optimizers import make_optimizer
-from maskgit_prompt.settings import check_training
+from maskgit_prompt.models.features import FeaturesConfig
+from maskgit_prompt.models.tokenizer import TokenizerConfig
+from maskgit_prompt.storage import checkpoint, workdir
+from maskgit_prompt.tasks.generation.encode import encode_once
+from maskgit_prompt.tasks.generation.objectives import make_objective
+from maskgit_prompt.tuning import train
+from maskgit_prompt.tuning.optimizers import make_optimizer
 
 
 def run(config: ConfigDict, folder: str) -> None:
@@ -31,7 +35,9 @@ def run(config: ConfigDict, folder: str) -> None:
     mesh = sharding.make_mesh(**config.mesh)
     check_training(config)
     sharding.check_batch(config.train.batch_size, config.train.micro_batches, mesh)
-    before = sources.load(config.source) if config.source else sources.Source(config.name, {})
+    before = (
+        backbones.load(config.backbone) if config.backbone else backbones.Backbone(config.name, {})
+    )
     images = synthetic.image_set(config.data.num, config.data.seed, config.data.size)
     folder = workdir.prepare(folder, config)
 
@@ -49,7 +55,7 @@ def run(config: ConfigDict, folder: str) -> None:
 
     # 2. Training.
     kind, cfg, loss_of = _part(config, before)
-    graphdef, init = params.create(sources.make_module(config.stage, kind, cfg))
+    graphdef, init = params.create(backbones.make_module(config.stage, kind, cfg))
     # No abstract pass: jit on one device keeps the same numbers on every mesh.
     tree = {config.stage: jax.device_get(jax.jit(init)(jax.random.key(config.seed)))}
     logging.info("%s: %d parameters", config.stage, params.count(tree))
@@ -83,9 +89,9 @@ def run(config: ConfigDict, folder: str) -> None:
         )
     metrics.close()
 
-    # 3. The source model so far.
+    # 3. The backbone so far.
     tree = sharding.tree_to_host(train.parameters(state, frozen)[config.stage], mesh)
-    part = sources.Part(kind, cfg, tree)
+    part = backbones.Part(kind, cfg, tree)
     stages = {
         **before.provenance.get("stages", {}),
         config.stage: {
@@ -97,25 +103,25 @@ def run(config: ConfigDict, folder: str) -> None:
             "last": {k: round(v, 4) for k, v in metrics.rows()[-1].items()},
         },
     }
-    source = dataclasses.replace(
+    backbone = dataclasses.replace(
         before,
         name=config.name,
         parts={**before.parts, config.stage: part},
         classes=images.classes,
         provenance={"data": f"synthetic {synthetic.VERSION}", "stages": stages},
     )
-    source_writer.save(source, folder / "source", config.store_dtype)
-    print(f"wrote {folder / 'source'}: {', '.join(source.parts)}")
+    backbones.save(backbone, folder / "backbone", config.store_dtype)
+    print(f"wrote {folder / 'backbone'}: {', '.join(backbone.parts)}")
 
 
-def _part(config: ConfigDict, before: sources.Source):
+def _part(config: ConfigDict, before: backbones.Backbone):
     """(kind, config of the network, graphdef -> loss function) of a stage."""
     options = {
         k: tuple(v) if isinstance(v, list | tuple) else v for k, v in config[config.stage].items()
     }
     if config.stage == "tokenizer":
         try:
-            cfg = sources.TokenizerConfig(**options, dtype=config.dtype)
+            cfg = TokenizerConfig(**options, dtype=config.dtype)
         except ValueError as error:
             raise UsageError(f"config.tokenizer: {error}") from error
         loss = lambda graphdef: train.tokenizer_loss(
@@ -123,7 +129,7 @@ def _part(config: ConfigDict, before: sources.Source):
         )
         return "vq", cfg, loss
     if config.stage == "features":
-        cfg = sources.FeaturesConfig(**options, classes=len(synthetic.CLASSES))
+        cfg = FeaturesConfig(**options, classes=len(synthetic.CLASSES))
         return "convolutional", cfg, train.classifier_loss
     tokenizer = before.part("tokenizer").cfg
     sizes = dict(
@@ -135,7 +141,7 @@ def _part(config: ConfigDict, before: sources.Source):
     if config.model == "causal":
         # Classes share the codes' rows; the start token has a row that is no class.
         sizes |= {"positions": tokenizer.length, "start": len(synthetic.CLASSES)}
-    config_class, _ = sources.KINDS["transformer"][config.model]
+    config_class, _ = backbones.KINDS["transformer"][config.model]
     try:
         cfg = config_class(**options, **sizes)
     except ValueError as error:

@@ -1,6 +1,6 @@
 """Images from a prompt file, in seconds.
 
-1. Load the prompt file, and the source model that it was tuned on.
+1. Load the prompt file, and the backbone that it was tuned on.
 2. Plan: which images, each under which prompts, decoded how, around which known codes.
 3. Decode.
 4. Write images/CLASS/*.png, sheet.png and samples.json.
@@ -22,17 +22,19 @@ import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
 
-from maskgit_prompt import config as defaults
-from maskgit_prompt import distributed, prompt_file, sharding, workdir
-from maskgit_prompt import source as sources
+from maskgit_prompt import backbones
+from maskgit_prompt.config import defaults
 from maskgit_prompt.data.folder import BROKEN, decode_image
-from maskgit_prompt.encode import make_encoder
+from maskgit_prompt.devices import distributed, sharding
 from maskgit_prompt.errors import UsageError, UserError
 from maskgit_prompt.models.masked import MASK
 from maskgit_prompt.models.prompt import NONE
-from maskgit_prompt.prompt_file import PromptFile
 from maskgit_prompt.report import results, sheets
-from maskgit_prompt.sampling import Sampler, make_prompts, unconditional
+from maskgit_prompt.storage import workdir
+from maskgit_prompt.tasks.generation.encode import make_encoder
+from maskgit_prompt.tasks.generation.sampling import Sampler, make_prompts, unconditional
+from maskgit_prompt.tuning import prompt_file
+from maskgit_prompt.tuning.prompt_file import PromptFile
 
 SHEET_COLUMNS = 12
 UNKNOWN = 128  # grey, where a given picture is to be made anew
@@ -77,19 +79,19 @@ def run(config: ConfigDict, path: str) -> None:
             f"config.keep = {config.keep!r} without a picture; give --config.image=FILE, too"
         )
 
-    # 1. Prompt and source model.
+    # 1. Prompt and backbone.
     if not config.prompt:
         raise UsageError("no prompt file: give --config.prompt=DIR/prompt.safetensors of a run")
     prompt = prompt_file.load(config.prompt)
-    source = sources.load(config.source or sources.embedded_with(prompt.fingerprint))
-    prompt_file.check_backbone(prompt, source, config.prompt)
+    backbone = backbones.load(config.backbone or backbones.embedded_with(prompt.fingerprint))
+    prompt_file.check_backbone(prompt, backbone, config.prompt)
 
     # 2. What to make.
     mesh = sharding.make_mesh(**config.mesh)
     plan = plan_images(config, prompt)
     settings = decoding_settings(config, prompt, len(plan.group_of), mesh)
-    given = given_picture(config, source, mesh) if config.image else None
-    sampler = Sampler(source, mesh, settings, config.dtype, prompt=prompt.cfg)
+    given = given_picture(config, backbone, mesh) if config.image else None
+    sampler = Sampler(backbone, mesh, settings, config.dtype, prompt=prompt.cfg)
     start = None if given is None else np.repeat(given.codes[None], len(plan.group_of), axis=0)
     sampler.check_start(start)
     home = workdir.prepare(path, config)  # now, so that a mistake claims no workdir
@@ -202,13 +204,13 @@ def decoding_settings(config: ConfigDict, prompt: PromptFile, count: int, mesh) 
     return known
 
 
-def given_picture(config: ConfigDict, source: sources.Source, mesh) -> Given:
+def given_picture(config: ConfigDict, backbone: backbones.Backbone, mesh) -> Given:
     """The codes of config.image that config.keep keeps.
 
     Raises:
       UsageError: no such file, or nothing to keep or to make. UserError: no whole image.
     """
-    tokenizer = source.part("tokenizer")
+    tokenizer = backbone.part("tokenizer")
     size, side = tokenizer.cfg.image_size, tokenizer.cfg.latent_size
     known = known_codes(config.keep, side)
     path = pathlib.Path(config.image).expanduser()
@@ -342,7 +344,7 @@ def describe(
         "prompt": {
             "file": config.prompt,
             "sha256": hashlib.sha256(pathlib.Path(config.prompt).read_bytes()).hexdigest(),
-            "source": prompt.source,
+            "backbone": prompt.backbone,
             "fingerprint": prompt.fingerprint,
         },
         "seed": config.seed,

@@ -1,4 +1,4 @@
-"""The main job on several source models, on the same images for the same steps.
+"""The main job on several backbones, on the same images for the same steps.
 
 1. Look at all models, images and settings, so that a mistake ends the run before it has begun.
 2. For every number of images a class and every model: the main job, in a folder of its own. A
@@ -13,35 +13,36 @@ from typing import Any
 from ml_collections import ConfigDict
 from PIL import Image
 
-from maskgit_prompt import sharding, workdir
-from maskgit_prompt import source as sources
+from maskgit_prompt import backbones
+from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
-from maskgit_prompt.jobs import transfer
+from maskgit_prompt.jobs import run as transfer
 from maskgit_prompt.report import results
 from maskgit_prompt.report.side_by_side import side_by_side_report
+from maskgit_prompt.storage import workdir
 
 
 def run(config: ConfigDict, path: str) -> None:
-    names, all_shots = list(config.models.sources), list(config.models.shots)
-    for key, values in (("sources", names), ("shots", all_shots)):
+    names, all_shots = list(config.models.backbones), list(config.models.shots)
+    for key, values in (("backbones", names), ("shots", all_shots)):
         if not values or len(set(values)) < len(values):
             raise UsageError(f"config.models.{key} = {tuple(values)}, expected some, each once")
 
-    # 1. Source models.
-    found = {name: sources.load(name, "config.models.sources") for name in names}
-    titles = [source.name for source in found.values()]
+    # 1. Backbones.
+    found = {name: backbones.load(name, "config.models.backbones") for name in names}
+    titles = [backbone.name for backbone in found.values()]
     if len(set(titles)) < len(titles):
         raise UsageError(
-            f"config.models.sources are called {', '.join(titles)}: two have the same name; import "
-            "one again with another --config.name"
+            f"config.models.backbones are called {', '.join(titles)}: two have the same name; "
+            "import one again with another --config.name"
         )
     if min(all_shots) < 1:
         raise UsageError(f"config.models.shots = {tuple(all_shots)}, expected 1 or more each")
     mesh = sharding.make_mesh(**config.mesh)
     configs = {
-        (name, shots): _of_one(config, name, shots, source.part("transformer").kind == "causal")
+        (name, shots): _of_one(config, name, shots, backbone.part("transformer").kind == "causal")
         for shots in all_shots
-        for name, source in found.items()
+        for name, backbone in found.items()
     }
     for (name, _), one in configs.items():
         transfer.plan(one, found[name], mesh, path)
@@ -50,10 +51,10 @@ def run(config: ConfigDict, path: str) -> None:
     home = workdir.prepare(path, config)
     rows = []
     for shots in all_shots:
-        for name, source in found.items():
-            folder = home / f"{source.name}-{shots}"
+        for name, backbone in found.items():
+            folder = home / f"{backbone.name}-{shots}"
             if not (folder / "report.html").exists():  # what the main job writes last
-                print(f"{source.name}, images a class: {shots}", flush=True)
+                print(f"{backbone.name}, images a class: {shots}", flush=True)
                 transfer.run(configs[name, shots], str(folder))
             rows.append({"shots": shots, **_row(folder)})
 
@@ -69,7 +70,7 @@ def run(config: ConfigDict, path: str) -> None:
         home / "report.html",
         rows,
         pictures,
-        title=f"Source models side by side: {' and '.join(titles)}",
+        title=f"Backbones side by side: {' and '.join(titles)}",
         causal=config.causal.to_dict(),
         config=config.to_dict(),
     )
@@ -82,7 +83,7 @@ def _of_one(config: ConfigDict, name: str, shots: int, causal: bool) -> ConfigDi
     del one["models"], one["causal"]
     if causal:
         one.update(config.causal)
-    one.job, one.source, one.model, one.data.shots = "transfer", name, "", shots
+    one.job, one.backbone, one.model, one.data.shots = "run", name, "", shots
     return one
 
 

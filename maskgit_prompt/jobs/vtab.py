@@ -1,7 +1,7 @@
-"""VTAB: the main job on each of its tasks, with one source model.
+"""VTAB: the main job on each of its tasks, with one backbone.
 
 1. Look which tasks' data is prepared; say how to get the others. Download where that is asked for.
-2. Load the source model once.
+2. Load the backbone once.
 3. For every task: the main job, in a folder of its own. A finished one is kept when the job is
    started again; one that fails is reported, and the others go on.
 4. Write results.json, results.md, tasks.png and report.html: all finished tasks in one table.
@@ -16,13 +16,15 @@ from absl import logging
 from ml_collections import ConfigDict
 from PIL import Image
 
-from maskgit_prompt import distributed, settings, sharding, workdir
-from maskgit_prompt import source as sources
+from maskgit_prompt import backbones
+from maskgit_prompt.config import rules as settings
 from maskgit_prompt.data import builders, vtab
+from maskgit_prompt.devices import distributed, sharding
 from maskgit_prompt.errors import Stopped, UsageError, UserError
-from maskgit_prompt.files import write_whole
-from maskgit_prompt.jobs import transfer
+from maskgit_prompt.jobs import run as transfer
 from maskgit_prompt.report import results, tasks
+from maskgit_prompt.storage import workdir
+from maskgit_prompt.storage.files import write_whole
 
 REPORT = "report.html"  # what the main job writes last
 
@@ -48,16 +50,16 @@ def run(config: ConfigDict, path: str) -> None:
             "them (--config.data.download=True), or name another --config.data.data_dir"
         )
 
-    # 2. Source model.
-    source = sources.load_for(config)
+    # 2. Backbone.
+    backbone = backbones.load_for(config)
     mesh = sharding.make_mesh(**config.mesh)
-    settings.check_before(config, source, mesh)
+    settings.check_before(config, backbone, mesh)
     workdir.prepare(path, config)
 
     # 3. Tasks.
     failed = dict(missing)
     left = [task for task in left if task.name not in missing]
-    untuned = None  # images of the source model alone, made once for tasks of as many
+    untuned = None  # images of the backbone alone, made once for tasks of as many
     for i, task in enumerate(left, 1):
         if distributed.is_first():
             print(f"task {i} of {len(left)}: {task.name} ({task.group})", flush=True)
@@ -66,13 +68,13 @@ def run(config: ConfigDict, path: str) -> None:
             # What is wrong here all hosts find, so that all go on to the next task.
             workdir.check(folder, one)
             with clock("load"):
-                data, cfg = transfer.plan(one, source, mesh, folder)
+                data, cfg = transfer.plan(one, backbone, mesh, folder)
             transfer.claim(one, folder, data)
         except UserError as error:
             failed[task.name] = report_failure(task, error)
             continue
         try:
-            untuned = transfer.carry_out(one, folder, source, mesh, data, cfg, clock, untuned)
+            untuned = transfer.carry_out(one, folder, backbone, mesh, data, cfg, clock, untuned)
         except Stopped:
             raise
         except Exception as error:
@@ -83,7 +85,7 @@ def run(config: ConfigDict, path: str) -> None:
     # 4. Table, once the first host has written what it is made of.
     distributed.barrier("tasks")
     rows = [row_of(task, home, task in chosen, missing, failed) for task in vtab.TASKS]
-    write(home, [row for row in rows if row], config, source.name)
+    write(home, [row for row in rows if row], config, backbone.name)
     wrong = [task.name for task in chosen if task.name in failed]
     if distributed.is_first():
         print(f"report: {home / REPORT}\ntable: {home / 'results.md'}")
@@ -129,7 +131,7 @@ def config_of(config: ConfigDict, task: vtab.Task, home: pathlib.Path) -> Config
     del one["tasks"], one["steps"]
     if config.steps:
         one.train.steps, one.train.epochs = config.steps, 0.0
-    one.job, one.data.name, one.data.task = "transfer", "vtab", task.name
+    one.job, one.data.name, one.data.task = "run", "vtab", task.name
     one.data.codes = config.data.codes or str(home / "codes")
     return one
 

@@ -42,11 +42,11 @@ class CausalConfig:
 
     Attributes:
       codebook: V, rows of the token table: the image codes, whose rows labels share.
-      classes: how many classes the source model was trained on, at most V.
+      classes: how many classes the backbone was trained on, at most V.
       length: L, image codes an image.
       positions: rows of the position table, at least condition + L - 1: the last code is no input.
       width, layers, heads, mlp: D, depth, attention heads, hidden width of the MLPs.
-      condition: tokens of the source model's condition: 1 is a label; codes come behind it.
+      condition: tokens of the backbone's condition: 1 is a label; codes come behind it.
       start: the row in front where there is neither class nor prompt (the reference's sos_token).
       dropout: rate on the embedding and on both branches of a block, in training only. The
         reference's third rate, on attention weights, is not here.

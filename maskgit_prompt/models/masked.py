@@ -36,7 +36,7 @@ class MaskedConfig:
 
     Attributes:
       codebook: V, how many image codes there are.
-      classes: how many classes the source model was trained on.
+      classes: how many classes the backbone was trained on.
       length: L, image codes an image.
       width, layers, heads, mlp: D, depth, attention heads, hidden width of the MLPs.
       dropout: rate on the embedding and on both branches of a block, in training only.
@@ -138,7 +138,7 @@ class MaskedTransformer(nnx.Module):
           prompt: [B, 1, P, D], put in front once, or [B, layers, P, D], fresh at every layer
             (VPT-deep, arXiv 2203.12119, eq. 5). None: the class slot stands in front, and so it
             does with keys and values for every layer, [B, layers, 2, P, D] (arXiv 2101.00190).
-          class_ids: [B] int, the source model's classes, MASK for none; only without tokens of a
+          class_ids: [B] int, the backbone's classes, MASK for none; only without tokens of a
             prompt.
           key: for dropout; None is deterministic.
           keep_layers: also return every block's output.

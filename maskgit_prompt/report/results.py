@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from maskgit_prompt.errors import UserError
-from maskgit_prompt.files import write_whole
+from maskgit_prompt.storage.files import write_whole
 
 
 def write_json(path: str | os.PathLike, results: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from maskgit_prompt.errors import UserError
-from maskgit_prompt.files import write_whole
+from maskgit_prompt.storage.files import write_whole
 
 _PAPER = (250, 250, 248)
 _INK = (34, 36, 40)

@@ -1,4 +1,4 @@
-"""report.html of several source models, each with a prompt tuned on the same images."""
+"""report.html of several backbones, each with a prompt tuned on the same images."""
 
 import os
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""results.md and report.html of many tasks, a prompt tuned for each on one source model.
+"""results.md and report.html of many tasks, a prompt tuned for each on one backbone.
 
 A row is one task: "task", "group", "status" ("done", "failed" or "missing"), "error" (one line or
 None) and, where it is done, "folder", "classes", "images" (tuned on), "steps", "generated",
@@ -56,11 +56,11 @@ _SIZES = {
 
 _DISTANCES = (
     "Fréchet distance and KID are those of generated to real images of the reference split, in "
-    "the features of the source model's own small network; lower is better. They are not FID: they "
+    "the features of the backbone's own small network; lower is better. They are not FID: they "
     "compare only with distances made with the same network, from as many images."
 )
 _OTHERS = (
-    "Untuned: images of the source model's own classes. Accuracy: the share of generated images "
+    "Untuned: images of the backbone's own classes. Accuracy: the share of generated images "
     "that a classifier trained on real ones reads as their class; real: the same of held-out real "
     "images. Held-out loss: nats a code. A mean is over the done tasks that have the number, each "
     "counted once."
@@ -132,7 +132,7 @@ def tasks_report(
     done = _done(rows)
     sections: list[Section] = [
         Text(
-            "For each task a prompt was tuned on the same source model, and images were generated "
+            "For each task a prompt was tuned on the same backbone, and images were generated "
             f"with it. Tasks done: {len(done)} of {len(rows)}. {_DISTANCES}",
             lead=True,
         ),

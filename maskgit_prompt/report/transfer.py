@@ -26,7 +26,7 @@ from maskgit_prompt.report.html import (
 from maskgit_prompt.report.pieces import Picture, figure, flat_table, gallery
 
 # What each source of images is called; the order is the order of rows and pictures.
-_SOURCES = {
+_ORIGINS = {
     "real": "real images",
     "reconstructed": "real images, through the tokenizer and back",
     "prompt": "generated with the tuned prompt",
@@ -80,11 +80,11 @@ def transfer_report(
 
     marquee_picture = pictures.pop("marquee", None)
     loss_picture = pictures.pop("loss", None)
-    order = [name for name in _SOURCES if name in pictures]
-    order += [name for name in pictures if name not in _SOURCES]
+    order = [name for name in _ORIGINS if name in pictures]
+    order += [name for name in pictures if name not in _ORIGINS]
     sections += [Heading("Pictures")] if order else []
     sections += _which_classes(results) if order else []
-    sections += gallery({_SOURCES.get(name, name): pictures[name] for name in order})
+    sections += gallery({_ORIGINS.get(name, name): pictures[name] for name in order})
 
     sections += _scores(results)
     if marquee_picture is not None or results.get("marquee"):
@@ -213,13 +213,13 @@ def _scores(results: Mapping[str, Any]) -> list[Section]:
     for name in ("precision", "recall"):
         columns[name] = name
         scores[name] = {s: row.get(name) for s, row in near.items()}
-    sources = [s for s in _SOURCES if any(s in score for score in scores.values())]
+    backbones = [s for s in _ORIGINS if any(s in score for score in scores.values())]
     sections: list[Section] = []
-    if sources:
+    if backbones:
         kept = {key: name for key, name in columns.items() if scores[key]}
         rows = [
-            {"images": _SOURCES[s]} | {name: scores[key].get(s) for key, name in kept.items()}
-            for s in sources
+            {"images": _ORIGINS[s]} | {name: scores[key].get(s) for key, name in kept.items()}
+            for s in backbones
         ]
         sections += [
             Table(
@@ -236,7 +236,7 @@ def _scores(results: Mapping[str, Any]) -> list[Section]:
                 "Accuracy: share read as their class by a classifier trained on held-out real "
                 "images. Fréchet distance and KID: to "
                 f"{_reference(results)}, in the features of the "
-                "network shipped with the source model; lower is better. They are not FID, and "
+                "network shipped with the backbone; lower is better. They are not FID, and "
                 "compare only with numbers made the same way."
             ),
         ]

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from etils import epath
 
-from maskgit_prompt import config as defaults
-from maskgit_prompt import distributed
+from maskgit_prompt.config import defaults
 from maskgit_prompt.data import builders, parts, places, record_scan, vtab
 from maskgit_prompt.data.records import TFRecords, groups
+from maskgit_prompt.devices import distributed
 from maskgit_prompt.errors import UsageError, UserError
 from tests import prepared
 

@@ -8,9 +8,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from maskgit_prompt import distributed
 from maskgit_prompt.data import places, scan
 from maskgit_prompt.data.folder import image_folder
+from maskgit_prompt.devices import distributed
 from maskgit_prompt.errors import UserError
 from tests.data.pictures import save
 

@@ -1,4 +1,4 @@
-"""The source domain: drawn the same every time, every class, both styles, no digit."""
+"""The backbone domain: drawn the same every time, every class, both styles, no digit."""
 
 import numpy as np
 import pytest

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from maskgit_prompt import params, source
+from maskgit_prompt import backbones, params
 from maskgit_prompt.errors import UserError
 from maskgit_prompt.importers import maskgit_torch, rules
 from maskgit_prompt.models.tokenizer import Tokenizer, TokenizerConfig
@@ -95,7 +95,7 @@ def published() -> dict[str, tuple[int, ...]]:
 
 
 def abstract(cfg: TokenizerConfig) -> dict:
-    return source.abstract(lambda rngs: Tokenizer(cfg, rngs=rngs))
+    return backbones.abstract(lambda rngs: Tokenizer(cfg, rngs=rngs))
 
 
 def match(arrays: dict[str, np.ndarray], cfg: TokenizerConfig = TINY) -> dict:

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from maskgit_prompt import source
+from maskgit_prompt import backbones
 from maskgit_prompt.errors import UserError
 from maskgit_prompt.importers import taming
 from maskgit_prompt.models.causal import CONFIGS, CausalConfig, CausalTransformer
@@ -40,7 +40,7 @@ def arrays(shapes: dict) -> dict[str, np.ndarray]:
 
 
 def load(shapes: dict, cfg: CausalConfig = TINY) -> dict[str, np.ndarray]:
-    expected = source.abstract(lambda rngs: CausalTransformer(cfg, rngs=rngs))
+    expected = backbones.abstract(lambda rngs: CausalTransformer(cfg, rngs=rngs))
     return golden_models.load(
         arrays(shapes), taming.gpt_rules(cfg), ignored=taming.GPT_IGNORED, expected=expected
     )
@@ -51,7 +51,7 @@ def test_names_and_places(prefix):
     found = load(names(TINY, prefix))
     assert (
         found.keys()
-        == flatten(source.abstract(lambda rngs: CausalTransformer(TINY, rngs=rngs))).keys()
+        == flatten(backbones.abstract(lambda rngs: CausalTransformer(TINY, rngs=rngs))).keys()
     )
     # (out, in) = 0 1 2 3 / 4 5 6 7 / …: input 1 makes outputs 1, 5 of head 0 and 9, 13 of head 1.
     assert found["blocks/attention/query/kernel"][1, 1].tolist() == [[1, 5], [9, 13]]

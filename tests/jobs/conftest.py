@@ -1,4 +1,4 @@
-"""One tiny source model for all jobs, and compilations kept from one job to the next."""
+"""One tiny backbone for all jobs, and compilations kept from one job to the next."""
 
 import jax
 import pytest
@@ -8,8 +8,8 @@ from tests import tiny
 
 
 @pytest.fixture(scope="session")
-def source(tmp_path_factory) -> str:
-    return tiny.write(tmp_path_factory.mktemp("source") / "tiny")
+def backbone(tmp_path_factory) -> str:
+    return tiny.write(tmp_path_factory.mktemp("backbone") / "tiny")
 
 
 @pytest.fixture(scope="package", autouse=True)

@@ -12,10 +12,10 @@ import jax
 import numpy as np
 import pytest
 
-from maskgit_prompt import prompt_file, source_writer
-from maskgit_prompt import source as sources
+from maskgit_prompt import backbones
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 from maskgit_prompt.params import create
+from maskgit_prompt.tuning import prompt_file
 from tests.jobs.running import FOLDER, QUICKSTART, ROOT, SAMPLE, TINY, run, write_images
 
 
@@ -64,10 +64,10 @@ def refused(capsys, code: int, message: str, *flags: str) -> None:
         ((SAMPLE, "--workdir=w"), "no prompt file: give --config.prompt=DIR/prompt.safetensors"),
     ],
 )
-def test_wrong_use(flags, message, source, tmp_path, capsys, monkeypatch):
+def test_wrong_use(flags, message, backbone, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if any(flag.endswith("folder.py") for flag in flags):
-        flags = (*flags, f"--config.source={source}")
+        flags = (*flags, f"--config.backbone={backbone}")
     refused(capsys, 2, message, *flags)
     assert not list(tmp_path.iterdir())
 
@@ -146,20 +146,20 @@ def test_debug_shows_the_traceback():
         ("--config.data.fractions.test=0.9", "expected shares above 0, together at most 1"),
     ],
 )
-def test_settings_are_refused_before_any_work(flag, message, source, tmp_path, capsys):
+def test_settings_are_refused_before_any_work(flag, message, backbone, tmp_path, capsys):
     home = tmp_path / "run"
-    flags = (QUICKSTART, f"--config.source={source}", *TINY, flag, f"--workdir={home}")
+    flags = (QUICKSTART, f"--config.backbone={backbone}", *TINY, flag, f"--workdir={home}")
     refused(capsys, 2, message, *flags)
     assert not home.exists()  # so that the corrected command may use it
 
 
-def test_tokenizer_of_an_image_size_that_its_factor_does_not_divide(source, tmp_path, capsys):
+def test_tokenizer_of_an_image_size_that_its_factor_does_not_divide(backbone, tmp_path, capsys):
     message = "image_size 18 does not divide by the tokenizer's factor 4; use a multiple of 4"
-    edited = shutil.copytree(source, tmp_path / "edited")
+    edited = shutil.copytree(backbone, tmp_path / "edited")
     config = json.loads((edited / "config.json").read_text())
     config["parts"]["tokenizer"]["config"]["image_size"] = 18
     (edited / "config.json").write_text(json.dumps(config))
-    flags = (QUICKSTART, f"--config.source={edited}", f"--workdir={tmp_path / 'run'}")
+    flags = (QUICKSTART, f"--config.backbone={edited}", f"--workdir={tmp_path / 'run'}")
     refused(capsys, 1, message, *flags)
     mini = f"--config={ROOT}/configs/mini.py:tokenizer"
     flags = (mini, "--config.tokenizer.image_size=18", "--config.data.num=8")
@@ -188,9 +188,9 @@ def test_tokenizer_of_an_image_size_that_its_factor_does_not_divide(source, tmp_
     ],
     ids=["missing", "a file", "empty", "empty class", "all broken"],
 )
-def test_folders(make, code, message, source, tmp_path, capsys):
+def test_folders(make, code, message, backbone, tmp_path, capsys):
     make(tmp_path / "photos")
-    flags = (f"{FOLDER}:{tmp_path / 'photos'}", f"--config.source={source}", *TINY)
+    flags = (f"{FOLDER}:{tmp_path / 'photos'}", f"--config.backbone={backbone}", *TINY)
     refused(capsys, code, message, *flags, f"--workdir={tmp_path / 'run'}")
     assert not (tmp_path / "run").exists()
 
@@ -199,9 +199,9 @@ def test_folders(make, code, message, source, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_workdir_of_another_config_keeps_what_is_there(source, tmp_path, capsys):
+def test_workdir_of_another_config_keeps_what_is_there(backbone, tmp_path, capsys):
     photos, home = write_images(tmp_path / "photos", flat=1), tmp_path / "run"
-    flags = (f"{FOLDER}:{photos}", f"--config.source={source}", *TINY, f"--workdir={home}")
+    flags = (f"{FOLDER}:{photos}", f"--config.backbone={backbone}", *TINY, f"--workdir={home}")
     flags = (*flags, "--config.score.marquee_images=0")
     assert run(capsys, *flags).code == 0
     before = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
@@ -214,31 +214,31 @@ def test_workdir_of_another_config_keeps_what_is_there(source, tmp_path, capsys)
         "--config.optimizer.learning_rate=0.5",
     )
     prompt = f"--config.prompt={home / 'prompt.safetensors'}"
-    again = (SAMPLE, prompt, f"--config.source={source}", f"--workdir={home}")
-    refused(capsys, 2, "another config: job is 'transfer' there, 'sample' now; ", *again)
+    again = (SAMPLE, prompt, f"--config.backbone={backbone}", f"--workdir={home}")
+    refused(capsys, 2, "another config: job is 'run' there, 'sample' now; ", *again)
     assert before == {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
 
 
-def test_workdir_is_a_file(source, tmp_path, capsys):
+def test_workdir_is_a_file(backbone, tmp_path, capsys):
     (tmp_path / "run").write_text("mine")
-    flags = (QUICKSTART, f"--config.source={source}", *TINY, f"--workdir={tmp_path / 'run'}")
+    flags = (QUICKSTART, f"--config.backbone={backbone}", *TINY, f"--workdir={tmp_path / 'run'}")
     message = f"workdir {tmp_path / 'run'} is a file, expected a folder; use another --workdir"
     refused(capsys, 2, message, *flags)
     assert (tmp_path / "run").read_text() == "mine"
 
 
-def test_workdir_whose_config_is_damaged(source, tmp_path, capsys):
+def test_workdir_whose_config_is_damaged(backbone, tmp_path, capsys):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.json").write_text('{"job": ')
-    flags = (QUICKSTART, f"--config.source={source}", *TINY, f"--workdir={tmp_path / 'run'}")
+    flags = (QUICKSTART, f"--config.backbone={backbone}", *TINY, f"--workdir={tmp_path / 'run'}")
     refused(capsys, 1, "config.json is damaged", *flags)
 
 
-# --- Source models and prompt files ---------------------------------------------------------------
+# --- Backbones and prompt files ---------------------------------------------------------------
 
 
-def test_source_that_is_not_there(tmp_path, capsys):
-    flags = (QUICKSTART, f"--config.source={tmp_path / 'none'}", f"--workdir={tmp_path / 'run'}")
+def test_backbone_that_is_not_there(tmp_path, capsys):
+    flags = (QUICKSTART, f"--config.backbone={tmp_path / 'none'}", f"--workdir={tmp_path / 'run'}")
     refused(
         capsys,
         2,
@@ -258,10 +258,10 @@ def test_source_that_is_not_there(tmp_path, capsys):
     ],
     ids=["truncated", "part missing", "config truncated", "width edited", "kind edited"],
 )
-def test_source_truncated_or_edited(edit, message, source, tmp_path, capsys):
-    copy = shutil.copytree(source, tmp_path / "copy")
+def test_backbone_truncated_or_edited(edit, message, backbone, tmp_path, capsys):
+    copy = shutil.copytree(backbone, tmp_path / "copy")
     edit(copy)
-    flags = (QUICKSTART, f"--config.source={copy}", f"--workdir={tmp_path / 'run'}")
+    flags = (QUICKSTART, f"--config.backbone={copy}", f"--workdir={tmp_path / 'run'}")
     refused(capsys, 1, message, *flags)
 
 
@@ -272,9 +272,9 @@ def _replace(path: pathlib.Path, old: str, new: str) -> None:
 
 
 @pytest.fixture
-def prompt(source, tmp_path) -> pathlib.Path:
-    """An untuned prompt file of the tiny source."""
-    path, backbone = tmp_path / "prompt.safetensors", sources.load(source)
+def prompt(backbone, tmp_path) -> pathlib.Path:
+    """An untuned prompt file of the tiny backbone."""
+    path, backbone = tmp_path / "prompt.safetensors", backbones.load(backbone)
     cfg = PromptConfig(kind="table", tokens=1, width=16, classes=2)
     _, init = create(lambda rngs: PromptGenerator(cfg, rngs=rngs))
     tree = jax.tree.map(np.asarray, init(jax.random.key(0)))
@@ -287,10 +287,10 @@ def prompt(source, tmp_path) -> pathlib.Path:
     return path
 
 
-def test_prompt_file_that_is_missing_truncated_or_another_file(prompt, source, tmp_path, capsys):
-    flags = (SAMPLE, f"--config.source={source}", f"--workdir={tmp_path / 'run'}")
+def test_prompt_file_that_is_missing_truncated_or_another_file(prompt, backbone, tmp_path, capsys):
+    flags = (SAMPLE, f"--config.backbone={backbone}", f"--workdir={tmp_path / 'run'}")
     refused(capsys, 2, f"no prompt file {tmp_path}", *flags, f"--config.prompt={tmp_path}")
-    weights = f"--config.prompt={source}/tokenizer.safetensors"
+    weights = f"--config.prompt={backbone}/tokenizer.safetensors"
     refused(capsys, 1, "is a safetensors file, but holds no prompt", *flags, weights)
     for size in (4, 200, prompt.stat().st_size - 1):
         cut = tmp_path / f"{size}.safetensors"
@@ -308,20 +308,18 @@ def test_prompt_file_that_is_missing_truncated_or_another_file(prompt, source, t
         refused(capsys, 1, message, *flags, f"--config.prompt={edited}")
 
 
-def test_prompt_of_another_backbone_names_both(prompt, source, tmp_path, capsys):
-    model = sources.load(source)
+def test_prompt_of_another_backbone_names_both(prompt, backbone, tmp_path, capsys):
+    model = backbones.load(backbone)
     part = model.parts["transformer"]
     part = dataclasses.replace(part, tree=jax.tree.map(lambda x: x.read() + 1, part.tree))
     other = str(tmp_path / "other")
-    source_writer.save(
-        dataclasses.replace(model, parts={**model.parts, "transformer": part}), other
-    )
-    found, expected = (sources.load(name).fingerprint for name in (source, other))
+    backbones.save(dataclasses.replace(model, parts={**model.parts, "transformer": part}), other)
+    found, expected = (backbones.load(name).fingerprint for name in (backbone, other))
     assert found != expected
-    flags = (SAMPLE, f"--config.source={other}", f"--config.prompt={prompt}")
+    flags = (SAMPLE, f"--config.backbone={other}", f"--config.prompt={prompt}")
     message = (
-        f"{prompt} was tuned on 'tiny' with fingerprint {found}, but config.source is 'tiny' with "
-        f"fingerprint {expected}; use the source model it was tuned on"
+        f"{prompt} was tuned on 'tiny' with fingerprint {found}, but config.backbone is 'tiny' "
+        f"with fingerprint {expected}; use the backbone it was tuned on"
     )
     refused(capsys, 1, message, *flags, f"--workdir={tmp_path / 'run'}")
     assert not (tmp_path / "run").exists()

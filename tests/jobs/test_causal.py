@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskgit_prompt import config as defaults
-from maskgit_prompt import main, prompt_file, source_writer
-from maskgit_prompt import source as sources
+from maskgit_prompt import backbones, main
+from maskgit_prompt.config import defaults
+from maskgit_prompt.tuning import prompt_file
 from tests import tiny
 from tests.jobs.running import QUICKSTART, SAMPLE, TINY, run
 
@@ -18,19 +18,19 @@ FLAGS = (*TINY, "--config.data.shots=2", "--config.score.marquee_images=2")
 
 
 def save(folder: pathlib.Path, kind: str) -> str:
-    source_writer.save(dataclasses.replace(tiny.source(kind=kind), name=f"tiny-{kind}"), folder)
+    backbones.save(dataclasses.replace(tiny.backbone(kind=kind), name=f"tiny-{kind}"), folder)
     return str(folder)
 
 
 @pytest.fixture(scope="module")
 def causal(tmp_path_factory) -> str:
-    return save(tmp_path_factory.mktemp("source") / "causal", "causal")
+    return save(tmp_path_factory.mktemp("backbone") / "causal", "causal")
 
 
 @pytest.fixture(scope="module")
 def home(causal, tmp_path_factory) -> pathlib.Path:
     home = tmp_path_factory.mktemp("causal") / "run"
-    argv = ["", QUICKSTART, *FLAGS, "--config.model=causal", f"--config.source={causal}"]
+    argv = ["", QUICKSTART, *FLAGS, "--config.model=causal", f"--config.backbone={causal}"]
     assert main.main([*argv, f"--workdir={home}"]) == 0
     return home
 
@@ -55,7 +55,7 @@ def test_the_main_job(home):
 
 def test_stopped_and_resumed_equals_uninterrupted(home, causal, tmp_path, capsys):
     # Without its last checkpoint it goes on from the one before.
-    flags = (QUICKSTART, *FLAGS, "--config.model=causal", f"--config.source={causal}")
+    flags = (QUICKSTART, *FLAGS, "--config.model=causal", f"--config.backbone={causal}")
     other = tmp_path / "run"
     assert run(capsys, *flags, f"--workdir={other}").code == 0
     (other / "checkpoints" / "4").rename(tmp_path / "4")
@@ -65,9 +65,9 @@ def test_stopped_and_resumed_equals_uninterrupted(home, causal, tmp_path, capsys
 
 
 @pytest.mark.parametrize("kind", ["masked", "causal"])
-def test_keys_and_values_as_prompts(kind, causal, source, tmp_path, capsys):
+def test_keys_and_values_as_prompts(kind, causal, backbone, tmp_path, capsys):
     flags = (*FLAGS, "--config.prompt.prefix=True", "--config.score.marquee_images=1")
-    flags += (f"--config.source={causal if kind == 'causal' else source}",)
+    flags += (f"--config.backbone={causal if kind == 'causal' else backbone}",)
     done = run(capsys, QUICKSTART, *flags, f"--workdir={tmp_path / 'run'}")
     assert done.code == 0, done.err
     # 2 layers, keys and values, 2 tokens: 8 slots of 32; factorized: 1 + 10 + 20 conditions and 8
@@ -78,7 +78,7 @@ def test_keys_and_values_as_prompts(kind, causal, source, tmp_path, capsys):
 
 def sample(capsys, home, causal, *flags):
     file = f"--config.prompt={home / 'prompt.safetensors'}"
-    return run(capsys, SAMPLE, f"--config.source={causal}", file, "--config.num=2", *flags)
+    return run(capsys, SAMPLE, f"--config.backbone={causal}", file, "--config.num=2", *flags)
 
 
 def test_samples_with_a_header_guidance_and_greedy(home, causal, tmp_path, capsys):
@@ -98,7 +98,7 @@ def test_samples_with_a_header_guidance_and_greedy(home, causal, tmp_path, capsy
 
 
 def test_how_prompt_tokens_see_each_other_is_kept(causal, tmp_path, capsys):
-    flags = (*FLAGS, "--config.prompt.attention=both", f"--config.source={causal}")
+    flags = (*FLAGS, "--config.prompt.attention=both", f"--config.backbone={causal}")
     assert run(capsys, QUICKSTART, *flags, f"--workdir={tmp_path / 'both'}").code == 0
     assert prompt_file.load(tmp_path / "both" / "prompt.safetensors").cfg.attention == "both"
 
@@ -121,7 +121,7 @@ def test_completion_from_the_top(home, causal, tmp_path, capsys):
 @pytest.mark.parametrize(
     "flags, message",
     [
-        (("--config.model=masked",), "config.model = 'masked', but source model 'tiny-causal' has"),
+        (("--config.model=masked",), "config.model = 'masked', but backbone 'tiny-causal' has"),
         (("--config.data.shots=-1",), "config.data.shots = -1, expected 0 or more"),
         (("--config.model=recurrent",), "config.model = 'recurrent', expected masked or causal"),
         (("--config.sample.top_k=25",), "top-k is 25; use an integer >= 0 and at most the code"),
@@ -137,7 +137,7 @@ def test_completion_from_the_top(home, causal, tmp_path, capsys):
 )
 def test_bad_input(flags, message, causal, tmp_path, capsys):
     done = run(
-        capsys, QUICKSTART, *FLAGS, f"--config.source={causal}", *flags, f"--workdir={tmp_path}/w"
+        capsys, QUICKSTART, *FLAGS, f"--config.backbone={causal}", *flags, f"--workdir={tmp_path}/w"
     )
     assert done.code == 2
     assert message in done.error()
@@ -145,33 +145,33 @@ def test_bad_input(flags, message, causal, tmp_path, capsys):
 
 
 def test_a_model_of_condition_codes_is_refused(tmp_path, capsys):
-    model = tiny.source(kind="causal")
+    model = tiny.backbone(kind="causal")
     part = model.parts["transformer"]
     cfg = dataclasses.replace(part.cfg, condition=3, length=tiny.CAUSAL.length - 2)
     parts = {**model.parts, "transformer": dataclasses.replace(part, cfg=cfg)}
-    source_writer.save(dataclasses.replace(model, parts=parts), tmp_path / "model")
-    flags = (QUICKSTART, *FLAGS, f"--config.source={tmp_path / 'model'}")
+    backbones.save(dataclasses.replace(model, parts=parts), tmp_path / "model")
+    flags = (QUICKSTART, *FLAGS, f"--config.backbone={tmp_path / 'model'}")
     done = run(capsys, *flags, f"--workdir={tmp_path / 'run'}")
     assert done.code == 1
     assert "takes 3 codes as its condition" in done.error()
 
 
 def test_an_embedded_model_for_each_kind(tmp_path, capsys):
-    flags = (QUICKSTART, *FLAGS, "--config.source=mini", "--config.model=causal")
+    flags = (QUICKSTART, *FLAGS, "--config.backbone=mini", "--config.model=causal")
     done = run(capsys, *flags, f"--workdir={tmp_path / 'run'}")
     assert (done.code, (tmp_path / "run").exists()) == (2, False)
-    assert "'mini' has a masked transformer; leave config.source out" in done.error()
+    assert "'mini' has a masked transformer; leave config.backbone out" in done.error()
     config = defaults.transfer()
     for model, name in (("", "mini"), ("masked", "mini"), ("causal", "mini-causal")):
         config.model = model
-        found = sources.load_for(config)
-        assert found.name == sources.embedded_with(found.fingerprint) == name
-    assert sources.embedded_with("of another model") == "mini"
+        found = backbones.load_for(config)
+        assert found.name == backbones.embedded_with(found.fingerprint) == name
+    assert backbones.embedded_with("of another model") == "mini"
 
 
 @pytest.mark.slow
-def test_side_by_side(causal, source, tmp_path, capsys):
-    names = (f"--config.models.sources={source}", f"--config.models.sources={causal}")
+def test_side_by_side(causal, backbone, tmp_path, capsys):
+    names = (f"--config.models.backbones={backbone}", f"--config.models.backbones={causal}")
     shots = ("--config.models.shots=2", "--config.models.shots=1")
     flags = (f"{QUICKSTART}:causal", *TINY, "--config.score.marquee_images=2", *names, *shots)
     home = tmp_path / "both"
@@ -195,7 +195,10 @@ def test_side_by_side(causal, source, tmp_path, capsys):
         (("--config.models.shots=2", "--config.models.shots=2"), "expected some, each once"),
         (("--config.models.shots=2", "--config.models.shots=0"), "(2, 0), expected 1 or more each"),
         (("--config.prompt.deep=True",), "config.prompt.deep and config.prompt.prefix are both"),
-        (("--config.models.sources=nowhere",), "config.models.sources = 'nowhere': no config.json"),
+        (
+            ("--config.models.backbones=nowhere",),
+            "config.models.backbones = 'nowhere': no config.json",
+        ),
     ],
 )
 def test_side_by_side_of_nothing(flags, message, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""The comparison of methods through `main`, with a source model of random weights."""
+"""The comparison of methods through `main`, with a backbone of random weights."""
 
 import json
 import pathlib
@@ -13,13 +13,13 @@ pytestmark = pytest.mark.slow
 
 METHODS = ("prompt", "full", "scratch", "untuned")
 FLAGS = (f"{QUICKSTART}:compare", *TINY, "--config.compare.shots=1", "--config.compare.shots=2")
-TRANSFORMER = params.count(tiny.source().part("transformer").tree)
+TRANSFORMER = params.count(tiny.backbone().part("transformer").tree)
 
 
 @pytest.fixture(scope="module")
-def home(source, tmp_path_factory) -> pathlib.Path:
+def home(backbone, tmp_path_factory) -> pathlib.Path:
     home = tmp_path_factory.mktemp("comparison") / "run"
-    argv = ["", *FLAGS, f"--config.source={source}", f"--workdir={home}"]
+    argv = ["", *FLAGS, f"--config.backbone={backbone}", f"--workdir={home}"]
     assert main.main(argv) == 0
     return home
 
@@ -79,11 +79,11 @@ def test_report_has_tables_and_pictures(home):
     assert "http://" not in page and "https://" not in page
 
 
-def test_what_is_finished_is_kept(home, source, capsys):
+def test_what_is_finished_is_kept(home, backbone, capsys):
     before = read(home / "results.json")
     times = {method: (home / f"{method}-1/row.json").stat().st_mtime_ns for method in METHODS}
     (home / "full-1" / "row.json").unlink()
-    done = run(capsys, *FLAGS, f"--config.source={source}", f"--workdir={home}")
+    done = run(capsys, *FLAGS, f"--config.backbone={backbone}", f"--workdir={home}")
     assert done.code == 0
     assert "full, images a class: 1" in done.out and "prompt, images" not in done.out
     after = {method: (home / f"{method}-1/row.json").stat().st_mtime_ns for method in METHODS}
@@ -94,10 +94,10 @@ def test_what_is_finished_is_kept(home, source, capsys):
     assert again == before
 
 
-def test_a_method_that_does_not_exist(source, tmp_path, capsys):
+def test_a_method_that_does_not_exist(backbone, tmp_path, capsys):
     done = run(
         capsys,
-        *(*FLAGS, f"--config.source={source}", f"--workdir={tmp_path / 'run'}"),
+        *(*FLAGS, f"--config.backbone={backbone}", f"--workdir={tmp_path / 'run'}"),
         "--config.compare.methods=prompt",
         "--config.compare.methods=lora",
     )

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from maskgit_prompt import prompt_file
+from maskgit_prompt.tuning import prompt_file
 from tests.jobs.running import FOLDER, SAMPLE, TINY, run, write_images
 
 pytestmark = pytest.mark.slow
@@ -18,10 +18,10 @@ def results(home: pathlib.Path) -> dict:
     return json.loads((home / "results.json").read_text())
 
 
-def test_two_classes_with_enough_of_all(source, tmp_path, capsys):
+def test_two_classes_with_enough_of_all(backbone, tmp_path, capsys):
     # Of 20 images: 12 to tune on, of which one shot is taken, 4 for the judge, 4 to score against.
     photos, home = write_images(tmp_path / "photos", cat=20, dog=20), tmp_path / "run"
-    flags = (f"{FOLDER}:{photos},shots=1,steps=2", f"--config.source={source}", *TINY[1:])
+    flags = (f"{FOLDER}:{photos},shots=1,steps=2", f"--config.backbone={backbone}", *TINY[1:])
     done = run(capsys, *flags, "--config.score.marquee_images=2", f"--workdir={home}")
     assert done.code == 0
     scores, report, prompt = done.out.splitlines()[-3:]
@@ -81,9 +81,9 @@ def test_two_classes_with_enough_of_all(source, tmp_path, capsys):
         ),
     ],
 )
-def test_few_images(classes, images, missing, warnings, source, tmp_path, capsys):
+def test_few_images(classes, images, missing, warnings, backbone, tmp_path, capsys):
     photos, home = write_images(tmp_path / "photos", **classes), tmp_path / "run"
-    flags = (f"{FOLDER}:{photos}", f"--config.source={source}", *NO_MARQUEE)
+    flags = (f"{FOLDER}:{photos}", f"--config.backbone={backbone}", *NO_MARQUEE)
     done = run(capsys, *flags, f"--workdir={home}")
     assert done.code == 0, done.err
     found = results(home)
@@ -101,42 +101,42 @@ def test_few_images(classes, images, missing, warnings, source, tmp_path, capsys
         assert text.replace("'", "&#x27;") in page
 
 
-def test_marquee_and_samples_of_one_image(source, tmp_path, capsys):
+def test_marquee_and_samples_of_one_image(backbone, tmp_path, capsys):
     photos, home = write_images(tmp_path / "photos", flat=1), tmp_path / "run"
-    flags = (f"{FOLDER}:{photos}", f"--config.source={source}", *TINY)
+    flags = (f"{FOLDER}:{photos}", f"--config.backbone={backbone}", *TINY)
     flags = (*flags, "--config.score.per_class=1", "--config.score.marquee_images=1")
     assert run(capsys, *flags, f"--workdir={home}").code == 0
     rows = results(home)["marquee"]
     assert [row["diversity"] for row in rows] == [None] * 6  # of one image there is none
     assert all(0 < row["distance_to_instance"] < 1 for row in rows)
-    flags = (f"--config.prompt={home / 'prompt.safetensors'}", f"--config.source={source}")
+    flags = (f"--config.prompt={home / 'prompt.safetensors'}", f"--config.backbone={backbone}")
     flags = (*flags, "--config.header=instance-class", "--config.num=1")
     done = run(capsys, SAMPLE, *flags, f"--workdir={tmp_path / 'more'}")
     assert (done.code, done.out[:9]) == (0, "1 images ")
 
 
-def test_a_source_without_features_gives_no_distances(source, tmp_path, capsys):
-    config = json.loads((pathlib.Path(source) / "config.json").read_text())
+def test_a_backbone_without_features_gives_no_distances(backbone, tmp_path, capsys):
+    config = json.loads((pathlib.Path(backbone) / "config.json").read_text())
     del config["parts"]["features"]
     bare = tmp_path / "bare"
     bare.mkdir()
     (bare / "config.json").write_text(json.dumps(config))
     for name in ("tokenizer", "transformer"):
         file = f"{name}.safetensors"
-        (bare / file).write_bytes((pathlib.Path(source) / file).read_bytes())
+        (bare / file).write_bytes((pathlib.Path(backbone) / file).read_bytes())
     photos, home = write_images(tmp_path / "photos", flat=10), tmp_path / "run"
-    flags = (f"{FOLDER}:{photos}", f"--config.source={bare}", *NO_MARQUEE)
+    flags = (f"{FOLDER}:{photos}", f"--config.backbone={bare}", *NO_MARQUEE)
     assert run(capsys, *flags, f"--workdir={home}").code == 0
     found = results(home)
     assert set(found["frechet"].values()) == {None}
-    assert "No distances: source model 'tiny' has no network" in found["warnings"][1]
+    assert "No distances: backbone 'tiny' has no network" in found["warnings"][1]
     assert found["near_copies"] is not None
 
 
-def test_a_corrupt_image_is_skipped_by_name_or_refused(source, tmp_path, capsys):
+def test_a_corrupt_image_is_skipped_by_name_or_refused(backbone, tmp_path, capsys):
     photos = write_images(tmp_path / "photos", cat=3)
     (photos / "cat" / "1.png").write_bytes((photos / "cat" / "1.png").read_bytes()[:100])
-    flags = (f"{FOLDER}:{photos}", f"--config.source={source}", *NO_MARQUEE)
+    flags = (f"{FOLDER}:{photos}", f"--config.backbone={backbone}", *NO_MARQUEE)
     for n, strict in enumerate(("--strict", "--config.data.strict=True", "--config.data.strict")):
         done = run(capsys, *flags, strict, f"--workdir={tmp_path / f'strict{n}'}")
         assert done.code == 1

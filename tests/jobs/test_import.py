@@ -12,9 +12,12 @@ import pytest
 import safetensors.numpy
 from flax import nnx, serialization, traverse_util
 
-from maskgit_prompt import files as whole
-from maskgit_prompt import params, prompt_file, sniff, source_writer
-from maskgit_prompt import source as sources
+from maskgit_prompt import backbones, params
+from maskgit_prompt.models.masked import MaskedConfig
+from maskgit_prompt.models.tokenizer import TokenizerConfig
+from maskgit_prompt.storage import files as whole
+from maskgit_prompt.storage import sniff
+from maskgit_prompt.tuning import prompt_file
 from tests.golden_models import Case, close
 from tests.importers.pytorch_files import Call, tensor, write_zip
 from tests.importers.test_maskgit_torch import state_dict
@@ -37,8 +40,8 @@ def write_torch(path: pathlib.Path, flat: dict, **beside) -> str:
 
 
 def module(folder: pathlib.Path, name: str):
-    """A part of a source model's folder, as a network."""
-    part = sources.load(str(folder)).part(name)
+    """A part of a backbone's folder, as a network."""
+    part = backbones.load(str(folder)).part(name)
     return nnx.merge(part.graphdef(name), _read(part.tree))
 
 
@@ -95,7 +98,7 @@ def test_one_file_after_the_other_gives_the_same(capsys, tmp_path):
         one = imported(capsys, tmp_path / "one", "maskgit", file)
     for name in ("tokenizer.safetensors", "transformer.safetensors"):
         assert (one / name).read_bytes() == (both / name).read_bytes()
-    assert sources.load(str(one)).fingerprint == sources.load(str(both)).fingerprint
+    assert backbones.load(str(one)).fingerprint == backbones.load(str(both)).fingerprint
     again = run(
         capsys, IMPORT, "--config.format=maskgit", f"--config.source={files[0]}", f"--workdir={one}"
     )
@@ -107,7 +110,7 @@ def test_prompt_of_generative_transfer(name, capsys, tmp_path):
     case = Case(f"maskgit/{name}")
     config, prompt = case.config, case.config["prompt"]
     backbone = tmp_path / "backbone"
-    source_writer.save(_random_source(config), backbone)
+    backbones.save(_random_backbone(config), backbone)
     inside = {f"model_state/{name}": x for name, x in case.parameters.items() if "/prompt_" in name}
     checkpoint = write_flax(
         tmp_path / "checkpoint_3",
@@ -118,24 +121,24 @@ def test_prompt_of_generative_transfer(name, capsys, tmp_path):
     folder = imported(capsys, tmp_path, "maskgit", checkpoint, f"--config.backbone={backbone}")
     found = prompt_file.load(folder / "prompt.safetensors")
     assert found.classes == tuple(str(i) for i in range(prompt["num_classes"]))
-    assert found.fingerprint == sources.load(str(backbone)).fingerprint
+    assert found.fingerprint == backbones.load(str(backbone)).fingerprint
     graphdef, _ = params.create(lambda rngs: prompt_file.PromptGenerator(found.cfg, rngs=rngs))
     tokens = nnx.merge(graphdef, found.tree)(case["in_labels"].reshape(-1))
     close(tokens[:, 0], case["out_prompts"], LAYER)
 
 
-def _random_source(config: dict) -> sources.Source:
-    tokenizer = sources.TokenizerConfig(
+def _random_backbone(config: dict) -> backbones.Backbone:
+    tokenizer = TokenizerConfig(
         image_size=8, codebook=4, embedding=2, filters=4, multipliers=(1, 1), blocks=1, groups=2
     )
-    transformer = sources.MaskedConfig(
+    transformer = MaskedConfig(
         codebook=4, classes=2, length=16, width=config["hidden_size"], layers=1, heads=2, mlp=8
     )
     parts = {}
     for name, kind, cfg in (("tokenizer", "vq", tokenizer), ("transformer", "masked", transformer)):
-        _, init = params.create(sources.make_module(name, kind, cfg))
-        parts[name] = sources.Part(kind, cfg, init(0))
-    return sources.Source("random", parts)
+        _, init = params.create(backbones.make_module(name, kind, cfg))
+        parts[name] = backbones.Part(kind, cfg, init(0))
+    return backbones.Backbone("random", parts)
 
 
 def test_prompt_needs_its_backbone(capsys, tmp_path):
@@ -320,20 +323,20 @@ def test_what_is_there_is_kept(capsys, tmp_path):
     photos.mkdir()
     (photos / "cat.jpg").write_bytes(b"")
     done = run(capsys, *flags, f"--workdir={photos}")
-    assert done.code == 2 and "holds something else than a source model" in done.error()
+    assert done.code == 2 and "holds something else than a backbone" in done.error()
     assert [path.name for path in photos.iterdir()] == ["cat.jpg"]
 
 
 def test_a_killed_import_leaves_nothing_that_looks_finished(capsys, tmp_path, monkeypatch):
     files = maskgit_files(tmp_path)
-    write = sources.safetensors_stream.write
+    write = backbones.safetensors_stream.write
 
     def killed(path, specs, arrays):
         if "transformer" in path.name:
             raise KeyboardInterrupt
         return write(path, specs, arrays)
 
-    monkeypatch.setattr(source_writer.safetensors_stream, "write", killed)
+    monkeypatch.setattr(backbones.safetensors_stream, "write", killed)
     flags = (IMPORT, "--config.format=maskgit", f"--config.source={','.join(files)}")
     done = run(capsys, *flags, f"--workdir={tmp_path / 'model'}")
     assert done.code == 130
@@ -347,7 +350,7 @@ def test_a_killed_import_leaves_nothing_that_looks_finished(capsys, tmp_path, mo
     (tmp_path / ".model.partial" / "config.json").write_text(json.dumps({}))
     assert run(capsys, *flags, f"--workdir={tmp_path / 'model'}").code == 0
     assert not (tmp_path / ".model.partial").exists()
-    assert sources.load(str(tmp_path / "model")).fingerprint
+    assert backbones.load(str(tmp_path / "model")).fingerprint
 
 
 def test_weights_stored_in_half_the_bytes(capsys, tmp_path):
@@ -365,7 +368,7 @@ def test_the_order_of_files_does_not_matter(capsys, tmp_path):
     files = maskgit_files(tmp_path)
     one = imported(capsys, tmp_path / "one", "maskgit", ",".join(files))
     two = imported(capsys, tmp_path / "two", "maskgit", ",".join(files[::-1]))
-    assert sources.load(str(one)).fingerprint == sources.load(str(two)).fingerprint
+    assert backbones.load(str(one)).fingerprint == backbones.load(str(two)).fingerprint
 
 
 def test_what_else_is_in_the_folder_stays(capsys, tmp_path):
@@ -383,7 +386,7 @@ def test_what_else_is_in_the_folder_stays(capsys, tmp_path):
     imported(capsys, tmp_path, "maskgit", files[1])
     assert (folder / "NOTES.txt").read_text() == "mine"
     assert (folder / "tokenizer.safetensors").read_bytes() == tokenizer  # still of half the bytes
-    assert sources.load(str(folder)).fingerprint
+    assert backbones.load(str(folder)).fingerprint
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
 
@@ -461,7 +464,7 @@ def test_the_folder_that_one_stands_in(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "model")
     flags = (IMPORT, "--config.format=maskgit", f"--config.source={','.join(files)}")
     assert run(capsys, *flags, "--workdir=.").code == 0
-    assert sources.load(str(tmp_path / "model")).name == "model"
+    assert backbones.load(str(tmp_path / "model")).name == "model"
 
 
 def test_a_prompt_file_that_is_there_is_kept(capsys, tmp_path):
@@ -482,14 +485,14 @@ def test_a_prompt_file_that_is_there_is_kept(capsys, tmp_path):
 
 def test_sigterm_leaves_nothing_and_says_so(capsys, tmp_path, monkeypatch):
     files = maskgit_files(tmp_path)
-    write = sources.safetensors_stream.write
+    write = backbones.safetensors_stream.write
 
     def stopped(path, specs, arrays):
         if "transformer" in path.name:
             signal.raise_signal(signal.SIGTERM)
         return write(path, specs, arrays)
 
-    monkeypatch.setattr(source_writer.safetensors_stream, "write", stopped)
+    monkeypatch.setattr(backbones.safetensors_stream, "write", stopped)
     before = signal.getsignal(signal.SIGTERM)
     flags = (IMPORT, "--config.format=maskgit", f"--config.source={','.join(files)}")
     done = run(capsys, *flags, f"--workdir={tmp_path / 'model'}")
@@ -505,14 +508,14 @@ def test_a_kill_between_the_renames(capsys, tmp_path, monkeypatch):
     """Into a folder that is there and empty, as a mount point may be."""
     folder = tmp_path / "model"
     folder.mkdir()
-    replace = sources.os.replace
+    replace = backbones.os.replace
 
     def killed(old, new):
         if new.name == "config.json":
             raise KeyboardInterrupt
         replace(old, new)
 
-    monkeypatch.setattr(source_writer.os, "replace", killed)
+    monkeypatch.setattr(backbones.os, "replace", killed)
     flags = (IMPORT, "--config.format=maskgit", f"--workdir={folder}")
     done = run(capsys, *flags, f"--config.source={','.join(maskgit_files(tmp_path))}")
     assert done.code == 130 and (folder / "tokenizer.safetensors").exists()
@@ -574,7 +577,7 @@ def test_names_in_another_order_give_the_same_model(capsys, tmp_path):
     for name in names:
         file = f"{name}.safetensors"
         assert (one / file).read_bytes() == (two / file).read_bytes()
-    assert sources.load(str(one)).fingerprint == sources.load(str(two)).fingerprint
+    assert backbones.load(str(one)).fingerprint == backbones.load(str(two)).fingerprint
 
 
 def test_one_tokenizer_in_three_formats_gives_one_file(capsys, tmp_path):
@@ -614,10 +617,10 @@ def test_published_files_of_two_sizes(capsys, tmp_path):
     pathlib.Path(tokenizer).rename(tmp_path / "tokenizer_imagenet256_checkpoint")
     pathlib.Path(transformer).rename(tmp_path / "maskgit_imagenet512_checkpoint")
     flags = (IMPORT, "--config.format=maskgit", f"--workdir={tmp_path / 'model'}")
-    source = (
+    backbone = (
         f"{tmp_path}/tokenizer_imagenet256_checkpoint,{tmp_path}/maskgit_imagenet512_checkpoint"
     )
-    done = run(capsys, *flags, f"--config.source={source}")
+    done = run(capsys, *flags, f"--config.source={backbone}")
     assert done.code == 1
     assert "a tokenizer of 256 x 256 and a transformer of 512 x 512: they do not" in done.error()
     assert not (tmp_path / "model").exists()
@@ -667,7 +670,7 @@ def prompt_flags(tmp_path: pathlib.Path, workdir: str = "prompt") -> tuple[str, 
     """To import the prompt of the golden case for a random backbone."""
     case = Case("maskgit/cond_transformer_tiny")
     backbone = tmp_path / "backbone"
-    source_writer.save(_random_source(case.config), backbone)
+    backbones.save(_random_backbone(case.config), backbone)
     inside = {name: x for name, x in case.parameters.items() if "/prompt_" in name}
     return (
         IMPORT,

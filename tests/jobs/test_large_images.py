@@ -6,8 +6,7 @@ import json
 import jax
 import pytest
 
-from maskgit_prompt import params, source_writer
-from maskgit_prompt import source as sources
+from maskgit_prompt import backbones, params
 from maskgit_prompt.models import masked, tokenizer
 from tests.jobs.running import FOLDER, TINY, run, write_images
 
@@ -29,9 +28,9 @@ def large(tmp_path) -> str:
     parts = {}
     for name, (kind, cfg, changes) in sizes.items():
         cfg = dataclasses.replace(cfg, **changes)
-        _, init = params.create(sources.make_module(name, kind, cfg))
-        parts[name] = sources.Part(kind, cfg, jax.jit(init)(jax.random.key(0)))
-    source_writer.save(sources.Source("large", parts), tmp_path / "large")
+        _, init = params.create(backbones.make_module(name, kind, cfg))
+        parts[name] = backbones.Part(kind, cfg, jax.jit(init)(jax.random.key(0)))
+    backbones.save(backbones.Backbone("large", parts), tmp_path / "large")
     return str(tmp_path / "large")
 
 
@@ -42,14 +41,14 @@ def test_encode_tune_decode(large, tmp_path, capsys):
         capsys,
         f"{FOLDER}:{images}",
         *TINY,
-        f"--config.source={large}",
+        f"--config.backbone={large}",
         f"--workdir={home}",
         "--config.train.steps=1",
         "--config.score.marquee_images=1",
     )
     assert done.code == 0, done.err
     found = json.loads((home / "results.json").read_text())
-    assert found["config"]["source"] == large
+    assert found["config"]["backbone"] == large
     # An even choice among 1024 codes costs ln 1024 = 6.93 nats.
     assert 6.5 < found["loss"]["train"] < 7.5
     assert any("no network to measure them with" in line for line in found["warnings"])

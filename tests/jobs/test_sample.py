@@ -12,33 +12,33 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskgit_prompt import config as defaults
-from maskgit_prompt import prompt_file
-from maskgit_prompt import source as sources
+from maskgit_prompt import backbones
+from maskgit_prompt.config import defaults
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.jobs import sample
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 from maskgit_prompt.params import create
-from maskgit_prompt.sampling import Sampler
+from maskgit_prompt.tasks.generation.sampling import Sampler
+from maskgit_prompt.tuning import prompt_file
 from tests.jobs.running import ROOT, SAMPLE, run
 
 PROMPT = PromptConfig(kind="table", tokens=1, width=16, classes=2, instances=3)
 
 
 @pytest.fixture(scope="module")
-def prompt_path(source, tmp_path_factory) -> pathlib.Path:
+def prompt_path(backbone, tmp_path_factory) -> pathlib.Path:
     """A prompt of classes a/b and A?B; of three images, the second is of class A?B."""
     path = tmp_path_factory.mktemp("prompt") / "prompt.safetensors"
     _, init = create(lambda rngs: PromptGenerator(PROMPT, rngs=rngs))
     tree = jax.tree.map(np.asarray, init(jax.random.key(0)))
-    backbone = sources.load(source)
+    backbone = backbones.load(backbone)
     prompt = prompt_file.PromptFile(
         cfg=PROMPT,
         tree=tree,
         classes=("a/b", "A?B"),
         instances=("x", "y", "z"),
         instance_classes=(0, 1, 0),
-        source=backbone.name,
+        backbone=backbone.name,
         fingerprint=backbone.fingerprint,
         sample={**defaults.sampling().to_dict(), "steps": 3, "temperature": 0.5},
         scores={},
@@ -48,8 +48,8 @@ def prompt_path(source, tmp_path_factory) -> pathlib.Path:
 
 
 @pytest.fixture
-def flags(source, prompt_path) -> tuple[str, ...]:
-    return (SAMPLE, f"--config.source={source}", f"--config.prompt={prompt_path}")
+def flags(backbone, prompt_path) -> tuple[str, ...]:
+    return (SAMPLE, f"--config.backbone={backbone}", f"--config.prompt={prompt_path}")
 
 
 def plan(prompt_path, **changes) -> sample.Plan:

@@ -6,10 +6,11 @@ import shutil
 import numpy as np
 import pytest
 
-from maskgit_prompt import config as defaults
-from maskgit_prompt import main, tune
+from maskgit_prompt import main
+from maskgit_prompt.config import defaults
 from maskgit_prompt.data import parts, vtab
-from maskgit_prompt.jobs import transfer
+from maskgit_prompt.jobs import run as transfer
+from maskgit_prompt.tuning import tune
 from tests import prepared
 from tests.jobs.running import ROOT, run, write_images
 
@@ -31,10 +32,10 @@ SMALL = (
 THREE = "svhn,smallnorb_azimuth,smallnorb_elevation"
 
 
-def flags_of(data, workdir, tasks, source, steps) -> tuple[str, ...]:
+def flags_of(data, workdir, tasks, backbone, steps) -> tuple[str, ...]:
     return (
         f"{VTAB}:{tasks}",
-        f"--config.source={source}",
+        f"--config.backbone={backbone}",
         f"--config.steps={steps}",
         f"--config.data.data_dir={data}",
         f"--workdir={workdir}",
@@ -42,8 +43,8 @@ def flags_of(data, workdir, tasks, source, steps) -> tuple[str, ...]:
     )
 
 
-def start(capsys, data, workdir, *flags, tasks="", source="mini", steps=2):
-    return run(capsys, *flags_of(data, workdir, tasks, source, steps), *flags)
+def start(capsys, data, workdir, *flags, tasks="", backbone="mini", steps=2):
+    return run(capsys, *flags_of(data, workdir, tasks, backbone, steps), *flags)
 
 
 def table(workdir):
@@ -108,7 +109,7 @@ def test_all_nineteen_tasks_with_mini(vtab_data, tmp_path, capsys):
 
 
 def test_without_data_all_tasks_are_listed_and_nothing_is_made(tmp_path, capsys, monkeypatch):
-    done = start(capsys, tmp_path / "none", tmp_path / "run", source="models/none")
+    done = start(capsys, tmp_path / "none", tmp_path / "run", backbone="models/none")
     assert done.code == 1
     assert done.error().startswith("error: no data: of 19 tasks none is prepared in")
     assert "--config.data.download=True" in done.error()
@@ -127,22 +128,22 @@ def test_the_folder_of_data_is_that_of_tfds(vtab_data, tmp_path, capsys):
     import sys
 
     command = [sys.executable, "-m", "maskgit_prompt.main", f"{VTAB}:svhn"]
-    command += ["--config.source=models/none", f"--workdir={tmp_path}"]
+    command += ["--config.backbone=models/none", f"--workdir={tmp_path}"]
     environment = os.environ | {"TFDS_DATA_DIR": str(vtab_data)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert f"data of 1 of 1 tasks in {vtab_data}:" in done.stdout
-    assert "config.source = 'models/none'" in done.stderr and done.returncode == 2
+    assert "config.backbone = 'models/none'" in done.stderr and done.returncode == 2
 
 
-def test_files_fetched_by_hand_are_prepared_where_that_is_asked_for(tmp_path, capsys, source):
+def test_files_fetched_by_hand_are_prepared_where_that_is_asked_for(tmp_path, capsys, backbone):
     data, home = tmp_path / "data", tmp_path / "run"
     flags = ("--config.data.download=True",)
-    done = start(capsys, data, home, *flags, tasks="resisc45", source=source)
+    done = start(capsys, data, home, *flags, tasks="resisc45", backbone=backbone)
     assert done.code == 1 and "error: no data: of 1 tasks none is prepared" in done.error()
     assert "resisc45/3.0.0 cannot be prepared in" in done.out and "downloads/manual" in done.out
     names = builder_classes("resisc45", tmp_path)
     write_images(data / "downloads" / "manual" / "NWPU-RESISC45", "jpg", **dict.fromkeys(names, 4))
-    done = start(capsys, data, home, *flags, tasks="resisc45", source=source)
+    done = start(capsys, data, home, *flags, tasks="resisc45", backbone=backbone)
     assert done.code == 0, done.err
     row = rows(home)["resisc45"]
     # 45 classes of 4: the first 60 % of 180 are tuned on.
@@ -150,14 +151,14 @@ def test_files_fetched_by_hand_are_prepared_where_that_is_asked_for(tmp_path, ca
 
 
 @pytest.fixture(scope="module")
-def whole(vtab_data, tmp_path_factory, source):
+def whole(vtab_data, tmp_path_factory, backbone):
     """(A workdir of THREE, run in one go, and its results.json and results.md)."""
     home = tmp_path_factory.mktemp("vtab") / "run"
-    assert main.main(["main", *flags_of(vtab_data, home, THREE, source, 4)]) == 0
+    assert main.main(["main", *flags_of(vtab_data, home, THREE, backbone, 4)]) == 0
     return home, table(home)
 
 
-def test_tasks_that_share_a_data_set_share_its_codes(whole, vtab_data, capsys, source):
+def test_tasks_that_share_a_data_set_share_its_codes(whole, vtab_data, capsys, backbone):
     home, _ = whole
     # svhn's two parts, and the training images of smallnorb once. Its twelve test images have
     # twelve azimuths, which leaves none to hold out beside the judge's, but nine elevations.
@@ -167,28 +168,28 @@ def test_tasks_that_share_a_data_set_share_its_codes(whole, vtab_data, capsys, s
     found = rows(home)
     assert [row["images"] for row in found.values()] == [21, 24, 24]
     # Another start with a further task, in the same workdir: what is finished is kept.
-    done = start(capsys, vtab_data, home, tasks="dtd", source=source, steps=4)
+    done = start(capsys, vtab_data, home, tasks="dtd", backbone=backbone, steps=4)
     assert done.code == 0 and "task 1 of 1: dtd (natural)" in done.out
     assert list(rows(home)) == ["svhn", "dtd", "smallnorb_azimuth", "smallnorb_elevation"]
 
 
-def test_a_finished_task_needs_no_data(vtab_data, tmp_path, capsys, source):
+def test_a_finished_task_needs_no_data(vtab_data, tmp_path, capsys, backbone):
     data, home = tmp_path / "data", tmp_path / "run"
     shutil.copytree(vtab_data / "svhn_cropped", data / "svhn_cropped")
-    assert start(capsys, data, home, tasks="svhn", source=source).code == 0
+    assert start(capsys, data, home, tasks="svhn", backbone=backbone).code == 0
     before = (home / "results.md").read_bytes()
     shutil.rmtree(data)
-    assert start(capsys, data, home, tasks="svhn", source=source).code == 0
+    assert start(capsys, data, home, tasks="svhn", backbone=backbone).code == 0
     assert (home / "results.md").read_bytes() == before
-    done = start(capsys, data, home, tasks="svhn,dtd", source=source)
+    done = start(capsys, data, home, tasks="svhn,dtd", backbone=backbone)
     assert done.code == 1 and "error: 1 of 2 tasks are not done: dtd;" in done.error()
     assert [row["status"] for row in rows(home).values()] == ["done", "missing"]
-    other = start(capsys, data, home, tasks="svhn", source=source, steps=3)
+    other = start(capsys, data, home, tasks="svhn", backbone=backbone, steps=3)
     assert other.code == 2 and "holds a run of another config: steps is 2 there" in other.error()
 
 
 def test_killed_in_the_middle_it_ends_with_the_same_table(
-    whole, vtab_data, tmp_path, capsys, source, monkeypatch
+    whole, vtab_data, tmp_path, capsys, backbone, monkeypatch
 ):
     real, seen, part = tune.tune, [], tmp_path / "part"
 
@@ -200,21 +201,21 @@ def test_killed_in_the_middle_it_ends_with_the_same_table(
 
     with monkeypatch.context() as patch:
         patch.setattr(tune, "tune", stopped)
-        assert start(capsys, vtab_data, part, tasks=THREE, source=source, steps=4).code == 130
+        assert start(capsys, vtab_data, part, tasks=THREE, backbone=backbone, steps=4).code == 130
     assert not (part / "results.json").exists()
-    again = start(capsys, vtab_data, part, tasks=THREE, source=source, steps=4)
+    again = start(capsys, vtab_data, part, tasks=THREE, backbone=backbone, steps=4)
     assert again.code == 0 and "svhn (natural)" not in again.out
     assert table(part) == whole[1]
 
 
-def test_a_task_that_fails_is_told_and_the_others_go_on(vtab_data, tmp_path, capsys, source):
+def test_a_task_that_fails_is_told_and_the_others_go_on(vtab_data, tmp_path, capsys, backbone):
     data, home, tasks = tmp_path / "data", tmp_path / "run", "svhn,eurosat,dmlab"
     for name in ("svhn_cropped", "eurosat"):
         shutil.copytree(vtab_data / name, data / name)
     [path] = data.rglob("svhn_cropped-train.tfrecord-00001*")
     intact = path.read_bytes()
     path.write_bytes(intact[:-1])
-    done = start(capsys, data, home, tasks=tasks, source=source)
+    done = start(capsys, data, home, tasks=tasks, backbone=backbone)
     assert done.code == 1
     assert "error: 2 of 3 tasks are not done: svhn, dmlab; reasons are in" in done.error()
     found = rows(home)
@@ -225,7 +226,7 @@ def test_a_task_that_fails_is_told_and_the_others_go_on(vtab_data, tmp_path, cap
 
     path.write_bytes(intact)
     shutil.copytree(vtab_data / "dmlab", data / "dmlab")
-    again = start(capsys, data, home, tasks=tasks, source=source)
+    again = start(capsys, data, home, tasks=tasks, backbone=backbone)
     assert again.code == 0 and "task 2 of 2: dmlab" in again.out and "eurosat (" not in again.out
     assert [row["status"] for row in rows(home).values()] == ["done"] * 3
 
@@ -238,35 +239,35 @@ def test_a_task_that_fails_is_told_and_the_others_go_on(vtab_data, tmp_path, cap
         ("features.json", lambda data: b"{"),
     ],
 )
-def test_damaged_metadata_is_of_one_task(name, damage, vtab_data, tmp_path, capsys, source):
+def test_damaged_metadata_is_of_one_task(name, damage, vtab_data, tmp_path, capsys, backbone):
     shutil.copytree(vtab_data / "svhn_cropped", tmp_path / "svhn_cropped")
     path = tmp_path / "svhn_cropped" / "3.1.0" / name
     path.write_bytes(damage(path.read_bytes()))
-    done = start(capsys, tmp_path, tmp_path / "run", tasks="svhn,dtd", source=source)
+    done = start(capsys, tmp_path, tmp_path / "run", tasks="svhn,dtd", backbone=backbone)
     assert done.code == 1 and "error: no data: of 2 tasks none is prepared" in done.error()
     assert "is damaged (" in done.out and "delete that folder and prepare it again" in done.out
     assert "data of 0 of 2 tasks" in done.out
 
 
 def test_changed_images_are_no_reason_to_go_on_from_a_checkpoint(
-    vtab_data, tmp_path, capsys, source
+    vtab_data, tmp_path, capsys, backbone
 ):
     data, home = tmp_path / "data", tmp_path / "run"
     shutil.copytree(vtab_data / "svhn_cropped", data / "svhn_cropped")
-    assert start(capsys, data, home, tasks="svhn", source=source).code == 0
+    assert start(capsys, data, home, tasks="svhn", backbone=backbone).code == 0
     (home / "svhn" / "report.html").unlink()  # as if it had been killed before
     example = prepared.BUILDERS["svhn_cropped:3.*.*"][1]
     shutil.rmtree(data)
     splits = {s: [example(i + 100) for i in range(24)] for s in ("train", "test", "extra")}
     prepared.write(data, "svhn_cropped:3.*.*", splits)
-    assert start(capsys, data, home, tasks="svhn", source=source).code == 1
+    assert start(capsys, data, home, tasks="svhn", backbone=backbone).code == 1
     wrong = rows(home)["svhn"]["error"]
     assert "holds a run on other images or labels than are there now (those tuned on" in wrong
     assert "use another --workdir" in wrong
 
 
 def test_a_bug_in_one_task_is_no_end_of_the_others(
-    vtab_data, tmp_path, capsys, source, monkeypatch
+    vtab_data, tmp_path, capsys, backbone, monkeypatch
 ):
     real = transfer.carry_out
 
@@ -276,15 +277,15 @@ def test_a_bug_in_one_task_is_no_end_of_the_others(
         return real(config, *args)
 
     monkeypatch.setattr(transfer, "carry_out", broken)
-    done = start(capsys, vtab_data, tmp_path / "run", tasks="svhn,dtd", source=source)
+    done = start(capsys, vtab_data, tmp_path / "run", tasks="svhn,dtd", backbone=backbone)
     assert done.code == 1 and "not done: svhn" in done.error()
     assert rows(tmp_path / "run")["svhn"]["error"] == "ZeroDivisionError: a bug"
     assert rows(tmp_path / "run")["dtd"]["status"] == "done"
 
 
-def test_few_images_a_class_and_views_of_them(vtab_data, tmp_path, capsys, source):
+def test_few_images_a_class_and_views_of_them(vtab_data, tmp_path, capsys, backbone):
     flags = ("--config.data.views=3", "--config.data.flip=True")
-    done = start(capsys, vtab_data, tmp_path, *flags, tasks="svhn,shots=1", source=source)
+    done = start(capsys, vtab_data, tmp_path, *flags, tasks="svhn,shots=1", backbone=backbone)
     assert done.code == 0, done.err
     lines = (tmp_path / "svhn" / "chosen.csv").read_text().splitlines()
     assert len(lines) == 11 and lines[1].startswith("svhn_cropped-train.tfrecord-0000")
@@ -308,8 +309,8 @@ def test_few_images_a_class_and_views_of_them(vtab_data, tmp_path, capsys, sourc
         ("svhn", ("--config.data.crop=3.0",), "max_crop 3.0: expected a share of the side"),
     ],
 )
-def test_wrong_use_is_refused(tasks, flags, message, vtab_data, tmp_path, capsys, source):
-    done = start(capsys, vtab_data, tmp_path / "run", *flags, tasks=tasks, source=source)
+def test_wrong_use_is_refused(tasks, flags, message, vtab_data, tmp_path, capsys, backbone):
+    done = start(capsys, vtab_data, tmp_path / "run", *flags, tasks=tasks, backbone=backbone)
     assert message in done.error()
     assert done.code == 2 and not (tmp_path / "run").exists()
 
@@ -317,14 +318,14 @@ def test_wrong_use_is_refused(tasks, flags, message, vtab_data, tmp_path, capsys
 # --- Few-shot sets -------------------------------------------------------------------------------
 
 
-def test_a_few_shot_set_from_a_folder(tmp_path, capsys, source):
+def test_a_few_shot_set_from_a_folder(tmp_path, capsys, backbone):
     folder = write_images(tmp_path / "afhq" / "train", cat=9, dog=9, wild=9)
     home = tmp_path / "run"
     flags = [f for f in SMALL if "score.images" not in f and "prompt.kind" not in f]
     done = run(
         capsys,
         f"{FEW}:animal-faces,shots=2,steps=2,path={folder}",
-        f"--config.source={source}",
+        f"--config.backbone={backbone}",
         f"--workdir={home}",
         "--config.score.per_class=2",
         "--config.score.marquee_images=2",
@@ -339,7 +340,7 @@ def test_a_few_shot_set_from_a_folder(tmp_path, capsys, source):
     assert found["data"]["images"]["tune"] == 6 and len(found["marquee"]) == 6
 
 
-def test_a_few_shot_set_from_tfds(tmp_path, capsys, source):
+def test_a_few_shot_set_from_tfds(tmp_path, capsys, backbone):
     names = ("alley", "arch", "art_gallery", "auditorium", "ballroom")
     index = builder_classes("places365_small:2.*.*", tmp_path)
     labels = [index.index(name) for name in names]
@@ -354,7 +355,7 @@ def test_a_few_shot_set_from_tfds(tmp_path, capsys, source):
     done = run(
         capsys,
         f"{FEW}:places,shots=3,steps=2",
-        f"--config.source={source}",
+        f"--config.backbone={backbone}",
         f"--config.data.data_dir={tmp_path / 'data'}",
         f"--workdir={home}",
         "--config.score.marquee_images=0",

@@ -5,8 +5,8 @@ python -m tests.models.shapes        # writes tests/models/shapes/*.txt anew
 
 import pathlib
 
-from maskgit_prompt import params, sharding
-from maskgit_prompt import source as sources
+from maskgit_prompt import backbones, params
+from maskgit_prompt.devices import sharding
 from maskgit_prompt.models import causal, masked, tokenizer, vqgan
 
 FOLDER = pathlib.Path(__file__).parent / "shapes"
@@ -25,7 +25,7 @@ SIZES = {
 def describe(name: str) -> str:
     """One line a parameter: path, shape and axes; the number of all at the end."""
     part, kind, cfg = SIZES[name]
-    tree = sources.abstract(sources.make_module(part, kind, cfg))
+    tree = backbones.abstract(backbones.make_module(part, kind, cfg))
     lines = []
     for path, leaf in sorted(params.flatten(tree).items()):
         axes = sharding.axes(f"{part}/{path}", leaf.shape)

@@ -10,7 +10,9 @@ import optax
 import pytest
 from flax import nnx
 
-from maskgit_prompt import params, sharding, source, source_writer
+from maskgit_prompt import backbones, params
+from maskgit_prompt.backbones import load as backbone
+from maskgit_prompt.devices import sharding
 from maskgit_prompt.importers import taming
 from maskgit_prompt.models.causal import CONFIGS, CausalConfig, CausalTransformer, visible
 from maskgit_prompt.models.masked import MASK
@@ -34,7 +36,7 @@ def weights(name: str, heads: int, prefix: str = "") -> tuple[CausalConfig, dict
     """(config read from the shapes, parameters of ours) of a case."""
     names = {n: x for n, x in case(name).parameters.items() if n.startswith(prefix)}
     cfg = taming.gpt_config({n: x.shape for n, x in names.items()}, heads, prefix)
-    expected = source.abstract(lambda rngs: CausalTransformer(cfg, rngs=rngs))
+    expected = backbone.abstract(lambda rngs: CausalTransformer(cfg, rngs=rngs))
     return cfg, params.unflatten(
         golden_models.load(names, taming.gpt_rules(cfg), expected=expected)
     )
@@ -55,7 +57,7 @@ def tiny_tree() -> dict:
     """Random parameters of TINY, positions and biases included."""
     rng = np.random.default_rng(0)
     draw = lambda x: rng.normal(0, 0.4, x.shape).astype(np.float32)
-    return jax.tree.map(draw, source.abstract(lambda rngs: CausalTransformer(TINY, rngs=rngs)))
+    return jax.tree.map(draw, backbone.abstract(lambda rngs: CausalTransformer(TINY, rngs=rngs)))
 
 
 def tiny(**changes) -> CausalTransformer:
@@ -198,7 +200,7 @@ def test_inputs_in_digits():
     codes, label = np.array([[2]]), np.array([1])
 
     def inputs(codes, prompt=None, class_ids=None, **changes):
-        tree = source.abstract(lambda rngs: CausalTransformer(cfg, rngs=rngs))
+        tree = backbone.abstract(lambda rngs: CausalTransformer(cfg, rngs=rngs))
         tree = jax.tree.map(lambda x: jnp.zeros(x.shape), tree)
         tree["words"] = jnp.array([[10.0], [11.0], [12.0], [13.0]])
         tree["positions"] = jnp.array([[0.5], [0.25], [0.125]])
@@ -346,8 +348,8 @@ def test_a_mesh_changes_nothing():
 
 
 def test_saved_and_loaded(tmp_path):
-    part = source.Part("causal", TINY, tiny_tree())
-    loaded = source_writer.save(source.Source("tiny", {"transformer": part}), tmp_path / "tiny")
+    part = backbone.Part("causal", TINY, tiny_tree())
+    loaded = backbones.save(backbone.Backbone("tiny", {"transformer": part}), tmp_path / "tiny")
     part = loaded.part("transformer")
     assert part.cfg == TINY
     graphdef = part.graphdef("transformer", prompt_attention="both")
@@ -359,7 +361,7 @@ def test_saved_and_loaded(tmp_path):
 
 
 def count(cfg: CausalConfig) -> int:
-    return params.count(source.abstract(lambda rngs: CausalTransformer(cfg, rngs=rngs)))
+    return params.count(backbone.abstract(lambda rngs: CausalTransformer(cfg, rngs=rngs)))
 
 
 def test_parameters_of_the_published_models():

@@ -7,9 +7,11 @@ import jax.numpy as jnp
 import pytest
 from flax import nnx
 
-from maskgit_prompt import losses, params, source
+from maskgit_prompt import params
+from maskgit_prompt.backbones import load as backbone
 from maskgit_prompt.models import discriminator
 from maskgit_prompt.models.discriminator import Discriminator, DiscriminatorConfig
+from maskgit_prompt.tasks import losses
 from tests.golden_models import Case, close
 
 LAYER, STACK = 1e-5, 1e-4  # DESIGN.md: relative to the output's largest value
@@ -37,7 +39,7 @@ def golden(kind: str):
     make = lambda rngs: Discriminator(cfg, rngs=rngs)
     graphdef, _ = params.create(make)
     tree = params.unflatten({ours(name): x for name, x in case().parameters.items()})
-    params.check(tree, source.abstract(make), "discriminator_tiny")
+    params.check(tree, backbone.abstract(make), "discriminator_tiny")
     assert params.count(tree) == 16532993
     return tree, graphdef
 

@@ -9,8 +9,8 @@ import pytest
 from flax import nnx
 
 from maskgit_prompt import params
+from maskgit_prompt.backbones import abstract
 from maskgit_prompt.models.prompt import KINDS, NONE, PromptConfig, PromptGenerator
-from maskgit_prompt.source import abstract
 
 CLASSES, INSTANCES, TOKENS, WIDTH = 3, 4, 2, 6
 SIZES = dict(tokens=TOKENS, width=WIDTH, classes=CLASSES, instances=INSTANCES)

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from maskgit_prompt import losses, params, sharding
+from maskgit_prompt import params
+from maskgit_prompt.devices import sharding
 from maskgit_prompt.importers import taming
 from maskgit_prompt.models import vqgan
 from maskgit_prompt.models.vqgan import CONFIGS, VQGAN, VQGANConfig
+from maskgit_prompt.tasks import losses
 from tests import golden_models
 from tests.golden_models import Case, close
 

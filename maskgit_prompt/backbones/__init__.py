@@ -1,0 +1,32 @@
+"""Backbones: frozen models as folders. What other rooms use of it is named here."""
+
+from maskgit_prompt.backbones.backbone import Backbone, Part
+from maskgit_prompt.backbones.load import (
+    EMBEDDED,
+    FORMAT,
+    embedded_with,
+    fingerprint,
+    load,
+    load_for,
+    sha256,
+)
+from maskgit_prompt.backbones.registry import KINDS, abstract, make_module
+from maskgit_prompt.backbones.write import PARTIAL, leftovers, save
+
+__all__ = [
+    "EMBEDDED",
+    "FORMAT",
+    "KINDS",
+    "PARTIAL",
+    "Backbone",
+    "Part",
+    "abstract",
+    "embedded_with",
+    "fingerprint",
+    "leftovers",
+    "load",
+    "load_for",
+    "make_module",
+    "save",
+    "sha256",
+]

@@ -1,0 +1,219 @@
+"""Writing backbones: whole or not at all, by one process at a time.
+
+A new folder is written under another name first. Into one that is there, what is new is written
+inside `.partial`, and moved out of it at the end: config.json last, so that what is added counts
+from then on.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import json
+import math
+import os
+import pathlib
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from maskgit_prompt import params
+from maskgit_prompt.backbones.backbone import Backbone
+from maskgit_prompt.backbones.load import FORMAT, fingerprint, load
+from maskgit_prompt.devices import distributed
+from maskgit_prompt.errors import UserError, unwritable
+from maskgit_prompt.progress import bytes_progress
+from maskgit_prompt.storage import safetensors_stream
+
+SHARD = 2**30  # bytes of a file, where a part needs more than one
+PARTIAL = ".partial"  # the folder, inside one that is there, that is being written
+
+
+def save(
+    backbone: Backbone,
+    folder: str | pathlib.Path,
+    dtype: str = "float32",
+    before: Backbone | None = None,
+) -> Backbone:
+    """Writes a backbone, whole or not at all, and returns it as `load` will.
+
+    Leaves of the parts' trees may be any arrays, or objects with a shape that numpy can make
+    arrays of; one at a time is in memory. Parts that are in the folder's own files stay as they
+    are there, and so do files that are no part of the model.
+
+    Args:
+      dtype: what weights are stored in; "float16" halves the files.
+      before: what was found in the folder, to which `backbone` adds parts; None: whatever is there.
+
+    Raises:
+      UserError: the folder cannot be written (a full disk), another process writes it or has added
+        to `before`, or a weight is not finite.
+    """
+    folder = pathlib.Path(folder).absolute()
+    if distributed.is_first():
+        _save(backbone, folder, dtype, before)
+    distributed.barrier("backbone")
+    return load(str(folder))
+
+
+def _save(backbone: Backbone, folder: pathlib.Path, dtype: str, before: Backbone | None) -> None:
+    # One name, so that the next attempt clears away what a killed one has left. Inside a folder
+    # that is there, since that may be a mount point or a link.
+    there = folder.exists()
+    temporary = folder / PARTIAL if there else folder.with_name(f".{folder.name}{PARTIAL}")
+    try:
+        with _alone(temporary, folder) as lock:
+            if folder.exists() != there or (before and _recorded(folder) != _files(before)):
+                shutil.rmtree(temporary, ignore_errors=True)
+                raise _busy(folder)
+            for file in leftovers(folder):
+                (folder / file).unlink(missing_ok=True)
+            try:
+                for file in temporary.iterdir():
+                    if file != lock:
+                        file.unlink()
+                _fill(temporary, backbone, folder, dtype)
+            except BaseException:
+                shutil.rmtree(temporary, ignore_errors=True)
+                raise
+            lock.unlink()
+            if not there:
+                os.replace(temporary, folder)
+                return
+            # The config goes last: what is added counts from then on. Stopped in between, the
+            # temporary folder stays and tells by its config what is left over.
+            for file in sorted(temporary.iterdir(), key=lambda file: file.name == "config.json"):
+                os.replace(file, folder / file.name)
+            temporary.rmdir()
+    except OSError as error:
+        raise unwritable(f"backbone {folder}", error) from error
+
+
+@contextlib.contextmanager
+def _alone(temporary: pathlib.Path, folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Makes the temporary folder and holds a lock in it, the path of which it gives.
+
+    The lock ends with the process, so that a killed one stands in nobody's way.
+
+    Raises:
+      UserError: another process holds it.
+    """
+    temporary.mkdir(parents=True, exist_ok=True)
+    lock = temporary / "lock"
+    try:
+        with open(lock, "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                # Some network file systems have no locks; one process alone works there too.
+                if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                    raise
+            if lock.stat().st_ino != os.fstat(file.fileno()).st_ino:
+                raise _busy(folder)
+            yield lock
+    except (BlockingIOError, FileNotFoundError) as error:
+        # Without the folder another process was just done with it.
+        raise _busy(folder) from error
+
+
+def _busy(folder: pathlib.Path) -> UserError:
+    return UserError(
+        f"another process is writing backbone {folder}, or has just done so; wait until it is "
+        "done and give the same command again"
+    )
+
+
+def leftovers(folder: pathlib.Path) -> set[str]:
+    """Names of the files of a model that was not finished, in a folder without config.json."""
+    if (folder / "config.json").exists():
+        return set()
+    try:
+        parts = json.loads((folder / PARTIAL / "config.json").read_text())["parts"].values()
+        return {file for part in parts for file in part["files"] if (folder / file).is_file()}
+    except (AttributeError, FileNotFoundError, KeyError, TypeError, ValueError):
+        return set()
+
+
+def _recorded(folder: pathlib.Path) -> dict[str, dict[str, str]]:
+    """part -> {file: sha256} as the folder's config.json says; nothing where there is none."""
+    try:
+        parts = json.loads((folder / "config.json").read_text())["parts"]
+    except FileNotFoundError:
+        return {}
+    return {name: entry["files"] for name, entry in parts.items()}
+
+
+def _files(backbone: Backbone) -> dict[str, dict[str, str]]:
+    """part -> {file: sha256} of parts that lie in a folder."""
+    return {
+        name: {pathlib.Path(file).name: digest for file, digest in part.files.items()}
+        for name, part in backbone.parts.items()
+    }
+
+
+def _fill(temporary: pathlib.Path, backbone: Backbone, folder: pathlib.Path, dtype: str) -> None:
+    """Writes config.json and the files of the parts that are not in `folder` yet."""
+    entries, count = {}, params.count({name: part.tree for name, part in backbone.parts.items()})
+    with bytes_progress(count * np.dtype(dtype).itemsize, "write") as update:
+        for name, part in backbone.parts.items():
+            own = {pathlib.Path(file): digest for file, digest in part.files.items()}
+            if own and all(file.parent.absolute() == folder for file in own):
+                files = {file.name: digest for file, digest in own.items()}
+            else:
+                files = _write_part(temporary, name, params.flatten(part.tree), dtype, update)
+            entries[name] = {"kind": part.kind, "config": _to_json(part.cfg), "files": files}
+    config = {
+        "format": FORMAT,
+        "name": backbone.name,
+        "classes": list(backbone.classes),
+        "provenance": backbone.provenance,
+        "fingerprint": fingerprint(entries),
+        "parts": entries,
+    }
+    (temporary / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+
+
+def _write_part(
+    folder: pathlib.Path, name: str, flat: dict[str, Any], dtype: str, update: Callable[[int], None]
+) -> dict:
+    """Writes a part's parameters into files of some SHARD bytes; {file: sha256}."""
+    size = np.dtype(dtype).itemsize
+    shards, room = [[]], SHARD
+    for path, x in sorted(flat.items()):  # equal weights make equal files, whatever their order
+        needed = math.prod(x.shape) * size
+        if shards[-1] and needed > room:
+            shards.append([])
+            room = SHARD
+        shards[-1].append(path)
+        room -= needed
+
+    def array(path: str) -> np.ndarray:
+        x = np.asarray(flat[path])
+        if not np.isfinite(x).all():
+            raise UserError(
+                f"{name}/{path} holds NaN or infinite numbers, or larger ones than float32 has; "
+                "nothing was written"
+            )
+        with np.errstate(over="ignore"):
+            small = x.astype(dtype, copy=False)
+        if not np.isfinite(small).all():
+            raise UserError(
+                f"{name}/{path} holds {np.abs(x).max():.3g}, more than {dtype} can; store it as "
+                "bfloat16 or float32"
+            )
+        update(small.nbytes)
+        return small
+
+    files = {}
+    for number, paths in enumerate(shards, start=1):
+        part = f"-{number:05}-of-{len(shards):05}" if len(shards) > 1 else ""
+        file = f"{name}{part}.safetensors"
+        specs = {path: (tuple(flat[path].shape), np.dtype(dtype)) for path in paths}
+        files[file] = safetensors_stream.write(folder / file, specs, array)
+    return files
+
+
+def _to_json(cfg: Any) -> dict:
+    return json.loads(json.dumps(dataclasses.asdict(cfg)))

@@ -1,0 +1,38 @@
+"""Files written whole or not at all."""
+
+import os
+import pathlib
+
+from maskgit_prompt.devices import distributed
+from maskgit_prompt.errors import FULL, UserError
+
+
+def write_whole(path: str | os.PathLike, data: bytes, *, any_host: bool = False) -> None:
+    """Writes data to path under a temporary name, then renames; makes missing folders.
+
+    Of several hosts only the first writes, or with any_host the one that calls.
+
+    Raises:
+      UserError: the file cannot be written; what stood at path is untouched.
+    """
+    if not (any_host or distributed.is_first()):
+        return
+    path = pathlib.Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())  # else a crash after the rename could leave it empty
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}; "
+            + ("an earlier file is kept; " if path.exists() else "")
+            + ("free some space there or choose" if error.errno in FULL else "choose")
+            + " another folder"
+        ) from error

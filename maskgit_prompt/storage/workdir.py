@@ -1,0 +1,170 @@
+"""The folder of a run: its config, which must not change, and its metrics."""
+
+import json
+import os
+import pathlib
+import sys
+import threading
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from maskgit_prompt import params
+from maskgit_prompt.devices import distributed
+from maskgit_prompt.errors import UsageError, UserError
+from maskgit_prompt.storage.files import write_whole
+
+# These say how long and where a run goes on, or which of its tasks, not what it computes.
+FREE = (
+    "mesh",
+    "train.log_every",
+    "train.save_every",
+    "train.tensorboard",
+    "data.codes",
+    "data.download",
+    "tasks",
+)
+NAMED = 5  # keys that differ, in a message
+
+
+def prepare(workdir: str | pathlib.Path, config: ConfigDict) -> pathlib.Path:
+    """Makes the folder, or checks that it belongs to a run of this config.
+
+    Raises:
+      UsageError: it holds a run of another config; the keys that differ are named.
+    """
+    folder, new = check(workdir, config)
+    if not (folder / "config.json").exists():
+        text = json.dumps(new, indent=1, sort_keys=True) + "\n"
+        write_whole(folder / "config.json", text.encode())
+    return folder
+
+
+def bind(folder: pathlib.Path, images: dict[str, str]) -> None:
+    """Writes what the run's images are, or checks that they are still the same.
+
+    images: name -> fingerprint.
+
+    Raises:
+      UsageError: the folder holds a run on other images.
+    """
+    path = folder / "images.json"
+    if path.exists():
+        try:
+            old = dict(json.loads(path.read_text()))
+        except (OSError, TypeError, ValueError) as error:
+            raise UserError(f"{path} is damaged ({error}); use another workdir") from error
+        differ = [
+            f"those {name} were {old.get(name)}, are {new}"
+            for name, new in images.items()
+            if old.get(name) != new
+        ]
+        if differ:
+            raise UsageError(
+                f"workdir {folder} holds a run on other images or labels than are there now "
+                f"({'; '.join(differ)}); use another --workdir, or delete that one"
+            )
+    write_whole(path, (json.dumps(images, indent=1) + "\n").encode())
+
+
+def check(workdir: str | pathlib.Path, config: ConfigDict) -> tuple[pathlib.Path, dict[str, Any]]:
+    """As `prepare`, but writes nothing; gives the folder and the config as JSON."""
+    folder = pathlib.Path(workdir)
+    path, new = folder / "config.json", json.loads(config.to_json_best_effort())
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"workdir {folder} is a file, expected a folder; use another --workdir")
+    if not path.exists():
+        return folder, new
+    try:
+        old = dict(json.loads(path.read_text()))
+    except (OSError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is damaged ({error}); use another workdir") from error
+    differ = [
+        f"{key} is {value!r} there, {other!r} now"
+        for key, value, other in _differences(old, new)
+        if not any(key == free or key.startswith(f"{free}.") for free in FREE)
+    ]
+    if differ:
+        more = f"; and {len(differ) - NAMED} more" if len(differ) > NAMED else ""
+        raise UsageError(
+            f"workdir {folder} holds a run of another config: {'; '.join(differ[:NAMED])}"
+            f"{more}; use another --workdir, or delete that one"
+        )
+    return folder, new
+
+
+def _differences(old: dict, new: dict) -> list[tuple[str, Any, Any]]:
+    flat = [{k.replace("/", "."): v for k, v in params.flatten(d).items()} for d in (old, new)]
+    keys = sorted(flat[0].keys() | flat[1].keys(), key=lambda key: (key != "job", key))
+    rows = [(key, flat[0].get(key), flat[1].get(key)) for key in keys]
+    return [row for row in rows if row[1] != row[2]]
+
+
+class Metrics:
+    """metrics.jsonl, one line a log step, and TensorBoard events through clu.
+
+    A resumed run first drops the lines after the step it resumes from, so that the file has each
+    step once. TensorFlow, which clu's writer needs, is imported while the first step compiles.
+    """
+
+    def __init__(self, folder: pathlib.Path, tensorboard: bool):
+        self.path = folder / "metrics.jsonl"
+        self._writer = None
+        self._thread = None
+        if tensorboard and distributed.is_first():
+            # TensorFlow writes to file 2 while it starts, whatever its log level. Python keeps a
+            # way of its own to the terminal, and file 2 leads nowhere until it has started.
+            sys.stderr = open(os.dup(2), "w", buffering=1)  # noqa: SIM115
+            self._thread = threading.Thread(target=self._open, args=(folder,), daemon=True)
+            self._thread.start()
+
+    def _open(self, folder: pathlib.Path) -> None:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        terminal, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        try:
+            from clu import metric_writers
+
+            self._writer = metric_writers.SummaryWriter(str(folder))
+            self._writer.flush()
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+            os.close(nowhere)
+
+    def resume(self, step: int) -> None:
+        """Drops what was logged after `step`."""
+        rows = [row for row in self.rows() if row["step"] <= step]
+        if rows or self.path.exists():
+            write_whole(self.path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+
+    def rows(self) -> list[dict[str, float]]:
+        """What was logged so far; a line cut off by a crash is left out."""
+        if not self.path.exists():
+            return []
+        rows = []
+        for line in self.path.read_text().splitlines():
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                break
+        return rows
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        """Appends one line."""
+        if not distributed.is_first():
+            return
+        try:
+            with open(self.path, "a") as file:
+                file.write(json.dumps({"step": step, **values}) + "\n")
+        except OSError as error:
+            raise UserError(f"cannot write {self.path}: {error.strerror}") from error
+        if self._thread is not None:
+            self._thread.join()
+            self._writer.write_scalars(step, values)
+
+    def close(self) -> None:
+        if self._thread is not None:
+            self._thread.join()
+            self._writer.flush()
+            self._writer.close()

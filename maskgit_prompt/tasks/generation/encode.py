@@ -1,0 +1,170 @@
+"""Images to codes and codes to images by a backbone's tokenizer, in batches over the mesh."""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from maskgit_prompt.backbones import Part
+from maskgit_prompt.data import codes_writer
+from maskgit_prompt.data.codes import Codes, CodesFile
+from maskgit_prompt.data.images import ImageSet
+from maskgit_prompt.devices import distributed, sharding
+
+ROWS = 32  # images a device takes at once, if they are small
+PIXELS = 2**18  # and at most so many pixels: 4 images of 256 x 256
+
+
+def make_encoder(part: Part, mesh, dtype: str = "float32") -> tuple[Callable, int]:
+    """(uint8 [batch, S, S, 3] -> int32 codes [batch, L], the batch size it wants)."""
+    encode = _compiled("tokenizer", part, mesh, _encode, dtype=dtype)
+    return encode, rows(part.cfg.image_size) * mesh.size
+
+
+def _compiled(
+    name: str,
+    part: Part,
+    mesh,
+    compute: Callable[[nnx.Module, jax.Array], jax.Array],
+    **changes: Any,
+) -> Callable[[np.ndarray], np.ndarray]:
+    """compute(the part's module, a batch), compiled, from and to arrays on every host.
+
+    changes: of the part's config, see Part.graphdef.
+    """
+    graphdef = part.graphdef(name, **changes)
+    weights = part.placed(name, mesh)
+    run = _jitted(graphdef, compute)
+
+    def one(x: np.ndarray) -> np.ndarray:
+        with jax.set_mesh(mesh):
+            found = run(weights, sharding.to_global({"x": x}, mesh)["x"])
+        return sharding.to_host(found, mesh)
+
+    return one
+
+
+@functools.cache
+def _jitted(graphdef: nnx.GraphDef, compute: Callable) -> Callable:
+    """One for all callers, so that a model is compiled once, however often it is asked for."""
+    return jax.jit(lambda weights, x: compute(nnx.merge(graphdef, weights), x))
+
+
+def _encode(model: nnx.Module, x: jax.Array) -> jax.Array:
+    return model.encode(x.astype(jnp.float32) / 255)
+
+
+def _decode(model: nnx.Module, x: jax.Array) -> jax.Array:
+    return jnp.clip(jnp.round(model.decode(x) * 255), 0, 255).astype(jnp.uint8)
+
+
+def _features(model: nnx.Module, x: jax.Array) -> jax.Array:
+    return model.features(x.astype(jnp.float32) / 255)
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoded:
+    """The codes of some images of a set, in one codes file or several.
+
+    Attributes:
+      files: (rows of the images in the set, increasing; their codes, in that order).
+    """
+
+    files: tuple[tuple[np.ndarray, CodesFile], ...]
+
+    def of(self, rows: np.ndarray) -> Codes:
+        """Codes [k, views, L] of images by their rows in the set, all of them in one of the files;
+        nothing is read yet."""
+        for have, file in self.files:
+            place = np.searchsorted(have, rows).clip(max=len(have) - 1)
+            if np.array_equal(have[place], rows):
+                return file.codes.take(place)
+        raise ValueError(f"{len(rows)} images are not all in one codes file")
+
+    def plain(self, rows: np.ndarray) -> np.ndarray:
+        """Codes [k, L] of images as they are, in memory."""
+        return self.of(rows)[:, 0].astype(np.int32)
+
+    def __len__(self) -> int:
+        return sum(len(rows) for rows, _ in self.files)
+
+    @property
+    def images_per_second(self) -> float | None:
+        """Of the largest file; None where it was there already."""
+        _, file = max(self.files, key=lambda found: len(found[0]))
+        return file.images_per_second
+
+
+def encode_once(
+    images: ImageSet,
+    parts: Sequence[tuple[np.ndarray, dict[str, Any]]],
+    part: Part,
+    directory: pathlib.Path,
+    dtype: str = "float32",
+) -> Encoded:
+    """Codes of some images of a set: found by their key, or made by all hosts.
+
+    Each host encodes on its own devices: nothing waits for another host but at the end.
+
+    Args:
+      parts: rows of images, and what `codes_writer.build` takes of views, view_fn and seed; each
+        part that has any gets a codes file of its own, so that runs which have one of them in
+        common share it.
+    """
+    encode, batch_size = make_encoder(part, sharding.local_mesh(), dtype)
+    key = {"tokenizer": part.sha256, "size": part.cfg.image_size, "dtype": dtype}
+    host, hosts = distributed.index_and_count()
+    files = []
+    for rows, views in parts:
+        rows = np.unique(rows)
+        if not len(rows):
+            continue
+        chosen = images if len(rows) == len(images) else images.subset(rows)
+        file = codes_writer.build(
+            directory,
+            chosen,
+            encode,
+            key,
+            batch_size,
+            host=host,
+            hosts=hosts,
+            meet=distributed.barrier,
+            **views,
+        )
+        files.append((rows, file))
+    return Encoded(tuple(files))
+
+
+def make_decoder(part: Part, mesh, dtype: str = "float32") -> Callable[[np.ndarray], np.ndarray]:
+    """A function of int codes [n, L], any n, -> uint8 images [n, S, S, 3], rounded, clipped."""
+
+    decode = _compiled("tokenizer", part, mesh, _decode, dtype=dtype)
+    size = rows(part.cfg.image_size) * mesh.size
+    return lambda codes: in_batches(decode, np.asarray(codes, np.int32), size)
+
+
+def make_features(part: Part, mesh) -> Callable[[np.ndarray], np.ndarray]:
+    """A function of uint8 images [n, S, S, 3] for any n -> features [n, F] float32."""
+    features = _compiled("features", part, mesh, _features)
+    return lambda images: in_batches(features, images, ROWS * mesh.size)
+
+
+def rows(image_size: int) -> int:
+    """How many images a device encodes or decodes at once: 32 of 32 x 32, 16 of 128 x 128."""
+    return max(1, min(ROWS, PIXELS // image_size**2))
+
+
+def in_batches(one: Callable[[np.ndarray], np.ndarray], x: np.ndarray, size: int) -> np.ndarray:
+    """Runs `one` on rows of x, always `size` at once: the last batch repeats a row and is cut."""
+    parts = []
+    for first in range(0, len(x), size):
+        rows = x[first : first + size]
+        padded = np.concatenate([rows, np.repeat(rows[-1:], size - len(rows), axis=0)])
+        parts.append(one(padded)[: len(rows)])
+    return np.concatenate(parts)

@@ -1,0 +1,81 @@
+"""The main job's pictures: contact sheets of real and generated images, the loss."""
+
+import pathlib
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from maskgit_prompt.data.parts import Parts
+from maskgit_prompt.report import curves, sheets
+from maskgit_prompt.storage.files import write_whole
+
+SHEET_COLUMNS, SHEET_ROWS = 12, 20
+
+
+def draw(data: Parts, scorer, generated, classes, untuned, tuned, strip, cutoffs) -> dict[str, Any]:
+    """name -> PIL image or PNG bytes, for samples/ and the report.
+
+    Args:
+      scorer: whose `reconstruct` takes rows of the set through the tokenizer and back.
+      generated, classes: uint8 [n, S, S, 3] and what each is meant to show; untuned: as generated.
+      tuned: of tune.tune. strip: the marquee's images by class and cutoff, or None.
+
+    Returns:
+      of "glance" two rows of generated images of all classes, for a page of many runs; the others
+      are what report/transfer.py names.
+    """
+    names = data.images.classes
+    labels = data.labels(data.tune)
+    rows = [np.flatnonzero(labels == c)[:SHEET_COLUMNS] for c in shown_classes(classes)]
+    rows = data.tune[np.concatenate(rows)]
+    shown = data.labels(rows)
+    evenly = np.linspace(0, len(generated) - 1, min(len(generated), 2 * SHEET_COLUMNS))
+    pictures = {
+        "real": sheet(data.images.read(rows), shown, names),
+        "reconstructed": sheet(scorer.reconstruct(rows), shown, names),
+        "prompt": sheet(generated, classes, names),
+        "untuned": sheets.grid(_rows(untuned, 4)),
+        "glance": sheets.grid(_rows(generated[evenly.round().astype(int)], 2)),
+    }
+    if strip is not None:
+        pictures["marquee"] = sheets.grid(
+            strip,
+            row_labels=[names[c] for c in shown_classes(labels)],
+            col_labels=["instance", "class", *(f"{c:g}" for c in cutoffs)],
+        )
+    pictures["loss"] = curves.loss_curve(tuned.curves)
+    return pictures
+
+
+def shown_classes(labels: np.ndarray) -> np.ndarray:
+    """Classes that pictures show: all that occur, or SHEET_ROWS of them, evenly chosen."""
+    classes = np.unique(labels)
+    if len(classes) <= SHEET_ROWS:
+        return classes
+    return classes[np.linspace(0, len(classes) - 1, SHEET_ROWS).round().astype(int)]
+
+
+def sheet(images: np.ndarray, labels: np.ndarray, names: tuple[str, ...]) -> Image.Image:
+    """A contact sheet with a row for each class that is shown."""
+    classes = shown_classes(labels)
+    kept = np.isin(labels, classes)
+    numbers = np.searchsorted(classes, labels[kept])
+    columns = min(SHEET_COLUMNS, np.bincount(numbers).max())
+    cells, present = sheets.by_class(images[kept], numbers, len(classes), columns)
+    return sheets.grid(cells, row_labels=[names[c] for c in classes], present=present)
+
+
+def _rows(images: np.ndarray, most: int) -> np.ndarray:
+    """[n, S, S, 3] -> [rows, columns, S, S, 3], at most so many rows; a remainder is left out."""
+    columns = min(SHEET_COLUMNS, len(images))
+    rows = min(most, len(images) // columns)
+    return images[: rows * columns].reshape(rows, columns, *images.shape[1:])
+
+
+def save(home: pathlib.Path, pictures: dict[str, Any]) -> None:
+    for name, picture in pictures.items():
+        if isinstance(picture, bytes):
+            write_whole(home / "samples" / f"{name}.png", picture)
+        else:
+            sheets.save_png(picture, home / "samples" / f"{name}.png")

@@ -1,0 +1,130 @@
+"""The folder of a run: its config must not change, and its metrics have each step once."""
+
+import json
+
+import pytest
+from ml_collections import ConfigDict
+
+from maskgit_prompt.config import defaults as configs
+from maskgit_prompt.errors import UsageError, UserError
+from maskgit_prompt.storage import workdir
+
+
+def test_a_new_folder_keeps_the_config(tmp_path):
+    config = configs.transfer()
+    folder = workdir.prepare(tmp_path / "runs" / "new", config)
+    assert folder == tmp_path / "runs" / "new"
+    kept = json.loads((folder / "config.json").read_text())
+    assert kept["train"]["batch_size"] == 32 and kept["trainable"] == ["prompt/.*"]
+
+
+def test_the_same_config_goes_on(tmp_path):
+    workdir.prepare(tmp_path, configs.transfer())
+    config = configs.transfer()
+    # How long and where, not what.
+    config.mesh.data, config.train.log_every, config.train.save_every = 2, 1, 5
+    config.train.tensorboard = False
+    assert workdir.prepare(str(tmp_path), config) == tmp_path
+
+
+def test_another_config_is_refused_by_its_keys(tmp_path):
+    workdir.prepare(tmp_path, configs.transfer())
+    before = (tmp_path / "config.json").read_bytes()
+    config = configs.transfer()
+    config.train.batch_size, config.mesh.data = 16, 2
+    config.data.path = "photos"
+    with pytest.raises(UsageError) as error:
+        workdir.prepare(tmp_path, config)
+    assert str(error.value) == (
+        f"workdir {tmp_path} holds a run of another config: data.path is '' there, 'photos' now; "
+        "train.batch_size is 32 there, 16 now; use another --workdir, or delete that one"
+    )
+    assert (tmp_path / "config.json").read_bytes() == before
+
+
+def test_keys_that_only_one_config_has(tmp_path):
+    workdir.prepare(tmp_path, ConfigDict({"old": 1, "both": {"a": 2}}))
+    with pytest.raises(UsageError, match="both.a is 2 there, None now; both.b is None there, 3 n"):
+        workdir.prepare(tmp_path, ConfigDict({"old": 1, "both": {"b": 3}}))
+
+
+def test_many_differences_are_cut_short(tmp_path):
+    workdir.prepare(tmp_path, ConfigDict({f"k{i}": 0 for i in range(9)}))
+    with pytest.raises(UsageError, match="k0 is 0 there, 1 now.*k4 is 0 there, 1 now; and 4 more"):
+        workdir.prepare(tmp_path, ConfigDict({f"k{i}": 1 for i in range(9)}))
+
+
+@pytest.mark.parametrize("text", ['{"seed": 0', "3", ""])
+def test_a_damaged_config(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(UserError, match="config.json is damaged .*; use another workdir") as error:
+        workdir.prepare(tmp_path, configs.transfer())
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_in_place_of_the_folder(tmp_path):
+    (tmp_path / "run").write_text("")
+    with pytest.raises(UsageError, match="run is a file, expected a folder; use another --workdir"):
+        workdir.prepare(tmp_path / "run", configs.transfer())
+
+
+# --- Metrics -------------------------------------------------------------------------------------
+
+
+def test_one_line_a_step(tmp_path):
+    metrics = workdir.Metrics(tmp_path, tensorboard=False)
+    assert metrics.rows() == []
+    metrics.log(10, {"loss": 0.5, "grad_norm": 2.0})
+    metrics.log(20, {"loss": 0.25})
+    metrics.close()
+    assert metrics.path.read_text() == (
+        '{"step": 10, "loss": 0.5, "grad_norm": 2.0}\n{"step": 20, "loss": 0.25}\n'
+    )
+    assert metrics.rows()[1] == {"step": 20, "loss": 0.25}
+
+
+@pytest.mark.parametrize(("step", "kept"), [(0, []), (10, [10]), (15, [10]), (99, [10, 20, 30])])
+def test_resume_drops_what_came_after(tmp_path, step, kept):
+    metrics = workdir.Metrics(tmp_path, tensorboard=False)
+    for logged in (10, 20, 30):
+        metrics.log(logged, {"loss": 1.0})
+    metrics.resume(step)
+    assert [row["step"] for row in metrics.rows()] == kept
+    metrics.log(40, {"loss": 1.0})
+    assert [row["step"] for row in metrics.rows()] == [*kept, 40]
+
+
+def test_a_line_cut_off_by_a_crash(tmp_path):
+    metrics = workdir.Metrics(tmp_path, tensorboard=False)
+    metrics.log(10, {"loss": 1.0})
+    with open(metrics.path, "a") as file:
+        file.write('{"step": 20, "lo')
+    assert [row["step"] for row in metrics.rows()] == [10]
+    metrics.resume(20)
+    metrics.log(20, {"loss": 2.0})
+    assert metrics.rows() == [{"step": 10, "loss": 1.0}, {"step": 20, "loss": 2.0}]
+
+
+def test_a_new_run_has_no_metrics_file(tmp_path):
+    metrics = workdir.Metrics(tmp_path, tensorboard=False)
+    metrics.resume(0)
+    assert not metrics.path.exists()
+
+
+def test_a_folder_that_is_gone(tmp_path):
+    metrics = workdir.Metrics(tmp_path / "gone", tensorboard=False)
+    with pytest.raises(UserError, match="cannot write .*metrics.jsonl: No such file or directory"):
+        metrics.log(1, {"loss": 1.0})
+
+
+@pytest.mark.slow  # it imports TensorFlow
+def test_tensorboard_has_the_same(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    metrics = workdir.Metrics(tmp_path, tensorboard=True)
+    metrics.log(10, {"loss": 0.5})
+    metrics.log(20, {"loss": 0.25})
+    metrics.close()
+    events = EventAccumulator(str(tmp_path), size_guidance={"tensors": 0})
+    events.Reload()
+    assert [(event.step) for event in events.Tensors("loss")] == [10, 20]

@@ -1,0 +1,99 @@
+"""Decoding on a mesh: any mesh gives the codes of one device, and refuses what cannot be."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from maskgit_prompt.config import defaults
+from maskgit_prompt.devices import sharding
+from maskgit_prompt.errors import UsageError
+from maskgit_prompt.models.masked import MASK
+from maskgit_prompt.tasks.generation.sampling import Sampler
+from tests import tiny
+
+LENGTH = tiny.TOKENIZER.length
+
+
+def sampler(kind: str, mesh=None, **changes) -> Sampler:
+    config = defaults.sampling()
+    config.update({"batch_size": 8, "steps": 3, **changes})
+    return Sampler(tiny.backbone(kind=kind), mesh or sharding.make_mesh(), config)
+
+
+def headers(count: int, prefix: bool) -> np.ndarray:
+    """[n, K, depth, P, D], or [n, K, layers, 2, P, D]."""
+    shape = (count, 2, 2, 2, 3, 16) if prefix else (count, 2, 1, 3, 16)
+    return np.random.default_rng(0).standard_normal(shape, np.float32)
+
+
+@pytest.mark.parametrize("kind", ["masked", "causal"])
+@pytest.mark.parametrize("prefix", [False, True])
+def test_any_mesh_gives_the_codes_of_one_device(kind, prefix):
+    found = []
+    meshes = [
+        sharding.make_mesh(devices=jax.devices()[:1]),
+        sharding.make_mesh(),
+        sharding.make_mesh(2, 2, 2),
+    ]
+    for mesh in meshes:
+        made = sampler(kind, mesh, guidance=2.0)
+        uncond = headers(1, prefix)[0, 0] * 0.5
+        found.append(made.codes(headers(11, prefix), sharding.make_key(0, mesh), uncond=uncond))
+    assert found[0].shape == (11, LENGTH)
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+
+
+def test_seconds_per_image_need_a_second_batch():
+    made, key = sampler("causal"), sharding.make_key(0, sharding.make_mesh())
+    made.codes(headers(8, False), key)
+    assert made.seconds_per_image is None
+    made.codes(headers(9, False), key)
+    assert 0 < made.seconds_per_image < 10
+
+
+def test_codes_beyond_the_tokenizers_are_not_drawn():
+    # Of a transformer's 24 rows 5 are the tokenizer's codes, the others labels.
+    backbone = tiny.backbone(kind="causal")
+    part = backbone.parts["tokenizer"]
+    tree = {**part.tree, "codebook": part.tree["codebook"][:5]}
+    part = dataclasses.replace(part, cfg=dataclasses.replace(part.cfg, codebook=5), tree=tree)
+    backbone = dataclasses.replace(backbone, parts={**backbone.parts, "tokenizer": part})
+    config = defaults.sampling()
+    config.batch_size = 8
+    mesh = sharding.make_mesh()
+    made = Sampler(backbone, mesh, config)
+    codes = made.codes(headers(16, False), sharding.make_key(0, mesh))
+    assert set(np.unique(codes)) == set(range(5))
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        [[0, 1], [0, 1]],  # not a whole row of 4
+        [[0, 1, 2, 3], [0, 1, 2, 3, 4, 5, 6, 7]],  # not as many in both
+        [[4, 5, 6, 7], [4, 5, 6, 7]],  # not the top one
+        [range(16), range(16)],  # nothing left to make
+    ],
+)
+def test_completion_is_of_top_rows(known):
+    assert LENGTH == 16
+    start = np.full((2, LENGTH), MASK)
+    for row, codes in enumerate(known):
+        start[row, list(codes)] = 3
+    with pytest.raises(UsageError, match="top rows|whole rows"):
+        sampler("causal").codes(
+            headers(2, False), sharding.make_key(0, sharding.make_mesh()), start=start
+        )
+
+
+def test_completion_keeps_what_is_known():
+    start = np.full((2, LENGTH), MASK)
+    start[:, :8] = np.arange(8)
+    codes = sampler("causal").codes(
+        headers(2, False), sharding.make_key(0, sharding.make_mesh()), start=start
+    )
+    np.testing.assert_array_equal(codes[:, :8], start[:, :8])
+    assert codes[:, 8:].min() >= 0
