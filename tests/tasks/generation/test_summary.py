@@ -1,0 +1,127 @@
+"""Which number stands under which name in results.json and in a run's last words."""
+
+import pathlib
+import types
+
+import pytest
+
+from maskgit_prompt.jobs import transfer
+from tests.tasks.generation import stubs
+
+SCORES = {
+    "prompt": {
+        "accuracy": 0.9,
+        "frechet": 12.0,
+        "kid": 0.1,
+        "precision_recall": {"precision": 0.7, "recall": 0.6},
+        "near_copies": {"fraction": 0.05},
+    },
+    "untuned": {
+        "accuracy": 0.2,
+        "frechet": 34.0,
+        "kid": 0.3,
+        "precision_recall": {"precision": 0.4, "recall": 0.5},
+        "near_copies": {"fraction": 0.01},
+    },
+}
+MARQUEE = [{"cutoff": 0.0}]
+
+
+def summary(**changes):
+    """Of the images of stubs.py: 3 tuned on, 2 for the judge, 4 held out, and 5 to compare with."""
+    scorer = types.SimpleNamespace(
+        of_real=lambda: {"real": 0.99, "reconstructed": 0.98}, warnings=["Few images."]
+    )
+    data = stubs.data(reference=[(0, 0)] * 5)
+    classes = [0, 0, 0, 1, 1, 1]
+    config = stubs.config(seed=7)
+    return transfer.summarize(
+        scorer, SCORES, stubs.tuned(**changes), MARQUEE, data, classes, config
+    )
+
+
+def test_accuracy_of_four_kinds_of_images():
+    assert summary()["accuracy"] == {
+        "real": 0.99,
+        "reconstructed": 0.98,
+        "prompt": 0.9,
+        "untuned": 0.2,
+    }
+
+
+def test_distances_of_tuned_and_untuned_images():
+    found = summary()
+    assert found["frechet"] == {"prompt": 12.0, "untuned": 34.0}
+    assert found["kid"] == {"prompt": 0.1, "untuned": 0.3}
+    assert found["precision_recall"] == {
+        "prompt": {"precision": 0.7, "recall": 0.6},
+        "untuned": {"precision": 0.4, "recall": 0.5},
+    }
+
+
+def test_near_copies_are_those_of_the_tuned_prompt():
+    assert summary()["near_copies"] == {"fraction": 0.05}
+
+
+def test_loss_on_what_was_tuned_on_and_on_what_was_held_out():
+    assert summary()["loss"] == {"train": 2.5, "heldout": 3.5}
+
+
+def test_nothing_held_out_has_no_loss():
+    found = summary(loss={"train": 2.5, "heldout": None})
+    assert found["loss"] == {"train": 2.5, "heldout": None}
+
+
+def test_parameters_and_the_share_of_all_that_is_tuned():
+    """30 of 30 + 970."""
+    assert summary()["parameters"] == {"trainable": 30, "frozen": 970, "share": 0.03}
+
+
+def test_counts_of_images_by_part():
+    assert summary()["data"] == {
+        "name": "shades",
+        "classes": ["dark", "light"],
+        "images": {"tune": 3, "judge": 2, "test": 4, "reference": 5},
+        "reference": "old ones",
+        "generated": 6,
+        "shown": 2,
+    }
+
+
+def test_what_is_handed_on_as_it_is():
+    found = summary()
+    assert found["marquee"] == MARQUEE
+    assert found["steps"] == 300
+    assert found["warnings"] == ["Few images."]
+    assert found["config"]["seed"] == 7
+
+
+LAST = "report: home/report.html\nprompt: home/prompt.safetensors (12 kB)"
+
+
+@pytest.mark.parametrize(
+    "accuracy, frechet, first",
+    [
+        pytest.param(
+            {"real": 0.99, "reconstructed": 0.98, "prompt": 0.9, "untuned": 0.2},
+            {"prompt": 12.04, "untuned": 34.0},
+            "accuracy 0.9 (real 0.99, untuned 0.2), Fréchet distance 12 (untuned 34)\n",
+            id="all",
+        ),
+        pytest.param(
+            {"real": None, "reconstructed": None, "prompt": 0.9, "untuned": 0.2},
+            {"prompt": 12.04, "untuned": None},
+            "accuracy 0.9 (untuned 0.2), Fréchet distance 12\n",
+            id="some",
+        ),
+        pytest.param(
+            {"real": 0.99, "reconstructed": 0.98, "prompt": None, "untuned": None},
+            {"prompt": None, "untuned": None},
+            "",
+            id="none-of-the-prompt",
+        ),
+    ],
+)
+def test_last_words(accuracy, frechet, first):
+    found = {"accuracy": accuracy, "frechet": frechet, "prompt_file": {"bytes": 12_345}}
+    assert transfer._last_words(pathlib.Path("home"), found) == first + LAST

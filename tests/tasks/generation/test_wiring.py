@@ -1,0 +1,299 @@
+"""The main job from stored codes to files: which images and labels reach which step."""
+
+import dataclasses
+import json
+import re
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskgit_prompt import prompt_file, sharding
+from maskgit_prompt import source as sources
+from maskgit_prompt.data import splits
+from maskgit_prompt.errors import UsageError
+from maskgit_prompt.jobs import transfer
+from tests.tasks.generation import stubs
+from tests.tasks.generation.stubs import flat, shades
+
+
+def mesh():
+    return sharding.make_mesh(1, 1, 1, jax.devices()[:1])
+
+
+# --- What tuning sees ----------------------------------------------------------------------------
+
+
+def test_tuning_sees_views_of_what_is_tuned_on_and_held_out_codes_with_their_labels():
+    """Codes are tens of shades, and 1 more in the second view."""
+    data = stubs.data()
+    found = transfer.tuning_codes(stubs.config(), data, stubs.encoded(data))
+    assert np.asarray(found.codes)[..., 0].tolist() == [[2, 3], [4, 5], [7, 8]]
+    assert found.labels.tolist() == [0, 0, 1]
+    assert found.scored.tolist() == [0, 1, 2]
+    assert found.heldout[:, 0].tolist() == [1, 3, 5, 9]
+    assert found.heldout_labels.tolist() == [0, 0, 0, 1]
+
+
+def test_the_training_loss_is_of_as_many_images_as_asked_for():
+    """Three of the four images of a class, chosen by the seed of the data."""
+    data = stubs.data(tune=[(10, 0), (20, 0), (30, 0), (40, 0)])
+    chosen = set()
+    for seed in range(8):
+        config = stubs.config(score__most=3, data__seed=seed, seed=1)
+        found = transfer.tuning_codes(config, data, stubs.encoded(data))
+        assert found.scored.tolist() == splits.thin(np.zeros(4), 3, seed).tolist()
+        chosen.add(tuple(found.scored.tolist()))
+    assert {len(rows) for rows in chosen} == {3}
+    assert len(chosen) > 1
+
+
+def test_nothing_held_out_has_no_codes_and_no_labels():
+    data = stubs.data(test=[])
+    found = transfer.tuning_codes(stubs.config(), data, stubs.encoded(data))
+    assert found.heldout.shape == (0, 1)
+    assert found.heldout_labels.shape == (0,)
+
+
+def test_only_what_is_tuned_on_is_encoded_in_views(monkeypatch, tmp_path):
+    asked = {}
+    monkeypatch.setattr(
+        transfer, "encode_once", lambda images, parts, *rest: asked.update(parts=parts)
+    )
+    data = stubs.data()
+    config = stubs.config(data__views=3, data__seed=8)
+    transfer.encode(config, stubs.source("tokenizer"), data, tmp_path)
+    (tuned, views), (held, plain) = asked["parts"]
+    assert (tuned.tolist(), held.tolist()) == ([6, 7, 8], [0, 1, 2, 3])
+    assert (views["views"], views["seed"], plain) == (3, 8, {})
+
+
+# --- What a workdir is bound to ------------------------------------------------------------------
+
+TUNED_ON, HELD_OUT = (
+    r"\(those tuned on were \w+, are \w+\)",
+    r"\(those held out were \w+, are \w+\)",
+)
+
+
+@pytest.mark.parametrize(
+    "parts, differ",
+    [
+        pytest.param({"tune": [(25, 0), (47, 1), (73, 1)]}, TUNED_ON, id="label-tuned-on"),
+        pytest.param({"test": [(12, 0), (33, 0), (58, 1), (91, 1)]}, HELD_OUT, id="label-held-out"),
+    ],
+)
+def test_a_workdir_is_of_these_images_and_labels(parts, differ, tmp_path):
+    config = stubs.config()
+    home = transfer.claim(config, tmp_path / "run", stubs.data())
+    assert home == transfer.claim(config, tmp_path / "run", stubs.data())
+    with pytest.raises(UsageError, match=f"on other images or labels than are there now {differ}"):
+        transfer.claim(config, tmp_path / "run", stubs.data(**parts))
+
+
+@pytest.mark.parametrize(
+    "part, rows, differ",
+    [
+        pytest.param("tune", [0, 1, 3], TUNED_ON, id="tuned-on"),
+        pytest.param("test", [0, 1, 4, 3], HELD_OUT, id="held-out"),
+    ],
+)
+def test_a_workdir_is_not_of_other_images_with_the_same_labels(part, rows, differ, tmp_path):
+    data = stubs.data()
+    other = dataclasses.replace(data, **{part: np.array(rows)})
+    assert other.labels(rows).tolist() == data.labels(getattr(data, part)).tolist()
+    transfer.claim(stubs.config(), tmp_path / "run", data)
+    with pytest.raises(UsageError, match=differ):
+        transfer.claim(stubs.config(), tmp_path / "run", other)
+
+
+def test_a_workdir_takes_other_images_for_the_judge_and_to_compare_with(tmp_path):
+    transfer.claim(stubs.config(), tmp_path / "run", data := stubs.data())
+    other = dataclasses.replace(data, judge=data.tune, reference=data.test)
+    transfer.claim(stubs.config(), tmp_path / "run", other)
+
+
+def test_the_chosen_images_are_those_tuned_on(tmp_path):
+    transfer.save_choice(tmp_path, stubs.data())
+    expected = "file,class\n6.png,dark\n7.png,dark\n8.png,light\n"
+    assert (tmp_path / "chosen.csv").read_text() == expected
+
+
+# --- The whole -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def carry_out(monkeypatch, tmp_path):
+    """Runs it with two images per class; returns (results.json, its result, samplers, seen).
+
+    Tuned images are 50, 50, 150, 150 and untuned ones all 200; seen["codes"] is what tune got.
+    """
+    stubs.use(monkeypatch)
+    made = stubs.use_sampler(monkeypatch)
+    source = stubs.source("tokenizer", "transformer", "features")
+
+    def run(untuned=None, tuned=None, **changes):
+        data, seen = stubs.data(), {}
+        config = stubs.config(
+            **{
+                "score__per_class": 2,
+                "score__marquee_images": 2,
+                "score__marquee_cutoffs": (0.5, 1.0),
+                **changes,
+            }
+        )
+
+        def tune(config, source, cfg, codes, home, mesh):
+            seen["codes"] = codes
+            return tuned or stubs.tuned()
+
+        monkeypatch.setattr(transfer, "encode", lambda *arguments: stubs.encoded(data))
+        monkeypatch.setattr(transfer.tune, "tune", tune)
+        cfg = stubs.prompt_config(classes=2, instances=3)
+        clock = transfer.Clock()
+        clock.seconds["tune"] = 0.5
+        given = transfer.carry_out(
+            config, tmp_path, source, mesh(), data, cfg, clock, untuned=untuned
+        )
+        found = json.loads((tmp_path / "results.json").read_text())
+        return found, given, made, seen
+
+    return run
+
+
+def test_tuned_images_are_scored_as_those_of_the_prompt(carry_out, tmp_path, capsys):
+    """50, 50, 150, 150 are read as dark, dark, light, light, which they should be; 200 as light.
+    Fréchet distances to features of mean 1/2 and variance 1/3: (3/2)^2 + 1/3, and (7/2)^2 + 1/3.
+    KID: as in test_score.py, and 13/6 + 17^3 - 2 * (8 * 1 + 8 * 5^3) / 16. The nearest of 20, 40
+    and 70, which were tuned on, are 10 from 50 and 80 from 150."""
+    found, _, _, _ = carry_out()
+    accuracy = {"real": 0.75, "reconstructed": 1.0, "prompt": 1.0, "untuned": 0.5}
+    assert found["accuracy"] == accuracy
+    frechet = {"prompt": pytest.approx(31 / 12), "untuned": pytest.approx(151 / 12)}
+    assert found["frechet"] == frechet
+    kid = {
+        "prompt": pytest.approx(13 / 6 + 632 / 3 - 37),
+        "untuned": pytest.approx(13 / 6 + 4913 - 126),
+    }
+    assert found["kid"] == kid
+    assert found["near_copies"]["median_distance"] == pytest.approx(45 / 255)
+    assert found["data"]["generated"] == 4
+    assert "accuracy 1 (real 0.75, untuned 0.5)" in capsys.readouterr().out
+
+
+def test_precision_and_recall_reach_the_report_under_their_names(carry_out, tmp_path):
+    """Those of test_score.py; untuned features 4, 4, 4, 4 are in no ball, and have none."""
+    found, _, _, _ = carry_out()
+    near = {name: (x["precision"], x["recall"]) for name, x in found["precision_recall"].items()}
+    assert near == {"prompt": (0.5, 1.0), "untuned": (0.0, 0.0)}
+    page = (tmp_path / "report.html").read_text()
+    (table,) = re.findall(
+        "<table(?:(?!<table).)*generated with the tuned prompt.*?</table>", page, re.S
+    )
+    names = re.findall("<th[^>]*>(.*?)</th>", table)
+    (row,) = re.findall("<tr><td[^>]*>(generated with the tuned prompt</td>.*?)</td></tr>", table)
+    shown = dict(zip(names, re.split("</td><td[^>]*>", row), strict=True))
+    assert shown["accuracy"] == "100.0\u202f%"
+    assert (shown["precision"], shown["recall"]) == ("50.0\u202f%", "100.0\u202f%")
+
+
+def test_tuned_images_are_made_by_what_was_tuned(carry_out):
+    _, _, (tuned, untuned), _ = carry_out()
+    assert (tuned.transformer, untuned.transformer) == ("tuned transformer", None)
+    assert (tuned.prompt.tokens, untuned.prompt) == (1, None)
+    assert tuned.calls[0].headers.ravel().tolist() == [50, 50, 150, 150]
+    assert [call.what for call in untuned.calls] == ["untuned"]
+
+
+def test_pictures_show_what_they_are_called(carry_out, tmp_path):
+    """By the shades that fill them; labels and gaps are few pixels."""
+    carry_out()
+    shown = {}
+    for name in ("real", "reconstructed", "prompt", "untuned", "glance"):
+        pixels = np.asarray(Image.open(tmp_path / "samples" / f"{name}.png").convert("RGB"))
+        values, counts = np.unique(pixels[..., 0], return_counts=True)
+        shown[name] = values[counts >= 1000].tolist()
+    paper = shown["untuned"][-1]
+    assert shown == {
+        "real": [25, 47, 73, paper],
+        "reconstructed": [20, 40, 70, paper],
+        "prompt": [50, 150, paper],
+        "untuned": [200, paper],
+        "glance": [50, 150, paper],
+    }
+
+
+def test_the_marquee_is_made_with_the_tuned_prompts(carry_out, tmp_path):
+    """Decoded instances are 20 and 70; their prompts are 28 and 72, their classes' 50 and 150."""
+    found, _, (tuned, _), _ = carry_out()
+    assert [row["cutoff"] for row in found["marquee"]] == [0.0, 0.5, 1.0]
+    distances = [row["distance_to_instance"] * 255 for row in found["marquee"]]
+    # (50 - 20 + 150 - 70) / 2, (39 - 20 + 111 - 70) / 2, (28 - 20 + 72 - 70) / 2
+    np.testing.assert_allclose(distances, [55, 30, 5])
+    assert [row["accuracy"] for row in found["marquee"]] == [1.0, 1.0, 1.0]
+    assert (tmp_path / "samples" / "marquee.png").exists()
+
+
+def test_speeds_and_sizes_are_of_their_own_steps(carry_out, tmp_path):
+    """The stub's speed is a quarter second after its first call, more after the marquee's. Seven
+    images are encoded, four of them in the larger file."""
+    found, _, _, seen = carry_out()
+    assert found["seconds_per_image"] == 0.25
+    assert found["encoding"] == {"images": 7, "images_per_second": 4.5}
+    assert found["model"] == {"name": "stub", "transformer": "masked"}
+    assert found["prompt_file"] == {
+        "name": "prompt.safetensors",
+        "bytes": (tmp_path / "prompt.safetensors").stat().st_size,
+    }
+    assert seen["codes"].heldout_labels.tolist() == [0, 0, 0, 1]
+
+
+def test_the_prompt_file_holds_the_tuned_prompt_and_its_images(carry_out, tmp_path):
+    found, _, _, _ = carry_out()
+    prompt = prompt_file.load(tmp_path / "prompt.safetensors")
+    assert prompt.tree["classes"].ravel().tolist() == [50, 150]
+    assert prompt.classes == ("dark", "light")
+    assert prompt.instances == ("6.png", "7.png", "8.png")
+    assert prompt.instance_classes == (0, 0, 1)
+    assert (prompt.source, prompt.fingerprint) == ("stub", "f00d")
+    assert prompt.scores == {key: found[key] for key in ("accuracy", "frechet", "kid", "loss")}
+
+
+def test_untuned_images_of_another_task_are_taken_if_as_many(carry_out):
+    """Four of shade 100 have feature 2: (3/2)^2 + (0 - 1)^2 / 3. Three are too few: four of shade
+    200 are made, (7/2)^2 + 1/3."""
+    found, given, made, _ = carry_out()
+    assert shades(given) == [200] * 4
+    assert len(made) == 2
+
+    found, given, made, _ = carry_out(untuned=flat(*[100] * 4))
+    assert shades(given) == [100] * 4
+    assert len(made) == 3
+    assert found["frechet"]["untuned"] == pytest.approx(31 / 12)
+
+    found, given, made, _ = carry_out(untuned=flat(*[100] * 3))
+    assert shades(given) == [200] * 4
+    assert found["frechet"]["untuned"] == pytest.approx(151 / 12)
+
+
+def test_a_finished_run_that_is_started_again_keeps_its_seconds_of_tuning(carry_out, tmp_path):
+    """The clock says half a second where nothing is left to tune."""
+    old = json.dumps({"seconds": {"tune": 123.0}})
+    for resumed, seconds in ((299, 0.5), (300, 123.0)):
+        (tmp_path / "results.json").write_text(old)
+        found, _, _, _ = carry_out(tuned=stubs.tuned(resumed=resumed))
+        assert found["seconds"]["tune"] == seconds
+
+
+def test_a_plan_has_at_most_so_many_images_to_judge_and_to_hold_out_but_all_to_compare_with(
+    tmp_path,
+):
+    """Of 1,797 digits 0.3 are for the judge and 0.4 held out, here about 100 each, ten a class."""
+    config = stubs.config(score__most=100)
+    data, cfg = transfer.plan(config, sources.load("mini"), mesh(), tmp_path)
+    assert 95 <= len(data.judge) <= 105
+    assert 95 <= len(data.test) <= 105
+    assert 715 <= len(data.reference) <= 723
+    assert set(np.bincount(data.labels(data.tune))) == {10}
+    assert (cfg.classes, cfg.instances) == (10, 100)
