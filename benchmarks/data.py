@@ -88,10 +88,11 @@ def measure(place: str, folder: pathlib.Path) -> dict[str, float]:
     import numpy as np
 
     from maskgit_prompt import backbones
+    from maskgit_prompt.backbones import compiled
     from maskgit_prompt.config import defaults
     from maskgit_prompt.data import codes_writer, parts
     from maskgit_prompt.devices import sharding
-    from maskgit_prompt.tasks.generation import encode
+    from maskgit_prompt.tasks.generation import encoding
 
     config = defaults.transfer().data
     config.shots = 0
@@ -114,20 +115,20 @@ def measure(place: str, folder: pathlib.Path) -> dict[str, float]:
     rows = np.arange(len(images))
 
     def feed() -> None:
-        for _ in codes_writer.load_ahead(images, rows, encode.ROWS):
+        for _ in codes_writer.load_ahead(images, rows, compiled.ROWS):
             pass
 
     timed("feed", feed, count)
     mesh = sharding.local_mesh()
     part = backbones.load("mini").part("tokenizer")
-    encoder, size = encode.make_encoder(part, mesh)
+    encoder, size = compiled.make_encoder(part, mesh)
     pixels = images.read(rows[:size])
     encoder(pixels)  # compiles
     batches = max(2, min(40, count // size))
     timed("encoder", lambda: [encoder(pixels) for _ in range(batches)], batches * size)
     stored = timed(
         "encode",
-        lambda: encode.encode_once(images, [(rows, {})], part, folder / f"codes-{place}"),
+        lambda: encoding.encode_once(images, [(rows, {})], part, folder / f"codes-{place}"),
         count,
     )
     assert len(stored) == count

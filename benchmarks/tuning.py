@@ -94,8 +94,8 @@ def make_backbone(sizes: Sizes):
 def encode(sizes: Sizes, remat: bool) -> Callable[[], Any]:
     import numpy as np
 
+    from maskgit_prompt.backbones.compiled import make_encoder
     from maskgit_prompt.devices import sharding
-    from maskgit_prompt.tasks.generation.encode import make_encoder
 
     part = make_backbone(sizes).part("tokenizer")
     run, _ = make_encoder(part, sharding.make_mesh())
@@ -134,6 +134,7 @@ def step(sizes: Sizes, remat: bool) -> Callable[[], Any]:
     from maskgit_prompt.config import defaults
     from maskgit_prompt.devices import sharding
     from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
+    from maskgit_prompt.tasks.generation.loss import prompt_loss
     from maskgit_prompt.tasks.generation.objectives import make_objective
     from maskgit_prompt.tuning import train
     from maskgit_prompt.tuning.optimizers import make_optimizer
@@ -148,7 +149,7 @@ def step(sizes: Sizes, remat: bool) -> Callable[[], Any]:
     state, frozen = train.init_state(tree, config.trainable, tx, mesh, ema=False)
     model = part.graphdef("transformer", remat=remat)
     objective = make_objective(config, part.kind, part.cfg.codebook)
-    step_fn = train.make_step(train.prompt_loss(model, generator, objective), tx)
+    step_fn = train.make_step(prompt_loss(model, generator, objective), tx)
     ids = np.zeros(sizes.batch, np.int32)
     host = {"codes": random_codes(sizes, part), "class_ids": ids, "instance_ids": ids}
     key = sharding.make_key(0, mesh)

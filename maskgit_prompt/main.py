@@ -17,6 +17,7 @@ from logging import WARNING, Formatter, StreamHandler, basicConfig
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
+from maskgit_prompt import renamed
 from maskgit_prompt.devices import distributed
 from maskgit_prompt.errors import Stopped, UsageError, UserError
 
@@ -115,12 +116,16 @@ def _parse(argv: list[str]) -> tuple[ConfigDict, str]:
     except UserError:
         raise
     except Exception as error:  # whatever the Python file raises, or a flag
+        current = _with_new_names(argv)
+        if current != argv:
+            return _parse(current)
         raise UsageError(_one_line(error, file)) from error
     if len(rest) > 1:
         raise UsageError(f"unexpected argument {rest[1]!r}; flags begin with --")
     config = values.config
     if not isinstance(config, ConfigDict):
         raise UsageError(f"{path}: get_config() gave a {type(config).__name__}, not a ConfigDict")
+    config.job = renamed.JOBS.get(config.get("job"), config.get("job"))
     if config.get("job") not in JOBS:
         raise UsageError(f"config.job = {config.get('job')!r}, expected {', '.join(JOBS)}")
     if values.strict:
@@ -131,6 +136,19 @@ def _parse(argv: list[str]) -> tuple[ConfigDict, str]:
     if not workdir:
         raise UsageError("no --workdir given: name a folder for the run, as --workdir=runs/my")
     return config, workdir
+
+
+def _with_new_names(argv: list[str]) -> list[str]:
+    """The flags with today's names of keys; says which were called otherwise once."""
+    new = []
+    for arg in argv:
+        key, equals, value = arg.partition("=")
+        now = renamed.KEYS.get(key.removeprefix("--config."))
+        if now and key.startswith("--config."):
+            print(f"note: {key[2:]} is called config.{now} now", file=sys.stderr)
+            arg = f"--config.{now}{equals}{value}"
+        new.append(arg)
+    return new
 
 
 def _config_file(argv: list[str]) -> str:

@@ -1,7 +1,8 @@
-"""One progress line: rate, time left and the latest values, on a terminal or in a log file."""
+"""How far a run is: one progress line, on a terminal or in a log file, and seconds by stage."""
 
 import contextlib
 import sys
+import time
 from collections.abc import Callable, Iterator
 
 from tqdm import tqdm
@@ -86,3 +87,16 @@ def bytes_progress(total: int, desc: str) -> Iterator[Callable[[int], None]]:
             bar.update(done // 2**20 - before // 2**20)
 
         yield update
+
+
+class Clock:
+    """Seconds by stage."""
+
+    def __init__(self):
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - began

@@ -17,7 +17,7 @@ from maskgit_prompt.devices import sharding
 from maskgit_prompt.models.masked import MaskedConfig, MaskedTransformer
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 from maskgit_prompt.storage import checkpoint, workdir
-from maskgit_prompt.tasks.generation import objectives
+from maskgit_prompt.tasks.generation import loss, objectives
 from maskgit_prompt.tuning import train
 from maskgit_prompt.tuning.optimizers import make_optimizer
 
@@ -53,7 +53,7 @@ def models() -> tuple:
 
 def loss_fn() -> train.LossFn:
     transformer, prompt, _ = models()
-    return train.prompt_loss(
+    return loss.prompt_loss(
         transformer, prompt, objectives.Masking(schedules.schedule("cosine"), smoothing=0.1)
     )
 

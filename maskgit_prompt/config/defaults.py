@@ -77,6 +77,7 @@ def pretrain(stage: str) -> ConfigDict:
     """The pretraining job on synthetic images: stage "tokenizer", "transformer" or "features"."""
     config = base("pretrain")
     config.model = "masked"  # or "causal": what stage "transformer" makes
+    config.trainable = (".*",)
     config.stage = stage
     config.backbone = ""  # the folder that the stage before wrote; the first stage has none
     config.name = "mini"

@@ -1,20 +1,13 @@
-"""Values that no run can use, found before a run has written anything."""
+"""Values that no job can use, found before a run has written anything."""
 
 import math
 from collections.abc import Callable
 from typing import Any
 
-import jax
 from ml_collections import ConfigDict
 
-from maskgit_prompt import backbones, params
-from maskgit_prompt.data import augment
-from maskgit_prompt.decoding import marquee
-from maskgit_prompt.devices import sharding
+from maskgit_prompt import params
 from maskgit_prompt.errors import UsageError
-from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
-from maskgit_prompt.tasks.generation.sampling import check as check_sampling
-from maskgit_prompt.tuning import memory
 from maskgit_prompt.tuning.optimizers import learning_rate
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -47,72 +40,10 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def check_training(config: ConfigDict) -> None:
-    """Raises UsageError for the first value of a job that trains which makes no sense."""
+def check(config: ConfigDict) -> None:
+    """Raises UsageError for the first value that makes no sense, whatever the images are."""
     flat = {key.replace("/", "."): x for key, x in params.flatten(config.to_dict()).items()}
     for key, (holds, expected) in RULES.items():
         if key in flat and not holds(flat[key]):
             raise UsageError(f"config.{key} = {flat[key]!r}, expected {expected}")
     learning_rate(config.optimizer, config.train.steps)
-
-
-def check_before(config: ConfigDict, backbone: backbones.Backbone, mesh) -> None:
-    """Raises for what is wrong whatever the images are."""
-    backbone.check_promptable()
-    check_training(config)
-    sharding.check_batch(config.train.batch_size, config.train.micro_batches, mesh)
-    check_sampling(config.sample, backbone.part("tokenizer").cfg.codebook, mesh)
-    for cutoff in config.score.marquee_cutoffs:
-        marquee.check(cutoff, config.sample.power)
-    if config.data.views < 1:
-        raise UsageError(f"config.data.views = {config.data.views}, expected at least 1")
-    augment.random_crop_flip(config.data.crop, config.data.flip)
-    check_settings(config, backbone, prompt_config(config, backbone, classes=1, instances=1))
-    for name, least in (
-        ("per_class", 1),
-        ("images", 0),
-        ("rounds", 1),
-        ("most", 0),
-        ("marquee_images", 0),
-    ):
-        if config.score[name] < least:
-            raise UsageError(
-                f"config.score.{name} = {config.score[name]}, expected at least {least}"
-            )
-
-
-def check_settings(config: ConfigDict, backbone: backbones.Backbone, cfg: PromptConfig) -> None:
-    """Raises UsageError for a prompt that would end the run only after it has begun to write."""
-    memory.check_prompt(
-        cfg,
-        backbone.part("transformer").cfg,
-        config.train.batch_size // config.train.micro_batches // jax.process_count(),
-        backbone.part("tokenizer").cfg.length,
-    )
-    prompt = backbones.abstract(lambda rngs: PromptGenerator(cfg, rngs=rngs))
-    model = {"transformer": backbone.part("transformer").tree, "prompt": prompt}
-    params.split(model, tuple(config.trainable))
-
-
-def prompt_config(
-    config: ConfigDict, backbone: backbones.Backbone, classes: int, instances: int
-) -> PromptConfig:
-    """The generator's sizes, for so many classes and images and this transformer."""
-    options = config.prompt.to_dict()
-    deep, each = options.pop("deep"), options.pop("instances")
-    if deep and config.prompt.prefix:
-        raise UsageError(
-            "config.prompt.deep and config.prompt.prefix are both set; a prefix stands in every "
-            "layer already: leave one out"
-        )
-    transformer = backbone.part("transformer").cfg
-    try:
-        return PromptConfig(
-            width=transformer.width,
-            depth=transformer.layers if deep or config.prompt.prefix else 1,
-            classes=classes,
-            instances=instances if each else 0,
-            **options,
-        )
-    except ValueError as error:
-        raise UsageError(f"config.prompt: {error}") from error

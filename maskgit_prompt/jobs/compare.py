@@ -14,35 +14,28 @@ from typing import Any
 from ml_collections import ConfigDict
 from PIL import Image
 
-from maskgit_prompt import backbones
-from maskgit_prompt.config import rules as settings
-from maskgit_prompt.data import parts, splits
+from maskgit_prompt import backbones, streams
+from maskgit_prompt.config import rules
+from maskgit_prompt.data import splits
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
-from maskgit_prompt.jobs import run as transfer
 from maskgit_prompt.report import results, sheets
 from maskgit_prompt.report.comparison import comparison_report
 from maskgit_prompt.storage import workdir
 from maskgit_prompt.tasks.generation import pictures
+from maskgit_prompt.tasks.generation.encoding import Encoded, encode
+from maskgit_prompt.tasks.generation.images import classes_to_draw, untuned_images
+from maskgit_prompt.tasks.generation.plan import Plan, claim, make_plan, prompt_config
+from maskgit_prompt.tasks.generation.prompt_tuning import tune_prompt, tuning_codes
 from maskgit_prompt.tasks.generation.sampling import Sampler, make_prompts, unconditional
-from maskgit_prompt.tasks.generation.score import Scorer
-from maskgit_prompt.tuning import tune
-
-TRAINABLE = {
-    "prompt": ("prompt/.*",),
-    "full": ("prompt/.*", "transformer/.*"),
-    "scratch": ("prompt/.*", "transformer/.*"),
-}
+from maskgit_prompt.tasks.generation.score import Scorer, make_scorer
+from maskgit_prompt.tuning import methods
+from maskgit_prompt.tuning.methods import METHODS
 
 
 def run(config: ConfigDict, path: str) -> None:
-    unknown = set(config.compare.methods) - TRAINABLE.keys() - {"untuned"}
-    if unknown:
-        raise UsageError(
-            f"config.compare.methods names {', '.join(sorted(unknown))}, expected some of "
-            f"{', '.join(TRAINABLE)}, untuned"
-        )
-
+    rules.check(config)
+    methods.check(config.compare.methods, "config.compare.methods")
     if min(config.compare.shots, default=0) < 1:
         raise UsageError(
             f"config.compare.shots = {tuple(config.compare.shots)}, expected some, 1 or more each"
@@ -54,24 +47,22 @@ def run(config: ConfigDict, path: str) -> None:
     backbone = backbones.load_for(config)
     whole = ConfigDict(config.to_dict())
     whole.data.shots = 0
-    everything, _ = transfer.plan(whole, backbone, mesh, path)
-    home = transfer.claim(config, path, everything)
-    stored = transfer.encode(config, backbone, everything, home)
+    everything = dataclasses.replace(make_plan(whole, backbone, mesh, path), config=config)
+    home = claim(everything, path)
+    stored = encode(everything, home)
 
     # 2. Methods.
     rows, accuracies, drawn = [], {}, {}
     for shots in config.compare.shots:
-        labels = everything.labels(everything.tune)
-        chosen = splits.few_shot(labels, shots, config.data.seed, everything.images.classes)
-        data = dataclasses.replace(everything, tune=everything.tune[chosen])
+        plan = with_shots(everything, shots)
         decode = Sampler(backbone, mesh, config.sample).decode
-        scorer = transfer.make_scorer(config, backbone, data, stored, decode, mesh)
+        scorer = make_scorer(plan, stored, decode)
         for method in config.compare.methods:
             folder = home / f"{method}-{shots}"
             row = _finished(folder)
             if row is None:
                 print(f"{method}, images a class: {shots}", flush=True)
-                row = compare_one(config, method, backbone, data, stored, scorer, folder, mesh)
+                row = compare_one(plan, method, stored, scorer, folder)
             rows.append({"method": method, "shots": shots, **row})
             with Image.open(folder / "sheet.png") as sheet:
                 drawn[f"{method}/{shots}"] = sheet.copy()
@@ -90,55 +81,59 @@ def run(config: ConfigDict, path: str) -> None:
         home / "report.html",
         rows,
         drawn,
-        title=f"Comparison of methods: {everything.images.name} on {backbone.name}",
+        title=f"Comparison of methods: {everything.data.images.name} on {backbone.name}",
         config=config.to_dict(),
         warnings=scorer.warnings,
     )
     print(f"report: {home / 'report.html'}")
 
 
+def with_shots(plan: Plan, shots: int) -> Plan:
+    """The plan on so many images of each class; its prompt generator's sizes follow."""
+    data = plan.data
+    labels = data.labels(data.tune)
+    chosen = splits.few_shot(labels, shots, plan.config.data.seed, data.images.classes)
+    data = dataclasses.replace(data, tune=data.tune[chosen])
+    cfg = prompt_config(plan.config, plan.backbone, len(data.images.classes), len(data.tune))
+    return dataclasses.replace(plan, data=data, cfg=cfg)
+
+
 def compare_one(
-    config: ConfigDict,
-    method: str,
-    backbone: backbones.Backbone,
-    data: parts.Parts,
-    stored,
-    scorer: Scorer,
-    folder: pathlib.Path,
-    mesh,
+    plan: Plan, method: str, stored: Encoded, scorer: Scorer, folder: pathlib.Path
 ) -> dict[str, Any]:
     """Trains one method, generates, scores; writes row.json and sheet.png into the folder."""
-    classes = transfer.classes_to_draw(config, data)
-    key = sharding.make_key(config.seed + 2, mesh)
+    config, names = plan.config, plan.data.images.classes
+    classes = classes_to_draw(plan)
     row = dict.fromkeys(("heldout_loss", "train_loss", "trainable", "seconds", "best_step"))
-    if method == "untuned":
-        generated = transfer.untuned_images(config, backbone, len(classes), mesh)
+    if not METHODS[method].trainable:
+        generated = untuned_images(plan, len(classes))
     else:
         config = ConfigDict(config.to_dict())
-        config.trainable = TRAINABLE[method]
+        config.trainable = METHODS[method].trainable
         rate = config.compare.learning_rates.get(method, 0.0)
         config.optimizer.backbone_learning_rate = rate
-        cfg = settings.prompt_config(config, backbone, len(data.images.classes), len(data.tune))
-        tuned = tune.tune(
-            config,
-            backbone,
-            cfg,
-            transfer.tuning_codes(config, data, stored),
+        tuned = tune_prompt(
+            dataclasses.replace(plan, config=config),
+            tuning_codes(plan, stored),
             folder,
-            mesh,
-            scratch=method == "scratch",
+            scratch=METHODS[method].scratch,
             keep_best=True,
         )
-        prompts = make_prompts(cfg, tuned.prompt)
-        uncond = unconditional(config.sample, prompts)
-        sampler = Sampler(backbone, mesh, config.sample, config.dtype, tuned.transformer, cfg)
-        generated = sampler.images(prompts(classes)[:, None], key, uncond=uncond)
+        prompts = make_prompts(plan.cfg, tuned.prompt)
+        sampler = Sampler(
+            plan.backbone, plan.mesh, config.sample, config.dtype, tuned.transformer, plan.cfg
+        )
+        generated = sampler.images(
+            prompts(classes)[:, None],
+            sharding.make_key(streams.seed_of(config.seed, "generate"), plan.mesh),
+            uncond=unconditional(config.sample, prompts),
+        )
         row |= {
-            "heldout_loss": tuned.loss["heldout"],
-            "train_loss": tuned.loss["train"],
-            "trainable": tuned.trainable,
-            "seconds": round(tuned.seconds, 1),
-            "best_step": tuned.steps,
+            "heldout_loss": tuned.run.loss["heldout"],
+            "train_loss": tuned.run.loss["train"],
+            "trainable": tuned.run.trainable,
+            "seconds": round(tuned.run.seconds, 1),
+            "best_step": tuned.run.steps,
         }
     scores = scorer(generated, classes)
     copies = scores["near_copies"]
@@ -149,7 +144,7 @@ def compare_one(
         "precision_recall": scores["precision_recall"],
         "near_copies": None if copies is None else copies["fraction"],
     }
-    sheets.save_png(pictures.sheet(generated, classes, data.images.classes), folder / "sheet.png")
+    sheets.save_png(pictures.sheet(generated, classes, names), folder / "sheet.png")
     results.write_json(folder / "row.json", row)  # last: it says that the method is finished
     return row
 

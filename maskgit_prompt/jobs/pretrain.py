@@ -14,8 +14,8 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from maskgit_prompt import backbones, params
-from maskgit_prompt.config.rules import check_training
+from maskgit_prompt import backbones, params, streams
+from maskgit_prompt.config import rules
 from maskgit_prompt.data import synthetic
 from maskgit_prompt.data.batches import batch_indices
 from maskgit_prompt.data.images import ImageSet
@@ -23,17 +23,18 @@ from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.models.features import FeaturesConfig
 from maskgit_prompt.models.tokenizer import TokenizerConfig
-from maskgit_prompt.storage import checkpoint, workdir
-from maskgit_prompt.tasks.generation.encode import encode_once
+from maskgit_prompt.storage import workdir
+from maskgit_prompt.tasks.generation.encoding import encode_once
+from maskgit_prompt.tasks.generation.loss import class_loss
 from maskgit_prompt.tasks.generation.objectives import make_objective
-from maskgit_prompt.tuning import train
-from maskgit_prompt.tuning.optimizers import make_optimizer
+from maskgit_prompt.tasks.pretraining import classifier_loss, tokenizer_loss
+from maskgit_prompt.tuning.tune import Examples, tune
 
 
 def run(config: ConfigDict, folder: str) -> None:
     began = time.time()
     mesh = sharding.make_mesh(**config.mesh)
-    check_training(config)
+    rules.check(config)
     sharding.check_batch(config.train.batch_size, config.train.micro_batches, mesh)
     before = (
         backbones.load(config.backbone) if config.backbone else backbones.Backbone(config.name, {})
@@ -57,40 +58,21 @@ def run(config: ConfigDict, folder: str) -> None:
     kind, cfg, loss_of = _part(config, before)
     graphdef, init = params.create(backbones.make_module(config.stage, kind, cfg))
     # No abstract pass: jit on one device keeps the same numbers on every mesh.
-    tree = {config.stage: jax.device_get(jax.jit(init)(jax.random.key(config.seed)))}
+    key = jax.random.key(streams.seed_of(config.seed, "prompt"))
+    tree = {config.stage: jax.device_get(jax.jit(init)(key))}
     logging.info("%s: %d parameters", config.stage, params.count(tree))
-    tx = make_optimizer(config.optimizer, config.train.steps)
-    ema = config.train.ema_decay > 0
-    state, frozen = train.init_state(tree, (".*",), tx, mesh, ema)
-    step_fn = train.make_step(
+    tuned = tune(
+        config,
+        tree,
         loss_of(graphdef),
-        tx,
-        micro_batches=config.train.micro_batches,
-        ema_decay=config.train.ema_decay,
+        Examples(len(images), batch),
+        folder,
+        mesh,
+        what=config.stage,
     )
-    metrics = workdir.Metrics(folder, config.train.tensorboard)
-    with checkpoint.manager(folder / "checkpoints", config.train.save_every) as manager:
-        metrics.resume(manager.latest_step() or 0)
-        state = train.run(
-            step_fn,
-            state,
-            frozen,
-            train.Loop(
-                steps=config.train.steps,
-                batch=batch,
-                log_every=config.train.log_every,
-                log=metrics.log,
-                batch_size=config.train.batch_size,
-                what=config.stage,
-            ),
-            mesh,
-            sharding.make_key(config.seed + 1, mesh),
-            manager,
-        )
-    metrics.close()
 
     # 3. The backbone so far.
-    tree = sharding.tree_to_host(train.parameters(state, frozen)[config.stage], mesh)
+    tree = sharding.tree_to_host(tuned.tree[config.stage], mesh)
     part = backbones.Part(kind, cfg, tree)
     stages = {
         **before.provenance.get("stages", {}),
@@ -100,7 +82,7 @@ def run(config: ConfigDict, folder: str) -> None:
             "images": config.data.num,
             "data_seed": config.data.seed,
             "seconds_of_last_run": round(time.time() - began),
-            "last": {k: round(v, 4) for k, v in metrics.rows()[-1].items()},
+            "last": {k: round(v, 4) for k, v in tuned.last.items()},
         },
     }
     backbone = dataclasses.replace(
@@ -124,13 +106,11 @@ def _part(config: ConfigDict, before: backbones.Backbone):
             cfg = TokenizerConfig(**options, dtype=config.dtype)
         except ValueError as error:
             raise UsageError(f"config.tokenizer: {error}") from error
-        loss = lambda graphdef: train.tokenizer_loss(
-            graphdef, config.entropy_ratio, config.commitment
-        )
+        loss = lambda graphdef: tokenizer_loss(graphdef, config.entropy_ratio, config.commitment)
         return "vq", cfg, loss
     if config.stage == "features":
         cfg = FeaturesConfig(**options, classes=len(synthetic.CLASSES))
-        return "convolutional", cfg, train.classifier_loss
+        return "convolutional", cfg, classifier_loss
     tokenizer = before.part("tokenizer").cfg
     sizes = dict(
         codebook=tokenizer.codebook,
@@ -147,7 +127,7 @@ def _part(config: ConfigDict, before: backbones.Backbone):
     except ValueError as error:
         raise UsageError(f"config.transformer: {error}") from error
     objective = make_objective(config, config.model, tokenizer.codebook)
-    return config.model, cfg, lambda graphdef: train.class_loss(graphdef, objective)
+    return config.model, cfg, lambda graphdef: class_loss(graphdef, objective)
 
 
 class _Pixels:

@@ -22,7 +22,8 @@ import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
 
-from maskgit_prompt import backbones
+from maskgit_prompt import backbones, streams
+from maskgit_prompt.backbones.compiled import make_encoder
 from maskgit_prompt.config import defaults
 from maskgit_prompt.data.folder import BROKEN, decode_image
 from maskgit_prompt.devices import distributed, sharding
@@ -31,7 +32,6 @@ from maskgit_prompt.models.masked import MASK
 from maskgit_prompt.models.prompt import NONE
 from maskgit_prompt.report import results, sheets
 from maskgit_prompt.storage import workdir
-from maskgit_prompt.tasks.generation.encode import make_encoder
 from maskgit_prompt.tasks.generation.sampling import Sampler, make_prompts, unconditional
 from maskgit_prompt.tuning import prompt_file
 from maskgit_prompt.tuning.prompt_file import PromptFile
@@ -102,7 +102,7 @@ def run(config: ConfigDict, path: str) -> None:
     headers = headers.reshape(*plan.class_ids.shape, *headers.shape[1:])  # [n, K, depth, P, D]
     images = sampler.images(
         headers,
-        sharding.make_key(config.seed, mesh),
+        sharding.make_key(streams.seed_of(config.seed, "more"), mesh),
         uncond=unconditional(settings, prompts),
         start=start,
     )

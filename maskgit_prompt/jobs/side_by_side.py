@@ -14,12 +14,15 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from maskgit_prompt import backbones
+from maskgit_prompt.config import rules
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
-from maskgit_prompt.jobs import run as transfer
+from maskgit_prompt.progress import Clock
 from maskgit_prompt.report import results
 from maskgit_prompt.report.side_by_side import side_by_side_report
 from maskgit_prompt.storage import workdir
+from maskgit_prompt.tasks.generation.plan import claim, make_plan
+from maskgit_prompt.tasks.generation.transfer import REPORT, carry_out
 
 
 def run(config: ConfigDict, path: str) -> None:
@@ -45,7 +48,8 @@ def run(config: ConfigDict, path: str) -> None:
         for name, backbone in found.items()
     }
     for (name, _), one in configs.items():
-        transfer.plan(one, found[name], mesh, path)
+        rules.check(one)
+        make_plan(one, found[name], mesh, path)
 
     # 2. The main job on each.
     home = workdir.prepare(path, config)
@@ -53,9 +57,12 @@ def run(config: ConfigDict, path: str) -> None:
     for shots in all_shots:
         for name, backbone in found.items():
             folder = home / f"{backbone.name}-{shots}"
-            if not (folder / "report.html").exists():  # what the main job writes last
+            if not (folder / REPORT).exists():
                 print(f"{backbone.name}, images a class: {shots}", flush=True)
-                transfer.run(configs[name, shots], str(folder))
+                clock = Clock()
+                with clock("load"):
+                    plan = make_plan(configs[name, shots], backbone, mesh, folder)
+                carry_out(plan, claim(plan, folder), clock)
             rows.append({"shots": shots, **_row(folder)})
 
     # 3. Files.

@@ -17,20 +17,21 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from maskgit_prompt import backbones
-from maskgit_prompt.config import rules as settings
+from maskgit_prompt.config import rules
 from maskgit_prompt.data import builders, vtab
 from maskgit_prompt.devices import distributed, sharding
 from maskgit_prompt.errors import Stopped, UsageError, UserError
-from maskgit_prompt.jobs import run as transfer
+from maskgit_prompt.progress import Clock
 from maskgit_prompt.report import results, tasks
 from maskgit_prompt.storage import workdir
 from maskgit_prompt.storage.files import write_whole
-
-REPORT = "report.html"  # what the main job writes last
+from maskgit_prompt.tasks.generation.plan import check, claim, make_plan
+from maskgit_prompt.tasks.generation.transfer import REPORT, carry_out
 
 
 def run(config: ConfigDict, path: str) -> None:
     # 1. Data.
+    rules.check(config)
     chosen = vtab.chosen(config.tasks)
     for key in ("split", "test", "reference"):
         if config.data[key] not in vtab.SPLITS and (config.data[key] or key != "reference"):
@@ -53,7 +54,7 @@ def run(config: ConfigDict, path: str) -> None:
     # 2. Backbone.
     backbone = backbones.load_for(config)
     mesh = sharding.make_mesh(**config.mesh)
-    settings.check_before(config, backbone, mesh)
+    check(config, backbone, mesh)
     workdir.prepare(path, config)
 
     # 3. Tasks.
@@ -63,18 +64,18 @@ def run(config: ConfigDict, path: str) -> None:
     for i, task in enumerate(left, 1):
         if distributed.is_first():
             print(f"task {i} of {len(left)}: {task.name} ({task.group})", flush=True)
-        one, folder, clock = config_of(config, task, home), home / task.name, transfer.Clock()
+        one, folder, clock = config_of(config, task, home), home / task.name, Clock()
         try:
             # What is wrong here all hosts find, so that all go on to the next task.
             workdir.check(folder, one)
             with clock("load"):
-                data, cfg = transfer.plan(one, backbone, mesh, folder)
-            transfer.claim(one, folder, data)
+                plan = make_plan(one, backbone, mesh, folder)
+            claim(plan, folder)
         except UserError as error:
             failed[task.name] = report_failure(task, error)
             continue
         try:
-            untuned = transfer.carry_out(one, folder, backbone, mesh, data, cfg, clock, untuned)
+            untuned = carry_out(plan, folder, clock, untuned)
         except Stopped:
             raise
         except Exception as error:

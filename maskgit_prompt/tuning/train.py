@@ -16,17 +16,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import nnx, struct
+from flax import struct
 
 from maskgit_prompt import params
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import Stopped, UserError
-from maskgit_prompt.models.prompt import NONE
 from maskgit_prompt.params import Tree
 from maskgit_prompt.progress import progress
 from maskgit_prompt.storage import checkpoint
-from maskgit_prompt.tasks import losses
-from maskgit_prompt.tasks.generation.objectives import Objective
 
 Array = jax.Array
 Batch = dict[str, Array]
@@ -85,84 +82,6 @@ def _shardings(tx: optax.GradientTransformation, trainable: Tree, mesh, ema: boo
 def parameters(state: TrainState, frozen: Tree) -> Tree:
     """The whole parameter tree, of averaged weights where the state keeps them."""
     return params.merge(state.trainable if state.ema is None else state.ema, frozen)
-
-
-# --- Losses: of a whole parameter tree, a batch and a key ----------------------------------------
-
-
-def prompt_loss(transformer: nnx.GraphDef, generator: nnx.GraphDef, objective: Objective) -> LossFn:
-    """Cross entropy of the codes under the prompt (arXiv 2210.00990, eq. 3).
-
-    The batch has codes [B, L], and class_ids and instance_ids [B] (NONE for none).
-    """
-
-    def loss_fn(tree: Tree, batch: Batch, key: Array):
-        keys = jax.random.split(key, 4)
-        inputs, weights = objective.inputs(keys[:2], batch["codes"])
-        generate = nnx.merge(generator, tree["prompt"])
-        prompt = generate(batch["class_ids"], batch["instance_ids"], keys[2])
-        model = nnx.merge(transformer, tree["transformer"])
-        logits = model.code_logits(inputs, prompt, key=keys[3], pin=sharding.split_batch)
-        loss = losses.masked_cross_entropy(logits, batch["codes"], weights, objective.smoothing)
-        return loss, {}
-
-    return loss_fn
-
-
-def class_loss(transformer: nnx.GraphDef, objective: Objective) -> LossFn:
-    """Cross entropy of the codes under the backbone's own classes: pretraining."""
-
-    def loss_fn(tree: Tree, batch: Batch, key: Array):
-        keys = jax.random.split(key, 4)
-        inputs, weights = objective.inputs(keys[:2], batch["codes"])
-        drop = jax.random.bernoulli(keys[2], objective.drop_class, batch["class_ids"].shape)
-        class_ids = jnp.where(drop, NONE, batch["class_ids"])
-        model = nnx.merge(transformer, tree["transformer"])
-        logits = model.code_logits(
-            inputs, class_ids=class_ids, key=keys[3], pin=sharding.split_batch
-        )
-        loss = losses.masked_cross_entropy(logits, batch["codes"], weights, objective.smoothing)
-        return loss, {}
-
-    return loss_fn
-
-
-def tokenizer_loss(tokenizer: nnx.GraphDef, entropy_ratio: float, commitment: float) -> LossFn:
-    """Pixel loss |x - y| + (x - y)² and the codebook's losses, of pixels [B, S, S, 3]."""
-
-    def loss_fn(tree: Tree, batch: Batch, key: Array):
-        model = nnx.merge(tokenizer, tree["tokenizer"])
-        images = batch["pixels"].astype(jnp.float32) / 255
-        features = model.features(images)
-        distances = model.distances(features)
-        codes, terms = losses.quantizer_losses(
-            features,
-            model.codebook[...],
-            distances,
-            commitment=commitment,
-            entropy_ratio=entropy_ratio,
-        )
-        error = model.decode_features(codes) - images
-        pixel = jnp.mean(jnp.abs(error)) + jnp.mean(error**2)
-        use = jnp.mean(jax.nn.one_hot(jnp.argmin(distances, -1), distances.shape[-1]), (0, 1, 2))
-        terms = {**terms, "pixel": pixel, "codes_in_use": losses.perplexity(use)}
-        terms["psnr"] = -10 * jnp.log10(jnp.mean(error**2))
-        loss = pixel + terms["commitment"] + terms["codebook"] + terms["entropy"]
-        return loss, terms
-
-    return loss_fn
-
-
-def classifier_loss(classifier: nnx.GraphDef) -> LossFn:
-    """Cross entropy and accuracy of the feature network: pixels [B, S, S, 3], class_ids [B]."""
-
-    def loss_fn(tree: Tree, batch: Batch, key: Array):
-        model = nnx.merge(classifier, tree["features"])
-        logits = model(batch["pixels"].astype(jnp.float32) / 255)
-        loss = jnp.mean(losses.smoothed_cross_entropy(logits, batch["class_ids"], 0.1))
-        return loss, {"accuracy": jnp.mean(jnp.argmax(logits, -1) == batch["class_ids"])}
-
-    return loss_fn
 
 
 # --- Step ----------------------------------------------------------------------------------------

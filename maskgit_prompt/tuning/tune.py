@@ -1,55 +1,42 @@
-"""Tuning on stored codes: a prompt, or with other path patterns any part of the model."""
+"""Trains the parameters that path patterns name, on the examples that a task gives."""
 
 import dataclasses
-import functools
 import json
 import math
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import safetensors
 import safetensors.numpy
-from flax import nnx
 from ml_collections import ConfigDict
 
-from maskgit_prompt import params
-from maskgit_prompt.backbones import Backbone, make_module
-from maskgit_prompt.data.batches import batch_indices, views
-from maskgit_prompt.data.codes import Codes
+from maskgit_prompt import params, streams
 from maskgit_prompt.devices import sharding
-from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 from maskgit_prompt.params import Tree
-from maskgit_prompt.progress import progress
 from maskgit_prompt.storage import checkpoint, workdir
 from maskgit_prompt.storage.files import write_whole
-from maskgit_prompt.tasks import losses
-from maskgit_prompt.tasks.generation.objectives import Objective, make_objective
 from maskgit_prompt.tuning import train
 from maskgit_prompt.tuning.optimizers import make_optimizer
 
-ROWS, CODES = 64, 4096  # images and codes scored at once, at most: 64 images of 64, 4 of 1024
-DRAWS = 6000  # masks drawn for a loss, about: of many images fewer each tell as much
-
 
 @dataclasses.dataclass(frozen=True)
-class TuningCodes:
-    """What tuning sees of the images: codes and labels, no pixels.
+class Examples:
+    """What a task gives to learn from.
 
     Attributes:
-      codes, labels: [n, views, L], read as batches ask for them, and [n], to tune on.
-      scored: int64, which of them the training loss is measured on.
-      heldout, heldout_labels: [m, L], [m], which the held-out loss is measured on.
+      number: how many examples there are, for epochs.
+      batch: step -> global batch of numpy arrays; a pure function.
+      evaluations: name -> function of the whole parameter tree that gives a loss, lower is better;
+        None where there is nothing to measure it on.
     """
 
-    codes: Codes
-    labels: np.ndarray
-    scored: np.ndarray
-    heldout: np.ndarray
-    heldout_labels: np.ndarray
+    number: int
+    batch: Callable[[int], dict[str, np.ndarray]]
+    evaluations: Mapping[str, Callable[[Tree], float | None]] = dataclasses.field(
+        default_factory=dict
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,19 +44,18 @@ class Tuned:
     """What tuning made.
 
     Attributes:
-      prompt: the generator's parameters, on the host.
-      transformer: the transformer's parameters, on the mesh.
+      tree: all parameters, on the mesh; averaged ones where the config keeps an average.
       trainable, frozen: how many parameters.
-      loss: {"train", "heldout"}: cross entropy in nats a hidden code, without label smoothing,
-        under the class's prompt; None where there are no held-out images.
+      loss: the examples' evaluations of `tree`.
       steps: taken, or the best step where that was asked for.
       seconds: of training and evaluation.
       resumed: the step that this start went on from.
-      curves: name -> (steps, values), for the report.
+      curves: column of metrics.jsonl -> (steps, values): "loss", and "evaluated_NAME" for each
+        evaluation.
+      last: the last line of metrics.jsonl.
     """
 
-    prompt: Tree
-    transformer: Tree
+    tree: Tree
     trainable: int
     frozen: int
     loss: dict[str, float | None]
@@ -77,134 +63,111 @@ class Tuned:
     seconds: float
     resumed: int
     curves: dict[str, tuple[list, list]]
+    last: dict[str, float]
 
 
 def tune(
     config: ConfigDict,
-    backbone: Backbone,
-    cfg: PromptConfig,
-    codes: TuningCodes,
+    tree: Tree,
+    loss_fn: train.LossFn,
+    examples: Examples,
     home: pathlib.Path,
     mesh,
     *,
-    scratch: bool = False,
-    keep_best: bool = False,
+    best: str = "",
+    what: str = "tune",
 ) -> Tuned:
     """Trains what config.trainable names, for config.train.steps or epochs.
 
     Args:
-      scratch: begin with random transformer weights in place of the backbone's.
-      keep_best: return the state with the smallest held-out loss instead of the last.
+      config: "seed", "trainable", "train" and "optimizer" are read.
+      tree: the whole parameter tree, of host or device arrays.
+      loss_fn: of that tree, a batch and a key.
+      home: the workdir: checkpoints/, metrics.jsonl, best.safetensors.
+      best: name of an evaluation: return the state where it was smallest instead of the last.
+      what: the word in front of the progress line.
     """
     began = time.perf_counter()
-    sharding.check_batch(config.train.batch_size, config.train.micro_batches, mesh)
-    config = ConfigDict(config.to_dict())
-    config.train.steps = steps_of(config.train, len(codes.labels))
-    part = backbone.part("transformer")
-    model = part.prompted(cfg, dtype=config.dtype, dropout=0.0, remat=config.train.remat)
-    generator, init_prompt = params.create(lambda rngs: PromptGenerator(cfg, rngs=rngs))
-    if scratch:
-        _, init = params.create(make_module("transformer", part.kind, part.cfg))
-        transformer = jax.device_get(jax.jit(init)(jax.random.key(config.seed + 4)))
-    else:
-        transformer = part.placed("transformer", mesh)
-    tree = {
-        "transformer": transformer,
-        "prompt": jax.device_get(jax.jit(init_prompt)(jax.random.key(config.seed))),
-    }
-    tx = make_optimizer(config.optimizer, config.train.steps)
-    ema = config.train.ema_decay
+    settings = config.train
+    sharding.check_batch(settings.batch_size, settings.micro_batches, mesh)
+    steps, ema = steps_of(settings, examples.number), settings.ema_decay
+    tx = make_optimizer(config.optimizer, steps)
     state, frozen = train.init_state(tree, tuple(config.trainable), tx, mesh, ema > 0)
-    objective = make_objective(config, part.kind, backbone.part("tokenizer").cfg.codebook)
-    loss_fn = train.prompt_loss(model, generator, objective)
-    step_fn = train.make_step(loss_fn, tx, micro_batches=config.train.micro_batches, ema_decay=ema)
-
-    def batch(step: int) -> dict[str, np.ndarray]:
-        size = config.train.batch_size
-        rows = batch_indices(config.seed, step, len(codes.labels), size)
-        view = views(config.seed, step, size, codes.codes.shape[1])
-        return {
-            "codes": codes.codes[rows, view].astype(np.int32),
-            "class_ids": codes.labels[rows],
-            "instance_ids": rows.astype(np.int32),
-        }
-
-    evaluate = make_evaluator(config, objective, model, generator, mesh)
-    metrics = workdir.Metrics(home, config.train.tensorboard)
-    best = _Best(home / "best.safetensors") if keep_best else None
-    plain = codes.codes[codes.scored, 0].astype(np.int32)  # [k, L]
+    step_fn = train.make_step(loss_fn, tx, micro_batches=settings.micro_batches, ema_decay=ema)
+    metrics = workdir.Metrics(home, settings.tensorboard)
+    kept = _Best(home / "best.safetensors", best) if best else None
 
     def score(state: train.TrainState) -> dict[str, float | None]:
         whole = train.parameters(state, frozen)
-        return {
-            "train": evaluate(whole, plain, codes.labels[codes.scored]),
-            "heldout": evaluate(whole, codes.heldout, codes.heldout_labels),
-        }
+        return {name: evaluate(whole) for name, evaluate in examples.evaluations.items()}
 
     def log_score(state: train.TrainState) -> None:
         scores, step = score(state), int(state.step)
         metrics.log(step, {f"evaluated_{k}": v for k, v in scores.items() if v is not None})
-        if best is not None and scores["heldout"] is not None:
-            kept = state.trainable if state.ema is None else state.ema
-            best.offer(step, scores, lambda: sharding.tree_to_host(kept, mesh))
+        if kept is not None:
+            trained = state.trainable if state.ema is None else state.ema
+            kept.offer(step, scores, lambda: sharding.tree_to_host(trained, mesh))
 
-    with checkpoint.manager(home / "checkpoints", config.train.save_every) as manager:
+    with checkpoint.manager(home / "checkpoints", settings.save_every) as manager:
         resumed = manager.latest_step() or 0
         metrics.resume(resumed)
-        if best is not None:
-            best.resume(resumed)
+        if kept is not None:
+            kept.resume(resumed)
         state = train.run(
             step_fn,
             state,
             frozen,
             train.Loop(
-                steps=config.train.steps,
-                batch=batch,
-                log_every=config.train.log_every,
+                steps=steps,
+                batch=examples.batch,
+                log_every=settings.log_every,
                 log=metrics.log,
-                batch_size=config.train.batch_size,
-                evaluate_every=config.train.evaluate_every,
-                evaluate=log_score,
+                batch_size=settings.batch_size,
+                evaluate_every=settings.get("evaluate_every", 0),
+                evaluate=log_score if examples.evaluations else None,
+                what=what,
             ),
             mesh,
-            sharding.make_key(config.seed + 1, mesh),
+            sharding.make_key(streams.seed_of(config.seed, "train"), mesh),
             manager,
         )
     metrics.close()
     whole, step = train.parameters(state, frozen), int(state.step)
-    if best is not None and best.scores:
-        step, loss = best.step, best.scores
-        whole = params.merge(sharding.place(best.tree, mesh), frozen)
+    if kept is not None and kept.scores:
+        step, loss = kept.step, kept.scores
+        whole = params.merge(sharding.place(kept.tree, mesh), frozen)
     else:
         loss = score(state)
+    rows = metrics.rows()
     return Tuned(
-        prompt=sharding.tree_to_host(whole["prompt"], mesh),
-        transformer=whole["transformer"],
+        tree=whole,
         trainable=params.count(state.trainable),
-        frozen=params.count(frozen) + params.count(backbone.part("tokenizer").tree),
+        frozen=params.count(frozen),
         loss=loss,
         steps=step,
         seconds=time.perf_counter() - began,
         resumed=resumed,
-        curves=_curves(metrics.rows()),
+        curves=_curves(rows, ["loss", *(f"evaluated_{name}" for name in examples.evaluations)]),
+        last=rows[-1] if rows else {},
     )
 
 
-def steps_of(train: ConfigDict, images: int) -> int:
+def steps_of(train: ConfigDict, number: int) -> int:
     """Steps that a config.train asks for: train.steps, or fewer where train.epochs says so.
 
-    1,000 images in batches of 32: 3 epochs are 94 steps.
+    1,000 examples in batches of 32: 3 epochs are 94 steps.
     """
-    if not train.epochs:
+    epochs = train.get("epochs", 0.0)
+    if not epochs:
         return train.steps
-    return max(1, min(train.steps, math.ceil(train.epochs * images / train.batch_size)))
+    return max(1, min(train.steps, math.ceil(epochs * number / train.batch_size)))
 
 
 class _Best:
-    """The trained parameters of the smallest held-out loss so far, in memory and in a file."""
+    """The trained parameters of an evaluation's smallest loss so far, in memory and in a file."""
 
-    def __init__(self, path: pathlib.Path):
-        self._path = path
+    def __init__(self, path: pathlib.Path, name: str):
+        self._path, self._name = path, name
         self.step, self.scores, self.tree = 0, {}, {}
 
     def resume(self, latest: int) -> None:
@@ -219,73 +182,20 @@ class _Best:
             self.tree = params.unflatten(flat)
 
     def offer(self, step: int, scores: dict[str, float | None], tree: Callable[[], Tree]) -> None:
-        """Keeps what tree() gives where its held-out loss is the smallest yet."""
-        if self.scores and scores["heldout"] >= self.scores["heldout"]:
+        """Keeps what tree() gives where the loss is the smallest yet; nothing without a loss."""
+        loss = scores[self._name]
+        if loss is None or (self.scores and loss >= self.scores[self._name]):
             return
         self.step, self.scores, self.tree = step, scores, tree()
         header = {"best": json.dumps({"step": step, "scores": scores})}
         write_whole(self._path, safetensors.numpy.save(params.flatten(self.tree), header))
 
 
-def make_evaluator(
-    config: ConfigDict, objective: Objective, model: nnx.GraphDef, generator: nnx.GraphDef, mesh
-):
-    """A function (parameters, codes [n, L], labels [n]) -> loss under the classes' prompts.
-
-    What is drawn is the same at every call.
-    """
-
-    @functools.partial(jax.jit, static_argnames="rounds")
-    def image_losses(tree, batch, key, rounds):
-        prompt = nnx.merge(generator, tree["prompt"])(batch["class_ids"])
-        transformer = nnx.merge(model, tree["transformer"])
-        codes = batch["codes"]
-
-        def one(total, r):
-            inputs, weights = objective.evaluated(key, codes, r, rounds)
-            loss = losses.smoothed_cross_entropy(
-                transformer.code_logits(inputs, prompt, pin=sharding.split_batch), codes, 0.0
-            )
-            return total + jnp.sum(loss * weights, -1) / jnp.sum(weights, -1), None
-
-        return jax.lax.scan(one, jnp.zeros(len(codes)), jnp.arange(rounds))[0] / rounds
-
-    seed_key = sharding.make_key(config.seed + 5, mesh)
-
-    def evaluate(tree: Tree, codes: np.ndarray, labels: np.ndarray) -> float | None:
-        if not len(codes):
-            return None
-        # What is drawn for an image depends on its chunk and its place there, not on the padding
-        # that the number of devices asks for. Of few images a chunk is as large: one compilation.
-        chunk = min(ROWS, max(1, CODES // codes.shape[1]))
-        size = -(-chunk // mesh.size) * mesh.size
-        rounds = objective.rounds(max(1, min(config.score.rounds, DRAWS // len(codes))))
-        found = []
-        bar = progress(len(codes), "evaluate", "image", delay=5.0)
-        with jax.set_mesh(mesh), bar as shown:
-            for number, first in enumerate(range(0, len(codes), chunk)):
-                rows = np.arange(first, first + size).clip(max=len(codes) - 1)
-                batch = {"codes": codes[rows], "class_ids": labels[rows]}
-                batch = sharding.to_global(batch, mesh)
-                key = jax.random.fold_in(seed_key, number)
-                values = sharding.to_host(image_losses(tree, batch, key, rounds), mesh)
-                found.append(values[: min(chunk, len(codes) - first)])
-                shown.update(len(found[-1]))
-        return float(np.mean(np.concatenate(found)))
-
-    return evaluate
-
-
-def _curves(rows: list[dict[str, float]]) -> dict[str, tuple[list, list]]:
-    """name -> (steps, values) of the logged losses."""
-    names = {
-        "training batches": "loss",
-        "training images": "evaluated_train",
-        "held-out images": "evaluated_heldout",
-    }
+def _curves(rows: list[dict[str, float]], columns: list[str]) -> dict[str, tuple[list, list]]:
+    """column -> (steps, values) of the logged values; a column never logged is left out."""
     found = {}
-    for name, column in names.items():
+    for column in columns:
         points = [(row["step"], row[column]) for row in rows if column in row]
         if points:
-            found[name] = tuple(list(values) for values in zip(*points, strict=True))
+            found[column] = tuple(list(values) for values in zip(*points, strict=True))
     return found

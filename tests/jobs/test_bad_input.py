@@ -48,7 +48,7 @@ def refused(capsys, code: int, message: str, *flags: str) -> None:
         ),
         (
             (QUICKSTART, "--workdir=w", "--config.job=dream"),
-            "config.job = 'dream', expected transfer, vtab, side_by_side, compare, sample, "
+            "config.job = 'dream', expected run, vtab, side_by_side, compare, sample, "
             "pretrain, import_weights",
         ),
         (

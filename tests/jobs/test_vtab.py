@@ -9,8 +9,8 @@ import pytest
 from maskgit_prompt import main
 from maskgit_prompt.config import defaults
 from maskgit_prompt.data import parts, vtab
-from maskgit_prompt.jobs import run as transfer
-from maskgit_prompt.tuning import tune
+from maskgit_prompt.jobs import vtab as vtab_job
+from maskgit_prompt.tasks.generation import transfer
 from tests import prepared
 from tests.jobs.running import ROOT, run, write_images
 
@@ -191,7 +191,7 @@ def test_a_finished_task_needs_no_data(vtab_data, tmp_path, capsys, backbone):
 def test_killed_in_the_middle_it_ends_with_the_same_table(
     whole, vtab_data, tmp_path, capsys, backbone, monkeypatch
 ):
-    real, seen, part = tune.tune, [], tmp_path / "part"
+    real, seen, part = transfer.tune_prompt, [], tmp_path / "part"
 
     def stopped(*args, **options):
         seen.append(args)
@@ -200,7 +200,7 @@ def test_killed_in_the_middle_it_ends_with_the_same_table(
         return real(*args, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(tune, "tune", stopped)
+        patch.setattr(transfer, "tune_prompt", stopped)
         assert start(capsys, vtab_data, part, tasks=THREE, backbone=backbone, steps=4).code == 130
     assert not (part / "results.json").exists()
     again = start(capsys, vtab_data, part, tasks=THREE, backbone=backbone, steps=4)
@@ -269,14 +269,14 @@ def test_changed_images_are_no_reason_to_go_on_from_a_checkpoint(
 def test_a_bug_in_one_task_is_no_end_of_the_others(
     vtab_data, tmp_path, capsys, backbone, monkeypatch
 ):
-    real = transfer.carry_out
+    real = vtab_job.carry_out
 
-    def broken(config, *args):
-        if config.data.task == "svhn":
+    def broken(plan, *args):
+        if plan.config.data.task == "svhn":
             raise ZeroDivisionError("a bug")
-        return real(config, *args)
+        return real(plan, *args)
 
-    monkeypatch.setattr(transfer, "carry_out", broken)
+    monkeypatch.setattr(vtab_job, "carry_out", broken)
     done = start(capsys, vtab_data, tmp_path / "run", tasks="svhn,dtd", backbone=backbone)
     assert done.code == 1 and "not done: svhn" in done.error()
     assert rows(tmp_path / "run")["svhn"]["error"] == "ZeroDivisionError: a bug"

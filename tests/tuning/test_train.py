@@ -16,6 +16,7 @@ from maskgit_prompt.errors import Stopped, UserError
 from maskgit_prompt.models.prompt import NONE
 from maskgit_prompt.storage import checkpoint, workdir
 from maskgit_prompt.tasks.generation import objectives
+from maskgit_prompt.tasks.generation.loss import class_loss, prompt_loss
 from maskgit_prompt.tuning import train
 from tests import training
 
@@ -31,8 +32,8 @@ def test_losses_of_a_model_that_knows_nothing():
     masking = objectives.Masking(schedules.schedule("cosine"), smoothing=0.1)
     rows, key = training.batch(0), jax.random.key(0)
     for loss_fn in (
-        train.prompt_loss(transformer, prompt, masking),
-        train.class_loss(transformer, masking),
+        prompt_loss(transformer, prompt, masking),
+        class_loss(transformer, masking),
     ):
         loss, _ = jax.jit(loss_fn)(tree, rows, key)
         np.testing.assert_allclose(loss, np.log(24), rtol=1e-5)
@@ -46,7 +47,7 @@ def test_classes_are_dropped_in_pretraining():
     @jax.jit
     def loss(share, rows):
         masking = objectives.Masking(schedules.schedule("cosine"), drop_class=share)
-        return train.class_loss(transformer, masking)(jax.tree.map(jnp.asarray, tree), rows, key)[0]
+        return class_loss(transformer, masking)(jax.tree.map(jnp.asarray, tree), rows, key)[0]
 
     assert loss(1.0, rows) == loss(0.0, without)
     assert abs(loss(0.0, rows) - loss(0.0, without)) > 1e-3

@@ -9,6 +9,7 @@ from PIL import Image
 from maskgit_prompt.data.parts import Parts
 from maskgit_prompt.report import curves, sheets
 from maskgit_prompt.storage.files import write_whole
+from maskgit_prompt.tasks.generation.prompt_tuning import CURVES
 
 SHEET_COLUMNS, SHEET_ROWS = 12, 20
 
@@ -19,7 +20,7 @@ def draw(data: Parts, scorer, generated, classes, untuned, tuned, strip, cutoffs
     Args:
       scorer: whose `reconstruct` takes rows of the set through the tokenizer and back.
       generated, classes: uint8 [n, S, S, 3] and what each is meant to show; untuned: as generated.
-      tuned: of tune.tune. strip: the marquee's images by class and cutoff, or None.
+      tuned: of prompt_tuning. strip: the marquee's images by class and cutoff, or None.
 
     Returns:
       of "glance" two rows of generated images of all classes, for a page of many runs; the others
@@ -44,7 +45,9 @@ def draw(data: Parts, scorer, generated, classes, untuned, tuned, strip, cutoffs
             row_labels=[names[c] for c in shown_classes(labels)],
             col_labels=["instance", "class", *(f"{c:g}" for c in cutoffs)],
         )
-    pictures["loss"] = curves.loss_curve(tuned.curves)
+    pictures["loss"] = curves.loss_curve(
+        {CURVES[column]: points for column, points in tuned.run.curves.items()}
+    )
     return pictures
 
 

@@ -11,6 +11,7 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from maskgit_prompt.backbones import Backbone
+from maskgit_prompt.backbones.compiled import make_decoder
 from maskgit_prompt.decoding import autoregressive, filters, guidance, marquee, parallel
 from maskgit_prompt.decoding.generate import make_sampler
 from maskgit_prompt.devices import sharding
@@ -20,7 +21,6 @@ from maskgit_prompt.models.masked import MASK
 from maskgit_prompt.models.prompt import NONE, PromptConfig, PromptGenerator
 from maskgit_prompt.params import Tree, create
 from maskgit_prompt.progress import progress
-from maskgit_prompt.tasks.generation.encode import make_decoder
 
 
 def _code_logits(graphdef, weights, codes, prompt):

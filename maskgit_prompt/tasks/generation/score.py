@@ -6,13 +6,15 @@ from typing import Any
 import numpy as np
 
 from maskgit_prompt.backbones import Backbone
+from maskgit_prompt.backbones.compiled import make_features
 from maskgit_prompt.data import splits
 from maskgit_prompt.data.codes_writer import load_ahead
 from maskgit_prompt.data.parts import Parts
 from maskgit_prompt.metrics import frechet, kid, neighbors, precision_recall
 from maskgit_prompt.metrics.accuracy import Judge
 from maskgit_prompt.progress import progress
-from maskgit_prompt.tasks.generation.encode import Encoded, make_features
+from maskgit_prompt.tasks.generation.encoding import Encoded
+from maskgit_prompt.tasks.generation.plan import Plan
 
 SMALL = 2048  # fewer images than this make distances noisy and biased
 FEATURES = 10_000  # images that KID, precision and recall are made from, at most
@@ -143,3 +145,18 @@ class Scorer:
                 images, self._training, self._test_reconstructed
             )
         return found
+
+
+def make_scorer(plan: Plan, stored: Encoded, decode: Callable) -> Scorer:
+    """A plan's scorer; decode: codes [n, L] -> images."""
+    config, data = plan.config, plan.data
+    scorer = Scorer(
+        plan.backbone, data, stored, decode, plan.mesh, config.score.most, config.data.seed
+    )
+    missing = len(data.images.classes) - len(np.unique(data.labels(data.tune)))
+    if missing:
+        scorer.warnings.append(
+            f"{missing} of {len(data.images.classes)} classes have no image to tune on: none of "
+            "theirs are generated."
+        )
+    return scorer

@@ -26,17 +26,19 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from maskgit_prompt import config as configs
-from maskgit_prompt import score
-from maskgit_prompt import source as sources
+from maskgit_prompt import backbones
+from maskgit_prompt.config import defaults as configs
 from maskgit_prompt.data.codes import Codes, CodesFile
 from maskgit_prompt.data.images import ImageSet
 from maskgit_prompt.data.parts import Parts
-from maskgit_prompt.encode import Encoded
-from maskgit_prompt.jobs import transfer
+from maskgit_prompt.devices import sharding
 from maskgit_prompt.models.prompt import PromptConfig
-from maskgit_prompt.score import Scorer
-from maskgit_prompt.tune import Tuned
+from maskgit_prompt.tasks.generation import images, score, transfer
+from maskgit_prompt.tasks.generation.encoding import Encoded
+from maskgit_prompt.tasks.generation.plan import Plan
+from maskgit_prompt.tasks.generation.prompt_tuning import TunedModel
+from maskgit_prompt.tasks.generation.score import Scorer
+from maskgit_prompt.tuning.tune import Tuned
 
 SIDE = 2
 SHADES = {"test": (12, 33, 58, 91), "judge": (15, 95), "tune": (25, 47, 73)}
@@ -113,11 +115,11 @@ class NearestShade:
         return float(np.mean(self._labels[gaps.argmin(axis=1)] == labels))
 
 
-def source(*parts: str) -> sources.Source:
-    """A source model with no network behind its parts' names."""
+def backbone(*parts: str) -> backbones.Backbone:
+    """A backbone with no network behind its parts' names."""
     tree = {"weight": np.zeros(1, np.float32)}
-    found = {name: sources.Part("masked", None, tree) for name in parts}
-    return sources.Source("stub", found, fingerprint="f00d")
+    found = {name: backbones.Part("masked", None, tree) for name in parts}
+    return backbones.Backbone("stub", found, fingerprint="f00d")
 
 
 def config(**changes) -> ConfigDict:
@@ -125,6 +127,17 @@ def config(**changes) -> ConfigDict:
     found = configs.transfer()
     found.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
     return found
+
+
+def mesh():
+    """A mesh of one device."""
+    return sharding.make_mesh(1, 1, 1, jax.devices()[:1])
+
+
+def plan(data: Parts, parts=("tokenizer", "transformer", "features"), **changes) -> Plan:
+    """A plan for `data`; parts: those the backbone has; changes: as `config` takes them."""
+    cfg = prompt_config(len(data.images.classes), len(data.tune))
+    return Plan(config(**changes), backbone(*parts), mesh(), data, cfg)
 
 
 def use(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,8 +148,8 @@ def use(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def scorer(data: Parts, most: int = 0, seed: int = 0, parts=("features",)) -> Scorer:
     """Made the way jobs make it; call `use` before."""
-    settings = config(score__most=most, data__seed=seed)
-    return transfer.make_scorer(settings, source(*parts), data, encoded(data), decode, None)
+    settings = plan(data, parts, score__most=most, data__seed=seed)
+    return score.make_scorer(settings, encoded(data), decode)
 
 
 # --- Prompts and images --------------------------------------------------------------------------
@@ -175,14 +188,14 @@ class StubSampler:
 
     Its shade under one prompt p is p; under two it is p1 + (1 - cutoff) (p2 - p1): the first at
     cutoff 1, half way at cutoff 0.5. If `diverse`, every second image is lighter: by 102 under one
-    prompt, by 102 (1 - cutoff) under two. The source model's own classes all give 200.
+    prompt, by 102 (1 - cutoff) under two. The backbone's own classes all give 200.
     """
 
     classes = 7
     diverse = False
     made: list["StubSampler"] = []
 
-    def __init__(self, source, mesh, config, dtype="float32", transformer=None, prompt=None):
+    def __init__(self, backbone, mesh, config, dtype="float32", transformer=None, prompt=None):
         self.transformer, self.prompt = transformer, prompt
         self.calls: list[Call] = []
         self.own: list[int] = []
@@ -210,21 +223,30 @@ def use_sampler(monkeypatch: pytest.MonkeyPatch, diverse: bool = False) -> list[
     """Puts StubSampler in the sampler's place; returns the list that each one made is added to."""
     monkeypatch.setattr(StubSampler, "made", [])
     monkeypatch.setattr(StubSampler, "diverse", diverse)
-    monkeypatch.setattr(transfer, "Sampler", StubSampler)
+    for module in (transfer, images):
+        monkeypatch.setattr(module, "Sampler", StubSampler)
     return StubSampler.made
 
 
-def tuned(**changes) -> Tuned:
-    """A prompt of 50 for dark and 150 for light; 28, 43 and 72 for the three images tuned on."""
+def tuned(**changes) -> TunedModel:
+    """A prompt of 50 for dark and 150 for light; 28, 43 and 72 for the three images tuned on.
+
+    changes: to `run`, whose 900 frozen parameters do not include the tokenizer's 70.
+    """
     values = dict(
-        prompt=prompt_tree([50, 150], [28 - 50, 43 - 50, 72 - 150]),
-        transformer="tuned transformer",
+        tree={},
         trainable=30,
-        frozen=970,
+        frozen=900,
         loss={"train": 2.5, "heldout": 3.5},
         steps=300,
         seconds=1.0,
         resumed=0,
-        curves={"training batches": ([1, 2], [4.0, 3.0])},
+        curves={"loss": ([1, 2], [4.0, 3.0])},
+        last={"step": 2, "loss": 3.0},
     )
-    return Tuned(**values | changes)
+    return TunedModel(
+        prompt=prompt_tree([50, 150], [28 - 50, 43 - 50, 72 - 150]),
+        transformer="tuned transformer",
+        frozen=970,
+        run=Tuned(**values | changes),
+    )

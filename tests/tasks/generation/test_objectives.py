@@ -11,8 +11,8 @@ from maskgit_prompt.decoding import schedules
 from maskgit_prompt.models.causal import CausalTransformer
 from maskgit_prompt.models.masked import MASK
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
+from maskgit_prompt.tasks.generation.loss import prompt_loss
 from maskgit_prompt.tasks.generation.objectives import Masking, NextCode, make_objective
-from maskgit_prompt.tuning import train
 from tests import tiny
 
 KEYS = jax.random.split(jax.random.key(0), 2)
@@ -69,7 +69,7 @@ def test_loss_of_a_causal_model_that_knows_nothing(smoothing):
     tree["head"]["kernel"][:] = 0
     cfg = PromptConfig(kind="table", tokens=2, width=16, classes=3)
     generator, init_prompt = params.create(lambda rngs: PromptGenerator(cfg, rngs=rngs))
-    loss_fn = train.prompt_loss(graphdef, generator, NextCode(24, smoothing=smoothing))
+    loss_fn = prompt_loss(graphdef, generator, NextCode(24, smoothing=smoothing))
     none = jnp.full(2, -1)
     batch = {"codes": jnp.full((2, tiny.CAUSAL.length), 7), "class_ids": none}
     batch["instance_ids"] = none

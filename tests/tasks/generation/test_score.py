@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from maskgit_prompt import score
 from maskgit_prompt.data import splits
+from maskgit_prompt.tasks.generation import score
 from tests.tasks.generation import stubs
 from tests.tasks.generation.stubs import flat
 
@@ -161,7 +161,7 @@ FEW = "Distances are to 4 old ones: compare them only with distances made from a
             {},
             (),
             ("frechet", "kid", "precision_recall"),
-            ["No distances: source model 'stub' has no network to measure them with."],
+            ["No distances: backbone 'stub' has no network to measure them with."],
             id="no-features",
         ),
         pytest.param(

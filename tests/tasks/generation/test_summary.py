@@ -5,7 +5,7 @@ import types
 
 import pytest
 
-from maskgit_prompt.jobs import transfer
+from maskgit_prompt.tasks.generation.summary import last_words, summarize
 from tests.tasks.generation import stubs
 
 SCORES = {
@@ -32,12 +32,9 @@ def summary(**changes):
     scorer = types.SimpleNamespace(
         of_real=lambda: {"real": 0.99, "reconstructed": 0.98}, warnings=["Few images."]
     )
-    data = stubs.data(reference=[(0, 0)] * 5)
+    plan = stubs.plan(stubs.data(reference=[(0, 0)] * 5), seed=7)
     classes = [0, 0, 0, 1, 1, 1]
-    config = stubs.config(seed=7)
-    return transfer.summarize(
-        scorer, SCORES, stubs.tuned(**changes), MARQUEE, data, classes, config
-    )
+    return summarize(plan, scorer, SCORES, stubs.tuned(**changes), MARQUEE, classes)
 
 
 def test_accuracy_of_four_kinds_of_images():
@@ -124,4 +121,4 @@ LAST = "report: home/report.html\nprompt: home/prompt.safetensors (12 kB)"
 )
 def test_last_words(accuracy, frechet, first):
     found = {"accuracy": accuracy, "frechet": frechet, "prompt_file": {"bytes": 12_345}}
-    assert transfer._last_words(pathlib.Path("home"), found) == first + LAST
+    assert last_words(pathlib.Path("home"), found) == first + LAST

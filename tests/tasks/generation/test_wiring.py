@@ -4,23 +4,21 @@ import dataclasses
 import json
 import re
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
 
-from maskgit_prompt import prompt_file, sharding
-from maskgit_prompt import source as sources
+from maskgit_prompt import backbones
 from maskgit_prompt.data import splits
 from maskgit_prompt.errors import UsageError
-from maskgit_prompt.jobs import transfer
+from maskgit_prompt.progress import Clock
+from maskgit_prompt.tasks.generation import encoding, transfer
+from maskgit_prompt.tasks.generation.outputs import save_choice
+from maskgit_prompt.tasks.generation.plan import claim, make_plan
+from maskgit_prompt.tasks.generation.prompt_tuning import tuning_codes
+from maskgit_prompt.tuning import prompt_file
 from tests.tasks.generation import stubs
 from tests.tasks.generation.stubs import flat, shades
-
-
-def mesh():
-    return sharding.make_mesh(1, 1, 1, jax.devices()[:1])
-
 
 # --- What tuning sees ----------------------------------------------------------------------------
 
@@ -28,7 +26,7 @@ def mesh():
 def test_tuning_sees_views_of_what_is_tuned_on_and_held_out_codes_with_their_labels():
     """Codes are tens of shades, and 1 more in the second view."""
     data = stubs.data()
-    found = transfer.tuning_codes(stubs.config(), data, stubs.encoded(data))
+    found = tuning_codes(stubs.plan(data), stubs.encoded(data))
     assert np.asarray(found.codes)[..., 0].tolist() == [[2, 3], [4, 5], [7, 8]]
     assert found.labels.tolist() == [0, 0, 1]
     assert found.scored.tolist() == [0, 1, 2]
@@ -41,8 +39,8 @@ def test_the_training_loss_is_of_as_many_images_as_asked_for():
     data = stubs.data(tune=[(10, 0), (20, 0), (30, 0), (40, 0)])
     chosen = set()
     for seed in range(8):
-        config = stubs.config(score__most=3, data__seed=seed, seed=1)
-        found = transfer.tuning_codes(config, data, stubs.encoded(data))
+        plan = stubs.plan(data, score__most=3, data__seed=seed, seed=1)
+        found = tuning_codes(plan, stubs.encoded(data))
         assert found.scored.tolist() == splits.thin(np.zeros(4), 3, seed).tolist()
         chosen.add(tuple(found.scored.tolist()))
     assert {len(rows) for rows in chosen} == {3}
@@ -51,7 +49,7 @@ def test_the_training_loss_is_of_as_many_images_as_asked_for():
 
 def test_nothing_held_out_has_no_codes_and_no_labels():
     data = stubs.data(test=[])
-    found = transfer.tuning_codes(stubs.config(), data, stubs.encoded(data))
+    found = tuning_codes(stubs.plan(data), stubs.encoded(data))
     assert found.heldout.shape == (0, 1)
     assert found.heldout_labels.shape == (0,)
 
@@ -59,11 +57,10 @@ def test_nothing_held_out_has_no_codes_and_no_labels():
 def test_only_what_is_tuned_on_is_encoded_in_views(monkeypatch, tmp_path):
     asked = {}
     monkeypatch.setattr(
-        transfer, "encode_once", lambda images, parts, *rest: asked.update(parts=parts)
+        encoding, "encode_once", lambda images, parts, *rest: asked.update(parts=parts)
     )
-    data = stubs.data()
-    config = stubs.config(data__views=3, data__seed=8)
-    transfer.encode(config, stubs.source("tokenizer"), data, tmp_path)
+    plan = stubs.plan(stubs.data(), ("tokenizer",), data__views=3, data__seed=8)
+    encoding.encode(plan, tmp_path)
     (tuned, views), (held, plain) = asked["parts"]
     assert (tuned.tolist(), held.tolist()) == ([6, 7, 8], [0, 1, 2, 3])
     assert (views["views"], views["seed"], plain) == (3, 8, {})
@@ -85,11 +82,10 @@ TUNED_ON, HELD_OUT = (
     ],
 )
 def test_a_workdir_is_of_these_images_and_labels(parts, differ, tmp_path):
-    config = stubs.config()
-    home = transfer.claim(config, tmp_path / "run", stubs.data())
-    assert home == transfer.claim(config, tmp_path / "run", stubs.data())
+    home = claim(stubs.plan(stubs.data()), tmp_path / "run")
+    assert home == claim(stubs.plan(stubs.data()), tmp_path / "run")
     with pytest.raises(UsageError, match=f"on other images or labels than are there now {differ}"):
-        transfer.claim(config, tmp_path / "run", stubs.data(**parts))
+        claim(stubs.plan(stubs.data(**parts)), tmp_path / "run")
 
 
 @pytest.mark.parametrize(
@@ -103,19 +99,19 @@ def test_a_workdir_is_not_of_other_images_with_the_same_labels(part, rows, diffe
     data = stubs.data()
     other = dataclasses.replace(data, **{part: np.array(rows)})
     assert other.labels(rows).tolist() == data.labels(getattr(data, part)).tolist()
-    transfer.claim(stubs.config(), tmp_path / "run", data)
+    claim(stubs.plan(data), tmp_path / "run")
     with pytest.raises(UsageError, match=differ):
-        transfer.claim(stubs.config(), tmp_path / "run", other)
+        claim(stubs.plan(other), tmp_path / "run")
 
 
 def test_a_workdir_takes_other_images_for_the_judge_and_to_compare_with(tmp_path):
-    transfer.claim(stubs.config(), tmp_path / "run", data := stubs.data())
+    claim(stubs.plan(data := stubs.data()), tmp_path / "run")
     other = dataclasses.replace(data, judge=data.tune, reference=data.test)
-    transfer.claim(stubs.config(), tmp_path / "run", other)
+    claim(stubs.plan(other), tmp_path / "run")
 
 
 def test_the_chosen_images_are_those_tuned_on(tmp_path):
-    transfer.save_choice(tmp_path, stubs.data())
+    save_choice(tmp_path, stubs.data())
     expected = "file,class\n6.png,dark\n7.png,dark\n8.png,light\n"
     assert (tmp_path / "chosen.csv").read_text() == expected
 
@@ -127,35 +123,32 @@ def test_the_chosen_images_are_those_tuned_on(tmp_path):
 def carry_out(monkeypatch, tmp_path):
     """Runs it with two images per class; returns (results.json, its result, samplers, seen).
 
-    Tuned images are 50, 50, 150, 150 and untuned ones all 200; seen["codes"] is what tune got.
+    Tuned images are 50, 50, 150, 150 and untuned ones all 200; seen["codes"] is what tuning got.
     """
     stubs.use(monkeypatch)
     made = stubs.use_sampler(monkeypatch)
-    source = stubs.source("tokenizer", "transformer", "features")
 
     def run(untuned=None, tuned=None, **changes):
         data, seen = stubs.data(), {}
-        config = stubs.config(
+        plan = stubs.plan(
+            data,
             **{
                 "score__per_class": 2,
                 "score__marquee_images": 2,
                 "score__marquee_cutoffs": (0.5, 1.0),
                 **changes,
-            }
+            },
         )
 
-        def tune(config, source, cfg, codes, home, mesh):
+        def tune_prompt(plan, codes, home):
             seen["codes"] = codes
             return tuned or stubs.tuned()
 
         monkeypatch.setattr(transfer, "encode", lambda *arguments: stubs.encoded(data))
-        monkeypatch.setattr(transfer.tune, "tune", tune)
-        cfg = stubs.prompt_config(classes=2, instances=3)
-        clock = transfer.Clock()
+        monkeypatch.setattr(transfer, "tune_prompt", tune_prompt)
+        clock = Clock()
         clock.seconds["tune"] = 0.5
-        given = transfer.carry_out(
-            config, tmp_path, source, mesh(), data, cfg, clock, untuned=untuned
-        )
+        given = transfer.carry_out(plan, tmp_path, clock, untuned=untuned)
         found = json.loads((tmp_path / "results.json").read_text())
         return found, given, made, seen
 
@@ -256,7 +249,7 @@ def test_the_prompt_file_holds_the_tuned_prompt_and_its_images(carry_out, tmp_pa
     assert prompt.classes == ("dark", "light")
     assert prompt.instances == ("6.png", "7.png", "8.png")
     assert prompt.instance_classes == (0, 0, 1)
-    assert (prompt.source, prompt.fingerprint) == ("stub", "f00d")
+    assert (prompt.backbone, prompt.fingerprint) == ("stub", "f00d")
     assert prompt.scores == {key: found[key] for key in ("accuracy", "frechet", "kid", "loss")}
 
 
@@ -291,7 +284,8 @@ def test_a_plan_has_at_most_so_many_images_to_judge_and_to_hold_out_but_all_to_c
 ):
     """Of 1,797 digits 0.3 are for the judge and 0.4 held out, here about 100 each, ten a class."""
     config = stubs.config(score__most=100)
-    data, cfg = transfer.plan(config, sources.load("mini"), mesh(), tmp_path)
+    plan = make_plan(config, backbones.load("mini"), stubs.mesh(), tmp_path)
+    data, cfg = plan.data, plan.cfg
     assert 95 <= len(data.judge) <= 105
     assert 95 <= len(data.test) <= 105
     assert 715 <= len(data.reference) <= 723

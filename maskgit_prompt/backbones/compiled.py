@@ -1,9 +1,7 @@
-"""Images to codes and codes to images by a backbone's tokenizer, in batches over the mesh."""
+"""A backbone's parts as functions of numpy arrays, compiled once, in batches over the mesh."""
 
-import dataclasses
 import functools
-import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,11 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from maskgit_prompt.backbones import Part
-from maskgit_prompt.data import codes_writer
-from maskgit_prompt.data.codes import Codes, CodesFile
-from maskgit_prompt.data.images import ImageSet
-from maskgit_prompt.devices import distributed, sharding
+from maskgit_prompt.backbones.backbone import Part
+from maskgit_prompt.devices import sharding
 
 ROWS = 32  # images a device takes at once, if they are small
 PIXELS = 2**18  # and at most so many pixels: 4 images of 256 x 256
@@ -66,79 +61,6 @@ def _decode(model: nnx.Module, x: jax.Array) -> jax.Array:
 
 def _features(model: nnx.Module, x: jax.Array) -> jax.Array:
     return model.features(x.astype(jnp.float32) / 255)
-
-
-@dataclasses.dataclass(frozen=True)
-class Encoded:
-    """The codes of some images of a set, in one codes file or several.
-
-    Attributes:
-      files: (rows of the images in the set, increasing; their codes, in that order).
-    """
-
-    files: tuple[tuple[np.ndarray, CodesFile], ...]
-
-    def of(self, rows: np.ndarray) -> Codes:
-        """Codes [k, views, L] of images by their rows in the set, all of them in one of the files;
-        nothing is read yet."""
-        for have, file in self.files:
-            place = np.searchsorted(have, rows).clip(max=len(have) - 1)
-            if np.array_equal(have[place], rows):
-                return file.codes.take(place)
-        raise ValueError(f"{len(rows)} images are not all in one codes file")
-
-    def plain(self, rows: np.ndarray) -> np.ndarray:
-        """Codes [k, L] of images as they are, in memory."""
-        return self.of(rows)[:, 0].astype(np.int32)
-
-    def __len__(self) -> int:
-        return sum(len(rows) for rows, _ in self.files)
-
-    @property
-    def images_per_second(self) -> float | None:
-        """Of the largest file; None where it was there already."""
-        _, file = max(self.files, key=lambda found: len(found[0]))
-        return file.images_per_second
-
-
-def encode_once(
-    images: ImageSet,
-    parts: Sequence[tuple[np.ndarray, dict[str, Any]]],
-    part: Part,
-    directory: pathlib.Path,
-    dtype: str = "float32",
-) -> Encoded:
-    """Codes of some images of a set: found by their key, or made by all hosts.
-
-    Each host encodes on its own devices: nothing waits for another host but at the end.
-
-    Args:
-      parts: rows of images, and what `codes_writer.build` takes of views, view_fn and seed; each
-        part that has any gets a codes file of its own, so that runs which have one of them in
-        common share it.
-    """
-    encode, batch_size = make_encoder(part, sharding.local_mesh(), dtype)
-    key = {"tokenizer": part.sha256, "size": part.cfg.image_size, "dtype": dtype}
-    host, hosts = distributed.index_and_count()
-    files = []
-    for rows, views in parts:
-        rows = np.unique(rows)
-        if not len(rows):
-            continue
-        chosen = images if len(rows) == len(images) else images.subset(rows)
-        file = codes_writer.build(
-            directory,
-            chosen,
-            encode,
-            key,
-            batch_size,
-            host=host,
-            hosts=hosts,
-            meet=distributed.barrier,
-            **views,
-        )
-        files.append((rows, file))
-    return Encoded(tuple(files))
 
 
 def make_decoder(part: Part, mesh, dtype: str = "float32") -> Callable[[np.ndarray], np.ndarray]:

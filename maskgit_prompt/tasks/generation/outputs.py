@@ -1,0 +1,67 @@
+"""Files of a finished run that other runs read: the chosen images, the prompt."""
+
+import csv
+import dataclasses
+import io
+import pathlib
+import shlex
+from typing import Any
+
+from maskgit_prompt import backbones, params
+from maskgit_prompt.data.parts import Parts
+from maskgit_prompt.devices import sharding
+from maskgit_prompt.storage.files import write_whole
+from maskgit_prompt.tasks.generation.plan import Plan
+from maskgit_prompt.tasks.generation.prompt_tuning import TunedModel
+from maskgit_prompt.tuning import prompt_file
+
+
+def save_choice(home: pathlib.Path, data: Parts) -> None:
+    """chosen.csv: the images that the prompt is tuned on and their classes."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(("file", "class"))
+    for row, label in zip(data.tune, data.labels(data.tune), strict=True):
+        rows.writerow((data.images.ids[row], data.images.classes[label]))
+    write_whole(home / "chosen.csv", text.getvalue().encode())
+
+
+def save_prompt(
+    plan: Plan, tuned: TunedModel, found: dict[str, Any], home: pathlib.Path
+) -> tuple[pathlib.Path, str]:
+    """Writes prompt.safetensors; returns its path and the command that samples from it again.
+
+    Where config.trainable changed the transformer, too, a prompt is of use on that one alone: the
+    folder backbone/ is then written beside it, and is the backbone that the prompt file names.
+    """
+    config, backbone, data, cfg = plan.config, plan.backbone, plan.data, plan.cfg
+    name = config.backbone
+    model = {"transformer": backbone.part("transformer").tree, "prompt": tuned.prompt}
+    trained, _ = params.split(model, config.trainable)
+    if "transformer" in trained:
+        part = backbone.part("transformer")
+        part = dataclasses.replace(part, tree=sharding.tree_to_host(tuned.transformer, plan.mesh))
+        changed = {**backbone.parts, "transformer": part}
+        changed = dataclasses.replace(backbone, name=f"{backbone.name}, tuned", parts=changed)
+        backbone, name = backbones.save(changed, home / "backbone"), str(home / "backbone")
+    path = home / "prompt.safetensors"
+    rows = data.tune if cfg.instances else data.tune[:0]
+    prompt_file.save(
+        path,
+        prompt_file.PromptFile(
+            cfg=cfg,
+            tree=tuned.prompt,
+            classes=data.images.classes,
+            instances=tuple(data.images.ids[row] for row in rows),
+            instance_classes=tuple(data.labels(rows).tolist()),
+            backbone=backbone.name,
+            fingerprint=backbone.fingerprint,
+            sample=config.sample.to_dict(),
+            scores={name: found[name] for name in ("accuracy", "frechet", "kid", "loss")},
+        ),
+    )
+    command = ["python", "-m", "maskgit_prompt.main", "--config=configs/sample.py"]
+    command += [f"--config.prompt={path}", f"--workdir={home / 'more'}"]
+    if name:
+        command.append(f"--config.backbone={name}")
+    return path, shlex.join(command)

@@ -1,0 +1,139 @@
+"""What a run works on, checked as far as it can be before anything is written."""
+
+import dataclasses
+import hashlib
+import os
+import pathlib
+
+import jax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from maskgit_prompt import params
+from maskgit_prompt.backbones import Backbone, abstract
+from maskgit_prompt.data import augment, parts
+from maskgit_prompt.data.parts import Parts
+from maskgit_prompt.decoding import marquee
+from maskgit_prompt.devices import sharding
+from maskgit_prompt.errors import UsageError
+from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
+from maskgit_prompt.storage import workdir
+from maskgit_prompt.tasks.generation.sampling import check as check_sampling
+from maskgit_prompt.tuning import memory
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What every stage of a run reads and none changes.
+
+    Attributes:
+      config: of the run.
+      backbone: the frozen model.
+      mesh: of all devices.
+      data: the images by part.
+      cfg: the prompt generator's sizes.
+    """
+
+    config: ConfigDict
+    backbone: Backbone
+    mesh: Mesh
+    data: Parts
+    cfg: PromptConfig
+
+
+def make_plan(config: ConfigDict, backbone: Backbone, mesh: Mesh, path: str | os.PathLike) -> Plan:
+    """Finds the images; raises for all that can be known to be wrong.
+
+    path: the workdir, not touched but for what is kept of a large set of files.
+    """
+    check(config, backbone, mesh)
+    size = backbone.part("tokenizer").cfg.image_size
+    data = parts.load(config.data, size, codes_folder(config, path))
+    data = data.thinned(config.score.most, config.data.seed)
+    cfg = prompt_config(config, backbone, len(data.images.classes), len(data.tune))
+    check_prompt(config, backbone, cfg)
+    return Plan(config, backbone, mesh, data, cfg)
+
+
+def claim(plan: Plan, path: str | os.PathLike) -> pathlib.Path:
+    """Makes the workdir, or checks that it is of this plan's config, images and labels.
+
+    Called once the plan stands, so that a mistyped path claims no workdir.
+    """
+    home, data = workdir.prepare(path, plan.config), plan.data
+    found = {}
+    for part, rows in (("tuned on", data.tune), ("held out", data.test)):
+        digest = hashlib.sha256(data.images.subset(rows).fingerprint.encode())
+        digest.update(data.labels(rows).tobytes())
+        found[part] = digest.hexdigest()[:16]
+    workdir.bind(home, found)
+    return home
+
+
+def codes_folder(config: ConfigDict, path) -> pathlib.Path:
+    """Where codes are kept: config.data.codes, or in the workdir."""
+    return pathlib.Path(config.data.codes) if config.data.codes else pathlib.Path(path) / "codes"
+
+
+# --- Checks ---------------------------------------------------------------------------------------
+
+
+def check(config: ConfigDict, backbone: Backbone, mesh) -> None:
+    """Raises for what is wrong whatever the images are."""
+    backbone.check_promptable()
+    sharding.check_batch(config.train.batch_size, config.train.micro_batches, mesh)
+    check_sampling(config.sample, backbone.part("tokenizer").cfg.codebook, mesh)
+    for cutoff in config.score.marquee_cutoffs:
+        marquee.check(cutoff, config.sample.power)
+    if config.data.views < 1:
+        raise UsageError(f"config.data.views = {config.data.views}, expected at least 1")
+    augment.random_crop_flip(config.data.crop, config.data.flip)
+    check_prompt(config, backbone, prompt_config(config, backbone, classes=1, instances=1))
+    for name, least in (
+        ("per_class", 1),
+        ("images", 0),
+        ("rounds", 1),
+        ("most", 0),
+        ("marquee_images", 0),
+    ):
+        if config.score[name] < least:
+            raise UsageError(
+                f"config.score.{name} = {config.score[name]}, expected at least {least}"
+            )
+
+
+def check_prompt(config: ConfigDict, backbone: Backbone, cfg: PromptConfig) -> None:
+    """Raises UsageError for a prompt that would end the run only after it has begun to write."""
+    memory.check_prompt(
+        cfg,
+        backbone.part("transformer").cfg,
+        config.train.batch_size // config.train.micro_batches // jax.process_count(),
+        backbone.part("tokenizer").cfg.length,
+    )
+    prompt = abstract(lambda rngs: PromptGenerator(cfg, rngs=rngs))
+    model = {"transformer": backbone.part("transformer").tree, "prompt": prompt}
+    params.split(model, tuple(config.trainable))
+
+
+def prompt_config(
+    config: ConfigDict, backbone: Backbone, classes: int, instances: int
+) -> PromptConfig:
+    """The generator's sizes, for so many classes and images and this transformer."""
+    options = config.prompt.to_dict()
+    deep, each = options.pop("deep"), options.pop("instances")
+    if deep and config.prompt.prefix:
+        raise UsageError(
+            "config.prompt.deep and config.prompt.prefix are both set; a prefix stands in every "
+            "layer already: leave one out"
+        )
+    transformer = backbone.part("transformer").cfg
+    try:
+        return PromptConfig(
+            width=transformer.width,
+            depth=transformer.layers if deep or config.prompt.prefix else 1,
+            classes=classes,
+            instances=instances if each else 0,
+            **options,
+        )
+    except ValueError as error:
+        raise UsageError(f"config.prompt: {error}") from error

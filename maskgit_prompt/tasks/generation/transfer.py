@@ -1,0 +1,104 @@
+"""A plan carried out: codes -> tuned prompt -> samples -> scores -> report.
+
+1. Encode the images once.
+2. Tune the prompt.
+3. Generate images of every class, and a marquee from an instance's prompt to its class's.
+4. Score them, beside real, reconstructed and untuned ones.
+5. Write prompt.safetensors, results.json, report.html and samples/.
+"""
+
+import json
+import pathlib
+
+import numpy as np
+
+from maskgit_prompt import streams
+from maskgit_prompt.devices import distributed, sharding
+from maskgit_prompt.progress import Clock
+from maskgit_prompt.report import results
+from maskgit_prompt.report.transfer import transfer_report
+from maskgit_prompt.tasks.generation import pictures
+from maskgit_prompt.tasks.generation.encoding import encode
+from maskgit_prompt.tasks.generation.images import classes_to_draw, marquee_of, untuned_images
+from maskgit_prompt.tasks.generation.outputs import save_choice, save_prompt
+from maskgit_prompt.tasks.generation.plan import Plan
+from maskgit_prompt.tasks.generation.prompt_tuning import tune_prompt, tuning_codes
+from maskgit_prompt.tasks.generation.sampling import Sampler, make_prompts, unconditional
+from maskgit_prompt.tasks.generation.score import make_scorer
+from maskgit_prompt.tasks.generation.summary import last_words, summarize
+
+REPORT = "report.html"  # written last: where it is, the run is finished
+
+
+def carry_out(
+    plan: Plan, home: pathlib.Path, clock: Clock, untuned: np.ndarray | None = None
+) -> np.ndarray:
+    """Does all that follows the plan, in a workdir that was claimed.
+
+    Args:
+      clock: holds the seconds of stages before.
+      untuned: what this gave for another plan on the backbone: taken if as many images are needed.
+
+    Returns:
+      Images of the backbone without tuning, uint8 [n, S, S, 3].
+    """
+    config, data, backbone, mesh = plan.config, plan.data, plan.backbone, plan.mesh
+
+    # 1. Codes.
+    if config.data.shots:
+        save_choice(home, data)
+    with clock("encode"):
+        stored = encode(plan, home)
+
+    # 2. The prompt.
+    with clock("tune"):
+        tuned = tune_prompt(plan, tuning_codes(plan, stored), home)
+
+    # 3. Images.
+    classes = classes_to_draw(plan)
+    key = sharding.make_key(streams.seed_of(config.seed, "generate"), mesh)
+    with clock("sample"):
+        sampler = Sampler(backbone, mesh, config.sample, config.dtype, tuned.transformer, plan.cfg)
+        prompts = make_prompts(plan.cfg, tuned.prompt)
+        uncond = unconditional(config.sample, prompts)
+        generated = sampler.images(prompts(classes)[:, None], key, uncond=uncond)
+        per_image = sampler.seconds_per_image
+    with clock("untuned"):
+        if untuned is None or len(untuned) != len(classes):
+            untuned = untuned_images(plan, len(classes))
+    with clock("judge"):
+        scorer = make_scorer(plan, stored, sampler.decode)
+    with clock("marquee"):
+        strip, marquee = marquee_of(plan, stored, sampler, prompts, uncond, scorer)
+
+    # 4. Scores.
+    with clock("score"):
+        scores = {"prompt": scorer(generated, classes), "untuned": scorer(untuned, classes)}
+        found = summarize(plan, scorer, scores, tuned, marquee, classes)
+    found["encoding"] = {"images": len(stored), "images_per_second": stored.images_per_second}
+    found["model"] = {"name": backbone.name, "transformer": backbone.part("transformer").kind}
+    found["seconds_per_image"] = per_image
+
+    # 5. Files.
+    with clock("report"):
+        path, again = save_prompt(plan, tuned, found, home)
+        cutoffs = config.score.marquee_cutoffs
+        drawn = pictures.draw(data, scorer, generated, classes, untuned, tuned, strip, cutoffs)
+        pictures.save(home, drawn)
+    found["prompt_file"] = {"name": path.name, "bytes": path.stat().st_size}
+    found["seconds"] = {stage: round(s, 2) for stage, s in clock.seconds.items()}
+    if tuned.run.resumed == tuned.run.steps and (home / "results.json").exists():
+        # A finished run was started again: this start tuned nothing.
+        old = json.loads((home / "results.json").read_text())
+        found["seconds"]["tune"] = old["seconds"]["tune"]
+    results.write_json(home / "results.json", found)
+    transfer_report(
+        home / REPORT,
+        found,
+        {name: picture for name, picture in drawn.items() if name != "glance"},
+        title=f"Prompt tuning: {data.images.name} on {backbone.name}",
+        command=again,
+    )
+    if distributed.is_first():
+        print(last_words(home, found))
+    return untuned
