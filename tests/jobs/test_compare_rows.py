@@ -1,0 +1,213 @@
+"""The comparison with stand-ins: what each method trains, and whose numbers stand in which row."""
+
+import json
+import types
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from maskgit_prompt import params, sharding, tune
+from maskgit_prompt import source as sources
+from maskgit_prompt.jobs import compare, transfer
+from maskgit_prompt.report import sheets
+from tests.jobs import stand_ins
+from tests.jobs.stand_ins import CLASSES, flat
+from tests.report.reading import capture, read
+
+NUMBERS = ("accuracy", "frechet", "kid", "heldout_loss", "train_loss", "near_copies", "seconds")
+
+
+def one(monkeypatch, home, method):
+    """compare_one with stand-ins: its row, and what tuning and the sampler were given."""
+    samplers = stand_ins.decoding(monkeypatch, compare, transfer)
+    scorer, asked = stand_ins.Scorer(), {}
+
+    def tune_it(config, source, cfg, codes, folder, mesh, *, scratch=False, keep_best=False):
+        asked.update(config=config, codes=codes, folder=folder)
+        asked.update(scratch=scratch, keep_best=keep_best)
+        return stand_ins.tuned()
+
+    monkeypatch.setattr(tune, "tune", tune_it)
+    config = stand_ins.config("compare")
+    row = compare.compare_one(
+        config, method, stand_ins.source(), stand_ins.data(), stand_ins.Stored(), scorer, home,
+        sharding.make_mesh(),
+    )  # fmt: skip
+    assert json.loads((home / "row.json").read_text()) == row
+    assert config == stand_ins.config("compare")  # one method leaves the next one's settings alone
+    return types.SimpleNamespace(row=row, samplers=samplers, labels=scorer.labels, **asked)
+
+
+@pytest.mark.parametrize("method", ["prompt", "full", "scratch"])
+def test_row_of_a_trained_method(method, tmp_path, monkeypatch):
+    done = one(monkeypatch, tmp_path, method)
+    assert done.row == {
+        "accuracy": 0.75,
+        "frechet": 12.0,
+        "kid": 0.02,
+        "precision_recall": {"precision": 0.6, "recall": 0.4},
+        "near_copies": 0.03,
+        "heldout_loss": 2.5,
+        "train_loss": 1.5,
+        "trainable": 30,
+        "seconds": 12.3,
+        "best_step": 7,
+    }
+    (sampler,) = done.samplers
+    np.testing.assert_array_equal(sampler.transformer["head"]["bias"], np.ones(3))  # the tuned one
+    assert sampler.asked["sample"].headers[:, 0, 0, 0, 0].tolist() == [101] * 3 + [102] * 3
+    assert done.labels == {"prompt": [0, 0, 0, 1, 1, 1]}
+    assert (done.folder, done.keep_best) == (tmp_path, True)
+    assert done.codes.labels.tolist() == [1, 0, 1, 1]
+    assert done.codes.heldout_labels.tolist() == [0, 1]
+
+
+def test_row_without_tuning(tmp_path, monkeypatch):
+    done = one(monkeypatch, tmp_path, "untuned")
+    none = ("heldout_loss", "train_loss", "trainable", "seconds", "best_step")
+    assert done.row == {
+        "accuracy": 0.15,
+        "frechet": 48.0,
+        "kid": 0.3,
+        "precision_recall": {"precision": 0.2, "recall": 0.1},
+        "near_copies": 0.09,
+        **dict.fromkeys(none),
+    }
+    assert done.labels == {"untuned": [0, 0, 0, 1, 1, 1]}
+    assert done.samplers[0].transformer is None and not hasattr(done, "config")
+
+
+@pytest.mark.parametrize(
+    "method, trained, frozen, scratch, rate",
+    [
+        ("prompt", {"prompt"}, {"transformer"}, False, 0.0),
+        ("full", {"prompt", "transformer"}, set(), False, 3e-5),
+        ("scratch", {"prompt", "transformer"}, set(), True, 1e-3),
+    ],
+)
+def test_what_each_method_trains_from_where_and_how_fast(
+    method, trained, frozen, scratch, rate, tmp_path, monkeypatch
+):
+    done = one(monkeypatch, tmp_path, method)
+    model = {"prompt": {"classes": 1}, "transformer": {"head": {"bias": 2}}}
+    found = params.split(model, done.config.trainable)
+    assert tuple(set(part) for part in found) == (trained, frozen)
+    assert done.scratch is scratch
+    assert done.config.optimizer.backbone_learning_rate == rate
+    assert done.config.optimizer.learning_rate == 0.01  # the prompt's, with every method
+
+
+def test_a_row_without_held_out_images_has_no_near_copies(tmp_path, monkeypatch):
+    monkeypatch.setitem(stand_ins.SCORES["prompt"], "near_copies", None)
+    assert one(monkeypatch, tmp_path, "prompt").row["near_copies"] is None
+
+
+def test_sheet_of_a_method(tmp_path, monkeypatch):
+    one(monkeypatch, tmp_path, "full")
+    cells = flat([(101, 101, 0)] * 3 + [(102, 102, 0)] * 3).reshape(2, 3, 16, 16, 3)
+    expected = sheets.png_bytes(sheets.grid(cells, CLASSES))
+    assert (tmp_path / "sheet.png").read_bytes() == expected
+
+
+# --- The whole job -------------------------------------------------------------------------------
+
+METHODS = ("prompt", "full", "scratch", "untuned")
+
+
+def row_of(method: str, shots: int) -> dict:
+    """Numbers of a method with so many images, all of them different."""
+    base = 0.1 * METHODS.index(method) + 0.01 * shots
+    row = {name: round(base + 0.001 * i, 4) for i, name in enumerate(NUMBERS)}
+    return {**row, "precision_recall": None, "trainable": 30, "best_step": 7}
+
+
+def compare_all(monkeypatch, home, config: ConfigDict) -> list[tuple]:
+    """The job with stand-ins; (method, shots, labels that it was given) of those that ran."""
+    ran = []
+    config.source = ""
+
+    def run_one(config, method, source, data, stored, scorer, folder, mesh):
+        labels = data.labels(data.tune).tolist()
+        shots = max(map(labels.count, labels))
+        ran.append((method, shots, labels))
+        row = row_of(method, shots)
+        finish(folder, row, METHODS.index(method) * 10 + shots)
+        return row
+
+    capture(monkeypatch)
+    stand_ins.decoding(monkeypatch, compare)
+    monkeypatch.setattr(sources, "load_for", lambda config: stand_ins.source())
+    monkeypatch.setattr(transfer, "plan", lambda *_: (stand_ins.data(), None))
+    monkeypatch.setattr(transfer, "encode", lambda *_: stand_ins.Stored())
+    monkeypatch.setattr(transfer, "make_scorer", lambda *_: stand_ins.Scorer())
+    monkeypatch.setattr(compare, "compare_one", run_one)
+    compare.run(config, str(home))
+    return ran
+
+
+def finish(folder, row, number):
+    """What a finished method leaves: a row, and a sheet as grey as the number."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sheets.save_png(sheet(number), folder / "sheet.png")
+    (folder / "row.json").write_text(json.dumps(row))
+
+
+def sheet(number):
+    return sheets.grid(flat([(number,) * 3])[None], scale=1)
+
+
+def settings() -> ConfigDict:
+    config = stand_ins.config("compare")
+    config.compare.shots = (1, 2)
+    return config
+
+
+def test_rows_stand_with_their_method_and_number_of_images(tmp_path, monkeypatch):
+    ran = compare_all(monkeypatch, tmp_path / "run", settings())
+    pairs = [(method, shots) for shots in (1, 2) for method in METHODS]
+    assert [(method, shots) for method, shots, _ in ran] == pairs
+    assert all(sorted(labels) == [0, 1] for _, shots, labels in ran if shots == 1)
+    assert all(sorted(labels) == [0, 1, 1] for _, shots, labels in ran if shots == 2)
+
+    found = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert found["rows"] == [
+        {"method": method, "shots": shots, **row_of(method, shots)} for method, shots in pairs
+    ]
+    # Of the largest number of images.
+    for name in ("frechet", "kid", "heldout_loss", "train_loss", "near_copies"):
+        assert found[name] == {method: row_of(method, 2)[name] for method in METHODS}
+    scores = {method: row_of(method, 2)["accuracy"] for method in METHODS}
+    assert found["accuracy"] == {"real": 0.95, "reconstructed": 0.85, **scores}
+
+    page = read(tmp_path / "run" / "report.html")
+    words = ("Prompt tuning", "Full fine-tuning", "From scratch", "No tuning")
+    for index, caption in enumerate(words):
+        for shots, images in ((1, "1 image a class"), (2, "2 images a class")):
+            expected = sheets.png_bytes(sheet(10 * index + shots).convert("RGB"))
+            assert page.pictures[f"{caption}, {images}"] == expected
+    few, more = page.tables_of("method")
+    assert [row["training loss"] for row in few] == ["0.014", "0.114", "0.214", "0.314"]
+    assert [row["held-out loss"] for row in more] == ["0.023", "0.123", "0.223", "0.323"]
+
+
+def test_finished_methods_are_kept_and_unfinished_ones_done_again(tmp_path, monkeypatch):
+    home = tmp_path / "run"
+    kept = {**row_of("full", 1), "accuracy": 0.5}
+    finish(home / "full-1", kept, 99)
+    finish(home / "scratch-1", {}, 98)
+    (home / "scratch-1" / "row.json").unlink()  # stopped before its row was written
+    ran = compare_all(monkeypatch, home, settings())
+    assert ("full", 1) not in [(method, shots) for method, shots, _ in ran]
+    assert ("scratch", 1) in [(method, shots) for method, shots, _ in ran]
+    assert len(ran) == 7
+    rows = json.loads((home / "results.json").read_text())["rows"]
+    assert rows[1] == {"method": "full", "shots": 1, **kept}
+    assert rows[2] == {"method": "scratch", "shots": 1, **row_of("scratch", 1)}
+
+
+def test_defaults_of_the_comparison():
+    config = stand_ins.config("compare").compare
+    assert config.methods == METHODS
+    assert config.shots == (2, 5, 10)
+    assert config.learning_rates.to_dict() == {"full": 3e-5, "scratch": 1e-3}
