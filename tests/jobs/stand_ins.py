@@ -4,7 +4,7 @@ Eight images of cats (class 0) and dogs (class 1). Prompts are a table of number
 
   no condition 100; a class adds 1 (cat) or 2 (dog); instance i adds 10 (i + 1)
 
-so that the prompt of dog and instance 2 is 132. The source model's own classes have 200 or more.
+so that the prompt of dog and instance 2 is 132. The backbone's own classes have 200 or more.
 """
 
 import types
@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from maskgit_prompt import config as defaults
-from maskgit_prompt import source as sources
-from maskgit_prompt import tune
+from maskgit_prompt import backbones
+from maskgit_prompt.config import defaults
 from maskgit_prompt.data.images import ImageSet
 from maskgit_prompt.data.parts import Parts
 from maskgit_prompt.models.prompt import PromptConfig
+from maskgit_prompt.tuning import tune
 
 CLASSES = ("cat", "dog")
 LABELS = np.array([0, 1, 1, 0, 1, 1, 0, 1], np.int32)
@@ -96,10 +96,12 @@ def config(job: str = "transfer") -> ConfigDict:
     return defaults.compare(found) if job == "compare" else found
 
 
-def source(name: str = "tiny", fingerprint: str = "f00d", kind: str = "masked") -> sources.Source:
+def backbone(
+    name: str = "tiny", fingerprint: str = "f00d", kind: str = "masked"
+) -> backbones.Backbone:
     cfg = types.SimpleNamespace(width=2, layers=1)
-    part = sources.Part(kind, cfg, {"head": {"bias": np.zeros(3, np.float32)}})
-    return sources.Source(name, {"transformer": part}, fingerprint=fingerprint)
+    part = backbones.Part(kind, cfg, {"head": {"bias": np.zeros(3, np.float32)}})
+    return backbones.Backbone(name, {"transformer": part}, fingerprint=fingerprint)
 
 
 def prompt_tree(instances: int = len(TUNE)) -> dict[str, np.ndarray]:
@@ -157,7 +159,7 @@ class Sampler:
     clock = Clock()
     classes, causal, length = 5, False, 4
 
-    def __init__(self, source, mesh, config, dtype="float32", transformer=None, prompt=None):
+    def __init__(self, backbone, mesh, config, dtype="float32", transformer=None, prompt=None):
         self.transformer, self.prompt, self.config = transformer, prompt, config
         self.seconds_per_image, self.asked = None, {}
         self.made.append(self)

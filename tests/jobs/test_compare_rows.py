@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from maskgit_prompt import params, sharding, tune
-from maskgit_prompt import source as sources
-from maskgit_prompt.jobs import compare, transfer
+from maskgit_prompt import backbones, params
+from maskgit_prompt.devices import sharding
+from maskgit_prompt.jobs import compare
+from maskgit_prompt.jobs import run as transfer
 from maskgit_prompt.report import sheets
+from maskgit_prompt.tuning import tune
 from tests.jobs import stand_ins
 from tests.jobs.stand_ins import CLASSES, flat
 from tests.report.reading import capture, read
@@ -23,7 +25,7 @@ def one(monkeypatch, home, method):
     samplers = stand_ins.decoding(monkeypatch, compare, transfer)
     scorer, asked = stand_ins.Scorer(), {}
 
-    def tune_it(config, source, cfg, codes, folder, mesh, *, scratch=False, keep_best=False):
+    def tune_it(config, backbone, cfg, codes, folder, mesh, *, scratch=False, keep_best=False):
         asked.update(config=config, codes=codes, folder=folder)
         asked.update(scratch=scratch, keep_best=keep_best)
         return stand_ins.tuned()
@@ -31,7 +33,7 @@ def one(monkeypatch, home, method):
     monkeypatch.setattr(tune, "tune", tune_it)
     config = stand_ins.config("compare")
     row = compare.compare_one(
-        config, method, stand_ins.source(), stand_ins.data(), stand_ins.Stored(), scorer, home,
+        config, method, stand_ins.backbone(), stand_ins.data(), stand_ins.Stored(), scorer, home,
         sharding.make_mesh(),
     )  # fmt: skip
     assert json.loads((home / "row.json").read_text()) == row
@@ -125,9 +127,9 @@ def row_of(method: str, shots: int) -> dict:
 def compare_all(monkeypatch, home, config: ConfigDict) -> list[tuple]:
     """The job with stand-ins; (method, shots, labels that it was given) of those that ran."""
     ran = []
-    config.source = ""
+    config.backbone = ""
 
-    def run_one(config, method, source, data, stored, scorer, folder, mesh):
+    def run_one(config, method, backbone, data, stored, scorer, folder, mesh):
         labels = data.labels(data.tune).tolist()
         shots = max(map(labels.count, labels))
         ran.append((method, shots, labels))
@@ -137,7 +139,7 @@ def compare_all(monkeypatch, home, config: ConfigDict) -> list[tuple]:
 
     capture(monkeypatch)
     stand_ins.decoding(monkeypatch, compare)
-    monkeypatch.setattr(sources, "load_for", lambda config: stand_ins.source())
+    monkeypatch.setattr(backbones, "load_for", lambda config: stand_ins.backbone())
     monkeypatch.setattr(transfer, "plan", lambda *_: (stand_ins.data(), None))
     monkeypatch.setattr(transfer, "encode", lambda *_: stand_ins.Stored())
     monkeypatch.setattr(transfer, "make_scorer", lambda *_: stand_ins.Scorer())

@@ -7,9 +7,10 @@ import types
 import numpy as np
 import pytest
 
-from maskgit_prompt import prompt_file, sharding, source_writer, tune
-from maskgit_prompt.jobs import transfer
+from maskgit_prompt.devices import sharding
+from maskgit_prompt.jobs import run as transfer
 from maskgit_prompt.report import sheets
+from maskgit_prompt.tuning import prompt_file, tune
 from tests.jobs import stand_ins
 from tests.jobs.stand_ins import CLASSES, SCORES, SECONDS, flat
 from tests.report.reading import capture, read
@@ -25,16 +26,16 @@ def job(monkeypatch, home, config, results=None, untuned=None):
     scorer = stand_ins.Scorer(clock)
     asked = {}
 
-    def encode(config, source, data, home):
+    def encode(config, backbone, data, home):
         clock.take("encode")
         return stand_ins.Stored()
 
-    def tune_it(config, source, cfg, codes, home, mesh):
+    def tune_it(config, backbone, cfg, codes, home, mesh):
         clock.take("tune")
         asked["codes"] = codes
         return results or stand_ins.tuned()
 
-    def make_scorer(config, source, data, stored, decode, mesh):
+    def make_scorer(config, backbone, data, stored, decode, mesh):
         clock.take("judge")
         return scorer
 
@@ -42,9 +43,9 @@ def job(monkeypatch, home, config, results=None, untuned=None):
     monkeypatch.setattr(transfer, "encode", encode)
     monkeypatch.setattr(transfer, "make_scorer", make_scorer)
     monkeypatch.setattr(tune, "tune", tune_it)
-    data, source = stand_ins.data(), stand_ins.source()
+    data, backbone = stand_ins.data(), stand_ins.backbone()
     mesh, cfg = sharding.make_mesh(), stand_ins.prompt_config()
-    made = transfer.carry_out(config, home, source, mesh, data, cfg, transfer.Clock(), untuned)
+    made = transfer.carry_out(config, home, backbone, mesh, data, cfg, transfer.Clock(), untuned)
     found = json.loads((home / "results.json").read_text())
     return types.SimpleNamespace(
         found=found,
@@ -198,7 +199,7 @@ def test_prompt_file(done):
     assert found.classes == ("cat", "dog")
     assert found.instances == ("2.png", "3.png", "4.png", "5.png")
     assert found.instance_classes == (1, 0, 1, 1)
-    assert (found.source, found.fingerprint) == ("tiny", "f00d")
+    assert (found.backbone, found.fingerprint) == ("tiny", "f00d")
     assert found.cfg == stand_ins.prompt_config()
     assert found.tree["classes"][:, 0, 0].tolist() == [1, 2]
     assert found.sample == stand_ins.config().sample.to_dict()
@@ -241,47 +242,47 @@ def test_untuned_images_of_another_task_are_taken_where_they_are_as_many(tmp_pat
 # --- Prompt files --------------------------------------------------------------------------------
 
 
-def save_prompt(home, source, config, tuned, cfg):
+def save_prompt(home, backbone, config, tuned, cfg):
     scores = {name: {} for name in ("accuracy", "frechet", "kid", "loss")}
     mesh = sharding.make_mesh()
     path, command = transfer.save_prompt(
-        config, source, stand_ins.data(), cfg, tuned, scores, home, mesh
+        config, backbone, stand_ins.data(), cfg, tuned, scores, home, mesh
     )
     return prompt_file.load(path), command
 
 
 def test_a_prompt_without_instances_names_none(tmp_path):
     cfg, tuned = stand_ins.prompt_config(0), stand_ins.tuned(prompt=stand_ins.prompt_tree(0))
-    found, command = save_prompt(tmp_path, stand_ins.source(), stand_ins.config(), tuned, cfg)
+    found, command = save_prompt(tmp_path, stand_ins.backbone(), stand_ins.config(), tuned, cfg)
     assert (found.instances, found.instance_classes) == ((), ())
     assert found.classes == ("cat", "dog")
-    assert "--config.source" not in command  # of the embedded model
+    assert "--config.backbone" not in command  # of the embedded model
 
 
-def test_the_command_names_the_source_model(tmp_path):
+def test_the_command_names_the_backbone_model(tmp_path):
     config = stand_ins.config()
-    config.source = "models/tiny"
+    config.backbone = "models/tiny"
     _, command = save_prompt(
-        tmp_path, stand_ins.source(), config, stand_ins.tuned(), stand_ins.prompt_config()
+        tmp_path, stand_ins.backbone(), config, stand_ins.tuned(), stand_ins.prompt_config()
     )
-    assert command.split()[-1] == "--config.source=models/tiny"
+    assert command.split()[-1] == "--config.backbone=models/tiny"
 
 
 def test_a_trained_transformer_is_the_backbone_that_the_file_names(tmp_path, monkeypatch):
     config, saved = stand_ins.config(), {}
 
-    def save(source, folder):
-        saved.update(source=source, folder=folder)
-        return dataclasses.replace(source, fingerprint="beef")
+    def save(backbone, folder):
+        saved.update(backbone=backbone, folder=folder)
+        return dataclasses.replace(backbone, fingerprint="beef")
 
-    monkeypatch.setattr(source_writer, "save", save)
+    monkeypatch.setattr(backbone_writer, "save", save)
     config.trainable = ("prompt/.*", "transformer/head/.*")
     found, command = save_prompt(
-        tmp_path, stand_ins.source(), config, stand_ins.tuned(), stand_ins.prompt_config()
+        tmp_path, stand_ins.backbone(), config, stand_ins.tuned(), stand_ins.prompt_config()
     )
-    assert (found.source, found.fingerprint) == ("tiny, tuned", "beef")
-    assert saved["folder"] == tmp_path / "source"
-    assert command.split()[-1] == f"--config.source={tmp_path / 'source'}"
-    # The trained weights are ones, those of the source model zeros.
-    tree = saved["source"].part("transformer").tree
+    assert (found.backbone, found.fingerprint) == ("tiny, tuned", "beef")
+    assert saved["folder"] == tmp_path / "backbone"
+    assert command.split()[-1] == f"--config.backbone={tmp_path / 'backbone'}"
+    # The trained weights are ones, those of the backbone zeros.
+    tree = saved["backbone"].part("transformer").tree
     np.testing.assert_array_equal(tree["head"]["bias"], np.ones(3))

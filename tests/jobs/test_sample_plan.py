@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskgit_prompt import config as defaults
-from maskgit_prompt import prompt_file
-from maskgit_prompt import source as sources
+from maskgit_prompt import backbones
+from maskgit_prompt.config import defaults
 from maskgit_prompt.jobs import sample
 from maskgit_prompt.report import sheets
+from maskgit_prompt.tuning import prompt_file
 from tests.jobs import stand_ins
 from tests.jobs.stand_ins import CLASSES, flat
 
@@ -30,13 +30,13 @@ def job(monkeypatch, tmp_path):
             classes=CLASSES,
             instances=INSTANCES,
             instance_classes=(1, 0, 1, 1),
-            source="tiny",
+            backbone="tiny",
             fingerprint="f00d",
             sample={**defaults.sampling().to_dict(), "steps": 3, "temperature": 0.5},
             scores={},
         ),
     )
-    monkeypatch.setattr(sources, "load", lambda name: stand_ins.source())
+    monkeypatch.setattr(backbones, "load", lambda name: stand_ins.backbone())
     samplers = stand_ins.decoding(monkeypatch, sample)
 
     def run(**changes):
@@ -103,7 +103,7 @@ def test_samples_json_names_what_made_each_image(job):
         ["instance:3.png", "class:cat"],
         ["instance:2.png", "class:dog"],
     ]
-    assert (found["prompt"]["source"], found["prompt"]["fingerprint"]) == ("tiny", "f00d")
+    assert (found["prompt"]["backbone"], found["prompt"]["fingerprint"]) == ("tiny", "f00d")
 
 
 def test_the_sheet_has_a_row_for_each_class_in_the_order_asked_for(job):

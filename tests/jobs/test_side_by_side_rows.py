@@ -1,13 +1,14 @@
-"""Several source models with a stand-in for the main job: whose numbers stand in which row."""
+"""Several backbones with a stand-in for the main job: whose numbers stand in which row."""
 
 import json
 
 import pytest
 from ml_collections import ConfigDict
 
-from maskgit_prompt import config as defaults
-from maskgit_prompt import source as sources
-from maskgit_prompt.jobs import side_by_side, transfer
+from maskgit_prompt import backbones
+from maskgit_prompt.config import defaults
+from maskgit_prompt.jobs import run as transfer
+from maskgit_prompt.jobs import side_by_side
 from maskgit_prompt.report import sheets
 from tests.jobs import stand_ins
 from tests.report.found import main_job
@@ -18,7 +19,7 @@ KINDS = {"first": "masked", "second": "causal"}
 
 def settings() -> ConfigDict:
     config = defaults.side_by_side(defaults.transfer())
-    config.models.sources, config.models.shots = ("first", "second"), (2, 1)
+    config.models.backbones, config.models.shots = ("first", "second"), (2, 1)
     return config
 
 
@@ -54,7 +55,7 @@ def test_settings_of_one_model(causal, prefix, keep, temperature, guidance):
     config = settings()
     config.seed = 7
     one = side_by_side._of_one(config, "models/some", 3, causal)
-    assert (one.job, one.source, one.model, one.data.shots) == ("transfer", "models/some", "", 3)
+    assert (one.job, one.backbone, one.model, one.data.shots) == ("transfer", "models/some", "", 3)
     assert (one.prompt.prefix, one.next_code.keep) == (prefix, keep)
     assert (one.sample.temperature, one.sample.guidance, one.seed) == (temperature, guidance, 7)
     assert "models" not in one and "causal" not in one
@@ -88,7 +89,7 @@ def job(monkeypatch, tmp_path):
     ran = []
 
     def run_one(config, path):
-        name, shots = config.source, config.data.shots
+        name, shots = config.backbone, config.data.shots
         ran.append((name, shots, config.sample.guidance))
         number = 10 * (name == "second") + shots
         folder = tmp_path / "run" / f"{name} model-{shots}"
@@ -96,7 +97,7 @@ def job(monkeypatch, tmp_path):
         finish(folder, found_of(name, shots), number)
 
     monkeypatch.setattr(
-        sources, "load", lambda name, key: stand_ins.source(f"{name} model", kind=KINDS[name])
+        backbones, "load", lambda name, key: stand_ins.backbone(f"{name} model", kind=KINDS[name])
     )
     monkeypatch.setattr(transfer, "plan", lambda *_: None)
     monkeypatch.setattr(transfer, "run", run_one)

@@ -5,7 +5,7 @@ import json
 import pytest
 from ml_collections import ConfigDict
 
-from maskgit_prompt import config as defaults
+from maskgit_prompt.config import defaults
 from maskgit_prompt.data.vtab import TASKS
 from maskgit_prompt.jobs import vtab
 from maskgit_prompt.report import sheets

@@ -7,7 +7,8 @@ import pytest
 
 from maskgit_prompt.data.images import ImageSet
 from maskgit_prompt.data.parts import Parts
-from maskgit_prompt.report import curves, pictures, sheets
+from maskgit_prompt.report import curves, sheets
+from maskgit_prompt.tasks.generation import pictures
 
 RED, GREEN, BLUE, YELLOW = (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0)
 CURVES = {

@@ -1,4 +1,4 @@
-"""The page of several source models, number by number."""
+"""The page of several backbones, number by number."""
 
 import pytest
 

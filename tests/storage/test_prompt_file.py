@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import safetensors
 
-from maskgit_prompt import prompt_file
-from maskgit_prompt import source as sources
+from maskgit_prompt import backbones
 from maskgit_prompt.errors import UserError
 from maskgit_prompt.models.prompt import PromptConfig
+from maskgit_prompt.tuning import prompt_file
 
 PROMPT = prompt_file.PromptFile(
     cfg=PromptConfig("table", tokens=1, width=2, classes=2, instances=3),
@@ -23,7 +23,7 @@ PROMPT = prompt_file.PromptFile(
     classes=("cat", "dog"),
     instances=("a.png", "b.png", "c.png"),
     instance_classes=(1, 0, 1),
-    source="tiny",
+    backbone="tiny",
     fingerprint="f00d",
     sample={"steps": 3, "temperature": 0.5},
     scores={"accuracy": {"prompt": 0.75, "untuned": 0.15}, "loss": {"train": 1.5, "heldout": 2.5}},
@@ -55,7 +55,7 @@ def test_names_in_the_file(path):
         "classes": ["cat", "dog"],
         "instances": ["a.png", "b.png", "c.png"],
         "instance_classes": [1, 0, 1],
-        "source": "tiny",
+        "backbone": "tiny",
         "fingerprint": "f00d",
         "sample": {"steps": 3, "temperature": 0.5},
         "scores": {
@@ -69,13 +69,13 @@ def test_names_in_the_file(path):
 
 
 def test_a_prompt_is_of_its_own_backbone_alone():
-    here = sources.Source("tiny", {}, fingerprint="f00d")
+    here = backbones.Backbone("tiny", {}, fingerprint="f00d")
     prompt_file.check_backbone(PROMPT, here, "p")
     prompt_file.check_backbone(PROMPT, dataclasses.replace(here, name="other"), "p")
-    other = sources.Source("large", {}, fingerprint="beef")
+    other = backbones.Backbone("large", {}, fingerprint="beef")
     message = (
-        "p was tuned on 'tiny' with fingerprint f00d, but config.source is 'large' with "
-        "fingerprint beef; use the source model it was tuned on"
+        "p was tuned on 'tiny' with fingerprint f00d, but config.backbone is 'large' with "
+        "fingerprint beef; use the backbone it was tuned on"
     )
     with pytest.raises(UserError, match=re.escape(message)):
         prompt_file.check_backbone(PROMPT, other, "p")
