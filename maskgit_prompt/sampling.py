@@ -15,7 +15,8 @@ from maskgit_prompt.decoding import autoregressive, filters, guidance, marquee, 
 from maskgit_prompt.decoding.generate import make_sampler
 from maskgit_prompt.encode import make_decoder
 from maskgit_prompt.errors import UsageError
-from maskgit_prompt.models.causal import CausalTransformer, Memory
+from maskgit_prompt.models.cache import Memory
+from maskgit_prompt.models.causal import CausalTransformer
 from maskgit_prompt.models.masked import MASK
 from maskgit_prompt.models.prompt import NONE, PromptConfig, PromptGenerator
 from maskgit_prompt.params import Tree, create
@@ -80,6 +81,7 @@ class Sampler:
       transformer: the transformer's parameters on the mesh, where they are not the source's own.
       config: a config.sample.
       prompt: what the prompts were made by; None for the source model's own classes.
+      attention: how the transformer computes it, as in models.attention.
 
     Attributes:
       seconds_per_image: of the last call's codes, without its first batch, which may have been
@@ -94,12 +96,15 @@ class Sampler:
         dtype: str = "float32",
         transformer: Tree | None = None,
         prompt: PromptConfig | None = None,
+        attention: str = "auto",
     ):
         part = source.part("transformer")
         tokenizer = source.part("tokenizer")
         if transformer is None:
             transformer = part.placed("transformer", mesh)
-        self._graphdef = part.prompted(prompt, dtype=dtype, dropout=0.0)
+        self._graphdef = part.prompted(
+            prompt, dtype=dtype, attention_implementation=attention, dropout=0.0
+        )
         self._weights, self._mesh, self._config = transformer, mesh, config
         self.length, self.classes = tokenizer.cfg.length, part.cfg.classes
         self.causal = part.kind == "causal"

@@ -12,6 +12,7 @@ from maskgit_prompt import source as sources
 from maskgit_prompt.data import augment
 from maskgit_prompt.decoding import marquee
 from maskgit_prompt.errors import UsageError
+from maskgit_prompt.models import attention
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 from maskgit_prompt.optimizers import learning_rate
 from maskgit_prompt.sampling import check as check_sampling
@@ -22,6 +23,7 @@ COUNT = (lambda x: x >= 1, "at least 1")
 NOT_NEGATIVE = (lambda x: x >= 0 and math.isfinite(x), "0 or more")
 RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "dtype": (lambda x: x in DTYPES, ", ".join(DTYPES)),
+    "attention": (lambda x: x in attention.IMPLEMENTATIONS, ", ".join(attention.IMPLEMENTATIONS)),
     "train.steps": COUNT,
     "train.epochs": NOT_NEGATIVE,
     "train.batch_size": COUNT,
@@ -59,6 +61,7 @@ def check_before(config: ConfigDict, source: sources.Source, mesh) -> None:
     """Raises for what is wrong whatever the images are."""
     source.check_promptable()
     check_training(config)
+    check_attention(config, source.part("transformer").cfg, mesh)
     sharding.check_batch(config.train.batch_size, config.train.micro_batches, mesh)
     check_sampling(config.sample, source.part("tokenizer").cfg.codebook, mesh)
     for cutoff in config.score.marquee_cutoffs:
@@ -78,6 +81,19 @@ def check_before(config: ConfigDict, source: sources.Source, mesh) -> None:
             raise UsageError(
                 f"config.score.{name} = {config.score[name]}, expected at least {least}"
             )
+
+
+def check_attention(config: ConfigDict, cfg: Any, mesh) -> None:
+    """Raises UsageError where a transformer of sizes cfg cannot use config.attention here."""
+    try:
+        attention.check(config.attention, config.dtype, cfg.width // cfg.heads)
+    except ValueError as error:
+        raise UsageError(f"config.{error}") from error
+    if config.attention == "tokamax" and mesh.size > 1:
+        raise UsageError(
+            f"config.attention = 'tokamax' is for one device, the mesh has {mesh.size}: its "
+            "kernels are not split; use auto or xla"
+        )
 
 
 def check_settings(config: ConfigDict, source: sources.Source, cfg: PromptConfig) -> None:

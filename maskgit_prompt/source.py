@@ -60,7 +60,10 @@ class Part:
     _placed: dict = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     def graphdef(self, name: str, **changes: Any) -> nnx.GraphDef:
-        """For nnx.merge; `changes` replace fields of the config that add no parameter (dtype)."""
+        """For nnx.merge.
+
+        changes: of fields of the config that add no parameter, as dtype, attention_implementation.
+        """
         return params.create(
             make_module(name, self.kind, dataclasses.replace(self.cfg, **changes))
         )[0]
@@ -249,6 +252,13 @@ def fingerprint(entries: dict) -> str:
     used = [entries[name] for name in ("tokenizer", "transformer")]
     text = json.dumps([[entry["kind"], entry["config"], _sha256(entry)] for entry in used])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def stored_fields(cfg: Any) -> dict[str, Any]:
+    """A config's fields as a folder has them: how attention is computed is the machine's matter."""
+    fields = dataclasses.asdict(cfg)
+    fields.pop("attention_implementation", None)
+    return fields
 
 
 def abstract(make) -> Tree:

@@ -6,7 +6,6 @@ from then on.
 """
 
 import contextlib
-import dataclasses
 import errno
 import fcntl
 import json
@@ -214,4 +213,4 @@ def _write_part(
 
 
 def _to_json(cfg: Any) -> dict:
-    return json.loads(json.dumps(dataclasses.asdict(cfg)))
+    return json.loads(json.dumps(sources.stored_fields(cfg)))

@@ -97,7 +97,13 @@ def tune(
     config = ConfigDict(config.to_dict())
     config.train.steps = steps_of(config.train, len(codes.labels))
     part = source.part("transformer")
-    model = part.prompted(cfg, dtype=config.dtype, dropout=0.0, remat=config.train.remat)
+    model = part.prompted(
+        cfg,
+        dtype=config.dtype,
+        attention_implementation=config.attention,
+        dropout=0.0,
+        remat=config.train.remat,
+    )
     generator, init_prompt = params.create(lambda rngs: PromptGenerator(cfg, rngs=rngs))
     if scratch:
         _, init = params.create(make_module("transformer", part.kind, part.cfg))

@@ -46,6 +46,16 @@ def test_any_mesh_gives_the_codes_of_one_device(kind, prefix):
     np.testing.assert_array_equal(found[0], found[2])
 
 
+@pytest.mark.parametrize("kind", ["masked", "causal"])
+def test_the_transformer_computes_attention_as_asked(kind):
+    mesh = sharding.make_mesh()
+    config = defaults.sampling()
+    config.batch_size = 8
+    made = Sampler(tiny.source(kind=kind), mesh, config, attention="cudnn")
+    with pytest.raises(ValueError, match="'cudnn' needs an NVIDIA GPU"):
+        made.codes(headers(8, False), sharding.make_key(0, mesh))
+
+
 def test_seconds_per_image_need_a_second_batch():
     made, key = sampler("causal"), sharding.make_key(0, sharding.make_mesh())
     made.codes(headers(8, False), key)

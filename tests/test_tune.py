@@ -50,6 +50,16 @@ def test_large_images_are_scored_few_at_once(monkeypatch):
     assert seen == [3, 3, 3]
 
 
+def test_the_transformer_computes_attention_as_asked(tmp_path):
+    config = defaults.transfer()
+    config.update({"attention": "cudnn", "train": {"batch_size": 8, "tensorboard": False}})
+    codes, labels = np.zeros((8, 1, tiny.TOKENIZER.length), np.int16), np.zeros(8, np.int32)
+    seen = tune.TuningCodes(codes, labels, np.arange(8), codes[:, 0], labels)
+    cfg = PromptConfig(tokens=2, width=tiny.TRANSFORMER.width)
+    with pytest.raises(ValueError, match="'cudnn' needs an NVIDIA GPU"):
+        tune.tune(config, tiny.source(), cfg, seen, tmp_path, sharding.make_mesh())
+
+
 def test_no_images_no_loss(monkeypatch):
     assert losses_of(0, 1, monkeypatch, 64) is None
 

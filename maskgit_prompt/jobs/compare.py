@@ -127,7 +127,9 @@ def compare_one(
         )
         prompts = make_prompts(cfg, tuned.prompt)
         uncond = unconditional(config.sample, prompts)
-        sampler = Sampler(source, mesh, config.sample, config.dtype, tuned.transformer, cfg)
+        sampler = Sampler(
+            source, mesh, config.sample, config.dtype, tuned.transformer, cfg, config.attention
+        )
         generated = sampler.images(prompts(classes)[:, None], key, uncond=uncond)
         row |= {
             "heldout_loss": tuned.loss["heldout"],

@@ -36,7 +36,7 @@ from maskgit_prompt.importers import (
 )
 from maskgit_prompt.importers.rules import Options
 from maskgit_prompt.progress import bytes_progress
-from maskgit_prompt.source import Part, Source
+from maskgit_prompt.source import Part, Source, stored_fields
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,7 +180,7 @@ def _run(config: ConfigDict, path: str) -> None:
     written = source_writer.save(source, folder, config.store_dtype, before=there)
     _warn_of_words(written)
     for name, part in written.parts.items():
-        sizes = {field: x for field, x in dataclasses.asdict(part.cfg).items() if x}
+        sizes = {field: x for field, x in stored_fields(part.cfg).items() if x}
         sizes = ", ".join(f"{field} {x}" for field, x in sizes.items() if field != "dtype")
         print(f"{name}: {part.kind}, {params.count(part.tree):,} parameters: {sizes}")
     missing = [name for name in ("tokenizer", "transformer") if name not in parts]

@@ -23,7 +23,7 @@ from maskgit_prompt.encode import encode_once
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.objectives import make_objective
 from maskgit_prompt.optimizers import make_optimizer
-from maskgit_prompt.settings import check_training
+from maskgit_prompt.settings import check_attention, check_training
 
 
 def run(config: ConfigDict, folder: str) -> None:
@@ -32,6 +32,9 @@ def run(config: ConfigDict, folder: str) -> None:
     check_training(config)
     sharding.check_batch(config.train.batch_size, config.train.micro_batches, mesh)
     before = sources.load(config.source) if config.source else sources.Source(config.name, {})
+    kind, cfg, loss_of = _part(config, before)
+    if config.stage == "transformer":
+        check_attention(config, cfg, mesh)
     images = synthetic.image_set(config.data.num, config.data.seed, config.data.size)
     folder = workdir.prepare(folder, config)
 
@@ -48,7 +51,6 @@ def run(config: ConfigDict, folder: str) -> None:
         batch = _Pixels(images, config.seed, config.train.batch_size)
 
     # 2. Training.
-    kind, cfg, loss_of = _part(config, before)
     graphdef, init = params.create(sources.make_module(config.stage, kind, cfg))
     # No abstract pass: jit on one device keeps the same numbers on every mesh.
     tree = {config.stage: jax.device_get(jax.jit(init)(jax.random.key(config.seed)))}
@@ -131,6 +133,7 @@ def _part(config: ConfigDict, before: sources.Source):
         length=tokenizer.length,
         classes=len(synthetic.CLASSES),
         dtype=config.dtype,
+        attention_implementation=config.attention,
     )
     if config.model == "causal":
         # Classes share the codes' rows; the start token has a row that is no class.

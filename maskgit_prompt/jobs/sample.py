@@ -33,6 +33,7 @@ from maskgit_prompt.models.prompt import NONE
 from maskgit_prompt.prompt_file import PromptFile
 from maskgit_prompt.report import results, sheets
 from maskgit_prompt.sampling import Sampler, make_prompts, unconditional
+from maskgit_prompt.settings import check_attention
 
 SHEET_COLUMNS = 12
 UNKNOWN = 128  # grey, where a given picture is to be made anew
@@ -86,10 +87,13 @@ def run(config: ConfigDict, path: str) -> None:
 
     # 2. What to make.
     mesh = sharding.make_mesh(**config.mesh)
+    check_attention(config, source.part("transformer").cfg, mesh)
     plan = plan_images(config, prompt)
     settings = decoding_settings(config, prompt, len(plan.group_of), mesh)
     given = given_picture(config, source, mesh) if config.image else None
-    sampler = Sampler(source, mesh, settings, config.dtype, prompt=prompt.cfg)
+    sampler = Sampler(
+        source, mesh, settings, config.dtype, prompt=prompt.cfg, attention=config.attention
+    )
     start = None if given is None else np.repeat(given.codes[None], len(plan.group_of), axis=0)
     sampler.check_start(start)
     home = workdir.prepare(path, config)  # now, so that a mistake claims no workdir

@@ -104,7 +104,9 @@ def carry_out(
     classes = classes_to_draw(config, data)
     key = sharding.make_key(config.seed + 2, mesh)
     with clock("sample"):
-        sampler = Sampler(source, mesh, config.sample, config.dtype, tuned.transformer, cfg)
+        sampler = Sampler(
+            source, mesh, config.sample, config.dtype, tuned.transformer, cfg, config.attention
+        )
         prompts = make_prompts(cfg, tuned.prompt)
         uncond = unconditional(config.sample, prompts)
         generated = sampler.images(prompts(classes)[:, None], key, uncond=uncond)
@@ -264,7 +266,7 @@ def make_scorer(config, source: sources.Source, data: Parts, stored, decode, mes
 
 def untuned_images(config: ConfigDict, source: sources.Source, count: int, mesh) -> np.ndarray:
     """What the source model makes of classes of its own, drawn at random: uint8 [n, S, S, 3]."""
-    sampler = Sampler(source, mesh, config.sample, config.dtype)
+    sampler = Sampler(source, mesh, config.sample, config.dtype, attention=config.attention)
     own = np.full(count, NONE)
     if sampler.classes:
         own = np.random.default_rng(config.seed).integers(sampler.classes, size=count)
