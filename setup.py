@@ -31,6 +31,8 @@ setup(
     extras_require={
         "tpu": [f"jax[tpu]{JAX}"],
         "cuda": [f"jax[cuda13]{JAX}"],
+        # Kernels for config.attention=tokamax; the last release that runs on Python 3.11.
+        "tokamax": ["tokamax>=0.0.12,<0.0.13"],
         # What TFDS needs to prepare some of VTAB's data sets; reading prepared ones does not.
         "vtab": ["opencv-python-headless>=5.0.0.93,<6"],
         "dev": [

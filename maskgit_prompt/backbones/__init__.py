@@ -10,7 +10,7 @@ from maskgit_prompt.backbones.load import (
     load_for,
     sha256,
 )
-from maskgit_prompt.backbones.registry import KINDS, abstract, make_module
+from maskgit_prompt.backbones.registry import KINDS, abstract, make_module, stored_fields
 from maskgit_prompt.backbones.write import PARTIAL, leftovers, save
 
 __all__ = [
@@ -29,4 +29,5 @@ __all__ = [
     "make_module",
     "save",
     "sha256",
+    "stored_fields",
 ]

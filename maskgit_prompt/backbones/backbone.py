@@ -31,7 +31,10 @@ class Part:
     _placed: dict = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     def graphdef(self, name: str, **changes: Any) -> nnx.GraphDef:
-        """For nnx.merge; `changes` replace fields of the config that add no parameter (dtype)."""
+        """For nnx.merge.
+
+        changes: of fields of the config that add no parameter, as dtype, attention_implementation.
+        """
         return params.create(
             make_module(name, self.kind, dataclasses.replace(self.cfg, **changes))
         )[0]

@@ -1,5 +1,6 @@
 """Which networks a backbone's parts can be: part -> kind -> (config class, module class)."""
 
+import dataclasses
 from typing import Any
 
 from flax import nnx
@@ -30,3 +31,10 @@ def make_module(name: str, kind: str, cfg: Any):
 def abstract(make) -> Tree:
     """Names, shapes and dtypes of a module's parameters, at no cost."""
     return nnx.to_pure_dict(nnx.state(nnx.eval_shape(lambda: make(nnx.Rngs(0)))))
+
+
+def stored_fields(cfg: Any) -> dict[str, Any]:
+    """A config's fields as a folder has them: how attention is computed is the machine's matter."""
+    fields = dataclasses.asdict(cfg)
+    fields.pop("attention_implementation", None)
+    return fields

@@ -6,7 +6,6 @@ from then on.
 """
 
 import contextlib
-import dataclasses
 import errno
 import fcntl
 import json
@@ -22,6 +21,7 @@ import numpy as np
 from maskgit_prompt import params
 from maskgit_prompt.backbones.backbone import Backbone
 from maskgit_prompt.backbones.load import FORMAT, fingerprint, load
+from maskgit_prompt.backbones.registry import stored_fields
 from maskgit_prompt.devices import distributed
 from maskgit_prompt.errors import UserError, unwritable
 from maskgit_prompt.progress import bytes_progress
@@ -216,4 +216,4 @@ def _write_part(
 
 
 def _to_json(cfg: Any) -> dict:
-    return json.loads(json.dumps(dataclasses.asdict(cfg)))
+    return json.loads(json.dumps(stored_fields(cfg)))

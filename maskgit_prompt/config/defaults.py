@@ -29,6 +29,7 @@ def base(job: str) -> ConfigDict:
             # An embedded model's name, or a backbone's folder; empty: the embedded one.
             "backbone": "",
             "dtype": "float32",  # of activations; "bfloat16" on accelerators
+            "attention": "auto",  # or "xla", "cudnn", "tokamax": how transformers compute it
             "mesh": {"data": -1, "fsdp": 1, "tensor": 1},  # -1: all devices that remain
         }
     )

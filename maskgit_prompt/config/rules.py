@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from maskgit_prompt import params
 from maskgit_prompt.errors import UsageError
+from maskgit_prompt.models import attention
 from maskgit_prompt.tuning.optimizers import learning_rate
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -16,6 +17,7 @@ COUNT = (lambda x: x >= 1, "at least 1")
 NOT_NEGATIVE = (lambda x: x >= 0 and math.isfinite(x), "0 or more")
 RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "dtype": (lambda x: x in DTYPES, ", ".join(DTYPES)),
+    "attention": (lambda x: x in attention.IMPLEMENTATIONS, ", ".join(attention.IMPLEMENTATIONS)),
     "train.steps": COUNT,
     "train.epochs": NOT_NEGATIVE,
     "train.batch_size": COUNT,

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from maskgit_prompt import backbones, streams
+from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.config import rules
 from maskgit_prompt.data import splits
 from maskgit_prompt.devices import sharding
@@ -121,7 +122,12 @@ def compare_one(
         )
         prompts = make_prompts(plan.cfg, tuned.prompt)
         sampler = Sampler(
-            plan.backbone, plan.mesh, config.sample, config.dtype, tuned.transformer, plan.cfg
+            plan.backbone,
+            plan.mesh,
+            config.sample,
+            Compute.of(config),
+            tuned.transformer,
+            plan.cfg,
         )
         generated = sampler.images(
             prompts(classes)[:, None],

@@ -23,7 +23,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from maskgit_prompt import backbones, params
-from maskgit_prompt.backbones import Backbone, Part
+from maskgit_prompt.backbones import Backbone, Part, stored_fields
 from maskgit_prompt.config import defaults
 from maskgit_prompt.errors import FORBIDDEN, Stopped, UsageError, UserError
 from maskgit_prompt.importers import (
@@ -182,7 +182,7 @@ def _run(config: ConfigDict, path: str) -> None:
     written = backbones.save(backbone, folder, config.store_dtype, before=there)
     _warn_of_words(written)
     for name, part in written.parts.items():
-        sizes = {field: x for field, x in dataclasses.asdict(part.cfg).items() if x}
+        sizes = {field: x for field, x in stored_fields(part.cfg).items() if x}
         sizes = ", ".join(f"{field} {x}" for field, x in sizes.items() if field != "dtype")
         print(f"{name}: {part.kind}, {params.count(part.tree):,} parameters: {sizes}")
     missing = [name for name in ("tokenizer", "transformer") if name not in parts]

@@ -15,6 +15,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from maskgit_prompt import backbones, params, streams
+from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.config import rules
 from maskgit_prompt.data import synthetic
 from maskgit_prompt.data.batches import batch_indices
@@ -39,6 +40,9 @@ def run(config: ConfigDict, folder: str) -> None:
     before = (
         backbones.load(config.backbone) if config.backbone else backbones.Backbone(config.name, {})
     )
+    kind, cfg, loss_of = _part(config, before)
+    if config.stage == "transformer":
+        Compute.of(config).check(cfg, mesh)
     images = synthetic.image_set(config.data.num, config.data.seed, config.data.size)
     folder = workdir.prepare(folder, config)
 
@@ -55,7 +59,6 @@ def run(config: ConfigDict, folder: str) -> None:
         batch = _Pixels(images, config.seed, config.train.batch_size)
 
     # 2. Training.
-    kind, cfg, loss_of = _part(config, before)
     graphdef, init = params.create(backbones.make_module(config.stage, kind, cfg))
     # No abstract pass: jit on one device keeps the same numbers on every mesh.
     key = jax.random.key(streams.seed_of(config.seed, "prompt"))
@@ -116,7 +119,7 @@ def _part(config: ConfigDict, before: backbones.Backbone):
         codebook=tokenizer.codebook,
         length=tokenizer.length,
         classes=len(synthetic.CLASSES),
-        dtype=config.dtype,
+        **Compute.of(config).of_transformer(),
     )
     if config.model == "causal":
         # Classes share the codes' rows; the start token has a row that is no class.

@@ -24,6 +24,7 @@ from PIL import Image
 
 from maskgit_prompt import backbones, streams
 from maskgit_prompt.backbones.compiled import make_encoder
+from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.config import defaults
 from maskgit_prompt.data.folder import BROKEN, decode_image
 from maskgit_prompt.devices import distributed, sharding
@@ -88,10 +89,12 @@ def run(config: ConfigDict, path: str) -> None:
 
     # 2. What to make.
     mesh = sharding.make_mesh(**config.mesh)
+    compute = Compute.of(config)
+    compute.check(backbone.part("transformer").cfg, mesh)
     plan = plan_images(config, prompt)
     settings = decoding_settings(config, prompt, len(plan.group_of), mesh)
     given = given_picture(config, backbone, mesh) if config.image else None
-    sampler = Sampler(backbone, mesh, settings, config.dtype, prompt=prompt.cfg)
+    sampler = Sampler(backbone, mesh, settings, compute, prompt=prompt.cfg)
     start = None if given is None else np.repeat(given.codes[None], len(plan.group_of), axis=0)
     sampler.check_start(start)
     home = workdir.prepare(path, config)  # now, so that a mistake claims no workdir

@@ -42,14 +42,36 @@ class Cache:
 
         return Cache(put(self.keys, keys), put(self.values, values))
 
-    def attend(self, layer: Array, query: Array, mask: Array) -> Array:
-        """What queries [B, T, N, H] find in a layer, [B, T, N, H]; softmax in float32.
+    def write_front(self, keys: Array, values: Array) -> "Cache":
+        """Puts keys and values [layers, B, P, N, H] into the first slots of all layers."""
 
-        mask: bool [T, S], which slots a query sees.
-        """
-        keys = jax.lax.dynamic_index_in_dim(self.keys, layer, keepdims=False)  # [B, N, S, H]
-        values = jax.lax.dynamic_index_in_dim(self.values, layer, keepdims=False)
-        scores = jnp.einsum("btnh,bnsh->bnts", query, keys, preferred_element_type=jnp.float32)
-        scores = jnp.where(mask, scores * query.shape[-1] ** -0.5, -jnp.inf)
-        weights = jax.nn.softmax(scores).astype(values.dtype)
-        return jnp.einsum("bnts,bnsh->btnh", weights, values)
+        def put(all_layers: Array, new: Array) -> Array:
+            new = jnp.swapaxes(new, 2, 3).astype(all_layers.dtype)  # [layers, B, N, P, H]
+            return jax.lax.dynamic_update_slice(all_layers, new, (0, 0, 0, 0, 0))
+
+        return Cache(put(self.keys, keys), put(self.values, values))
+
+    def read(self, layer: Array) -> tuple[Array, Array]:
+        """A layer's keys and values, [B, S, N, H] each, whatever the slots hold."""
+
+        def get(all_layers: Array) -> Array:
+            one = jax.lax.dynamic_index_in_dim(all_layers, layer, keepdims=False)  # [B, N, S, H]
+            return jnp.swapaxes(one, 1, 2)
+
+        return get(self.keys), get(self.values)
+
+
+@struct.dataclass
+class Memory:
+    """What a causal transformer has read.
+
+    Attributes:
+      cache: keys and values; the prompt's come first.
+      slot, position: of an image's first code, in the cache and in the position table.
+      corner: the first so many slots see each other in both directions.
+    """
+
+    cache: Cache
+    slot: int = struct.field(pytree_node=False)
+    position: int = struct.field(pytree_node=False)
+    corner: int = struct.field(pytree_node=False)

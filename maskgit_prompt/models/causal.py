@@ -13,11 +13,11 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx, struct
+from flax import nnx
 
-from maskgit_prompt.models.cache import Cache
+from maskgit_prompt.models.attention import Attention, visible
+from maskgit_prompt.models.cache import Cache, Memory
 from maskgit_prompt.models.layers import (
-    Attention,
     Mlp,
     Pin,
     as_it_is,
@@ -51,6 +51,7 @@ class CausalConfig:
       dropout: rate on the embedding and on both branches of a block, in training only. The
         reference's third rate, on attention weights, is not here.
       dtype: what activations are computed in; parameters and softmax stay float32.
+      attention_implementation: as in `attention.attention`.
       remat: recompute in the backward pass what is cheap.
       unmasked: the first so many tokens of the sequence, whatever they are, all see each other.
       prompt_attention: "causal", or "both": prompt tokens see each other in both directions.
@@ -69,6 +70,7 @@ class CausalConfig:
     start: int = 0
     dropout: float = 0.0
     dtype: str = "float32"
+    attention_implementation: str = "auto"
     remat: bool = False
     unmasked: int = 0
     prompt_attention: str = "causal"
@@ -111,15 +113,6 @@ CONFIGS = {
 }
 
 
-def visible(size: int, corner: int) -> np.ndarray:
-    """Which token (column) a token (row) sees: itself and those before; the first `corner`, all.
-
-    visible(3, 0) is 100 110 111, visible(3, 2) is 110 110 111, bool [S, S].
-    """
-    i = np.arange(size)
-    return (i[None, :] <= i[:, None]) | (np.maximum(i[None, :], i[:, None]) < corner)
-
-
 class Block(nnx.Module):
     """Pre-norm block: x = x + attention(LN(x)); x = x + mlp(LN(x))."""
 
@@ -128,7 +121,13 @@ class Block(nnx.Module):
         norm = lambda: nnx.LayerNorm(cfg.width, epsilon=EPSILON, dtype=dtype, rngs=rngs)
         self.rate = cfg.dropout
         self.attention_norm = norm()
-        self.attention = Attention(cfg.width, cfg.heads, dtype=dtype, rngs=rngs)
+        self.attention = Attention(
+            cfg.width,
+            cfg.heads,
+            implementation=cfg.attention_implementation,
+            dtype=dtype,
+            rngs=rngs,
+        )
         self.mlp_norm = norm()
         self.mlp = Mlp(cfg.width, cfg.mlp, approximate=False, dtype=dtype, rngs=rngs)
 
@@ -151,24 +150,8 @@ class Block(nnx.Module):
         """The same for tokens x [B, T, D] that stand at slot, slot + 1, …; mask: bool [T, S]."""
         queries, keys, values = self.attention.project(self.attention_norm(x))
         cache = cache.write(layer, slot, keys, values)
-        x = x + self.attention.out(cache.attend(layer, queries, mask))
+        x = x + self.attention.attend(queries, *cache.read(layer), mask)
         return x + self.mlp(self.mlp_norm(x)), cache
-
-
-@struct.dataclass
-class Memory:
-    """What a causal transformer has read.
-
-    Attributes:
-      cache: keys and values; the prompt's come first.
-      slot, position: of an image's first code, in the cache and in the position table.
-      corner: the first so many slots see each other in both directions.
-    """
-
-    cache: Cache
-    slot: int = struct.field(pytree_node=False)
-    position: int = struct.field(pytree_node=False)
-    corner: int = struct.field(pytree_node=False)
 
 
 class CausalTransformer(nnx.Module):
@@ -438,15 +421,8 @@ class CausalTransformer(nnx.Module):
 
     def _write_prefix(self, memory: Memory, prefix: Array) -> Memory:
         """Puts keys and values [layers, B, 2, P, D] into the first slots."""
-        attention = self.blocks.attention
-
-        def layer(cache, inputs):
-            number, own = inputs
-            heads = attention.heads(own)  # [B, 2, P, N, H]
-            return cache.write(number, 0, heads[:, 0], heads[:, 1]), None
-
-        layers = (jnp.arange(self.cfg.layers), prefix)
-        return memory.replace(cache=jax.lax.scan(layer, memory.cache, layers)[0])
+        heads = self.blocks.attention.heads(prefix)  # [layers, B, 2, P, N, H]
+        return memory.replace(cache=memory.cache.write_front(heads[:, :, 0], heads[:, :, 1]))
 
     def _logits(self, x: Array) -> Array:  # [B, S, D] -> [B, S, V]
         return self.head(self.norm(x)).astype(jnp.float32)

@@ -1,11 +1,10 @@
-"""What the transformers share. Shapes: B batch, S sequence, P prompt tokens, D width, N heads."""
+"""What the transformers share. Shapes: B batch, S sequence, P prompt tokens, D width."""
 
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 Array = jax.Array
@@ -22,49 +21,6 @@ def dropout(x: Array, rate: float, key: Array | None) -> Array:
         return x
     keep = jax.random.bernoulli(key, 1.0 - rate, x.shape)
     return jnp.where(keep, x / (1.0 - rate), 0).astype(x.dtype)
-
-
-class Attention(nnx.Module):
-    """Multi-head self-attention with biases (arXiv 1706.03762, eq. 1); softmax in float32."""
-
-    def __init__(self, width: int, heads: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
-        def project(features: int | tuple[int, ...], axis: int | tuple[int, ...], inputs):
-            return nnx.LinearGeneral(
-                inputs, features, axis=axis, dtype=dtype, kernel_init=kernel_init, rngs=rngs
-            )
-
-        size = (heads, width // heads)
-        self.query = project(size, -1, width)
-        self.key = project(size, -1, width)
-        self.value = project(size, -1, width)
-        self.out = project(width, (-2, -1), size)
-
-    def project(self, x: Array) -> tuple[Array, Array, Array]:
-        """[B, S, D] -> queries, keys and values, [B, S, N, H] each."""
-        return self.query(x), self.key(x), self.value(x)
-
-    def heads(self, x: Array) -> Array:
-        """Splits the width, [..., D] -> [..., N, H]: what a prefix's keys and values need."""
-        return x.reshape(*x.shape[:-1], *self.out.in_features)
-
-    def __call__(
-        self, x: Array, mask: np.ndarray | None = None, prefix: Array | None = None
-    ) -> Array:
-        """[B, S, D] -> [B, S, D].
-
-        Args:
-          mask: bool [S, S], which (row) sees which; None: all see all.
-          prefix: [B, 2, P, D], keys and values that all see, too (arXiv 2101.00190, eq. 3).
-        """
-        q, k, v = self.project(x)
-        if prefix is not None:
-            front = self.heads(prefix.astype(k.dtype))  # [B, 2, P, N, H]
-            k = jnp.concatenate([front[:, 0], k], axis=1)  # [B, P + S, N, H]
-            v = jnp.concatenate([front[:, 1], v], axis=1)
-            if mask is not None:
-                mask = np.pad(mask, [(0, 0), (prefix.shape[2], 0)], constant_values=True)
-        mask = None if mask is None else mask[None, None]  # [1, 1, S, P + S]
-        return self.out(jax.nn.dot_product_attention(q, k, v, mask=mask))
 
 
 class Mlp(nnx.Module):

@@ -65,6 +65,24 @@ def test_fingerprint_tells_weights_apart_but_no_names(saved, tmp_path):
     assert backbones.save(tiny.backbone(seed=1), tmp_path / "one").fingerprint != saved.fingerprint
 
 
+@pytest.mark.parametrize("kind", ["masked", "causal"])
+def test_how_attention_is_computed_is_in_no_folder_and_no_fingerprint(kind, tmp_path):
+    plain, changed = tiny.backbone(kind=kind), tiny.backbone(kind=kind)
+    part = changed.parts["transformer"]
+    cfg = dataclasses.replace(part.cfg, attention_implementation="xla")
+    changed.parts["transformer"] = dataclasses.replace(part, cfg=cfg)
+    one, other = (
+        backbones.save(backbone, tmp_path / name)
+        for backbone, name in ((plain, "one"), (changed, "other"))
+    )
+    assert one.fingerprint == other.fingerprint
+    texts = [(tmp_path / name / "config.json").read_text() for name in ("one", "other")]
+    assert texts[0] == texts[1] and "attention_implementation" not in texts[0]
+    assert other.part("transformer").cfg == plain.part("transformer").cfg
+    graphdef = other.part("transformer").graphdef("transformer", attention_implementation="xla")
+    assert nnx.merge(graphdef, part.tree).cfg == cfg
+
+
 def test_the_order_of_names_does_not_matter(saved, tmp_path):
     turned = tiny.backbone()
     for name, part in turned.parts.items():

@@ -135,6 +135,11 @@ def test_debug_shows_the_traceback():
         ("--config.optimizer.learning_rate=nan", "learning_rate = nan, expected a number above 0"),
         ("--config.optimizer.warmup_steps=9", "warmup_steps = 9, expected 0 to"),
         ("--config.dtype=float17", "config.dtype = 'float17', expected float32, bfloat16, float16"),
+        (
+            "--config.attention=flash",
+            "config.attention = 'flash', expected auto, xla, cudnn, tokamax",
+        ),
+        ("--config.attention=cudnn", "config.attention = 'cudnn' needs an NVIDIA GPU of compute"),
         ("--config.prompt.tokens=0", "config.prompt: tokens = 0, expected at least 1"),
         ("--config.prompt.dropout=1.5", "config.prompt: dropout = 1.5, expected 0 to 1"),
         ("--config.trainable=('foo/.*',)", "'foo/.*' matches no parameter"),

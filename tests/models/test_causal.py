@@ -14,7 +14,8 @@ from maskgit_prompt import backbones, params
 from maskgit_prompt.backbones import load as backbone
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.importers import taming
-from maskgit_prompt.models.causal import CONFIGS, CausalConfig, CausalTransformer, visible
+from maskgit_prompt.models.attention import visible
+from maskgit_prompt.models.causal import CONFIGS, CausalConfig, CausalTransformer
 from maskgit_prompt.models.masked import MASK
 from tests import golden_models
 from tests.golden_models import Case, close
@@ -182,13 +183,6 @@ def test_class_conditional_model(suffix):
 
 
 # What is in front.
-
-
-def test_visible_in_digits():
-    digits = lambda *args: ["".join(map(str, row)) for row in visible(*args).astype(int)]
-    assert digits(3, 0) == digits(3, 1) == ["100", "110", "111"]
-    assert digits(3, 2) == ["110", "110", "111"]
-    assert digits(4, 3) == ["1110", "1110", "1110", "1111"]
 
 
 def test_inputs_in_digits():

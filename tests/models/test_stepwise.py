@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from maskgit_prompt.models.attention import attention
 from maskgit_prompt.models.cache import Cache
 from tests.models.test_causal import CODES, LABELS, LAYER, case, close, draw, golden, tiny
 
@@ -117,7 +118,7 @@ def test_slots_that_hold_nothing_are_not_seen():
     cache = Cache.empty(1, 1, 1, 3, 2, jnp.float32)
     cache = cache.write(0, 0, jnp.ones((1, 2, 1, 2)), jnp.array([[[[1.0, 3.0]], [[5.0, 7.0]]]]))
     query = jnp.ones((1, 1, 1, 2))
-    see = lambda *seen: cache.attend(0, query, jnp.array([seen]))[0, 0, 0].tolist()
+    see = lambda *seen: attention(query, *cache.read(0), jnp.array([seen]))[0, 0, 0].tolist()
     assert see(True, False, False) == [1, 3]
     assert see(True, True, False) == [3, 5]  # the mean: both keys are the same
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from maskgit_prompt import streams
+from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.data import splits
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UserError
@@ -45,7 +46,7 @@ def classes_to_draw(plan: Plan) -> np.ndarray:
 def untuned_images(plan: Plan, count: int) -> np.ndarray:
     """What the backbone makes of classes of its own, drawn at random: uint8 [n, S, S, 3]."""
     config = plan.config
-    sampler = Sampler(plan.backbone, plan.mesh, config.sample, config.dtype)
+    sampler = Sampler(plan.backbone, plan.mesh, config.sample, Compute.of(config))
     own = np.full(count, NONE)
     if sampler.classes:
         rng = np.random.default_rng(streams.seed_of(config.seed, "classes"))

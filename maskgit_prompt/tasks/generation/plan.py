@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from maskgit_prompt import params
 from maskgit_prompt.backbones import Backbone, abstract
+from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.data import augment, parts
 from maskgit_prompt.data.parts import Parts
 from maskgit_prompt.decoding import marquee
@@ -81,6 +82,7 @@ def codes_folder(config: ConfigDict, path) -> pathlib.Path:
 def check(config: ConfigDict, backbone: Backbone, mesh) -> None:
     """Raises for what is wrong whatever the images are."""
     backbone.check_promptable()
+    Compute.of(config).check(backbone.part("transformer").cfg, mesh)
     sharding.check_batch(config.train.batch_size, config.train.micro_batches, mesh)
     check_sampling(config.sample, backbone.part("tokenizer").cfg.codebook, mesh)
     for cutoff in config.score.marquee_cutoffs:

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from maskgit_prompt import params, streams
 from maskgit_prompt.backbones import make_module
+from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.data import splits
 from maskgit_prompt.data.batches import batch_indices, views
 from maskgit_prompt.data.codes import Codes
@@ -95,7 +96,12 @@ def tune_prompt(
     """
     config, backbone, cfg, mesh = plan.config, plan.backbone, plan.cfg, plan.mesh
     part = backbone.part("transformer")
-    model = part.prompted(cfg, dtype=config.dtype, dropout=0.0, remat=config.train.remat)
+    model = part.prompted(
+        cfg,
+        **Compute.of(config).of_transformer(),
+        dropout=0.0,
+        remat=config.train.remat,
+    )
     generator, init_prompt = params.create(lambda rngs: PromptGenerator(cfg, rngs=rngs))
     if scratch:
         _, init = params.create(make_module("transformer", part.kind, part.cfg))

@@ -12,11 +12,13 @@ from ml_collections import ConfigDict
 
 from maskgit_prompt.backbones import Backbone
 from maskgit_prompt.backbones.compiled import make_decoder
+from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.decoding import autoregressive, filters, guidance, marquee, parallel
 from maskgit_prompt.decoding.generate import make_sampler
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
-from maskgit_prompt.models.causal import CausalTransformer, Memory
+from maskgit_prompt.models.cache import Memory
+from maskgit_prompt.models.causal import CausalTransformer
 from maskgit_prompt.models.masked import MASK
 from maskgit_prompt.models.prompt import NONE, PromptConfig, PromptGenerator
 from maskgit_prompt.params import Tree, create
@@ -91,7 +93,7 @@ class Sampler:
         backbone: Backbone,
         mesh,
         config: ConfigDict,
-        dtype: str = "float32",
+        compute: Compute = Compute(),  # noqa: B008
         transformer: Tree | None = None,
         prompt: PromptConfig | None = None,
     ):
@@ -99,7 +101,7 @@ class Sampler:
         tokenizer = backbone.part("tokenizer")
         if transformer is None:
             transformer = part.placed("transformer", mesh)
-        self._graphdef = part.prompted(prompt, dtype=dtype, dropout=0.0)
+        self._graphdef = part.prompted(prompt, **compute.of_transformer(), dropout=0.0)
         self._weights, self._mesh, self._config = transformer, mesh, config
         self.length, self.classes = tokenizer.cfg.length, part.cfg.classes
         self.causal = part.kind == "causal"
@@ -128,7 +130,7 @@ class Sampler:
                 **options,
             )
         self.seconds_per_image: float | None = None
-        self._decode = make_decoder(tokenizer, mesh, dtype)
+        self._decode = make_decoder(tokenizer, mesh, compute.dtype)
 
     def check_start(self, start: np.ndarray | None) -> None:
         """Raises UsageError for known codes [n, L] that this transformer cannot go on from."""

@@ -13,6 +13,7 @@ import pathlib
 import numpy as np
 
 from maskgit_prompt import streams
+from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.devices import distributed, sharding
 from maskgit_prompt.progress import Clock
 from maskgit_prompt.report import results
@@ -58,7 +59,14 @@ def carry_out(
     classes = classes_to_draw(plan)
     key = sharding.make_key(streams.seed_of(config.seed, "generate"), mesh)
     with clock("sample"):
-        sampler = Sampler(backbone, mesh, config.sample, config.dtype, tuned.transformer, plan.cfg)
+        sampler = Sampler(
+            backbone,
+            mesh,
+            config.sample,
+            Compute.of(config),
+            tuned.transformer,
+            plan.cfg,
+        )
         prompts = make_prompts(plan.cfg, tuned.prompt)
         uncond = unconditional(config.sample, prompts)
         generated = sampler.images(prompts(classes)[:, None], key, uncond=uncond)

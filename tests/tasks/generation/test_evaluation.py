@@ -8,8 +8,9 @@ from maskgit_prompt import params
 from maskgit_prompt.config import defaults
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
-from maskgit_prompt.tasks.generation import evaluator
+from maskgit_prompt.tasks.generation import evaluator, prompt_tuning
 from maskgit_prompt.tasks.generation.objectives import make_objective
+from maskgit_prompt.tasks.generation.plan import Plan
 from tests import tiny
 
 
@@ -50,6 +51,17 @@ def test_large_images_are_scored_few_at_once(monkeypatch):
     monkeypatch.setattr(evaluator, "CODES", 3 * length)
     losses_of(7, 1, monkeypatch, 64)
     assert seen == [3, 3, 3]
+
+
+def test_the_transformer_computes_attention_as_asked(tmp_path):
+    config = defaults.transfer()
+    config.update({"attention": "cudnn", "train": {"batch_size": 8, "tensorboard": False}})
+    codes, labels = np.zeros((8, 1, tiny.TOKENIZER.length), np.int16), np.zeros(8, np.int32)
+    seen = prompt_tuning.TuningCodes(codes, labels, np.arange(8), codes[:, 0], labels)
+    cfg = PromptConfig(tokens=2, width=tiny.TRANSFORMER.width)
+    plan = Plan(config, tiny.backbone(), sharding.make_mesh(), None, cfg)
+    with pytest.raises(ValueError, match="'cudnn' needs an NVIDIA GPU"):
+        prompt_tuning.tune_prompt(plan, seen, tmp_path)
 
 
 def test_no_images_no_loss(monkeypatch):

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.config import defaults
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
@@ -44,6 +45,16 @@ def test_any_mesh_gives_the_codes_of_one_device(kind, prefix):
     assert found[0].shape == (11, LENGTH)
     np.testing.assert_array_equal(found[0], found[1])
     np.testing.assert_array_equal(found[0], found[2])
+
+
+@pytest.mark.parametrize("kind", ["masked", "causal"])
+def test_the_transformer_computes_attention_as_asked(kind):
+    mesh = sharding.make_mesh()
+    config = defaults.sampling()
+    config.batch_size = 8
+    made = Sampler(tiny.backbone(kind=kind), mesh, config, Compute(attention="cudnn"))
+    with pytest.raises(ValueError, match="'cudnn' needs an NVIDIA GPU"):
+        made.codes(headers(8, False), sharding.make_key(0, mesh))
 
 
 def test_seconds_per_image_need_a_second_batch():

@@ -1,0 +1,42 @@
+"""How a network is computed: what no parameter and no file depends on."""
+
+import dataclasses
+from typing import Any
+
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from maskgit_prompt.errors import UsageError
+from maskgit_prompt.models import attention
+
+
+@dataclasses.dataclass(frozen=True)
+class Compute:
+    """Attributes:
+    dtype: of activations.
+    attention: what computes attention, as in models.attention.
+    """
+
+    dtype: str = "float32"
+    attention: str = "auto"
+
+    @classmethod
+    def of(cls, config: ConfigDict) -> "Compute":
+        """What a job's config says."""
+        return cls(config.dtype, config.attention)
+
+    def of_transformer(self) -> dict[str, Any]:
+        """The fields of a transformer's config that are set by it."""
+        return {"dtype": self.dtype, "attention_implementation": self.attention}
+
+    def check(self, cfg: Any, mesh: Mesh) -> None:
+        """Raises UsageError where a transformer of sizes cfg cannot be computed so here."""
+        try:
+            attention.check(self.attention, self.dtype, cfg.width // cfg.heads)
+        except ValueError as error:
+            raise UsageError(f"config.{error}") from error
+        if self.attention == "tokamax" and mesh.size > 1:
+            raise UsageError(
+                f"config.attention = 'tokamax' is for one device, the mesh has {mesh.size}: its "
+                "kernels are not split; use auto or xla"
+            )
