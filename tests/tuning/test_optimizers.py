@@ -51,3 +51,21 @@ def test_gradient_is_cut_to_a_global_norm():
     tx = make_optimizer(optimizer_config(clip=1.0, b1=0.0), 10)
     state = tx.update({"prompt": {"classes": jnp.array([30.0, 40.0])}}, tx.init(tree), tree)[1]
     np.testing.assert_allclose(state[1][0].mu["prompt"]["classes"], [0.6, 0.8], rtol=1e-6)
+
+
+def test_moments_have_their_own_decay():
+    # Of gradient 2: (1 - b1) · 2 and (1 - b2) · 2².
+    tree = {"prompt": {"classes": jnp.ones(1)}}
+    tx = make_optimizer(optimizer_config(b1=0.75, b2=0.5, clip=0.0), 10)
+    state = tx.update({"prompt": {"classes": jnp.full(1, 2.0)}}, tx.init(tree), tree)[1]
+    adam = state[0]
+    np.testing.assert_allclose(adam.mu["prompt"]["classes"], 0.5, rtol=1e-6)
+    np.testing.assert_allclose(adam.nu["prompt"]["classes"], 2.0, rtol=1e-6)
+
+
+def test_weights_decay_by_the_learning_rate():
+    # Without a gradient Adam stands still, and what is left is -0.1 · 0.5 · 3.
+    tree = {"prompt": {"classes": jnp.full(1, 3.0)}}
+    config = optimizer_config(learning_rate=0.1, weight_decay=0.5)
+    update = first_update(config, tree, {"prompt": {"classes": jnp.zeros(1)}})
+    np.testing.assert_allclose(update["prompt"]["classes"], -0.15, rtol=1e-5)

@@ -1,0 +1,63 @@
+"""Which images are tuned on, train the judge and are held out, by their counts."""
+
+import numpy as np
+import pytest
+
+from maskgit_prompt import config as defaults
+from maskgit_prompt.data import parts
+from maskgit_prompt.data.images import ImageSet
+
+# Twenty images of class 0 and ten of class 1, mixed.
+LABELS = np.array([0, 0, 1] * 10, np.int32)
+IMAGES = ImageSet("stub", ("ant", "bee"), LABELS, tuple(map(str, range(30))), "none", lambda i: i)
+
+
+@pytest.fixture
+def loaded(monkeypatch):
+    monkeypatch.setattr(parts.digits, "digits", lambda size: IMAGES)
+
+    def load(**changes) -> parts.Parts:
+        config = defaults.transfer().data
+        config.update({"shots": 0, "fractions": {"tune": 0.5, "judge": 0.3, "test": 0.2}})
+        config.update(changes)
+        return parts.load(config, 8)
+
+    return load
+
+
+def counts(rows: np.ndarray) -> list[int]:
+    return np.bincount(LABELS[rows], minlength=2).tolist()
+
+
+def test_parts_have_their_own_shares(loaded):
+    found = loaded()
+    assert counts(found.tune) == [10, 5]
+    assert counts(found.judge) == [6, 3]
+    assert counts(found.test) == [4, 2]
+    rows = np.concatenate([found.tune, found.judge, found.test])
+    assert sorted(rows) == list(range(30))
+    np.testing.assert_array_equal(found.reference, found.test)
+
+
+def test_shots_are_taken_of_the_tuning_part_alone(loaded):
+    whole, few = loaded(), loaded(shots=2)
+    assert counts(few.tune) == [2, 2] and set(few.tune) < set(whole.tune)
+    np.testing.assert_array_equal(few.judge, whole.judge)
+    np.testing.assert_array_equal(few.test, whole.test)
+
+
+def test_another_seed_chooses_other_images(loaded):
+    found = [loaded(shots=2, seed=seed).tune.tolist() for seed in (0, 0, 1)]
+    assert found[0] == found[1] != found[2]
+
+
+def test_labels_are_those_of_the_rows(loaded):
+    assert loaded().labels(np.array([2, 0, 5])).tolist() == [1, 0, 1]
+
+
+def test_thinned_parts_are_judge_and_test_and_not_the_reference(loaded):
+    whole, thin = loaded(), loaded().thinned(3, seed=0)
+    assert counts(thin.judge) == [3, 3] and set(thin.judge) < set(whole.judge)
+    assert counts(thin.test) == [3, 2] and set(thin.test) < set(whole.test)
+    np.testing.assert_array_equal(thin.tune, whole.tune)
+    np.testing.assert_array_equal(thin.reference, whole.test)

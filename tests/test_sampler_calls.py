@@ -1,0 +1,185 @@
+"""What a Sampler hands to the decoding loop and gives back, with a loop that decodes nothing.
+
+The stub's code for an image is the number that the image's first prompt is filled with.
+"""
+
+import jax
+import numpy as np
+import pytest
+
+from maskgit_prompt import config as defaults
+from maskgit_prompt import sampling, sharding
+from maskgit_prompt.decoding import autoregressive
+from maskgit_prompt.models.masked import MASK
+from maskgit_prompt.models.prompt import NONE, PromptConfig
+from maskgit_prompt.sampling import Sampler
+from maskgit_prompt.source import Part, Source
+from tests import tiny, training
+
+LENGTH = tiny.TOKENIZER.length  # 16, a grid of 4 x 4
+TOKENIZER = Part("vq", tiny.TOKENIZER, {"codebook": np.zeros((24, 4), np.float32)})
+MASKED = Part("masked", training.TRANSFORMER, {"words": np.zeros((1, 16), np.float32)})
+CAUSAL = Part("causal", tiny.CAUSAL, {"words": np.zeros((1, 16), np.float32)})
+
+
+class Loop:
+    """Takes the place of both loops; keeps what it is made and called with."""
+
+    def __init__(self):
+        self.made, self.calls = {}, []
+
+    def make(self, model, **options):
+        self.made = options
+        return self
+
+    def __call__(self, key, headers, uncond, start, **values):
+        call = dict(key=key, headers=headers, uncond=uncond, start=start)
+        self.calls.append({name: x if x is None else jax.device_get(x) for name, x in call.items()})
+        self.calls[-1]["values"] = values
+        return np.repeat(np.asarray(headers)[:, 0, 0, 0, :1], LENGTH, 1).astype(np.int32)
+
+
+@pytest.fixture
+def loop(monkeypatch) -> Loop:
+    loop = Loop()
+    monkeypatch.setattr(sampling, "make_sampler", loop.make)
+    monkeypatch.setattr(autoregressive, "make_sampler", loop.make)
+    return loop
+
+
+def sampler(part: Part = MASKED, **changes) -> Sampler:
+    config = defaults.sampling()
+    config.update({"batch_size": 2, **changes})
+    source = Source("stub", {"tokenizer": TOKENIZER, "transformer": part})
+    return Sampler(source, training.mesh(), config)
+
+
+def headers(*numbers: int) -> np.ndarray:
+    """[n, K = 2, depth 1, P = 1, D = 3]: image i's prompts are numbers[i] and 10 more."""
+    pairs = np.array(numbers, np.float32)[:, None] + [0, 10]
+    return np.tile(pairs[..., None, None, None], (1, 1, 1, 1, 3)).astype(np.float32)
+
+
+def key() -> jax.Array:
+    return sharding.make_key(0, training.mesh())
+
+
+def test_images_keep_their_places_in_batches_of_which_the_last_is_padded(loop):
+    codes = sampler().codes(headers(3, 4, 5, 6, 7), key())
+    np.testing.assert_array_equal(codes, np.tile([[3], [4], [5], [6], [7]], (1, LENGTH)))
+    assert [call["headers"][:, 0, 0, 0, 0].tolist() for call in loop.calls] == [
+        [3, 4],
+        [5, 6],
+        [7, 7],
+    ]
+    # The prompts scroll past in the order given.
+    assert loop.calls[0]["headers"][0, :, 0, 0, 0].tolist() == [3, 13]
+
+
+def test_batches_have_keys_of_their_own_and_calls_the_same(loop):
+    made = sampler()
+    for _ in range(2):
+        made.codes(headers(1, 2, 3), key())
+    found = [jax.random.key_data(call["key"]).tolist() for call in loop.calls]
+    expected = [
+        jax.random.key_data(jax.random.fold_in(jax.random.key(0), batch)).tolist()
+        for batch in (0, 1)
+    ]
+    assert found == expected * 2
+
+
+def test_all_codes_are_made_unless_some_are_given(loop):
+    made = sampler()
+    made.codes(headers(1, 2, 3), key())
+    assert all((call["start"] == MASK).all() for call in loop.calls)
+    start = np.full((3, LENGTH), MASK)
+    start[:, 0] = [20, 21, 22]
+    made.codes(headers(1, 2, 3), key(), start=start)
+    assert [call["start"][:, 0].tolist() for call in loop.calls[2:]] == [[20, 21], [22, 22]]
+
+
+SET = dict(
+    cutoff=0.5,
+    power=2.0,
+    guidance=3.0,
+    guidance_power=4.0,
+    temperature=0.6,
+    top_p=0.7,
+    choice_temperature=8.0,
+)
+
+
+def test_every_setting_reaches_the_loop_by_its_name(loop):
+    sampler(**SET).codes(headers(1), key())
+    expected = dict(
+        cutoff=0.5,
+        power=2.0,
+        guidance_scale=3.0,
+        guidance_power=4.0,
+        temperature=0.6,
+        top_p=0.7,
+        choice_temperature=8.0,
+    )
+    assert loop.calls[0]["values"] == expected
+    sampler(CAUSAL, **SET).codes(headers(1), key())
+    del expected["choice_temperature"]
+    assert loop.calls[1]["values"] == expected | {"known": 0}
+
+
+def test_the_plan_is_that_of_the_config(loop):
+    plan = dict(steps=5, schedule="linear", order="halton", top_k=6, guidance_schedule="cosine")
+    sampler(**plan)
+    assert loop.made == plan | {"grid": (4, 4), "guided": False}
+    sampler(CAUSAL, **plan, guidance=2.0)
+    expected = {"grid": (4, 4), "guided": True, "top_k": 6, "guidance_schedule": "cosine"}
+    assert loop.made == expected
+
+
+def test_a_cutoff_given_with_the_call_is_the_one(loop):
+    sampler(cutoff=0.5).codes(headers(1), key(), cutoff=0.25)
+    assert loop.calls[0]["values"]["cutoff"] == 0.25
+
+
+def test_only_guidance_has_an_unconditional_prompt_and_all_images_the_same(loop):
+    uncond = np.full((1, 1, 3), 9, np.float32)
+    sampler(guidance=2.0).codes(headers(1, 2), key(), uncond=uncond)
+    sampler(guidance=2.0).codes(headers(1, 2), key())
+    sampler(guidance=1.0).codes(headers(1, 2), key(), uncond=uncond)
+    np.testing.assert_array_equal(loop.calls[0]["uncond"], np.full((2, 1, 1, 3), 9))
+    assert loop.calls[1]["uncond"] is None and loop.calls[2]["uncond"] is None
+
+
+def test_known_rows_are_counted_for_a_causal_transformer(loop):
+    start = np.full((2, LENGTH), MASK)
+    start[:, :8] = 5
+    sampler(CAUSAL).codes(headers(1, 2), key(), start=start)
+    assert loop.calls[0]["values"]["known"] == 8
+
+
+# --- Prompts -------------------------------------------------------------------------------------
+
+PROMPT = PromptConfig(kind="table", tokens=1, width=1, classes=2, instances=3)
+TREE = {
+    "positions": np.float32([[1]]),
+    "classes": np.float32([[[10]], [[20]]]),
+    "instances": np.float32([[[100]], [[200]], [[300]]]),
+}
+
+
+def test_prompts_are_of_classes_and_of_instances():
+    prompts = sampling.make_prompts(PROMPT, TREE)
+    found = prompts(np.array([0, 1, 0, NONE]), np.array([1, 0, NONE, 2]))
+    # 1 without condition; 10 and 20 more for a class; 100, 200 and 300 more for an instance.
+    np.testing.assert_array_equal(found[:, 0, 0, 0], [211, 121, 11, 301])
+    np.testing.assert_array_equal(prompts(np.array([1, 0]))[:, 0, 0, 0], [21, 11])
+
+
+@pytest.mark.parametrize(
+    ("guidance", "guidance_from", "expected"),
+    [(2.0, "prompt", 1.0), (2.0, "backbone", None), (1.0, "prompt", None)],
+)
+def test_guidance_is_away_from_the_prompt_of_no_condition(guidance, guidance_from, expected):
+    config = defaults.sampling()
+    config.update(guidance=guidance, guidance_from=guidance_from)
+    found = sampling.unconditional(config, sampling.make_prompts(PROMPT, TREE))
+    assert found is None if expected is None else found.tolist() == [[[expected]]]
