@@ -7,13 +7,14 @@ import jax
 import numpy as np
 import pytest
 
-from maskgit_prompt import config as defaults
-from maskgit_prompt import sampling, sharding
+from maskgit_prompt.backbones import Backbone, Part
+from maskgit_prompt.config import defaults
 from maskgit_prompt.decoding import autoregressive
+from maskgit_prompt.devices import sharding
 from maskgit_prompt.models.masked import MASK
 from maskgit_prompt.models.prompt import NONE, PromptConfig
-from maskgit_prompt.sampling import Sampler
-from maskgit_prompt.source import Part, Source
+from maskgit_prompt.tasks.generation import sampling
+from maskgit_prompt.tasks.generation.sampling import Sampler
 from tests import tiny, training
 
 LENGTH = tiny.TOKENIZER.length  # 16, a grid of 4 x 4
@@ -50,8 +51,8 @@ def loop(monkeypatch) -> Loop:
 def sampler(part: Part = MASKED, **changes) -> Sampler:
     config = defaults.sampling()
     config.update({"batch_size": 2, **changes})
-    source = Source("stub", {"tokenizer": TOKENIZER, "transformer": part})
-    return Sampler(source, training.mesh(), config)
+    backbone = Backbone("stub", {"tokenizer": TOKENIZER, "transformer": part})
+    return Sampler(backbone, training.mesh(), config)
 
 
 def headers(*numbers: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from maskgit_prompt import config as defaults
+from maskgit_prompt.config import defaults
 from maskgit_prompt.data import parts
 from maskgit_prompt.data.images import ImageSet
 

@@ -6,7 +6,9 @@ import numpy as np
 import optax
 import pytest
 
-from maskgit_prompt import params, sharding, train
+from maskgit_prompt import params
+from maskgit_prompt.devices import sharding
+from maskgit_prompt.tuning import train
 from tests import training
 
 

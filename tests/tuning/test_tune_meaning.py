@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from maskgit_prompt import config as defaults
-from maskgit_prompt import params, train, tune
+from maskgit_prompt import params
+from maskgit_prompt.backbones import Backbone, Part
+from maskgit_prompt.config import defaults
 from maskgit_prompt.data.batches import batch_indices
 from maskgit_prompt.models.prompt import PromptConfig
-from maskgit_prompt.source import Part, Source
+from maskgit_prompt.tuning import train, tune
 from tests import tiny, training
 
 PROMPT = PromptConfig(kind="table", tokens=2, width=16, classes=6)
@@ -33,7 +34,7 @@ CODES = tune.TuningCodes(
     heldout=np.full((3, LENGTH), [[100], [101], [102]], np.int32),
     heldout_labels=np.array([3, 3, 0], np.int32),
 )
-SOURCE = Source(
+SOURCE = Backbone(
     "stub",
     {
         "transformer": Part("masked", training.TRANSFORMER, training.models()[2]["transformer"]),

@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from maskgit_prompt import config as defaults
-from maskgit_prompt import tune
+from maskgit_prompt.config import defaults
+from maskgit_prompt.tuning import tune
 from tests import stubs, training
 
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from maskgit_prompt import train
 from maskgit_prompt.models.prompt import NONE
+from maskgit_prompt.tuning import train
 from tests import stubs
 
 PLAIN, FIRST = stubs.transformer(), stubs.Hide()  # the first code is hidden
