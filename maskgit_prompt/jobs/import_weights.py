@@ -38,7 +38,9 @@ from maskgit_prompt.importers.rules import Options
 from maskgit_prompt.models.masked import MaskedConfig
 from maskgit_prompt.progress import bytes_progress
 from maskgit_prompt.storage import safetensors_stream, sniff
-from maskgit_prompt.tuning import prompt_file
+from maskgit_prompt.tasks.generation.plan import PARTS
+from maskgit_prompt.tuning import tuned_prompt
+from maskgit_prompt.tuning.tuned_prompt import TunedOn, TunedPrompt
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,7 +191,9 @@ def _run(config: ConfigDict, path: str) -> None:
     if missing:
         print(f"no {missing[0]} yet: run again with its file and the same --workdir")
     else:
-        print(f"wrote {path}, fingerprint {written.fingerprint}: use --config.backbone={path}")
+        print(
+            f"wrote {path}, fingerprint {written.fingerprint(PARTS)}: use --config.backbone={path}"
+        )
 
 
 def _read(config: ConfigDict, form: Format, there: Backbone) -> dict[str, tuple[Part, dict]]:
@@ -393,19 +397,16 @@ def _write_prompt(part: Part, config: ConfigDict, folder: pathlib.Path) -> None:
             f"{config.backbone} has {width}; give the backbone that it was tuned on"
         )
     tree = jax.tree.map(np.asarray, part.tree)
-    prompt = prompt_file.PromptFile(
-        cfg=part.cfg,
+    prompt = TunedPrompt(
+        config=part.cfg,
         tree=tree,
         classes=tuple(str(number) for number in range(part.cfg.classes)),
-        instances=(),
-        backbone=backbone.name,
-        fingerprint=backbone.fingerprint,
+        backbone=TunedOn.of(backbone, PARTS),
         sample=defaults.sampling().to_dict(),
-        scores={},
     )
     there = folder.exists()
     try:
-        prompt_file.save(path, prompt)
+        tuned_prompt.save(path, prompt)
     except UserError:
         if not there and folder.exists():
             folder.rmdir()

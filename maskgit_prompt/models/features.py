@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from maskgit_prompt.models.kind import Kind
+
 Array = jax.Array
 
 
@@ -73,3 +75,7 @@ class FeatureNetwork(nnx.Module):
 
     def __call__(self, images: Array) -> Array:  # [B, S, S, 3] -> [B, C]
         return self.head(self.features(images))
+
+
+AXES = ((r".*(kernel|bias|scale)", None),)
+KIND = Kind("features", "convolutional", FeaturesConfig, FeatureNetwork, AXES)
