@@ -53,7 +53,8 @@ def run(config: ConfigDict, path: str) -> None:
     stored = encode(everything, home)
 
     # 2. Methods.
-    rows, accuracies, drawn = [], {}, {}
+    most = max(config.compare.shots)
+    rows, accuracies, drawn, warnings = [], {}, {}, []
     for shots in config.compare.shots:
         plan = with_shots(everything, shots)
         decode = Sampler(backbone, mesh, config.sample).decode
@@ -67,15 +68,17 @@ def run(config: ConfigDict, path: str) -> None:
             rows.append({"method": method, "shots": shots, **row})
             with Image.open(folder / "sheet.png") as sheet:
                 drawn[f"{method}/{shots}"] = sheet.copy()
-        accuracies = scorer.of_real()
+        warnings += [warning for warning in scorer.warnings if warning not in warnings]
+        if shots == most:
+            accuracies = scorer.of_real()
 
     # 3. Files.
-    last = {row["method"]: row for row in rows}  # of the largest number of images
+    top = {row["method"]: row for row in rows if row["shots"] == most}
     named = {
-        name: {method: row[name] for method, row in last.items()}
+        name: {method: row[name] for method, row in top.items()}
         for name in ("frechet", "kid", "heldout_loss", "train_loss", "near_copies")
     }
-    accuracies |= {method: row["accuracy"] for method, row in last.items()}
+    accuracies |= {method: row["accuracy"] for method, row in top.items()}
     found = {"rows": rows, "accuracy": accuracies, **named, "config": config.to_dict()}
     results.write_json(home / "results.json", found)
     comparison_report(
@@ -84,7 +87,7 @@ def run(config: ConfigDict, path: str) -> None:
         drawn,
         title=f"Comparison of methods: {everything.data.images.name} on {backbone.name}",
         config=config.to_dict(),
-        warnings=scorer.warnings,
+        warnings=warnings,
     )
     print(f"report: {home / 'report.html'}")
 

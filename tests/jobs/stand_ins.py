@@ -19,13 +19,16 @@ from maskgit_prompt import backbones
 from maskgit_prompt.config import defaults
 from maskgit_prompt.data.images import ImageSet
 from maskgit_prompt.data.parts import Parts
+from maskgit_prompt.devices import sharding
 from maskgit_prompt.models.prompt import PromptConfig
-from maskgit_prompt.tuning import tune
+from maskgit_prompt.tasks.generation.plan import Plan
+from maskgit_prompt.tasks.generation.prompt_tuning import TunedModel
+from maskgit_prompt.tuning.tune import Tuned
 
 CLASSES = ("cat", "dog")
 LABELS = np.array([0, 1, 1, 0, 1, 1, 0, 1], np.int32)
 TUNE = np.array([2, 3, 4, 5])  # so that instance ids are not rows: instances are dog, cat, dog, dog
-CURVES = {"training images": ([1, 7], [3.0, 1.5]), "held-out images": ([1, 7], [4.0, 2.5])}
+CURVES = {"evaluated_train": ([1, 7], [3.0, 1.5]), "evaluated_heldout": ([1, 7], [4.0, 2.5])}
 SCORES: dict[str, dict[str, Any]] = {
     "prompt": {
         "accuracy": 0.75,
@@ -88,7 +91,7 @@ def data() -> Parts:
     return Parts(images, TUNE, np.array([6, 7]), np.array([0, 1]), np.arange(8))
 
 
-def config(job: str = "transfer") -> ConfigDict:
+def config(job: str = "run") -> ConfigDict:
     found = defaults.transfer()
     found.prompt.kind, found.prompt.tokens, found.prompt.embedding = "table", 1, 0
     found.prompt.factors, found.score.per_class = 1, 3
@@ -99,39 +102,44 @@ def config(job: str = "transfer") -> ConfigDict:
 def backbone(
     name: str = "tiny", fingerprint: str = "f00d", kind: str = "masked"
 ) -> backbones.Backbone:
-    cfg = types.SimpleNamespace(width=2, layers=1)
+    cfg = types.SimpleNamespace(width=2, layers=1, heads=1)
     part = backbones.Part(kind, cfg, {"head": {"bias": np.zeros(3, np.float32)}})
     return backbones.Backbone(name, {"transformer": part}, fingerprint=fingerprint)
 
 
-def prompt_tree(instances: int = len(TUNE)) -> dict[str, np.ndarray]:
+def prompt_tree() -> dict[str, np.ndarray]:
     """Of a table; see above."""
     row = lambda value: np.full((1, 2), value, np.float32)
-    tree = {
+    return {
         "positions": row(100),
         "classes": np.stack([row(1), row(2)]),
-        "instances": np.stack([row(10 * (i + 1)) for i in range(max(1, instances))]),
+        "instances": np.stack([row(10 * (i + 1)) for i in range(len(TUNE))]),
     }
-    return tree if instances else {name: x for name, x in tree.items() if name != "instances"}
 
 
-def prompt_config(instances: int = len(TUNE)) -> PromptConfig:
-    return PromptConfig("table", tokens=1, width=2, classes=2, instances=instances)
+def prompt_config() -> PromptConfig:
+    return PromptConfig("table", tokens=1, width=2, classes=2, instances=len(TUNE))
 
 
-def tuned(**changes) -> tune.Tuned:
+def plan(config: ConfigDict) -> Plan:
+    return Plan(config, backbone(), sharding.make_mesh(), data(), prompt_config())
+
+
+def tuned(**changes) -> TunedModel:
+    """changes: to `run`, whose 520 frozen parameters do not include the tokenizer's 50."""
+    transformer = {"head": {"bias": jnp.ones(3)}}
     found = {
-        "prompt": prompt_tree(),
-        "transformer": {"head": {"bias": jnp.ones(3)}},
+        "tree": {"prompt": prompt_tree(), "transformer": transformer},
         "trainable": 30,
-        "frozen": 570,
+        "frozen": 520,
         "loss": {"train": 1.5, "heldout": 2.5},
         "steps": 7,
         "seconds": 12.34,
         "resumed": 0,
         "curves": CURVES,
+        "last": {"step": 7},
     }
-    return tune.Tuned(**(found | changes))
+    return TunedModel(prompt_tree(), transformer, frozen=570, run=Tuned(**(found | changes)))
 
 
 class Stored:
@@ -159,7 +167,7 @@ class Sampler:
     clock = Clock()
     classes, causal, length = 5, False, 4
 
-    def __init__(self, backbone, mesh, config, dtype="float32", transformer=None, prompt=None):
+    def __init__(self, backbone, mesh, config, compute=None, transformer=None, prompt=None):
         self.transformer, self.prompt, self.config = transformer, prompt, config
         self.seconds_per_image, self.asked = None, {}
         self.made.append(self)

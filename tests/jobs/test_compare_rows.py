@@ -8,11 +8,9 @@ import pytest
 from ml_collections import ConfigDict
 
 from maskgit_prompt import backbones, params
-from maskgit_prompt.devices import sharding
 from maskgit_prompt.jobs import compare
-from maskgit_prompt.jobs import run as transfer
 from maskgit_prompt.report import sheets
-from maskgit_prompt.tuning import tune
+from maskgit_prompt.tasks.generation import images
 from tests.jobs import stand_ins
 from tests.jobs.stand_ins import CLASSES, flat
 from tests.report.reading import capture, read
@@ -22,20 +20,17 @@ NUMBERS = ("accuracy", "frechet", "kid", "heldout_loss", "train_loss", "near_cop
 
 def one(monkeypatch, home, method):
     """compare_one with stand-ins: its row, and what tuning and the sampler were given."""
-    samplers = stand_ins.decoding(monkeypatch, compare, transfer)
+    samplers = stand_ins.decoding(monkeypatch, compare, images)
     scorer, asked = stand_ins.Scorer(), {}
 
-    def tune_it(config, backbone, cfg, codes, folder, mesh, *, scratch=False, keep_best=False):
-        asked.update(config=config, codes=codes, folder=folder)
+    def tune_prompt(plan, codes, folder, *, scratch=False, keep_best=False):
+        asked.update(config=plan.config, codes=codes, folder=folder)
         asked.update(scratch=scratch, keep_best=keep_best)
         return stand_ins.tuned()
 
-    monkeypatch.setattr(tune, "tune", tune_it)
+    monkeypatch.setattr(compare, "tune_prompt", tune_prompt)
     config = stand_ins.config("compare")
-    row = compare.compare_one(
-        config, method, stand_ins.backbone(), stand_ins.data(), stand_ins.Stored(), scorer, home,
-        sharding.make_mesh(),
-    )  # fmt: skip
+    row = compare.compare_one(stand_ins.plan(config), method, stand_ins.Stored(), scorer, home)
     assert json.loads((home / "row.json").read_text()) == row
     assert config == stand_ins.config("compare")  # one method leaves the next one's settings alone
     return types.SimpleNamespace(row=row, samplers=samplers, labels=scorer.labels, **asked)
@@ -57,6 +52,7 @@ def test_row_of_a_trained_method(method, tmp_path, monkeypatch):
         "best_step": 7,
     }
     (sampler,) = done.samplers
+    assert sampler.prompt == stand_ins.prompt_config()
     np.testing.assert_array_equal(sampler.transformer["head"]["bias"], np.ones(3))  # the tuned one
     assert sampler.asked["sample"].headers[:, 0, 0, 0, 0].tolist() == [101] * 3 + [102] * 3
     assert done.labels == {"prompt": [0, 0, 0, 1, 1, 1]}
@@ -129,8 +125,21 @@ def compare_all(monkeypatch, home, config: ConfigDict) -> list[tuple]:
     ran = []
     config.backbone = ""
 
-    def run_one(config, method, backbone, data, stored, scorer, folder, mesh):
-        labels = data.labels(data.tune).tolist()
+    def make_plan(config, *_):
+        assert config.data.shots == 0  # the comparison chooses among all images
+        return stand_ins.plan(config)
+
+    def make_scorer(plan, stored, decode):
+        scorer = stand_ins.Scorer()
+        count = len(plan.data.tune)
+        scorer.warnings.append(f"Tuned on {count} images.")
+        scorer.of_real = lambda: {"real": 0.9 + 0.01 * count, "reconstructed": 0.8 + 0.01 * count}
+        return scorer
+
+    def run_one(plan, method, stored, scorer, folder):
+        assert plan.config == config
+        labels = plan.data.labels(plan.data.tune).tolist()
+        assert (plan.cfg.classes, plan.cfg.instances) == (2, len(labels))
         shots = max(map(labels.count, labels))
         ran.append((method, shots, labels))
         row = row_of(method, shots)
@@ -140,9 +149,9 @@ def compare_all(monkeypatch, home, config: ConfigDict) -> list[tuple]:
     capture(monkeypatch)
     stand_ins.decoding(monkeypatch, compare)
     monkeypatch.setattr(backbones, "load_for", lambda config: stand_ins.backbone())
-    monkeypatch.setattr(transfer, "plan", lambda *_: (stand_ins.data(), None))
-    monkeypatch.setattr(transfer, "encode", lambda *_: stand_ins.Stored())
-    monkeypatch.setattr(transfer, "make_scorer", lambda *_: stand_ins.Scorer())
+    monkeypatch.setattr(compare, "make_plan", make_plan)
+    monkeypatch.setattr(compare, "encode", lambda *_: stand_ins.Stored())
+    monkeypatch.setattr(compare, "make_scorer", make_scorer)
     monkeypatch.setattr(compare, "compare_one", run_one)
     compare.run(config, str(home))
     return ran
@@ -159,9 +168,9 @@ def sheet(number):
     return sheets.grid(flat([(number,) * 3])[None], scale=1)
 
 
-def settings() -> ConfigDict:
+def settings(shots: tuple[int, ...] = (1, 2)) -> ConfigDict:
     config = stand_ins.config("compare")
-    config.compare.shots = (1, 2)
+    config.compare.shots = shots
     return config
 
 
@@ -176,21 +185,36 @@ def test_rows_stand_with_their_method_and_number_of_images(tmp_path, monkeypatch
     assert found["rows"] == [
         {"method": method, "shots": shots, **row_of(method, shots)} for method, shots in pairs
     ]
-    # Of the largest number of images.
-    for name in ("frechet", "kid", "heldout_loss", "train_loss", "near_copies"):
-        assert found[name] == {method: row_of(method, 2)[name] for method in METHODS}
-    scores = {method: row_of(method, 2)["accuracy"] for method in METHODS}
-    assert found["accuracy"] == {"real": 0.95, "reconstructed": 0.85, **scores}
 
     page = read(tmp_path / "run" / "report.html")
-    words = ("Prompt tuning", "Full fine-tuning", "From scratch", "No tuning")
-    for index, caption in enumerate(words):
-        for shots, images in ((1, "1 image a class"), (2, "2 images a class")):
+    captions = ("Prompt tuning", "Full fine-tuning", "From scratch", "No tuning")
+    for index, caption in enumerate(captions):
+        for shots, words in ((1, "1 image a class"), (2, "2 images a class")):
             expected = sheets.png_bytes(sheet(10 * index + shots).convert("RGB"))
-            assert page.pictures[f"{caption}, {images}"] == expected
+            assert page.pictures[f"{caption}, {words}"] == expected
     few, more = page.tables_of("method")
     assert [row["training loss"] for row in few] == ["0.014", "0.114", "0.214", "0.314"]
     assert [row["held-out loss"] for row in more] == ["0.023", "0.123", "0.223", "0.323"]
+
+
+@pytest.mark.parametrize("shots", [(1, 2), (2, 1)], ids=["rising", "falling"])
+def test_numbers_beside_the_rows_are_of_the_most_images(shots, tmp_path, monkeypatch):
+    compare_all(monkeypatch, tmp_path / "run", settings(shots))
+    found = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert [row["shots"] for row in found["rows"]] == [shots[0]] * 4 + [shots[1]] * 4
+    for name in ("frechet", "kid", "heldout_loss", "train_loss", "near_copies"):
+        assert found[name] == {method: row_of(method, 2)[name] for method in METHODS}
+    scores = {method: row_of(method, 2)["accuracy"] for method in METHODS}
+    # Two images of each class are three here: there is one cat.
+    real = {"real": pytest.approx(0.93), "reconstructed": pytest.approx(0.83)}
+    assert found["accuracy"] == {**real, **scores}
+
+
+def test_warnings_of_every_number_of_images_stand_on_the_page_once(tmp_path, monkeypatch):
+    compare_all(monkeypatch, tmp_path / "run", settings())
+    texts = read(tmp_path / "run" / "report.html").texts
+    warnings = ["Few images.", "Tuned on 2 images.", "Tuned on 3 images."]
+    assert [text for text in texts if text in warnings] == warnings
 
 
 def test_finished_methods_are_kept_and_unfinished_ones_done_again(tmp_path, monkeypatch):

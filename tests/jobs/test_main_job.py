@@ -1,16 +1,15 @@
 """The main job with stand-ins: what was tuned, generated and scored is found where it belongs."""
 
-import dataclasses
 import json
 import types
 
 import numpy as np
 import pytest
 
-from maskgit_prompt.devices import sharding
-from maskgit_prompt.jobs import run as transfer
+from maskgit_prompt import progress
 from maskgit_prompt.report import sheets
-from maskgit_prompt.tuning import prompt_file, tune
+from maskgit_prompt.tasks.generation import images, transfer
+from maskgit_prompt.tuning import prompt_file
 from tests.jobs import stand_ins
 from tests.jobs.stand_ins import CLASSES, SCORES, SECONDS, flat
 from tests.report.reading import capture, read
@@ -21,31 +20,29 @@ CATS, DOGS = [101, 101, 0], [102, 102, 0]  # of the class's prompt alone
 def job(monkeypatch, home, config, results=None, untuned=None):
     """Carries out the main job with stand-ins; its parts as a namespace."""
     charts = capture(monkeypatch)
-    samplers = stand_ins.decoding(monkeypatch, transfer)
+    samplers = stand_ins.decoding(monkeypatch, transfer, images)
     clock = stand_ins.Sampler.clock
     scorer = stand_ins.Scorer(clock)
     asked = {}
 
-    def encode(config, backbone, data, home):
+    def encode(plan, home):
         clock.take("encode")
         return stand_ins.Stored()
 
-    def tune_it(config, backbone, cfg, codes, home, mesh):
+    def tune_prompt(plan, codes, home):
         clock.take("tune")
         asked["codes"] = codes
         return results or stand_ins.tuned()
 
-    def make_scorer(config, backbone, data, stored, decode, mesh):
+    def make_scorer(plan, stored, decode):
         clock.take("judge")
         return scorer
 
-    monkeypatch.setattr(transfer, "time", clock)
+    monkeypatch.setattr(progress, "time", clock)
     monkeypatch.setattr(transfer, "encode", encode)
+    monkeypatch.setattr(transfer, "tune_prompt", tune_prompt)
     monkeypatch.setattr(transfer, "make_scorer", make_scorer)
-    monkeypatch.setattr(tune, "tune", tune_it)
-    data, backbone = stand_ins.data(), stand_ins.backbone()
-    mesh, cfg = sharding.make_mesh(), stand_ins.prompt_config()
-    made = transfer.carry_out(config, home, backbone, mesh, data, cfg, transfer.Clock(), untuned)
+    made = transfer.carry_out(stand_ins.plan(config), home, progress.Clock(), untuned)
     found = json.loads((home / "results.json").read_text())
     return types.SimpleNamespace(
         found=found,
@@ -237,52 +234,3 @@ def test_untuned_images_of_another_task_are_taken_where_they_are_as_many(tmp_pat
     assert done.found["accuracy"]["untuned"] == 0.15
     done = job(monkeypatch, tmp_path, stand_ins.config(), untuned=given[:5])
     assert len(done.untuned) == 6 and len(done.samplers) == 2
-
-
-# --- Prompt files --------------------------------------------------------------------------------
-
-
-def save_prompt(home, backbone, config, tuned, cfg):
-    scores = {name: {} for name in ("accuracy", "frechet", "kid", "loss")}
-    mesh = sharding.make_mesh()
-    path, command = transfer.save_prompt(
-        config, backbone, stand_ins.data(), cfg, tuned, scores, home, mesh
-    )
-    return prompt_file.load(path), command
-
-
-def test_a_prompt_without_instances_names_none(tmp_path):
-    cfg, tuned = stand_ins.prompt_config(0), stand_ins.tuned(prompt=stand_ins.prompt_tree(0))
-    found, command = save_prompt(tmp_path, stand_ins.backbone(), stand_ins.config(), tuned, cfg)
-    assert (found.instances, found.instance_classes) == ((), ())
-    assert found.classes == ("cat", "dog")
-    assert "--config.backbone" not in command  # of the embedded model
-
-
-def test_the_command_names_the_backbone_model(tmp_path):
-    config = stand_ins.config()
-    config.backbone = "models/tiny"
-    _, command = save_prompt(
-        tmp_path, stand_ins.backbone(), config, stand_ins.tuned(), stand_ins.prompt_config()
-    )
-    assert command.split()[-1] == "--config.backbone=models/tiny"
-
-
-def test_a_trained_transformer_is_the_backbone_that_the_file_names(tmp_path, monkeypatch):
-    config, saved = stand_ins.config(), {}
-
-    def save(backbone, folder):
-        saved.update(backbone=backbone, folder=folder)
-        return dataclasses.replace(backbone, fingerprint="beef")
-
-    monkeypatch.setattr(backbone_writer, "save", save)
-    config.trainable = ("prompt/.*", "transformer/head/.*")
-    found, command = save_prompt(
-        tmp_path, stand_ins.backbone(), config, stand_ins.tuned(), stand_ins.prompt_config()
-    )
-    assert (found.backbone, found.fingerprint) == ("tiny, tuned", "beef")
-    assert saved["folder"] == tmp_path / "backbone"
-    assert command.split()[-1] == f"--config.backbone={tmp_path / 'backbone'}"
-    # The trained weights are ones, those of the backbone zeros.
-    tree = saved["backbone"].part("transformer").tree
-    np.testing.assert_array_equal(tree["head"]["bias"], np.ones(3))

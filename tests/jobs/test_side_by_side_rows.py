@@ -1,5 +1,6 @@
 """Several backbones with a stand-in for the main job: whose numbers stand in which row."""
 
+import dataclasses
 import json
 
 import pytest
@@ -7,7 +8,6 @@ from ml_collections import ConfigDict
 
 from maskgit_prompt import backbones
 from maskgit_prompt.config import defaults
-from maskgit_prompt.jobs import run as transfer
 from maskgit_prompt.jobs import side_by_side
 from maskgit_prompt.report import sheets
 from tests.jobs import stand_ins
@@ -55,7 +55,7 @@ def test_settings_of_one_model(causal, prefix, keep, temperature, guidance):
     config = settings()
     config.seed = 7
     one = side_by_side._of_one(config, "models/some", 3, causal)
-    assert (one.job, one.backbone, one.model, one.data.shots) == ("transfer", "models/some", "", 3)
+    assert (one.job, one.backbone, one.model, one.data.shots) == ("run", "models/some", "", 3)
     assert (one.prompt.prefix, one.next_code.keep) == (prefix, keep)
     assert (one.sample.temperature, one.sample.guidance, one.seed) == (temperature, guidance, 7)
     assert "models" not in one and "causal" not in one
@@ -88,19 +88,23 @@ def job(monkeypatch, tmp_path):
     """A function that runs the job in tmp_path/run; (model, shots, guidance) of what ran."""
     ran = []
 
-    def run_one(config, path):
-        name, shots = config.backbone, config.data.shots
-        ran.append((name, shots, config.sample.guidance))
+    def make_plan(config, backbone, mesh, path):
+        return dataclasses.replace(stand_ins.plan(config), backbone=backbone)
+
+    def carry_out(plan, home, clock):
+        name, shots = plan.config.backbone, plan.config.data.shots
+        assert plan.backbone.name == f"{name} model"
+        ran.append((name, shots, plan.config.sample.guidance))
         number = 10 * (name == "second") + shots
         folder = tmp_path / "run" / f"{name} model-{shots}"
-        assert path == str(folder)
+        assert home == folder
         finish(folder, found_of(name, shots), number)
 
     monkeypatch.setattr(
         backbones, "load", lambda name, key: stand_ins.backbone(f"{name} model", kind=KINDS[name])
     )
-    monkeypatch.setattr(transfer, "plan", lambda *_: None)
-    monkeypatch.setattr(transfer, "run", run_one)
+    monkeypatch.setattr(side_by_side, "make_plan", make_plan)
+    monkeypatch.setattr(side_by_side, "carry_out", carry_out)
     capture(monkeypatch)
 
     def start():

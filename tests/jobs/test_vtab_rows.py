@@ -79,7 +79,7 @@ def test_rows_of_tasks_that_are_not_done(tmp_path):
 def test_settings_of_one_task(arg, steps, epochs, tmp_path):
     config = settings(arg)
     one = vtab.config_of(config, TASK["smallnorb_azimuth"], tmp_path)  # of the data set smallnorb
-    assert (one.job, one.data.name, one.data.task) == ("transfer", "vtab", "smallnorb_azimuth")
+    assert (one.job, one.data.name, one.data.task) == ("run", "vtab", "smallnorb_azimuth")
     assert (one.train.steps, one.train.epochs) == (steps, epochs)
     assert one.data.codes == str(tmp_path / "codes")
     assert "tasks" not in one and "steps" not in one

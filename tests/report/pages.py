@@ -31,8 +31,8 @@ def check_page(text):
     assert balance.open == []
     assert "<script" not in text
     assert not re.search(r"https?://|@import|<link|url\(", text)
-    assert all(backbone.startswith("data:image/png;base64,") for backbone in backbones(text))
+    assert all(source.startswith("data:image/png;base64,") for source in sources(text))
 
 
-def backbones(text):
+def sources(text):
     return re.findall(r'src="([^"]*)"', text)

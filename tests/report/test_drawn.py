@@ -12,9 +12,9 @@ from maskgit_prompt.tasks.generation import pictures
 
 RED, GREEN, BLUE, YELLOW = (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0)
 CURVES = {
-    "training batches": ([1, 2, 3], [9.0, 8.0, 7.0]),
-    "training images": ([2, 3], [2.5, 1.5]),
-    "held-out images": ([2, 3], [4.5, 3.5]),
+    "loss": ([1, 2, 3], [9.0, 8.0, 7.0]),
+    "evaluated_train": ([2, 3], [2.5, 1.5]),
+    "evaluated_heldout": ([2, 3], [4.5, 3.5]),
 }
 
 
@@ -38,7 +38,7 @@ def data() -> Parts:
 @pytest.fixture
 def drawn(data, charts):
     scorer = types.SimpleNamespace(reconstruct=lambda rows: flat(10 * rows + 10, GREEN))
-    tuned = types.SimpleNamespace(curves=CURVES)
+    tuned = types.SimpleNamespace(run=types.SimpleNamespace(curves=CURVES))
     generated, untuned = flat([100, 110, 120], BLUE), flat([130, 140, 150], YELLOW)
     strip = flat([10, 20, 30, 40, 50, 60], BLUE).reshape(2, 3, 16, 16, 3)
     classes = np.array([0, 0, 1])
@@ -86,7 +86,11 @@ def test_marquee_begins_with_the_instance_and_the_class_alone(drawn):
 def test_each_curve_carries_its_own_values(drawn, charts):
     (chart,) = charts
     assert chart.label == "loss"
-    assert chart.curves == {name: (steps, values) for name, (steps, values) in CURVES.items()}
+    assert chart.curves == {
+        "training batches": ([1, 2, 3], [9.0, 8.0, 7.0]),
+        "training images": ([2, 3], [2.5, 1.5]),
+        "held-out images": ([2, 3], [4.5, 3.5]),
+    }
 
 
 def test_many_points_are_drawn_under_their_running_mean(charts):

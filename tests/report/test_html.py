@@ -9,7 +9,7 @@ from PIL import Image
 from maskgit_prompt.errors import UserError
 from maskgit_prompt.report import comparison, side_by_side, transfer
 from maskgit_prompt.report import html as report
-from tests.report.pages import PNG, backbones, check_page
+from tests.report.pages import PNG, check_page, sources
 
 
 def page(tmp_path, *sections, title="T"):
@@ -40,8 +40,8 @@ def test_every_section(tmp_path):
     assert 'alt="from bytes" width="3" height="2">' in text
     assert "<figcaption>from a file</figcaption>" in text
     assert "<summary>folded away</summary>" in text
-    assert len(backbones(text)) == 2
-    assert backbones(text)[0] == backbones(text)[1]
+    assert len(sources(text)) == 2
+    assert sources(text)[0] == sources(text)[1]
     assert "prefers-color-scheme: dark" in text
     assert 'name="viewport"' in text
 
@@ -172,7 +172,7 @@ def test_transfer_report(tmp_path):
     transfer.transfer_report(tmp_path / "report.html", RESULTS, pictures, title="Digits")
     text = (tmp_path / "report.html").read_text()
     check_page(text)
-    assert len(backbones(text)) == 5
+    assert len(sources(text)) == 5
     order = [
         "A prompt of 30,240",
         "Few images.",
@@ -256,7 +256,7 @@ def test_comparison_report(tmp_path):
     assert '<td>no tuning</td><td class="n">10.0\u202f%</td><td class="n">385.0</td>' in text
     assert ">Prompt tuning, 5 images a class<" in text
     # Three charts and two pictures.
-    assert len(backbones(text)) == 5
+    assert len(sources(text)) == 5
 
 
 def test_side_by_side_report(tmp_path):

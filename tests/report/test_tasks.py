@@ -8,7 +8,7 @@ from PIL import Image
 
 from maskgit_prompt.errors import UserError
 from maskgit_prompt.report import tasks
-from tests.report.pages import PNG, backbones, check_page
+from tests.report.pages import PNG, check_page, sources
 
 SCORES = ("untuned_frechet", "kid", "accuracy", "real_accuracy", "heldout_loss", "near_copies")
 
@@ -131,7 +131,7 @@ def test_report(tmp_path):
     ]
     places = [text.index(piece) for piece in order]
     assert places == sorted(places)
-    assert len(backbones(text)) == 4
+    assert len(sources(text)) == 4
     assert text.count("-0/report.html") == 3
 
 
@@ -139,7 +139,7 @@ def test_report_shows_no_empty_charts_and_tables(tmp_path):
     tasks.tasks_report(tmp_path / "r.html", [done("dtd", "natural", None)], {}, title="T")
     text = (tmp_path / "r.html").read_text()
     check_page(text)
-    assert backbones(text) == []
+    assert sources(text) == []
     assert "Pictures" not in text and "All settings" not in text
 
     tasks.tasks_report(tmp_path / "r.html", ROWS[2:4], {}, title="T")

@@ -1,0 +1,51 @@
+"""prompt.safetensors of a run: what it names, and the command that samples from it again."""
+
+import dataclasses
+
+import numpy as np
+
+from maskgit_prompt import backbones
+from maskgit_prompt.tasks.generation.outputs import save_prompt
+from maskgit_prompt.tuning import prompt_file
+from tests.tasks.generation import stubs
+
+
+def save(plan, tuned, home):
+    """The prompt file that is written, and the command."""
+    scores = {name: {} for name in ("accuracy", "frechet", "kid", "loss")}
+    path, command = save_prompt(plan, tuned, scores, home)
+    return prompt_file.load(path), command
+
+
+def test_a_prompt_without_instances_names_none(tmp_path):
+    cfg = stubs.prompt_config(classes=2, instances=0)
+    plan = dataclasses.replace(stubs.plan(stubs.data()), cfg=cfg)
+    tree = {name: x for name, x in stubs.tuned().prompt.items() if name != "instances"}
+    found, command = save(plan, dataclasses.replace(stubs.tuned(), prompt=tree), tmp_path)
+    assert (found.instances, found.instance_classes) == ((), ())
+    assert found.classes == ("dark", "light")
+    assert "--config.backbone" not in command  # of the embedded model
+
+
+def test_the_command_names_the_backbone(tmp_path):
+    plan = stubs.plan(stubs.data(), backbone="models/tiny")
+    _, command = save(plan, stubs.tuned(), tmp_path)
+    assert command.split()[-1] == "--config.backbone=models/tiny"
+
+
+def test_a_trained_transformer_is_the_backbone_that_the_file_names(tmp_path, monkeypatch):
+    saved = {}
+
+    def save_backbone(backbone, folder):
+        saved.update(backbone=backbone, folder=folder)
+        return dataclasses.replace(backbone, fingerprint="beef")
+
+    monkeypatch.setattr(backbones, "save", save_backbone)
+    plan = stubs.plan(stubs.data(), trainable=("prompt/.*", "transformer/weight"))
+    tuned = dataclasses.replace(stubs.tuned(), transformer={"weight": np.ones(1, np.float32)})
+    found, command = save(plan, tuned, tmp_path)
+    assert (found.backbone, found.fingerprint) == ("stub, tuned", "beef")
+    assert saved["folder"] == tmp_path / "backbone"
+    assert command.split()[-1] == f"--config.backbone={tmp_path / 'backbone'}"
+    # The trained weights are ones, those of the backbone zeros.
+    np.testing.assert_array_equal(saved["backbone"].part("transformer").tree["weight"], np.ones(1))
