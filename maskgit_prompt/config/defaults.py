@@ -50,10 +50,17 @@ def training(
             "tensorboard": True,
         }
     )
+    config.profile = ""  # "20:5": a profiler's trace of the five steps after step 20
     config.optimizer = ConfigDict(
         {
+            "name": "adamw",  # or "sgd"
             "learning_rate": learning_rate,
             "warmup_steps": 0,
+            # By path, first match wins, as "transformer/.*=1e-4"; the others go as this file says.
+            "rates": (),
+            "decays": (),
+            "momentum": 0.9,  # of sgd
+            "nesterov": False,
             "b1": 0.9,
             "b2": 0.96,
             "eps": 1e-8,
@@ -141,6 +148,7 @@ def transfer() -> ConfigDict:
     config.next_code = next_code()
     config.train.epochs = 0.0  # above 0: times through the images, but no more than train.steps
     config.train.evaluate_every = 150  # held-out loss; 0: only at the end
+    config.train.show_every = 0  # steps between sheets of images in progress.html; 0: none
     config.train.remat = False  # for large models: a third of the memory, hardly more time
     config.sample = sampling()
     config.score = ConfigDict(

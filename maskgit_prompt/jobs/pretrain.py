@@ -70,10 +70,9 @@ def run(config: ConfigDict, folder: str) -> None:
         config,
         tree,
         loss_of(graphdef),
-        Examples(len(images), batch),
+        Examples(len(images), batch, what=config.stage),
         folder,
         mesh,
-        what=config.stage,
     )
 
     # 3. The backbone so far.

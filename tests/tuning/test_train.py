@@ -1,7 +1,7 @@
 """The losses, the step and the loop: averages by hand, stops, resumes, and what must end a run."""
 
-import os
 import pathlib
+import re
 import signal
 
 import jax
@@ -19,6 +19,7 @@ from maskgit_prompt.tasks.generation import objectives
 from maskgit_prompt.tasks.generation.loss import class_loss, prompt_loss
 from maskgit_prompt.tuning import train
 from tests import training
+from tests.tuning.stopping import stop_at
 
 # --- Losses --------------------------------------------------------------------------------------
 
@@ -69,7 +70,7 @@ def gradient(rows, key):
 def test_micro_batches_are_averaged():
     mesh, tx = training.mesh(4), optax.sgd(1.0)  # a step of minus the gradient
     state, frozen = training.start(mesh, tx=tx)
-    step = train.make_step(training.loss_fn(), tx, micro_batches=2)
+    step = train.make_step(training.loss_fn(), tx, state, micro_batches=2)
     with jax.set_mesh(mesh):
         rows = sharding.to_global(training.batch(0), mesh)
         state, metrics = step(state, frozen, rows, sharding.make_key(7, mesh))
@@ -89,8 +90,9 @@ def toy(tx=None, ema: bool = False, **options) -> tuple:
         return jnp.mean((tree["prompt"]["x"] - batch["t"]) ** 2 * batch["factor"]), {}
 
     tx, tree = tx or optax.sgd(0.25), {"prompt": {"x": np.float32(1)}}
+    tree = training.place(tree, training.mesh())
     begin = train.init_state(tree, ("prompt/.*",), tx, training.mesh(), ema)
-    return begin, train.make_step(loss_fn, tx, **options)
+    return begin, train.make_step(loss_fn, tx, begin[0], **options)
 
 
 def target(t: float, factor: float = 1.0) -> dict[str, np.ndarray]:
@@ -130,7 +132,9 @@ def test_a_step_has_a_key_of_its_own():
 
 
 def rows_of(folder: pathlib.Path) -> list[dict]:
-    return workdir.Metrics(folder, tensorboard=False).rows()
+    """The lines of metrics, without what differs from start to start."""
+    rows = workdir.Metrics(folder, tensorboard=False).rows()
+    return [{k: x for k, x in row.items() if k not in train.MEASURED} for row in rows]
 
 
 @pytest.fixture(scope="module")
@@ -140,13 +144,8 @@ def uninterrupted(tmp_path_factory):
     state = training.run(folder, training.mesh())
     rows = rows_of(folder)
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
-    assert rows[0].keys() == {"step", "loss", "grad_norm"}
+    assert rows[0].keys() == {"step", "loss", "grad_norm", "param_norm", "update_norm"}
     return state, rows
-
-
-def stop_at(step: int):
-    """For `log`: the machine asks to stop after `step` steps."""
-    return lambda taken: os.kill(os.getpid(), signal.SIGTERM) if taken == step else None
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 5, 6])  # saves are due at 2, 4 and 6
@@ -254,8 +253,10 @@ def test_a_loss_that_is_not_finite(tmp_path, monkeypatch, value, step, kept, bac
 
     with pytest.raises(UserError) as error:
         run(lambda index: target(2.0, value if index + 1 == step else 1.0))
-    assert str(error.value).startswith(
-        f"step {step}: grad_norm = {value}, loss = {value}; {kept}; try"
+    assert re.match(
+        rf"step {step}: grad_norm = {value}, loss = {value}, param_norm = .*, update_norm = .*; "
+        rf"{kept}; try",
+        str(error.value),
     )
     assert "\n" not in str(error.value)
     state = run(lambda index: target(2.0))

@@ -20,7 +20,7 @@ from maskgit_prompt.errors import UsageError
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 from maskgit_prompt.storage import workdir
 from maskgit_prompt.tasks.generation.sampling import check as check_sampling
-from maskgit_prompt.tuning import memory
+from maskgit_prompt.tuning import memory, optimizers
 
 PARTS = ("tokenizer", "transformer")  # of a backbone: what a tuned prompt depends on
 
@@ -116,7 +116,8 @@ def check_prompt(config: ConfigDict, backbone: Backbone, cfg: PromptConfig) -> N
     )
     prompt = abstract(lambda rngs: PromptGenerator(cfg, rngs=rngs))
     model = {"transformer": backbone.part("transformer").tree, "prompt": prompt}
-    params.split(model, tuple(config.trainable))
+    params.split(params.abstract(model), tuple(config.trainable))
+    optimizers.check_paths(config.optimizer, model)
 
 
 def prompt_config(
