@@ -57,3 +57,26 @@ def test_the_line_ends_when_the_loop_fails(capsys):
         bar.update()
         raise KeyError("x")
     assert capsys.readouterr().err.splitlines()[-1].startswith("train:  50% 1/2")
+
+
+def test_pace_leaves_out_the_first_step_and_pauses(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(progress_lib.time, "perf_counter", lambda: now[0])
+    pace = progress_lib.Pace()
+
+    def spend(seconds: float) -> None:
+        now[0] += seconds
+
+    spend(90)  # compiling
+    pace.step()
+    assert pace.rates(8) == {}
+    for seconds in (1, 2):
+        spend(seconds)
+        pace.step()
+    with pace.paused():
+        spend(50)
+    assert pace.rates(8) == {"step_seconds": 1.5, "images_per_second": 16 / 3}
+    spend(4)
+    pace.step()
+    assert pace.rates(8) == {"step_seconds": 4, "images_per_second": 2}
+    assert pace.rates(8) == {}
