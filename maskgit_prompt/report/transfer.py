@@ -213,13 +213,13 @@ def _scores(results: Mapping[str, Any]) -> list[Section]:
     for name in ("precision", "recall"):
         columns[name] = name
         scores[name] = {s: row.get(name) for s, row in near.items()}
-    backbones = [s for s in _ORIGINS if any(s in score for score in scores.values())]
+    origins = [s for s in _ORIGINS if any(s in score for score in scores.values())]
     sections: list[Section] = []
-    if backbones:
+    if origins:
         kept = {key: name for key, name in columns.items() if scores[key]}
         rows = [
             {"images": _ORIGINS[s]} | {name: scores[key].get(s) for key, name in kept.items()}
-            for s in backbones
+            for s in origins
         ]
         sections += [
             Table(
