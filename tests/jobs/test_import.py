@@ -625,9 +625,7 @@ def test_published_files_of_two_sizes(capsys, tmp_path):
     pathlib.Path(tokenizer).rename(tmp_path / "tokenizer_imagenet256_checkpoint")
     pathlib.Path(transformer).rename(tmp_path / "maskgit_imagenet512_checkpoint")
     flags = (IMPORT, "--config.format=maskgit", f"--workdir={tmp_path / 'model'}")
-    files = (
-        f"{tmp_path}/tokenizer_imagenet256_checkpoint,{tmp_path}/maskgit_imagenet512_checkpoint"
-    )
+    files = f"{tmp_path}/tokenizer_imagenet256_checkpoint,{tmp_path}/maskgit_imagenet512_checkpoint"
     done = run(capsys, *flags, f"--config.source={files}")
     assert done.code == 1
     assert "a tokenizer of 256 x 256 and a transformer of 512 x 512: they do not" in done.error()
