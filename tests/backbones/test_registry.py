@@ -17,20 +17,21 @@ KIND = Kind("tokenizer", "{name}", config=dict, module=lambda config, *, rngs: c
 
 @pytest.fixture
 def networks(monkeypatch, tmp_path):
-    """A function that puts files of so many networks in the place of models/, by file name."""
+    """A function that puts files of such networks in the place of models/: file=name."""
 
-    def write(**names: str) -> None:
-        folder = tmp_path / "networks"
+    def make(**files: str) -> None:
+        folder = tmp_path / "networks_of_a_test"
         folder.mkdir()
         (folder / "__init__.py").touch()
-        (folder / "layers.py").write_text("LAYERS = 1\n")  # a file of no network
-        for file, name in names.items():
+        for file, name in files.items():
             (folder / f"{file}.py").write_text(NETWORK.format(name=name))
         monkeypatch.syspath_prepend(tmp_path)
-        monkeypatch.setattr(registry, "models", importlib.import_module("networks"))
+        monkeypatch.setattr(registry, "models", importlib.import_module(folder.name))
 
-    yield write
-    for name in [name for name in sys.modules if name.partition(".")[0] == "networks"]:
+    registry.kinds.cache_clear()
+    yield make
+    registry.kinds.cache_clear()
+    for name in [name for name in sys.modules if name.startswith("networks_of_a_test")]:
         del sys.modules[name]
 
 
@@ -47,15 +48,14 @@ def test_the_networks_of_the_package():
 
 def test_a_new_file_is_a_new_kind(networks):
     networks(first="old", second="new")
-    found = registry.kinds.__wrapped__()
-    assert found.keys() == {"old", "new"}
-    assert found["new"].module({"width": 2}, rngs=None) == {"width": 2}
+    assert backbones.kinds().keys() == {"old", "new"}
+    assert backbones.make_module("new", {"width": 2})(None) == {"width": 2}
 
 
 def test_two_networks_of_one_name(networks):
     networks(first="vq", second="vq")
-    with pytest.raises(ValueError, match="^two networks are called 'vq'; rename that of second$"):
-        registry.kinds.__wrapped__()
+    with pytest.raises(ValueError, match="bring a KIND called 'vq'; rename that of second.py$"):
+        backbones.kinds()
 
 
 def test_rules_of_a_network_in_a_larger_tree():
