@@ -14,7 +14,14 @@ from tests import tiny
 
 # 24 codes; three levels, each but the last of which halves the image: 16 codes are 16 x 16 pixels.
 VQGAN = VQGANConfig(
-    image_size=16, codebook=24, embedding=4, latent=4, filters=8, multipliers=(1, 1, 1), groups=2
+    image_size=16,
+    codebook=24,
+    embedding=4,
+    latent=4,
+    filters=8,
+    multipliers=(1, 1, 1),
+    attention=(),
+    groups=2,
 )
 PARTS = {
     "vq": Part("vq", tiny.TOKENIZER, {}),
