@@ -20,15 +20,17 @@ class Steps:
 
     Attributes:
       made: the loss function and the options that the step was made with.
+      like: the state whose place the step was made for.
       batches, keys: of each step.
     """
 
     made: dict = dataclasses.field(default_factory=dict)
+    like: train.TrainState | None = None
     batches: list[dict] = dataclasses.field(default_factory=list)
     keys: list[jax.Array] = dataclasses.field(default_factory=list)
 
-    def make(self, loss_fn, tx, **options):
-        self.made = {"loss_fn": loss_fn, **options}
+    def make(self, loss_fn, tx, like, **options):
+        self.made, self.like = {"loss_fn": loss_fn, **options}, like
         return self._step
 
     def _step(self, state, frozen, batch, key):

@@ -32,7 +32,7 @@ def gradient(rows, key):
 def test_micro_batches_are_averaged():
     mesh, tx = training.mesh(4), optax.sgd(1.0)  # a step of minus the gradient
     state, frozen = training.start(mesh, tx=tx)
-    step = train.make_step(training.loss_fn(), tx, micro_batches=2)
+    step = train.make_step(training.loss_fn(), tx, state, micro_batches=2)
     with jax.set_mesh(mesh):
         rows = sharding.to_global(training.batch(0), mesh)
         state, metrics = step(state, frozen, rows, sharding.make_key(7, mesh))
@@ -51,9 +51,10 @@ def toy(tx=None, ema: bool = False, **options) -> tuple:
     def loss_fn(tree, batch, key):
         return jnp.mean((tree["prompt"]["x"] - batch["t"]) ** 2 * batch["factor"]), {}
 
-    tx, tree = tx or optax.sgd(0.25), {"prompt": {"x": np.float32(1)}}
-    begin = train.init_state(tree, ("prompt/.*",), tx, training.mesh(), ema)
-    return begin, train.make_step(loss_fn, tx, **options)
+    tx, mesh = tx or optax.sgd(0.25), training.mesh()
+    tree = training.place({"prompt": {"x": np.float32(1)}}, mesh)
+    begin = train.init_state(tree, ("prompt/.*",), tx, mesh, ema)
+    return begin, train.make_step(loss_fn, tx, begin[0], **options)
 
 
 def target(t: float, factor: float = 1.0) -> dict[str, np.ndarray]:

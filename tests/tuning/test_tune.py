@@ -76,7 +76,9 @@ def tuned(
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train, "make_step", steps.make)
-        found = tune.tune(config, tree, loss_fn, examples, folder, training.mesh(), **options)
+        mesh = training.mesh()
+        placed = training.place(tree, mesh)
+        found = tune.tune(config, placed, loss_fn, examples, folder, mesh, **options)
     return Run(found, steps, scored, counting.rows(folder))
 
 
@@ -120,6 +122,7 @@ def test_every_step_has_its_batch_and_the_key_of_the_seed(run):
 
 def test_the_step_is_made_of_the_loss_and_the_settings(tmp_path, run):
     assert run.steps.made == {"loss_fn": loss_fn, "micro_batches": 1, "ema_decay": 0.0}
+    assert values(run.steps.like.trainable) == {0.0}  # the state that training begins with
     found = tuned(tmp_path, ema=0.9, train={"micro_batches": 2})
     assert found.steps.made == {"loss_fn": loss_fn, "micro_batches": 2, "ema_decay": 0.9}
 

@@ -7,7 +7,7 @@ import pytest
 from maskgit_prompt import params
 from maskgit_prompt.config import defaults
 from maskgit_prompt.devices import sharding
-from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
+from maskgit_prompt.models.prompt import AXES, PromptConfig, PromptGenerator
 from maskgit_prompt.tasks.generation import evaluator
 from maskgit_prompt.tasks.generation.objectives import make_objective
 from tests import stubs, tiny, training
@@ -123,14 +123,15 @@ def loss_on(devices: int, count: int, rows: int, monkeypatch) -> float:
     part = tiny.backbone().part("transformer")
     cfg = PromptConfig(tokens=2, width=part.cfg.width, classes=10)
     generator, init = params.create(lambda rngs: PromptGenerator(cfg, rngs=rngs))
-    tree = {"transformer": part.tree, "prompt": jax.device_get(init(jax.random.key(0)))}
-    objective = make_objective(config, part.kind, part.cfg.codebook)
-    model = part.graphdef("transformer")
+    drawn = jax.device_get(init(jax.random.key(0)))
+    tree = {"transformer": part.placed(mesh), "prompt": sharding.place(drawn, mesh, AXES)}
+    objective = make_objective(config, part.decoding, part.cfg.codebook)
+    model = part.graphdef()
     evaluate = evaluator.make_evaluator(config, objective, model, generator, mesh)
     rng = np.random.default_rng(0)
     codes = rng.integers(0, part.cfg.codebook, (count, part.cfg.length)).astype(np.int32)
     labels = np.arange(count, dtype=np.int32) % 10
-    return evaluate(sharding.place(tree, mesh), codes, labels)
+    return evaluate(tree, codes, labels)
 
 
 @pytest.mark.parametrize("count, rows", [(11, 4), (3, 64)])

@@ -227,7 +227,7 @@ class Words(nnx.Module):
 
 
 def test_from_scratch_the_transformer_is_a_new_one_of_the_same_kind(tmp_path, monkeypatch):
-    made = {("transformer", "masked", TRANSFORMER): lambda rngs: Words(rngs)}
+    made = {("masked", TRANSFORMER): lambda rngs: Words(rngs)}
     monkeypatch.setattr(prompt_tuning, "make_module", lambda *args: made[args])
     found = tuned(tmp_path, scratch=True)
     # Seed 7, and 4 more for a transformer from scratch.
@@ -262,8 +262,8 @@ def handed(monkeypatch, tmp_path):
     return run
 
 
-def test_the_objective_is_of_the_transformers_kind_and_of_the_tokenizers_codes(handed):
-    assert handed()["make_objective"] == (configured(), "masked", 20)
+def test_the_objective_is_of_the_transformers_decoding_and_of_the_tokenizers_codes(handed):
+    assert handed()["make_objective"] == (configured(), "parallel", 20)
 
 
 def test_training_and_evaluation_are_of_the_same_model_and_objective(handed, tmp_path):
