@@ -31,8 +31,8 @@ CODES = tune.TuningCodes(
     ),
     labels=5 - np.arange(IMAGES, dtype=np.int32),
     scored=np.array([1, 4]),
-    test=np.full((3, LENGTH), [[100], [101], [102]], np.int32),
-    test_labels=np.array([3, 3, 0], np.int32),
+    heldout=np.full((3, LENGTH), [[100], [101], [102]], np.int32),
+    heldout_labels=np.array([3, 3, 0], np.int32),
 )
 SOURCE = Backbone(
     "stub",
@@ -181,7 +181,7 @@ def test_curves_hold_the_rows_that_have_the_column():
 
 
 def test_without_held_out_images_there_is_no_such_loss(tmp_path):
-    none = dataclasses.replace(CODES, test=CODES.test[:0], test_labels=np.zeros(0, int))
+    none = dataclasses.replace(CODES, heldout=CODES.heldout[:0], heldout_labels=np.zeros(0, int))
     found = tuned(tmp_path, none, keep_best=True)
     assert found.tuned.loss == {"train": 10.0, "heldout": None} and found.tuned.steps == 3
     assert values(found.tuned.prompt) == {3.0}
