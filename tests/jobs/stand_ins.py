@@ -20,6 +20,7 @@ from maskgit_prompt.config import defaults
 from maskgit_prompt.data.images import ImageSet
 from maskgit_prompt.data.parts import Parts
 from maskgit_prompt.devices import sharding
+from maskgit_prompt.metrics.scores import Scores
 from maskgit_prompt.models.prompt import PromptConfig
 from maskgit_prompt.tasks.generation.plan import Plan
 from maskgit_prompt.tasks.generation.prompt_tuning import TunedModel
@@ -172,6 +173,7 @@ class Sampler:
 
     def __init__(self, backbone, mesh, config, compute=None, transformer=None, prompt=None):
         self.transformer, self.prompt, self.config = transformer, prompt, config
+        self.compute = compute
         self.seconds_per_image, self.asked = None, {}
         self.made.append(self)
 
@@ -205,7 +207,7 @@ class Scorer:
         self._clock.take("score")
         which = "untuned" if images[..., 1].max() >= 200 else "prompt"
         self.labels[which] = labels.tolist()
-        return SCORES[which]
+        return Scores(SCORES[which])
 
     def of_real(self):
         return {"real": 0.95, "reconstructed": 0.85}

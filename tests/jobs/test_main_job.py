@@ -91,8 +91,8 @@ def test_counts_of_images(done):
 def test_what_tuning_sees(done):
     assert done.codes.codes[:, 0, 0].tolist() == [2, 3, 4, 5]
     assert done.codes.labels.tolist() == [1, 0, 1, 1]
-    assert done.codes.heldout[:, 0].tolist() == [0, 1]
-    assert done.codes.heldout_labels.tolist() == [0, 1]
+    assert done.codes.test[:, 0].tolist() == [0, 1]
+    assert done.codes.test_labels.tolist() == [0, 1]
 
 
 def test_seconds_of_each_stage(done):
