@@ -45,7 +45,7 @@ def run(config: ConfigDict, path: str) -> None:
         raise UsageError(f"config.models.shots = {tuple(all_shots)}, expected 1 or more each")
     mesh = sharding.make_mesh(**config.mesh)
     configs = {
-        (name, shots): _of_one(config, name, shots, backbone.part("transformer").kind == "causal")
+        (name, shots): _of_one(config, name, shots, backbone.part("transformer").decoding)
         for shots in all_shots
         for name, backbone in found.items()
     }
@@ -86,11 +86,11 @@ def run(config: ConfigDict, path: str) -> None:
     print(f"report: {home / 'report.html'}")
 
 
-def _of_one(config: ConfigDict, name: str, shots: int, causal: bool) -> ConfigDict:
+def _of_one(config: ConfigDict, name: str, shots: int, decoding: str) -> ConfigDict:
     """The config of the main job on one model."""
     one = ConfigDict(config.to_dict())
     del one["models"], one["causal"]
-    if causal:
+    if decoding == "autoregressive":
         one.update(config.causal)
     one.job, one.backbone, one.model, one.data.shots = "run", name, "", shots
     return one

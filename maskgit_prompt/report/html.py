@@ -158,13 +158,13 @@ def _figure(figure: Figure) -> str:
     if not png.startswith(_PNG):
         raise UserError(f"{where} begins with {png[:8]!r}: expected a PNG file; convert it")
     caption = html.escape(figure.caption)
-    backbone = base64.b64encode(png).decode()
+    encoded = base64.b64encode(png).decode()
     shown = f"<figcaption>{caption}</figcaption>" if caption else ""
     # Stated in the PNG's header; with it the page does not jump while loading.
     width, height = (int.from_bytes(png[i : i + 4], "big") for i in (16, 20))
     large = ' class="large"' if width > _LARGE else ""
     return (
-        f'<figure{large}><img src="data:image/png;base64,{backbone}" alt="{caption}" '
+        f'<figure{large}><img src="data:image/png;base64,{encoded}" alt="{caption}" '
         f'width="{width}" height="{height}">{shown}</figure>'
     )
 

@@ -100,12 +100,15 @@ def config(job: str = "run") -> ConfigDict:
     return defaults.compare(found) if job == "compare" else found
 
 
-def backbone(
-    name: str = "tiny", fingerprint: str = "f00d", kind: str = "masked"
-) -> backbones.Backbone:
+# Of tokenizer and transformer below: the first digits of the SHA-256 of "[vq, masked]".
+FINGERPRINT = "5fede84cc8087799"
+
+
+def backbone(name: str = "tiny", kind: str = "masked") -> backbones.Backbone:
     cfg = types.SimpleNamespace(width=2, layers=1, heads=1)
     part = backbones.Part(kind, cfg, {"head": {"bias": np.zeros(3, np.float32)}})
-    return backbones.Backbone(name, {"transformer": part}, fingerprint=fingerprint)
+    identities = {"tokenizer": "vq", "transformer": kind, "features": "small"}
+    return backbones.Backbone(name, {"transformer": part}, identities=identities)
 
 
 def prompt_tree() -> dict[str, np.ndarray]:

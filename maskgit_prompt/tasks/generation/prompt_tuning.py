@@ -14,6 +14,7 @@ from maskgit_prompt.data import splits
 from maskgit_prompt.data.batches import batch_indices, views
 from maskgit_prompt.data.codes import Codes
 from maskgit_prompt.devices import sharding
+from maskgit_prompt.models import prompt
 from maskgit_prompt.models.prompt import PromptGenerator
 from maskgit_prompt.params import Tree
 from maskgit_prompt.tasks.generation.encoding import Encoded
@@ -104,14 +105,16 @@ def tune_prompt(
     )
     generator, init_prompt = params.create(lambda rngs: PromptGenerator(cfg, rngs=rngs))
     if scratch:
-        _, init = params.create(make_module("transformer", part.kind, part.cfg))
+        _, init = params.create(make_module(part.kind, part.cfg))
         key = jax.random.key(streams.seed_of(config.seed, "scratch"))
-        transformer = jax.device_get(jax.jit(init)(key))
+        drawn = {"transformer": jax.device_get(jax.jit(init)(key))}
+        transformer = sharding.place(drawn, mesh, part.axes)["transformer"]
     else:
-        transformer = part.placed("transformer", mesh)
+        transformer = part.placed(mesh)
     key = jax.random.key(streams.seed_of(config.seed, "prompt"))
-    tree = {"transformer": transformer, "prompt": jax.device_get(jax.jit(init_prompt)(key))}
-    objective = make_objective(config, part.kind, backbone.part("tokenizer").cfg.codebook)
+    drawn = jax.device_get(jax.jit(init_prompt)(key))
+    tree = {"transformer": transformer, "prompt": sharding.place(drawn, mesh, prompt.AXES)}
+    objective = make_objective(config, part.decoding, backbone.part("tokenizer").cfg.codebook)
     evaluate = make_evaluator(config, objective, model, generator, mesh)
     tuned = tune(
         config,

@@ -16,7 +16,8 @@ from maskgit_prompt.tasks.generation import encoding, transfer
 from maskgit_prompt.tasks.generation.outputs import save_choice
 from maskgit_prompt.tasks.generation.plan import claim, make_plan
 from maskgit_prompt.tasks.generation.prompt_tuning import tuning_codes
-from maskgit_prompt.tuning import prompt_file
+from maskgit_prompt.tuning import tuned_prompt
+from maskgit_prompt.tuning.tuned_prompt import TunedOn
 from tests.tasks.generation import stubs
 from tests.tasks.generation.stubs import flat, shades
 
@@ -244,12 +245,12 @@ def test_speeds_and_sizes_are_of_their_own_steps(carry_out, tmp_path):
 
 def test_the_prompt_file_holds_the_tuned_prompt_and_its_images(carry_out, tmp_path):
     found, _, _, _ = carry_out()
-    prompt = prompt_file.load(tmp_path / "prompt.safetensors")
+    prompt = tuned_prompt.load(tmp_path / "prompt.safetensors")
     assert prompt.tree["classes"].ravel().tolist() == [50, 150]
     assert prompt.classes == ("dark", "light")
     assert prompt.instances == ("6.png", "7.png", "8.png")
     assert prompt.instance_classes == (0, 0, 1)
-    assert (prompt.backbone, prompt.fingerprint) == ("stub", "f00d")
+    assert prompt.backbone == TunedOn("stub", stubs.FINGERPRINT, ("tokenizer", "transformer"))
     assert prompt.scores == {key: found[key] for key in ("accuracy", "frechet", "kid", "loss")}
 
 
