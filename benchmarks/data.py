@@ -42,7 +42,7 @@ def write(folder: pathlib.Path, count: int) -> None:
     import numpy as np
     from PIL import Image
 
-    from maskgit_prompt.data import synthetic
+    from maskgit_prompt.data.sets import synthetic
 
     images = synthetic.image_set(count, 0, STORED)
     for start in range(0, count, 1000):

@@ -1,4 +1,9 @@
-"""What earlier versions called config keys and jobs: old workdirs and commands still work."""
+"""What earlier versions called config keys and jobs, and did where they had no key.
+
+Old workdirs and commands still work.
+"""
 
 KEYS = {"source": "backbone", "models.sources": "models.backbones"}
 JOBS = {"transfer": "run"}
+# Keys that earlier versions did not have -> what they did.
+ADDED = {"data.fit": "crop"}

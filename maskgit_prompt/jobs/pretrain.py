@@ -17,9 +17,9 @@ from ml_collections import ConfigDict
 from maskgit_prompt import backbones, params, streams
 from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.config import rules
-from maskgit_prompt.data import synthetic
 from maskgit_prompt.data.batches import batch_indices
 from maskgit_prompt.data.images import ImageSet
+from maskgit_prompt.data.sets import synthetic
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.models.features import FeaturesConfig

@@ -27,6 +27,17 @@ def test_the_same_config_goes_on(tmp_path):
     assert workdir.prepare(str(tmp_path), config) == tmp_path
 
 
+def test_a_workdir_of_before_data_fit_goes_on_with_crop_alone(tmp_path):
+    old = configs.transfer()
+    del old.data["fit"]
+    workdir.prepare(tmp_path, old)
+    config = configs.transfer()
+    assert workdir.prepare(tmp_path, config) == tmp_path
+    config.data.fit = "resize"
+    with pytest.raises(UsageError, match="data.fit is 'crop' there, 'resize' now; use another"):
+        workdir.prepare(tmp_path, config)
+
+
 def test_another_config_is_refused_by_its_keys(tmp_path):
     workdir.prepare(tmp_path, configs.transfer())
     before = (tmp_path / "config.json").read_bytes()

@@ -11,7 +11,7 @@ import numpy as np
 from absl import logging
 
 from maskgit_prompt.data.pixels import BROKEN, reason
-from maskgit_prompt.data.places import SUFFIXES, Place, is_image
+from maskgit_prompt.data.sets.places import SUFFIXES, Place, is_image
 from maskgit_prompt.errors import UsageError, UserError
 
 ORDER_FILE = "classes.txt"

@@ -15,13 +15,14 @@ import pytest
 from etils import epath
 
 from maskgit_prompt.config import defaults
-from maskgit_prompt.data import builders, parts, places, record_scan, vtab
-from maskgit_prompt.data.records import TFRecords, groups
+from maskgit_prompt.data import parts
+from maskgit_prompt.data.sets import builders, places, record_scan, vtab
+from maskgit_prompt.data.sets.records import TFRecords, groups
 from maskgit_prompt.devices import distributed
 from maskgit_prompt.errors import UsageError, UserError
 from tests import prepared
 
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).parents[3]
 
 
 def data_config(data_dir, task="svhn", **changes):
@@ -143,6 +144,22 @@ def test_channels_and_crop(vtab_data):
     np.testing.assert_array_equal(green, np.linspace(0, 255, 60).astype(np.uint8)[18:42])
 
 
+def test_the_whole_of_an_image_is_resized_straight(vtab_data):
+    # 24 x 60 as 24 x 24: column c is the mean of 2.5 columns around 2.5 c + 0.75 of the ramp.
+    task = "kitti_closest_vehicle_distance"
+    wide = load(vtab_data, task, size=24, fit="resize")
+    green = wide.images.read(wide.tune[:1])[0, 0, :, 1]
+    ramp = (2.5 * np.arange(24) + 0.75) / 59 * 255
+    assert np.abs(green[1:-1] - ramp[1:-1]).max() <= 2
+    assert wide.images.fingerprint != load(vtab_data, task, size=24).images.fingerprint
+
+
+def test_the_recipe_is_that_of_workdirs_that_exist(vtab_data):
+    steps = "tfds-1, folder-1: exif, 8 bit, on white, centre crop, lanczos"
+    assert load(vtab_data).images.recipe == f"{steps}|32|1"
+    assert load(vtab_data, "dsprites_x_position", size=64).images.recipe == f"{steps}|64|255"
+
+
 def test_two_tasks_on_one_data_set_have_one_fingerprint(vtab_data):
     azimuth, elevation = (load(vtab_data, f"smallnorb_{n}") for n in ("azimuth", "elevation"))
     assert azimuth.images.fingerprint == elevation.images.fingerprint
@@ -177,7 +194,7 @@ def test_array_record_files_give_the_same(vtab_data, tmp_path):
 
 def test_tensorflow_is_not_imported(vtab_data):
     code = (
-        "import sys; from tests.data import test_prepared as t\n"
+        "import sys; from tests.data.sets import test_prepared as t\n"
         f"found = t.load({str(vtab_data)!r}, 'clevr_count_all')\n"
         "found.images.read(found.tune); sys.exit('tensorflow' in sys.modules)"
     )

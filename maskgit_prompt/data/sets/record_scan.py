@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from maskgit_prompt.data.places import UNSURE, stamp
-from maskgit_prompt.data.records import ArrayRecords, TFRecords, unreadable
+from maskgit_prompt.data.sets.places import UNSURE, stamp
+from maskgit_prompt.data.sets.records import ArrayRecords, TFRecords, unreadable
 from maskgit_prompt.devices import distributed
 from maskgit_prompt.errors import UserError
 from maskgit_prompt.progress import progress
