@@ -1,9 +1,11 @@
-"""What earlier versions called config keys and jobs, and did where they had no key.
-
-Old workdirs and commands still work.
-"""
+"""What earlier versions called config keys and jobs: old workdirs and commands still work."""
 
 KEYS = {"source": "backbone", "models.sources": "models.backbones"}
 JOBS = {"transfer": "run"}
-# Keys that earlier versions did not have -> what they did.
-ADDED = {"data.fit": "crop"}
+# Keys that came later, each with the value that means what was done before there was a choice.
+ADDED = {
+    "attention": "auto",
+    "data.fit": "crop",
+    "task": "generation",
+    "trainable": (".*",),
+}

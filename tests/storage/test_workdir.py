@@ -1,6 +1,7 @@
 """The folder of a run: its config must not change, and its metrics have each step once."""
 
 import json
+import pathlib
 
 import pytest
 from ml_collections import ConfigDict
@@ -27,15 +28,21 @@ def test_the_same_config_goes_on(tmp_path):
     assert workdir.prepare(str(tmp_path), config) == tmp_path
 
 
-def test_a_workdir_of_before_data_fit_goes_on_with_crop_alone(tmp_path):
-    old = configs.transfer()
-    del old.data["fit"]
-    workdir.prepare(tmp_path, old)
+def test_a_workdir_of_an_earlier_version_goes_on(tmp_path):
+    """Of November 2026, before keys were renamed and others added; another value is still told."""
+    text = (pathlib.Path(__file__).parent / "config_november.json").read_text()
+    (tmp_path / "config.json").write_text(text)
+    old = json.loads(text)
+    assert old["job"] == "transfer" and "source" in old and "attention" not in old
+    workdir.check(tmp_path, configs.transfer())
     config = configs.transfer()
-    assert workdir.prepare(tmp_path, config) == tmp_path
-    config.data.fit = "resize"
-    with pytest.raises(UsageError, match="data.fit is 'crop' there, 'resize' now; use another"):
-        workdir.prepare(tmp_path, config)
+    config.backbone, config.attention, config.data.fit = "models/other", "xla", "resize"
+    with pytest.raises(UsageError) as error:
+        workdir.check(tmp_path, config)
+    assert (
+        "attention is 'auto' there, 'xla' now; backbone is '' there, 'models/other' now; "
+        "data.fit is 'crop' there, 'resize' now"
+    ) in str(error.value)
 
 
 def test_another_config_is_refused_by_its_keys(tmp_path):
