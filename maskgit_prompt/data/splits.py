@@ -14,7 +14,8 @@ def _members(labels: np.ndarray, stream: int, seed: int):
     labels = np.asarray(labels)
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
-        yield int(label), batches.generator(seed, stream, int(label)).permutation(members)
+        drawn = batches.generator(seed, (stream, int(label))).permutation(members)
+        yield int(label), drawn
 
 
 def few_shot(
