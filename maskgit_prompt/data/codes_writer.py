@@ -161,7 +161,7 @@ def build(
       directory: holds one folder for each key; all hosts see the same.
       images: what is encoded.
       encoding: how. Its key, the images' fingerprint and the views' key name the folder; labels
-        are no part of it, so that two tasks on one set of images share its codes.
+        are not part of it, so that two tasks on one set of images share its codes.
       views: what is stored of each image.
       shard_size: images a shard; shard s is of host s % host.count.
       host: this one.

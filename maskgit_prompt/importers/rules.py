@@ -93,7 +93,7 @@ def match(
     Of a stack the layers that most of its parameters have are taken to be the right ones.
 
     Args:
-      ignored: patterns of names that are no parameters.
+      ignored: patterns of names that are not parameters.
       expected: the parameters that must come out, no more and no fewer (arrays or abstract arrays).
       what: the file, for messages.
       prefix: what stands in the file in front of every name of `source`, for messages.
@@ -374,12 +374,12 @@ class Shapes:
         name = next((name for name in names if name in self.shapes), None)
         if name is None:
             raise UserError(
-                f"{self.what} is no whole {self.network}: {self.prefix}{names[0]} is missing"
+                f"{self.what} is not a whole {self.network}: {self.prefix}{names[0]} is missing"
             )
         shape = tuple(self.shapes[name])
         if len(shape) != rank:
             raise UserError(
-                f"{self.what} is no {self.network}: {self.prefix}{name} has shape {shape}, "
+                f"{self.what} is not a {self.network}: {self.prefix}{name} has shape {shape}, "
                 f"expected {rank} dimensions"
             )
         return shape

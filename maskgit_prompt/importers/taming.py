@@ -277,8 +277,8 @@ def gpt_config(
 
 FIRST_STAGE, TRANSFORMER = "first_stage_model.", "transformer."
 IMAGE_SIZE, FACTOR = 256, 16  # of the published transformers
-# A code order that is no parameter, and the network of a condition, whose place a prompt takes. A
-# label needs no weights.
+# A code order that is not a parameter, and the network of a condition, whose place a prompt takes.
+# A label needs no weights.
 IGNORED = (r"permuter\..*", r"cond_stage_model\..*")
 
 

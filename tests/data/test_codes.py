@@ -41,7 +41,7 @@ def test_the_largest_code_is_kept(tmp_path):
 
 
 def test_open_codes_names_a_folder_without_codes(tmp_path):
-    with pytest.raises(UserError, match="is no codes file"):
+    with pytest.raises(UserError, match="is not a codes file"):
         codes.open_codes(tmp_path)
 
 

@@ -178,7 +178,7 @@ def test_storages_that_are_missing_or_of_another_length(tmp_path):
         (b"\x80\x05\x97.", "opcode NEXT_BUFFER"),
         (b"\x80\x02\x8e\x00\x00\x00\x00\x00\x00\x00\x01abc.", "an item of 72,057,594,037,927,936"),
         (b"\x80\x02K\x01Q.", "an unknown persistent id"),
-        (b"\x80\x04K\x01K\x02\x93.", "a name that is no text"),
+        (b"\x80\x04K\x01K\x02\x93.", "a name that is not text"),
         (b"\x80\x02}", "pickle exhausted before seeing STOP"),
     ],
 )

@@ -40,7 +40,7 @@ def stored_label(builder, feature: str) -> Labels:
     """The label that a data set stores under a name, such as "label".
 
     Raises:
-      UsageError: no such feature, or one that is no class.
+      UsageError: no such feature, or one that is not a class.
     """
     import tensorflow_datasets as tfds
 

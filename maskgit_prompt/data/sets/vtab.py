@@ -55,7 +55,7 @@ def clevr_count(example: dict[str, Any]) -> int:
 
 
 def dsprites_x(example: dict[str, Any]) -> int:
-    """32 places, two a class."""
+    """32 places, two per class."""
     return int(example["label_x_position"]) * 16 // 32
 
 

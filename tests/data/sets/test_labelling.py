@@ -70,7 +70,7 @@ def test_a_classes_txt_that_does_not_fit(text, match, pets):
 
 def test_a_classes_txt_in_another_encoding(pets):
     (pets / "classes.txt").write_bytes(b"cat\n\xff")
-    refused(pets, UserError, r"classes\.txt is no UTF-8 at byte 4: save it")
+    refused(pets, UserError, r"classes\.txt is not UTF-8 at byte 4: save it")
 
 
 # A CSV.
@@ -114,7 +114,7 @@ def test_a_labels_csv_with_another_header_is_not_used(pets, warnings):
     [
         (
             "file,class\ncat/0.png,x\npets/cat/1.png,x\ndog/9.png,y\n",
-            r"names 2 of 3 files that are no images in .*/pets, the first is pets/cat/1\.png",
+            r"names 2 of 3 files that are not images in .*/pets, the first is pets/cat/1\.png",
         ),
         ("file,class\ncat/0.png\n", r"labels\.csv, line 2: 'cat/0\.png', expected a file and its"),
         ("file,class\ncat/0.png,\n", r"line 2: 'cat/0\.png,', expected a file and its class"),

@@ -41,7 +41,7 @@ def test_near_records_are_fetched_together():
         (lambda data: data[:5], "is cut short or damaged at byte 0"),
         (lambda data: b"\xff" * 8 + data[8:], "is cut short or damaged at byte 0"),
         (lambda data: data[: 16 + int.from_bytes(data[:8], "little")], "holds 1 records, expected"),
-        (lambda data: data[:12] + b"\0" * 40 + data[52:], "record 0 of .* is no example"),
+        (lambda data: data[:12] + b"\0" * 40 + data[52:], "record 0 of .* is not an example"),
     ],
 )
 def test_damaged_files_are_named(svhn, damage, message):
