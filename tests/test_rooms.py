@@ -24,7 +24,15 @@ FLOORS = (
     "devices",
     "models",
 )
-GROUND = {"stored", "params", "streams", "renamed", "progress", "errors"}  # every room may
+GROUND = {
+    "discovery",
+    "stored",
+    "params",
+    "streams",
+    "renamed",
+    "progress",
+    "errors",
+}  # every room may
 LAZY = {"tensorflow", "tensorflow_datasets", "clu", "array_record", "tokamax"}
 LINES = 450
 

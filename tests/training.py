@@ -10,10 +10,11 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from maskgit_prompt import params
+from maskgit_prompt import backbones, params
 from maskgit_prompt.config import defaults as config
 from maskgit_prompt.decoding import schedules
 from maskgit_prompt.devices import sharding
+from maskgit_prompt.models import masked, prompt
 from maskgit_prompt.models.masked import MaskedConfig, MaskedTransformer
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 from maskgit_prompt.storage import checkpoint, workdir
@@ -23,6 +24,10 @@ from maskgit_prompt.tuning.optimizers import make_optimizer
 
 TRANSFORMER = MaskedConfig(codebook=24, classes=3, length=9, width=16, layers=2, heads=2, mlp=32)
 PROMPT = PromptConfig(kind="table", tokens=2, width=16, classes=3)
+AXES = (
+    *backbones.axes("transformer", masked.AXES),
+    *backbones.axes("prompt", prompt.AXES),
+)
 PROMPT_ONLY = ("prompt/.*",)
 BATCH, STEPS = 8, 6
 
@@ -74,18 +79,28 @@ def batch(step: int) -> dict[str, np.ndarray]:
 
 
 def start(mesh, patterns=PROMPT_ONLY, ema: bool = False, tx=None) -> tuple[train.TrainState, dict]:
-    return train.init_state(models()[2], patterns, tx or optimizer(), mesh, ema)
+    return train.init_state(place(models()[2], mesh), patterns, tx or optimizer(), mesh, ema)
 
 
-@functools.cache
-def step_fn(**options) -> Callable:
-    return train.make_step(loss_fn(), optimizer(), **options)
+def place(tree: dict, mesh) -> dict:
+    return sharding.place(tree, mesh, AXES)
+
+
+def step_fn(on=None, patterns=PROMPT_ONLY, ema: bool = False, **options) -> Callable:
+    """The step for states as `start` makes them on a mesh, by default of one device."""
+    return _step_fn(on or mesh(), patterns, ema, **options)
+
+
+@functools.cache  # compiled once, however it is asked for
+def _step_fn(mesh, patterns, ema: bool, **options) -> Callable:
+    state, _ = start(mesh, patterns, ema)
+    return train.make_step(loss_fn(), optimizer(), state, **options)
 
 
 def take(mesh, steps: int = 3, patterns=PROMPT_ONLY, ema: bool = False, step=None):
     """(state, frozen, losses) after so many steps."""
     state, frozen = start(mesh, patterns, ema)
-    step = step or step_fn()
+    step = step or step_fn(mesh, patterns, ema)
     losses = []
     with jax.set_mesh(mesh):
         for number in range(steps):
@@ -113,7 +128,7 @@ def run(
     with checkpoint.manager(folder / "checkpoints", save_every) as manager:
         metrics.resume(manager.latest_step() or 0)
         return train.run(
-            step or step_fn(),
+            step or step_fn(mesh),
             *(begin or start(mesh)),
             train.Loop(**{**loop, **changes}),
             mesh,
@@ -127,7 +142,9 @@ def compiled(mesh, patterns=PROMPT_ONLY):
     state, frozen = start(mesh, patterns)
     with jax.set_mesh(mesh):
         rows = sharding.to_global(batch(0), mesh)
-        return step_fn().lower(state, frozen, rows, sharding.make_key(7, mesh)).compile()
+        return (
+            step_fn(mesh, patterns).lower(state, frozen, rows, sharding.make_key(7, mesh)).compile()
+        )
 
 
 def leaves(tree) -> dict[str, np.ndarray]:

@@ -5,24 +5,23 @@ from maskgit_prompt.backbones.load import (
     EMBEDDED,
     FORMAT,
     embedded_with,
-    fingerprint,
     load,
     load_for,
     sha256,
 )
-from maskgit_prompt.backbones.registry import KINDS, abstract, make_module, stored_fields
+from maskgit_prompt.backbones.registry import abstract, axes, kinds, make_module, stored_fields
 from maskgit_prompt.backbones.write import PARTIAL, leftovers, save
 
 __all__ = [
     "EMBEDDED",
     "FORMAT",
-    "KINDS",
     "PARTIAL",
     "Backbone",
     "Part",
     "abstract",
+    "axes",
     "embedded_with",
-    "fingerprint",
+    "kinds",
     "leftovers",
     "load",
     "load_for",

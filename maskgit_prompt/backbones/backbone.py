@@ -1,14 +1,20 @@
 """A backbone in memory: its parts, what they are and where they come from."""
 
 import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
 from typing import Any
 
 from flax import nnx
+from jax.sharding import Mesh
 
 from maskgit_prompt import params
+from maskgit_prompt.backbones import registry
 from maskgit_prompt.backbones.registry import make_module
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UserError
+from maskgit_prompt.models.kind import Axes
 from maskgit_prompt.models.prompt import PromptConfig
 from maskgit_prompt.params import Tree
 
@@ -30,25 +36,35 @@ class Part:
     files: dict[str, str] = dataclasses.field(default_factory=dict, repr=False)
     _placed: dict = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
-    def graphdef(self, name: str, **changes: Any) -> nnx.GraphDef:
+    @property
+    def decoding(self) -> str:
+        """Of a transformer, see models.kind.Kind."""
+        return registry.kinds()[self.kind].decoding
+
+    @property
+    def axes(self) -> Axes:
+        """Where its parameters lie on a mesh, by path from "transformer/" (its part's name) on."""
+        kind = registry.kinds()[self.kind]
+        return registry.axes(kind.part, kind.axes)
+
+    def graphdef(self, **changes: Any) -> nnx.GraphDef:
         """For nnx.merge.
 
         changes: of fields of the config that add no parameter, as dtype, attention_implementation.
         """
-        return params.create(
-            make_module(name, self.kind, dataclasses.replace(self.cfg, **changes))
-        )[0]
+        return params.create(make_module(self.kind, dataclasses.replace(self.cfg, **changes)))[0]
 
     def prompted(self, prompt: PromptConfig | None, **changes: Any) -> nnx.GraphDef:
         """The transformer as it stands behind a prompt; its parameters are the same."""
-        if prompt is not None and self.kind == "causal":
+        if prompt is not None and hasattr(self.cfg, "prompt_attention"):
             changes["prompt_attention"] = prompt.attention
-        return self.graphdef("transformer", **changes)
+        return self.graphdef(**changes)
 
-    def placed(self, name: str, mesh) -> Tree:
-        """The parameters as float32 arrays on the mesh, by the rules for part `name`; read once."""
+    def placed(self, mesh: Mesh) -> Tree:
+        """The parameters as float32 arrays on the mesh; read once."""
         if mesh not in self._placed:
-            self._placed[mesh] = sharding.place({name: self.tree}, mesh)[name]
+            name = registry.kinds()[self.kind].part
+            self._placed[mesh] = sharding.place({name: self.tree}, mesh, self.axes)[name]
         return self._placed[mesh]
 
 
@@ -61,15 +77,24 @@ class Backbone:
       parts: by name; a half-trained folder may lack some.
       classes: names of the classes it was trained on.
       provenance: where the weights come from, in words and figures.
-      fingerprint: of what a prompt depends on: configs and weights of tokenizer and transformer;
-        empty until both are in a folder.
+      identities: part -> digest of its config and weights, of a backbone in a folder.
     """
 
     name: str
     parts: dict[str, Part]
     classes: tuple[str, ...] = ()
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
-    fingerprint: str = ""
+    identities: dict[str, str] = dataclasses.field(default_factory=dict, repr=False)
+
+    def fingerprint(self, parts: Sequence[str]) -> str:
+        """What a file tuned on these parts depends on: their configs and weights.
+
+        Parts that the task does not need, such as a network to score with, may change. Empty until
+        all of them are in a folder.
+        """
+        if not set(parts) <= self.identities.keys():
+            return ""
+        return fingerprint_of([self.identities[name] for name in parts])
 
     def part(self, name: str) -> Part:
         if name not in self.parts:
@@ -94,3 +119,24 @@ class Backbone:
                 f"transformer takes {cfg.length}; import a tokenizer and a transformer that were "
                 "trained together"
             )
+
+
+def identity(entry: dict) -> str:
+    """A part's kind, config and weights by digest, from its entry in config.json.
+
+    The config as it is written, so that a field added later changes no fingerprint.
+    """
+    return json.dumps([entry["kind"], entry["config"], sha256_of(entry)])
+
+
+def sha256_of(entry: dict) -> str:
+    """The digest of a part's one file, or of the digests of several."""
+    digests = list(entry["files"].values())
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def fingerprint_of(identities: Sequence[str]) -> str:
+    """Sixteen hexadecimal digits that differ where a part does."""
+    return hashlib.sha256(f"[{', '.join(identities)}]".encode()).hexdigest()[:16]

@@ -18,12 +18,11 @@ PIXELS = 2**18  # and at most so many pixels: 4 images of 256 x 256
 
 def make_encoder(part: Part, mesh, dtype: str = "float32") -> tuple[Callable, int]:
     """(uint8 [batch, S, S, 3] -> int32 codes [batch, L], the batch size it wants)."""
-    encode = _compiled("tokenizer", part, mesh, _encode, dtype=dtype)
+    encode = _compiled(part, mesh, _encode, dtype=dtype)
     return encode, rows(part.cfg.image_size) * mesh.size
 
 
 def _compiled(
-    name: str,
     part: Part,
     mesh,
     compute: Callable[[nnx.Module, jax.Array], jax.Array],
@@ -33,8 +32,8 @@ def _compiled(
 
     changes: of the part's config, see Part.graphdef.
     """
-    graphdef = part.graphdef(name, **changes)
-    weights = part.placed(name, mesh)
+    graphdef = part.graphdef(**changes)
+    weights = part.placed(mesh)
     run = _jitted(graphdef, compute)
 
     def one(x: np.ndarray) -> np.ndarray:
@@ -66,14 +65,14 @@ def _features(model: nnx.Module, x: jax.Array) -> jax.Array:
 def make_decoder(part: Part, mesh, dtype: str = "float32") -> Callable[[np.ndarray], np.ndarray]:
     """A function of int codes [n, L], any n, -> uint8 images [n, S, S, 3], rounded, clipped."""
 
-    decode = _compiled("tokenizer", part, mesh, _decode, dtype=dtype)
+    decode = _compiled(part, mesh, _decode, dtype=dtype)
     size = rows(part.cfg.image_size) * mesh.size
     return lambda codes: in_batches(decode, np.asarray(codes, np.int32), size)
 
 
 def make_features(part: Part, mesh) -> Callable[[np.ndarray], np.ndarray]:
     """A function of uint8 images [n, S, S, 3] for any n -> features [n, F] float32."""
-    features = _compiled("features", part, mesh, _features)
+    features = _compiled(part, mesh, _features)
     return lambda images: in_batches(features, images, ROWS * mesh.size)
 
 

@@ -1,7 +1,8 @@
 """Backbones: a folder of config.json and the safetensors files of its parts, never changed.
 
 Parts are "tokenizer", "transformer" and, where the model has a network to score images with,
-"features". `backbone=mini` is the one shipped with the package; any other name is a folder's path.
+"features". `mini` and `mini-causal` are shipped with the package; any other name is a folder's
+path.
 Weights are read when they are placed on a mesh, each straight to its shards.
 """
 
@@ -9,13 +10,13 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ml_collections import ConfigDict
 
 from maskgit_prompt import params
-from maskgit_prompt.backbones.backbone import Backbone, Part
-from maskgit_prompt.backbones.registry import KINDS, abstract, make_module
+from maskgit_prompt.backbones.backbone import Backbone, Part, fingerprint_of, identity, sha256_of
+from maskgit_prompt.backbones.registry import abstract, kinds, make_module
 from maskgit_prompt.errors import UsageError, UserError
 from maskgit_prompt.progress import bytes_progress
 from maskgit_prompt.storage import safetensors_stream
@@ -50,10 +51,11 @@ def load_for(config: ConfigDict) -> Backbone:
     return backbone
 
 
-def embedded_with(fingerprint: str) -> str:
-    """The name of the embedded backbone with this fingerprint; "mini" where none has it."""
+def embedded_with(fingerprint: str, parts: Sequence[str]) -> str:
+    """The name of the embedded backbone whose parts have this fingerprint; "mini" if none has."""
     for name, folder in EMBEDDED.items():
-        if json.loads((folder / "config.json").read_text())["fingerprint"] == fingerprint:
+        entries = json.loads((folder / "config.json").read_text())["parts"]
+        if fingerprint_of([identity(entries[part]) for part in parts]) == fingerprint:
             return name
     return EMBEDDED_OF["masked"]
 
@@ -90,16 +92,18 @@ def load(name: str, key: str = "config.backbone") -> Backbone:
             parts,
             tuple(config["classes"]),
             config["provenance"],
-            fingerprint(config["parts"]),
+            {part: identity(entry) for part, entry in config["parts"].items()},
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{folder}/config.json is damaged ({error!r}); fetch it again") from error
 
 
 def _load_part(folder: pathlib.Path, name: str, entry: dict, update: Callable) -> Part:
-    config_class, _ = KINDS[name][entry["kind"]]
+    kind = kinds()[entry["kind"]]
+    if kind.part != name:
+        raise ValueError(f"{name} of kind {kind.name}")
     fields = {k: tuple(v) if isinstance(v, list) else v for k, v in entry["config"].items()}
-    cfg = config_class(**fields)
+    cfg = kind.config(**fields)
     flat = {}
     for file, expected in entry["files"].items():
         path = folder / file
@@ -111,9 +115,9 @@ def _load_part(folder: pathlib.Path, name: str, entry: dict, update: Callable) -
             )
         flat |= safetensors_stream.read(path)
     tree = params.unflatten(flat)
-    params.check(tree, abstract(make_module(name, entry["kind"], cfg)), str(folder / name))
+    params.check(tree, abstract(make_module(entry["kind"], cfg)), str(folder / name))
     files = {str(folder / file): digest for file, digest in entry["files"].items()}
-    return Part(entry["kind"], cfg, tree, _sha256(entry), files)
+    return Part(entry["kind"], cfg, tree, sha256_of(entry), files)
 
 
 def _size(path: pathlib.Path) -> int:
@@ -131,20 +135,3 @@ def sha256(path: str | os.PathLike, update: Callable[[int], None]) -> str:
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; fetch it again") from error
     return digest.hexdigest()
-
-
-def _sha256(entry: dict) -> str:
-    """Of a part's one file, or of the digests of several."""
-    digests = list(entry["files"].values())
-    if len(digests) == 1:
-        return digests[0]
-    return hashlib.sha256("".join(digests).encode()).hexdigest()
-
-
-def fingerprint(entries: dict) -> str:
-    """Of configs as they are written, so that a field added later changes no fingerprint."""
-    if not {"tokenizer", "transformer"} <= entries.keys():
-        return ""
-    used = [entries[name] for name in ("tokenizer", "transformer")]
-    text = json.dumps([[entry["kind"], entry["config"], _sha256(entry)] for entry in used])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

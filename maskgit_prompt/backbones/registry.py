@@ -1,34 +1,34 @@
-"""Which networks a backbone's parts can be: part -> kind -> (config class, module class)."""
+"""Which networks a backbone's parts can be: every file in models/ that has a KIND."""
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from flax import nnx
 
-from maskgit_prompt.models.causal import CausalConfig, CausalTransformer
-from maskgit_prompt.models.features import FeatureNetwork, FeaturesConfig
-from maskgit_prompt.models.masked import MaskedConfig, MaskedTransformer
-from maskgit_prompt.models.tokenizer import Tokenizer, TokenizerConfig
-from maskgit_prompt.models.vqgan import VQGAN, VQGANConfig
+from maskgit_prompt import discovery, models
+from maskgit_prompt.models.kind import Axes, Kind
 from maskgit_prompt.params import Tree
 
-KINDS = {  # part -> kind -> (config class, module class)
-    "tokenizer": {"vq": (TokenizerConfig, Tokenizer), "vqgan": (VQGANConfig, VQGAN)},
-    "transformer": {
-        "masked": (MaskedConfig, MaskedTransformer),
-        "causal": (CausalConfig, CausalTransformer),
-    },
-    "features": {"convolutional": (FeaturesConfig, FeatureNetwork)},
-}
+
+@functools.cache
+def kinds() -> dict[str, Kind]:
+    """name -> kind."""
+    return discovery.brought(models, "KIND")
 
 
-def make_module(name: str, kind: str, cfg: Any):
-    """The function of nnx.Rngs that makes part `name` of a kind."""
-    _, module = KINDS[name][kind]
-    return lambda rngs: module(cfg, rngs=rngs)
+def make_module(kind: str, cfg: Any) -> Callable[[nnx.Rngs], nnx.Module]:
+    """The function of nnx.Rngs that makes a network of a kind."""
+    return lambda rngs: kinds()[kind].module(cfg, rngs=rngs)
 
 
-def abstract(make) -> Tree:
+def axes(prefix: str, rules: Axes) -> Axes:
+    """A network's rules where its parameters are a branch of a larger tree."""
+    return tuple((rf"{prefix}/{pattern}", logical) for pattern, logical in rules)
+
+
+def abstract(make: Callable[[nnx.Rngs], nnx.Module]) -> Tree:
     """Names, shapes and dtypes of a module's parameters, at no cost."""
     return nnx.to_pure_dict(nnx.state(nnx.eval_shape(lambda: make(nnx.Rngs(0)))))
 

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from maskgit_prompt import params
-from maskgit_prompt.backbones.backbone import Backbone
-from maskgit_prompt.backbones.load import FORMAT, fingerprint, load
+from maskgit_prompt.backbones.backbone import Backbone, fingerprint_of, identity
+from maskgit_prompt.backbones.load import FORMAT, load
 from maskgit_prompt.backbones.registry import stored_fields
 from maskgit_prompt.devices import distributed
 from maskgit_prompt.errors import UserError, unwritable
@@ -169,7 +169,10 @@ def _fill(temporary: pathlib.Path, backbone: Backbone, folder: pathlib.Path, dty
         "name": backbone.name,
         "classes": list(backbone.classes),
         "provenance": backbone.provenance,
-        "fingerprint": fingerprint(entries),
+        # For readers of the folder: of what a prompt depends on, whichever part was added first.
+        "fingerprint": fingerprint_of(
+            [identity(entries[name]) for name in sorted(entries) if name != "features"]
+        ),
         "parts": entries,
     }
     (temporary / "config.json").write_text(json.dumps(config, indent=1) + "\n")

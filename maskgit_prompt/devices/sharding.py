@@ -1,12 +1,12 @@
-"""Where every array lives: parameter path -> logical axes -> mesh axes, and the data's edge.
+"""Where every array lives: logical axes -> mesh axes, and the data's edge.
 
-The only file that knows meshes. The mesh has the axes data, fsdp and tensor. Batches are split over
-data and fsdp, frozen weights over fsdp and tensor, prompts are on every device: the only gradient
-traffic of prompt tuning is then the prompt's size.
+The only file that knows meshes. Networks name the logical axes of their parameters (models/); which
+mesh axis each is split over is decided here. The mesh has the axes data, fsdp and tensor. Batches
+are split over data and fsdp, frozen weights over fsdp and tensor, prompts are on every device: the
+only gradient traffic of prompt tuning is then the prompt's size.
 """
 
 import re
-from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -14,32 +14,12 @@ import optax
 from jax.sharding import AxisType, Mesh, NamedSharding
 
 from maskgit_prompt.errors import UsageError
+from maskgit_prompt.models.kind import Axes
 from maskgit_prompt.params import Tree, flatten, unflatten
 from maskgit_prompt.stored import StoredArray, aligned
 
 MESH_AXES = ("data", "fsdp", "tensor")
 
-# Parameter path (full match, first wins) -> logical axis of each dimension; None: on every device.
-AXES = (
-    (r"prompt/.*", None),
-    (r"transformer/words", ("words", "embed")),
-    (r"transformer/positions", ("positions", "embed")),
-    (r"transformer/blocks/attention/(query|key|value)/kernel", ("layer", "embed", "heads", "head")),
-    (r"transformer/blocks/attention/(query|key|value)/bias", ("layer", "heads", "head")),
-    (r"transformer/blocks/attention/out/kernel", ("layer", "heads", "head", "embed")),
-    (r"transformer/blocks/mlp/up/kernel", ("layer", "embed", "mlp")),
-    (r"transformer/blocks/mlp/up/bias", ("layer", "mlp")),
-    (r"transformer/blocks/mlp/down/kernel", ("layer", "mlp", "embed")),
-    (r"transformer/blocks/.*/(bias|scale)", ("layer", "embed")),
-    (r"transformer/head/dense/kernel", ("inputs", "embed")),
-    (r"transformer/head/bias", ("words",)),
-    (r"transformer/head/kernel", ("embed", "words")),
-    (r"transformer/(embedding_norm|norm|head/dense|head/norm)/(bias|scale)", ("embed",)),
-    (r"tokenizer/codebook", ("codes", "latent")),
-    (r"tokenizer/decoder/conv_out/.*", None),  # three channels divide by nothing
-    (r"(tokenizer|features)/.*kernel", None),
-    (r"(tokenizer|features)/.*(bias|scale)", None),
-)
 # Logical axis -> mesh axis. What is not named here is on every device.
 RULES = {"embed": "fsdp", "heads": "tensor", "mlp": "tensor"}
 BATCH = jax.P(("data", "fsdp"))
@@ -70,24 +50,24 @@ def local_mesh() -> Mesh:
     return make_mesh(devices=jax.local_devices())
 
 
-def param_shardings(tree: Tree, mesh: Mesh) -> Tree:
+def param_shardings(tree: Tree, mesh: Mesh, rules: Axes) -> Tree:
     """A NamedSharding for every leaf of a parameter tree (of arrays or abstract arrays).
 
     Raises:
       UsageError: a size that its mesh axis does not divide.
       ValueError: a parameter without a rule, or of another rank than its rule: a bug of ours.
     """
-    return unflatten({path: _sharding(path, x, mesh) for path, x in flatten(tree).items()})
+    return unflatten({path: _sharding(path, x, mesh, rules) for path, x in flatten(tree).items()})
 
 
-def axes(path: str, shape: tuple[int, ...]) -> tuple[str, ...] | None:
+def axes(path: str, shape: tuple[int, ...], rules: Axes) -> tuple[str, ...] | None:
     """The logical axes of a parameter; None: it is on every device.
 
     Raises:
       ValueError: a parameter without a rule, or of another rank than its rule: a bug of ours.
     """
-    rules = (logical for pattern, logical in AXES if re.fullmatch(pattern, path))
-    logical = next(rules, "no rule")
+    found = (logical for pattern, logical in rules if re.fullmatch(pattern, path))
+    logical = next(found, "no rule")
     if logical == "no rule":
         raise ValueError(f"no sharding rule for {path} {shape}")
     if logical is not None and len(logical) != len(shape):
@@ -95,8 +75,8 @@ def axes(path: str, shape: tuple[int, ...]) -> tuple[str, ...] | None:
     return logical
 
 
-def _sharding(path: str, x, mesh: Mesh) -> NamedSharding:
-    logical = axes(path, x.shape)
+def _sharding(path: str, x, mesh: Mesh, rules: Axes) -> NamedSharding:
+    logical = axes(path, x.shape, rules)
     if logical is None:
         return NamedSharding(mesh, jax.P())
     spec = [RULES.get(axis) for axis in logical]
@@ -119,6 +99,11 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, jax.P())
 
 
+def of(tree):
+    """Where every array of a tree lies."""
+    return jax.tree.map(lambda x: x.sharding, tree)
+
+
 def optimizer_shardings(tx: optax.GradientTransformation, tree: Tree, mesh: Mesh):
     """Shardings of tx.init(tree): moments lie where their parameters lie, the rest everywhere."""
     state = jax.eval_shape(tx.init, tree)
@@ -126,27 +111,20 @@ def optimizer_shardings(tx: optax.GradientTransformation, tree: Tree, mesh: Mesh
         tx,
         lambda _, sharding: sharding,
         state,
-        param_shardings(tree, mesh),
+        of(tree),
         transform_non_params=lambda _: replicated(mesh),
     )
 
 
 def split_batch(x: jax.Array) -> jax.Array:
-    """Keeps activations [B, …] split as batches are, in a compiled function under a mesh.
+    """Keeps activations [B, …] split as batches are, in a compiled function; does nothing where no
+    mesh is set.
 
     Left alone, the partitioner may follow the weights' fsdp axis instead: every device then holds
     the whole batch and reduces activations, where it should gather one layer's weights.
     """
-    return pin(x, lambda mesh: NamedSharding(mesh, BATCH))
-
-
-def pin(tree, shardings: Callable):
-    """Fixes where arrays of a compiled function lie; does nothing where no mesh is set.
-
-    shardings: maps the mesh to a tree of NamedShardings, one for every array of `tree`.
-    """
     mesh = jax.sharding.get_abstract_mesh()
-    return tree if mesh.empty else jax.lax.with_sharding_constraint(tree, shardings(mesh))
+    return x if mesh.empty else jax.lax.with_sharding_constraint(x, NamedSharding(mesh, BATCH))
 
 
 def check_batch(batch_size: int, micro_batches: int, mesh: Mesh) -> None:
@@ -165,13 +143,18 @@ def to_global(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
     return {name: _put(x, sharding) for name, x in batch.items()}
 
 
-def place(tree: Tree, mesh: Mesh) -> Tree:
+def place(tree: Tree, mesh: Mesh, rules: Axes) -> Tree:
     """Puts a tree of parameters where the rules say; every host holds, or can read, the same tree.
 
     Of arrays in files every host reads its shards and no more, each once, as float32. What lies in
     place already is left there.
     """
-    return jax.tree.map(_put, tree, param_shardings(tree, mesh))
+    return jax.tree.map(_put, tree, param_shardings(tree, mesh, rules))
+
+
+def place_like(tree: Tree, like: Tree) -> Tree:
+    """Puts a tree of parameters where the arrays of an equal tree lie."""
+    return jax.tree.map(_put, tree, of(like))
 
 
 def _put(x, sharding: NamedSharding) -> jax.Array:

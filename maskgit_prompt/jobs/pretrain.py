@@ -61,10 +61,12 @@ def run(config: ConfigDict, folder: str) -> None:
         batch = _Pixels(images, config.seed, config.train.batch_size)
 
     # 2. Training.
-    graphdef, init = params.create(backbones.make_module(config.stage, kind, cfg))
+    graphdef, init = params.create(backbones.make_module(kind, cfg))
     # No abstract pass: jit on one device keeps the same numbers on every mesh.
     key = jax.random.key(streams.seed_of(config.seed, "prompt"))
-    tree = {config.stage: jax.device_get(jax.jit(init)(key))}
+    drawn = {config.stage: jax.device_get(jax.jit(init)(key))}
+    axes = backbones.Part(kind, cfg, {}).axes
+    tree = sharding.place(drawn, mesh, axes)
     logging.info("%s: %d parameters", config.stage, params.count(tree))
     tuned = tune(
         config,
@@ -126,12 +128,12 @@ def _part(config: ConfigDict, before: backbones.Backbone):
     if config.model == "causal":
         # Classes share the codes' rows; the start token has a row that is no class.
         sizes |= {"positions": tokenizer.length, "start": len(synthetic.CLASSES)}
-    config_class, _ = backbones.KINDS["transformer"][config.model]
+    kind = backbones.kinds()[config.model]
     try:
-        cfg = config_class(**options, **sizes)
+        cfg = kind.config(**options, **sizes)
     except ValueError as error:
         raise UsageError(f"config.transformer: {error}") from error
-    objective = make_objective(config, config.model, tokenizer.codebook)
+    objective = make_objective(config, kind.decoding, tokenizer.codebook)
     return config.model, cfg, lambda graphdef: class_loss(graphdef, objective)
 
 

@@ -34,8 +34,8 @@ from maskgit_prompt.models.prompt import NONE
 from maskgit_prompt.report import results, sheets
 from maskgit_prompt.storage import workdir
 from maskgit_prompt.tasks.generation.sampling import Sampler, make_prompts, unconditional
-from maskgit_prompt.tuning import prompt_file
-from maskgit_prompt.tuning.prompt_file import PromptFile
+from maskgit_prompt.tuning import tuned_prompt
+from maskgit_prompt.tuning.tuned_prompt import TunedPrompt
 
 SHEET_COLUMNS = 12
 UNKNOWN = 128  # grey, where a given picture is to be made anew
@@ -83,9 +83,12 @@ def run(config: ConfigDict, path: str) -> None:
     # 1. Prompt and backbone.
     if not config.prompt:
         raise UsageError("no prompt file: give --config.prompt=DIR/prompt.safetensors of a run")
-    prompt = prompt_file.load(config.prompt)
-    backbone = backbones.load(config.backbone or backbones.embedded_with(prompt.fingerprint))
-    prompt_file.check_backbone(prompt, backbone, config.prompt)
+    prompt = tuned_prompt.load(config.prompt)
+    backbone = backbones.load(
+        config.backbone
+        or backbones.embedded_with(prompt.backbone.fingerprint, prompt.backbone.parts)
+    )
+    tuned_prompt.check_backbone(prompt, backbone, config.prompt)
 
     # 2. What to make.
     mesh = sharding.make_mesh(**config.mesh)
@@ -94,13 +97,13 @@ def run(config: ConfigDict, path: str) -> None:
     plan = plan_images(config, prompt)
     settings = decoding_settings(config, prompt, len(plan.group_of), mesh)
     given = given_picture(config, backbone, mesh) if config.image else None
-    sampler = Sampler(backbone, mesh, settings, compute, prompt=prompt.cfg)
+    sampler = Sampler(backbone, mesh, settings, compute, prompt=prompt.config)
     start = None if given is None else np.repeat(given.codes[None], len(plan.group_of), axis=0)
     sampler.check_start(start)
     home = workdir.prepare(path, config)  # now, so that a mistake claims no workdir
 
     # 3. Images.
-    prompts = make_prompts(prompt.cfg, prompt.tree)
+    prompts = make_prompts(prompt.config, prompt.tree)
     headers = prompts(plan.class_ids.ravel(), plan.instance_ids.ravel())  # [n K, depth, P, D]
     headers = headers.reshape(*plan.class_ids.shape, *headers.shape[1:])  # [n, K, depth, P, D]
     images = sampler.images(
@@ -121,7 +124,7 @@ def run(config: ConfigDict, path: str) -> None:
 # --- 2. What to make -----------------------------------------------------------------------------
 
 
-def plan_images(config: ConfigDict, prompt: PromptFile) -> Plan:
+def plan_images(config: ConfigDict, prompt: TunedPrompt) -> Plan:
     """config.num images of each class; of none where the header names every prompt itself.
 
     Two classes, num 2 and header ("instance", "class") give, for instances 0, 2 of class 0 and 1 of
@@ -156,7 +159,7 @@ def plan_images(config: ConfigDict, prompt: PromptFile) -> Plan:
     return Plan(tuple(names), group_of, table[..., 0], table[..., 1])
 
 
-def _resolve(item: str, prompt: PromptFile, class_id: int, number: int) -> tuple[int, int]:
+def _resolve(item: str, prompt: TunedPrompt, class_id: int, number: int) -> tuple[int, int]:
     """(class id, instance id) of a header item, for the image with this number of a class."""
     kind, _, name = item.partition(":")
     if item == "none":
@@ -194,7 +197,7 @@ def _index(kind: str, name: str, known: Sequence[str]) -> int:
     )
 
 
-def decoding_settings(config: ConfigDict, prompt: PromptFile, count: int, mesh) -> ConfigDict:
+def decoding_settings(config: ConfigDict, prompt: TunedPrompt, count: int, mesh) -> ConfigDict:
     """The prompt file's settings, changed where config.sample says so."""
     changes = {name: x for name, x in config.sample.to_dict().items() if x is not None}
     known = defaults.sampling()
@@ -334,7 +337,7 @@ def draw_sheet(plan: Plan, images: np.ndarray, given: Given | None) -> Image.Ima
 
 
 def describe(
-    config: ConfigDict, prompt: PromptFile, settings: ConfigDict, plan: Plan, files: list[str]
+    config: ConfigDict, prompt: TunedPrompt, settings: ConfigDict, plan: Plan, files: list[str]
 ) -> dict:
     """samples.json: what made each image."""
 
@@ -347,8 +350,8 @@ def describe(
         "prompt": {
             "file": config.prompt,
             "sha256": hashlib.sha256(pathlib.Path(config.prompt).read_bytes()).hexdigest(),
-            "backbone": prompt.backbone,
-            "fingerprint": prompt.fingerprint,
+            "backbone": prompt.backbone.name,
+            "fingerprint": prompt.backbone.fingerprint,
         },
         "seed": config.seed,
         "sample": settings.to_dict(),

@@ -17,7 +17,9 @@ from flax import nnx
 
 from maskgit_prompt.models.attention import Attention, visible
 from maskgit_prompt.models.cache import Cache, Memory
+from maskgit_prompt.models.kind import Kind
 from maskgit_prompt.models.layers import (
+    BLOCK_AXES,
     Mlp,
     Pin,
     as_it_is,
@@ -426,3 +428,21 @@ class CausalTransformer(nnx.Module):
 
     def _logits(self, x: Array) -> Array:  # [B, S, D] -> [B, S, V]
         return self.head(self.norm(x)).astype(jnp.float32)
+
+
+AXES = (
+    (r"words", ("words", "embed")),
+    (r"positions", ("positions", "embed")),
+    *BLOCK_AXES,
+    (r"head/kernel", ("embed", "words")),
+    (r"norm/(bias|scale)", ("embed",)),
+)
+KIND = Kind(
+    "transformer",
+    "causal",
+    CausalConfig,
+    CausalTransformer,
+    AXES,
+    decoding="autoregressive",
+    project="Taming Transformers",
+)

@@ -1,7 +1,7 @@
 """A small convolutional network whose features score images without any download.
 
-It is trained to tell the classes of the source domain apart and ships with `mini`. Distances in its
-features are named by it ("frechet"), never FID, which is another network's.
+It is trained to tell the classes of the synthetic images apart and ships with `mini`. Distances in
+its features are named by it ("frechet"), never FID, which is another network's.
 
 Shapes: B batch, S image size, F feature width, C classes.
 """
@@ -11,6 +11,8 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 from flax import nnx
+
+from maskgit_prompt.models.kind import Kind
 
 Array = jax.Array
 
@@ -73,3 +75,7 @@ class FeatureNetwork(nnx.Module):
 
     def __call__(self, images: Array) -> Array:  # [B, S, S, 3] -> [B, C]
         return self.head(self.features(images))
+
+
+AXES = ((r".*(kernel|bias|scale)", None),)
+KIND = Kind("features", "convolutional", FeaturesConfig, FeatureNetwork, AXES)

@@ -7,7 +7,20 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from maskgit_prompt.models.kind import Axes
+
 Array = jax.Array
+
+# Of stacked pre- or post-norm blocks of attention and MLP.
+BLOCK_AXES: Axes = (
+    (r"blocks/attention/(query|key|value)/kernel", ("layer", "embed", "heads", "head")),
+    (r"blocks/attention/(query|key|value)/bias", ("layer", "heads", "head")),
+    (r"blocks/attention/out/kernel", ("layer", "heads", "head", "embed")),
+    (r"blocks/mlp/up/kernel", ("layer", "embed", "mlp")),
+    (r"blocks/mlp/up/bias", ("layer", "mlp")),
+    (r"blocks/mlp/down/kernel", ("layer", "mlp", "embed")),
+    (r"blocks/.*/(bias|scale)", ("layer", "embed")),
+)
 Pin = Callable[[Array], Array]
 
 

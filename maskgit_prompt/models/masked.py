@@ -14,7 +14,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 from maskgit_prompt.models.attention import Attention
+from maskgit_prompt.models.kind import Kind
 from maskgit_prompt.models.layers import (
+    BLOCK_AXES,
     Mlp,
     Pin,
     as_it_is,
@@ -213,3 +215,22 @@ class MaskedTransformer(nnx.Module):
         words = self.words[:rows].astype(x.dtype)
         logits = jnp.einsum("bsd,vd->bsv", self.head(x), words)
         return logits.astype(jnp.float32) + self.head.bias[:rows]
+
+
+AXES = (
+    (r"words", ("words", "embed")),
+    (r"positions", ("positions", "embed")),
+    *BLOCK_AXES,
+    (r"head/dense/kernel", ("inputs", "embed")),
+    (r"head/bias", ("words",)),
+    (r"(embedding_norm|head/dense|head/norm)/(bias|scale)", ("embed",)),
+)
+KIND = Kind(
+    "transformer",
+    "masked",
+    MaskedConfig,
+    MaskedTransformer,
+    AXES,
+    decoding="parallel",
+    project="MaskGIT",
+)

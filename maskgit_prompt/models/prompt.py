@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from maskgit_prompt.models.kind import Axes
 from maskgit_prompt.models.layers import dropout
 
 Array = jax.Array
@@ -168,3 +169,7 @@ def _lookup(table: Array, ids: Array, drop: float, key: Array | None) -> Array:
         ids = jnp.where(jax.random.bernoulli(key, drop, ids.shape), NONE, ids)
     rows = table[jnp.maximum(ids, 0)]
     return jnp.where((ids >= 0).reshape(-1, *[1] * (rows.ndim - 1)), rows, 0.0)
+
+
+# On every device, so that the only gradient traffic is the prompt's size.
+AXES: Axes = ((r".*", None),)

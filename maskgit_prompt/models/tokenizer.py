@@ -18,6 +18,7 @@ from maskgit_prompt.models.convolutional import (
     norm,
     squared_distances,
 )
+from maskgit_prompt.models.kind import Kind
 
 Array = jax.Array
 
@@ -163,3 +164,11 @@ def _run(blocks: nnx.Dict, x: Array) -> Array:
     for i in range(len(blocks)):  # by number: a merged Dict is sorted by name, "10" before "2"
         x = blocks[str(i)](x)
     return x
+
+
+# Convolutions are small beside the images that go through them: whole on every device.
+AXES = (
+    (r"codebook", ("codes", "latent")),
+    (r".*(kernel|bias|scale)", None),
+)
+KIND = Kind("tokenizer", "vq", TokenizerConfig, Tokenizer, AXES, project="MaskGIT")

@@ -20,6 +20,7 @@ from maskgit_prompt.models.convolutional import (
     norm,
     squared_distances,
 )
+from maskgit_prompt.models.kind import Kind
 
 Array = jax.Array
 
@@ -262,3 +263,11 @@ class VQGAN(nnx.Module):
         """Codes [B, L] of square images -> images [B, S, S, 3], unclipped."""
         side = round(codes.shape[1] ** 0.5)
         return self.decode_features(self.codebook[...][codes.reshape(-1, side, side)])
+
+
+# Convolutions are small beside the images that go through them: whole on every device.
+AXES = (
+    (r"codebook", ("codes", "latent")),
+    (r".*(kernel|bias|scale)", None),
+)
+KIND = Kind("tokenizer", "vqgan", VQGANConfig, VQGAN, AXES, project="Taming Transformers")

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import struct
+from jax.sharding import Mesh
 
 from maskgit_prompt import params
 from maskgit_prompt.devices import sharding
@@ -50,33 +51,25 @@ class TrainState:
 
 
 def init_state(
-    tree: Tree, patterns: tuple[str, ...], tx: optax.GradientTransformation, mesh, ema: bool
+    tree: Tree, patterns: tuple[str, ...], tx: optax.GradientTransformation, mesh: Mesh, ema: bool
 ) -> tuple[TrainState, Tree]:
     """(state, frozen) of a whole parameter tree {"tokenizer", "transformer", "prompt", …}.
 
     Args:
-      tree: host or device arrays; patterns: what is trained, see params.split.
+      tree: arrays on the mesh; what is trained stays where it lies, and so do its moments.
+      patterns: what is trained, see params.split.
     """
     trainable, frozen = params.split(tree, patterns)
     # Copies: the step donates the state, and arrays on the mesh may be others' frozen weights, too.
-    copy = lambda x: jnp.copy(x) if isinstance(x, Array) else x
-    trainable = sharding.place(jax.tree.map(copy, trainable), mesh)
-    frozen = sharding.place(frozen, mesh)
-    shardings = _shardings(tx, trainable, mesh, ema)
+    trainable = jax.tree.map(jnp.copy, trainable)
+    opt = sharding.optimizer_shardings(tx, trainable, mesh)
     return TrainState(
-        step=jax.jit(lambda: jnp.zeros((), jnp.int32), out_shardings=shardings.step)(),
+        step=jax.jit(lambda: jnp.zeros((), jnp.int32), out_shardings=sharding.replicated(mesh))(),
         trainable=trainable,
-        opt=jax.jit(tx.init, out_shardings=shardings.opt)(trainable),
+        opt=jax.jit(tx.init, out_shardings=opt)(trainable),
         # A copy of its own: the step donates the state, and a buffer can be donated once.
         ema=jax.tree.map(jnp.copy, trainable) if ema else None,
     ), frozen
-
-
-def _shardings(tx: optax.GradientTransformation, trainable: Tree, mesh, ema: bool) -> TrainState:
-    """Where every array of a state lies."""
-    placed = sharding.param_shardings(trainable, mesh)
-    opt = sharding.optimizer_shardings(tx, trainable, mesh)
-    return TrainState(sharding.replicated(mesh), placed, opt, placed if ema else None)
 
 
 def parameters(state: TrainState, frozen: Tree) -> Tree:
@@ -90,11 +83,15 @@ def parameters(state: TrainState, frozen: Tree) -> Tree:
 def make_step(
     loss_fn: LossFn,
     tx: optax.GradientTransformation,
+    like: TrainState,
     *,
     micro_batches: int = 1,
     ema_decay: float = 0.0,
 ) -> Callable[[TrainState, Tree, Batch, Array], tuple[TrainState, dict[str, Array]]]:
     """The compiled step (state, frozen, batch, key) -> (state, metrics); the state is donated.
+
+    The state lies where that of `like` does before and after: one that moved would compile the step
+    a second time.
 
     With micro_batches = 2 a batch of 8 is run as 4 and 4 and the two gradients are averaged:
     the memory of 4, the update of 8.
@@ -130,11 +127,9 @@ def make_step(
             decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
             ema = optax.incremental_update(trainable, ema, 1.0 - decay)
         state = TrainState(step=state.step + 1, trainable=trainable, opt=opt, ema=ema)
-        # Where it lay before: a state that moved would compile the step a second time.
-        state = sharding.pin(state, lambda mesh: _shardings(tx, trainable, mesh, ema is not None))
         return state, {**metrics, "grad_norm": optax.tree.norm(grads)}
 
-    return jax.jit(step, donate_argnums=0)
+    return jax.jit(step, donate_argnums=0, out_shardings=(sharding.of(like), None))
 
 
 # --- Loop ----------------------------------------------------------------------------------------

@@ -81,7 +81,7 @@ def tune(
 
     Args:
       config: "seed", "trainable", "train" and "optimizer" are read.
-      tree: the whole parameter tree, of host or device arrays.
+      tree: the whole parameter tree, of arrays on the mesh.
       loss_fn: of that tree, a batch and a key.
       home: the workdir: checkpoints/, metrics.jsonl, best.safetensors.
       best: name of an evaluation: return the state where it was smallest instead of the last.
@@ -93,7 +93,9 @@ def tune(
     steps, ema = steps_of(settings, examples.number), settings.ema_decay
     tx = make_optimizer(config.optimizer, steps)
     state, frozen = train.init_state(tree, tuple(config.trainable), tx, mesh, ema > 0)
-    step_fn = train.make_step(loss_fn, tx, micro_batches=settings.micro_batches, ema_decay=ema)
+    step_fn = train.make_step(
+        loss_fn, tx, state, micro_batches=settings.micro_batches, ema_decay=ema
+    )
     metrics = workdir.Metrics(home, settings.tensorboard)
     kept = _Best(home / "best.safetensors", best) if best else None
 
@@ -135,7 +137,7 @@ def tune(
     whole, step = train.parameters(state, frozen), int(state.step)
     if kept is not None and kept.scores:
         step, loss = kept.step, kept.scores
-        whole = params.merge(sharding.place(kept.tree, mesh), frozen)
+        whole = params.merge(sharding.place_like(kept.tree, state.trainable), frozen)
     else:
         loss = score(state)
     rows = metrics.rows()

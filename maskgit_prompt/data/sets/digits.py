@@ -19,7 +19,7 @@ def digits(preprocessing: Preprocessing) -> ImageSet:
     Source: E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998
     (test part), as `sklearn.datasets.load_digits` ships it.
     """
-    # Importing scikit-learn takes about a second; other sets must not pay for it.
+    # Importing scikit-learn takes about a second; other data sets must not pay for it.
     from sklearn.datasets import load_digits
 
     bundle = load_digits()

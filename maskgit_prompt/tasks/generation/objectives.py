@@ -90,9 +90,10 @@ class NextCode:
 Objective = Masking | NextCode
 
 
-def make_objective(config: ConfigDict, kind: str, codebook: int) -> Objective:
-    """The objective of a kind of transformer, by the config's `masking` or `next_code`."""
-    if kind == "causal":
+def make_objective(config: ConfigDict, decoding: str, codebook: int) -> Objective:
+    """What a transformer of a way of decoding (models.kind.Kind) learns, by the config's `masking`
+    or `next_code`."""
+    if decoding == "autoregressive":
         return NextCode(codebook, **config.next_code)
     options = dict(config.masking)
     return Masking(schedules.schedule(options.pop("schedule")), **options)

@@ -11,9 +11,10 @@ from maskgit_prompt import backbones, params
 from maskgit_prompt.data.parts import Parts
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.storage.files import write_whole
-from maskgit_prompt.tasks.generation.plan import Plan
+from maskgit_prompt.tasks.generation.plan import PARTS, Plan
 from maskgit_prompt.tasks.generation.prompt_tuning import TunedModel
-from maskgit_prompt.tuning import prompt_file
+from maskgit_prompt.tuning import tuned_prompt
+from maskgit_prompt.tuning.tuned_prompt import TunedOn, TunedPrompt
 
 
 def save_choice(home: pathlib.Path, data: Parts) -> None:
@@ -46,16 +47,15 @@ def save_prompt(
         backbone, name = backbones.save(changed, home / "backbone"), str(home / "backbone")
     path = home / "prompt.safetensors"
     rows = data.tune if cfg.instances else data.tune[:0]
-    prompt_file.save(
+    tuned_prompt.save(
         path,
-        prompt_file.PromptFile(
-            cfg=cfg,
+        TunedPrompt(
+            config=cfg,
             tree=tuned.prompt,
             classes=data.images.classes,
             instances=tuple(data.images.ids[row] for row in rows),
             instance_classes=tuple(data.labels(rows).tolist()),
-            backbone=backbone.name,
-            fingerprint=backbone.fingerprint,
+            backbone=TunedOn.of(backbone, PARTS),
             sample=config.sample.to_dict(),
             scores={name: found[name] for name in ("accuracy", "frechet", "kid", "loss")},
         ),

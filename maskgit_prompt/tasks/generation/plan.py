@@ -22,6 +22,8 @@ from maskgit_prompt.storage import workdir
 from maskgit_prompt.tasks.generation.sampling import check as check_sampling
 from maskgit_prompt.tuning import memory
 
+PARTS = ("tokenizer", "transformer")  # of a backbone: what a tuned prompt depends on
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:

@@ -100,11 +100,11 @@ class Sampler:
         part = backbone.part("transformer")
         tokenizer = backbone.part("tokenizer")
         if transformer is None:
-            transformer = part.placed("transformer", mesh)
+            transformer = part.placed(mesh)
         self._graphdef = part.prompted(prompt, **compute.of_transformer(), dropout=0.0)
         self._weights, self._mesh, self._config = transformer, mesh, config
         self.length, self.classes = tokenizer.cfg.length, part.cfg.classes
-        self.causal = part.kind == "causal"
+        self.causal = part.decoding == "autoregressive"
         side = tokenizer.cfg.latent_size
         self._grid = (side, side)
         check(config, tokenizer.cfg.codebook, mesh)

@@ -21,47 +21,72 @@ from maskgit_prompt.params import Tree
 from maskgit_prompt.storage.files import write_whole
 
 FORMAT = 1
+# What prompts of versions that wrote no "parts" depend on. It is left out of the header, so that
+# those versions read the files of this one.
+IMPLIED = ("tokenizer", "transformer")
 
 
 @dataclasses.dataclass(frozen=True)
-class PromptFile:
-    """What the file holds.
+class TunedOn:
+    """The backbone of a prompt.
 
     Attributes:
-      cfg, tree: the generator.
-      classes: class c of the prompt is called classes[c].
-      instances: names of the images that have a prompt of their own, by instance id.
-      backbone, fingerprint: name and fingerprint of the backbone it was tuned on.
-      sample: how the images of the scores were decoded (config.sample).
-      scores: what was measured.
-      instance_classes: the class of each of `instances`.
+      name: for messages.
+      fingerprint: of its parts, see Backbone.fingerprint.
+      parts: what the fingerprint covers: what the task needs of a backbone.
     """
 
-    cfg: PromptConfig
+    name: str
+    fingerprint: str
+    parts: tuple[str, ...]
+
+    @classmethod
+    def of(cls, backbone: Backbone, parts: tuple[str, ...]) -> "TunedOn":
+        return cls(backbone.name, backbone.fingerprint(parts), parts)
+
+
+@dataclasses.dataclass(frozen=True)
+class TunedPrompt:
+    """A tuned prompt generator and all that is needed to use it again.
+
+    Attributes:
+      config, tree: the generator's sizes and parameters.
+      classes: class c of the prompt is called classes[c].
+      backbone: what it was tuned on.
+      instances: names of the images that have a prompt of their own, by instance id.
+      instance_classes: the class of each of `instances`.
+      sample: how the images of the scores were decoded (config.sample).
+      scores: what was measured.
+    """
+
+    config: PromptConfig
     tree: Tree
     classes: tuple[str, ...]
-    instances: tuple[str, ...]
-    backbone: str
-    fingerprint: str
-    sample: dict[str, Any]
-    scores: dict[str, Any]
+    backbone: TunedOn
+    instances: tuple[str, ...] = ()
     instance_classes: tuple[int, ...] = ()
+    sample: dict[str, Any] = dataclasses.field(default_factory=dict)
+    scores: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def save(path: pathlib.Path, prompt: PromptFile) -> None:
+def save(path: pathlib.Path, prompt: TunedPrompt) -> None:
     """Writes the file whole or not at all."""
     header = {
-        field.name: getattr(prompt, field.name)
-        for field in dataclasses.fields(prompt)
-        if field.name not in ("cfg", "tree")
+        "format": FORMAT,
+        "cfg": dataclasses.asdict(prompt.config),
+        "source": prompt.backbone.name,
+        "fingerprint": prompt.backbone.fingerprint,
     }
-    header |= {"format": FORMAT, "cfg": dataclasses.asdict(prompt.cfg)}
+    if prompt.backbone.parts != IMPLIED:
+        header["parts"] = prompt.backbone.parts
+    names = ("classes", "instances", "instance_classes", "sample", "scores")
+    header |= {name: getattr(prompt, name) for name in names}
     tensors = {name: np.ascontiguousarray(x) for name, x in params.flatten(prompt.tree).items()}
     data = safetensors.numpy.save(tensors, {"maskgit_prompt": json.dumps(header)})
     write_whole(path, data)
 
 
-def load(path: str | pathlib.Path) -> PromptFile:
+def load(path: str | pathlib.Path) -> TunedPrompt:
     """Reads a prompt file.
 
     Raises:
@@ -84,23 +109,25 @@ def load(path: str | pathlib.Path) -> PromptFile:
     try:
         if header.pop("format") != FORMAT:
             raise UserError(f"{path} is of another format than this version's {FORMAT}; update")
-        cfg = PromptConfig(**header.pop("cfg"))
+        config = PromptConfig(**header.pop("cfg"))
+        parts = tuple(header.pop("parts", IMPLIED))
+        backbone = TunedOn(header.pop("source"), header.pop("fingerprint"), parts)
         for name in ("classes", "instances", "instance_classes"):
             header[name] = tuple(header[name])
-        prompt = PromptFile(cfg=cfg, tree=params.unflatten(tensors), **header)
+        prompt = TunedPrompt(config, params.unflatten(tensors), backbone=backbone, **header)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} has a damaged header ({error!r}); copy it again") from error
-    params.check(
-        prompt.tree, abstract(lambda rngs: PromptGenerator(cfg, rngs=rngs)), f"prompt file {path}"
-    )
+    expected = abstract(lambda rngs: PromptGenerator(config, rngs=rngs))
+    params.check(prompt.tree, expected, f"prompt file {path}")
     return prompt
 
 
-def check_backbone(prompt: PromptFile, backbone: Backbone, path: str | pathlib.Path) -> None:
+def check_backbone(prompt: TunedPrompt, backbone: Backbone, path: str | pathlib.Path) -> None:
     """Raises UserError unless the prompt was tuned on this very backbone."""
-    if prompt.fingerprint != backbone.fingerprint:
+    made, found = prompt.backbone, backbone.fingerprint(prompt.backbone.parts)
+    if made.fingerprint != found:
         raise UserError(
-            f"{path} was tuned on {prompt.backbone!r} with fingerprint {prompt.fingerprint}, but "
-            f"config.backbone is {backbone.name!r} with fingerprint {backbone.fingerprint}; use "
-            "the backbone it was tuned on"
+            f"{path} was tuned on {made.name!r} with fingerprint {made.fingerprint}, but "
+            f"config.backbone is {backbone.name!r} with fingerprint {found}; use the backbone it "
+            "was tuned on"
         )

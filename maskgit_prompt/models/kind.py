@@ -1,0 +1,33 @@
+"""What a file in models/ says of its network, so that the other rooms need not name it."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+# Parameter path (full match, first wins) -> logical axis of each dimension; None: on every device.
+Axes = tuple[tuple[str, tuple[str, ...] | None], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """One kind of network that a backbone's part can be.
+
+    Attributes:
+      part: "tokenizer", "transformer" or "features".
+      name: as folders and configs call it; no two files in models/ have the same.
+      config: the class of its sizes.
+      module: (config, *, rngs) -> the network.
+      axes: where its parameters lie on a mesh.
+      decoding: a transformer's: "parallel" (hidden codes at once) or "autoregressive" (one code
+        after the other); it decides what is learned and how images are made.
+      project: whose published networks are of this kind; a tokenizer and a transformer that were
+        imported from two projects do not belong together.
+    """
+
+    part: str
+    name: str
+    config: type
+    module: Callable[..., Any]
+    axes: Axes
+    decoding: str = ""
+    project: str = ""
