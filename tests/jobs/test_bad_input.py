@@ -141,6 +141,7 @@ def test_debug_shows_the_traceback():
             "--config.attention=flash",
             "config.attention = 'flash', expected auto, xla, cudnn, tokamax",
         ),
+        ("--config.data.fit=squash", "config.data.fit = 'squash', expected crop, resize"),
         ("--config.attention=cudnn", "config.attention = 'cudnn' needs an NVIDIA GPU of compute"),
         ("--config.prompt.tokens=0", "config.prompt: tokens = 0, expected at least 1"),
         ("--config.prompt.dropout=1.5", "config.prompt: dropout = 1.5, expected 0 to 1"),

@@ -10,7 +10,8 @@ import sys
 import pytest
 
 from maskgit_prompt import main
-from maskgit_prompt.data import digits
+from maskgit_prompt.data.pixels import Preprocessing
+from maskgit_prompt.data.sets import digits
 from maskgit_prompt.storage import workdir
 from maskgit_prompt.tuning import tuned_prompt
 from tests.jobs.running import QUICKSTART, ROOT, SAMPLE, TINY, run
@@ -90,7 +91,7 @@ def test_prompt_file_is_small_and_names_all(whole):
     prompt = tuned_prompt.load(path)
     assert prompt.classes == tuple("0123456789")
     assert sorted(prompt.instance_classes) == [c for c in range(10) for _ in range(2)]
-    images = digits.digits(16)
+    images = digits.digits(Preprocessing(16))
     rows = [images.ids.index(name) for name in prompt.instances]
     assert tuple(images.labels[rows]) == prompt.instance_classes
     assert (prompt.backbone.name, prompt.sample["steps"]) == ("tiny", 2)

@@ -8,7 +8,8 @@ import pytest
 
 from maskgit_prompt import main
 from maskgit_prompt.config import defaults
-from maskgit_prompt.data import parts, vtab
+from maskgit_prompt.data import parts
+from maskgit_prompt.data.sets import vtab
 from maskgit_prompt.jobs import vtab as vtab_job
 from maskgit_prompt.tasks.generation import transfer
 from tests import prepared
@@ -389,7 +390,7 @@ def test_few_shot_sets_that_cannot_be(argument, message, tmp_path, capsys):
 
 
 def test_the_classes_of_few_shot_sets_are_there(tmp_path):
-    from maskgit_prompt.data import fewshot
+    from maskgit_prompt.data.sets import fewshot
 
     for found in fewshot.SETS.values():
         if found.dataset:

@@ -36,12 +36,13 @@ def test_a_workdir_of_an_earlier_version_goes_on(tmp_path):
     assert old["job"] == "transfer" and "source" in old and "attention" not in old
     workdir.check(tmp_path, configs.transfer())
     config = configs.transfer()
-    config.backbone, config.attention = "models/other", "xla"
+    config.backbone, config.attention, config.data.fit = "models/other", "xla", "resize"
     with pytest.raises(UsageError) as error:
         workdir.check(tmp_path, config)
-    assert "attention is 'auto' there, 'xla' now; backbone is '' there, 'models/other' now" in str(
-        error.value
-    )
+    assert (
+        "attention is 'auto' there, 'xla' now; backbone is '' there, 'models/other' now; "
+        "data.fit is 'crop' there, 'resize' now"
+    ) in str(error.value)
 
 
 def test_another_config_is_refused_by_its_keys(tmp_path):

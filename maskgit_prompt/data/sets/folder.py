@@ -10,18 +10,18 @@ import numpy as np
 from absl import logging
 
 from maskgit_prompt.data.images import ImageSet, Reader
-from maskgit_prompt.data.labelling import label
-from maskgit_prompt.data.pixels import BROKEN, PREPROCESSING, decode_image, reason
-from maskgit_prompt.data.places import open_place
-from maskgit_prompt.data.scan import scan
-from maskgit_prompt.errors import UsageError, UserError
+from maskgit_prompt.data.pixels import BROKEN, Preprocessing, decode_image, reason
+from maskgit_prompt.data.sets.labelling import label
+from maskgit_prompt.data.sets.places import open_place
+from maskgit_prompt.data.sets.scan import scan
+from maskgit_prompt.errors import UserError
 
 _NAMED = 10  # skipped files a warning names
 
 
 def image_folder(
     path: str | os.PathLike,
-    size: int,
+    preprocessing: Preprocessing,
     strict: bool = False,
     threads: int | None = None,
     *,
@@ -35,15 +35,14 @@ def image_folder(
     default the folder's at the top, and a flat folder is one class with its own name.
     Every file is read and decoded once here, by threads and hosts in parallel; those that are no
     whole image are skipped with a warning that names and counts them: `scan`. How pixels are
-    made: `decode_image`.
+    made: `pixels.Preprocessing`.
 
-    The fingerprint covers each file's name below PATH and bytes, the size and PREPROCESSING; not
-    whether it lies in an archive, nor its class. A file that changes after that is an error when
-    it is read.
+    The fingerprint covers each file's name below PATH and bytes, and the preprocessing's recipe;
+    not whether it lies in an archive, nor its class. A file that changes after that is an error
+    when it is read.
 
     Args:
       path: the folder or archive.
-      size: S, side of the images in pixels.
       strict: refuse broken images instead of skipping them.
       threads: that read and decode; as many as there are cores when None.
       classes: names of the classes to take, in this order; none: all.
@@ -52,17 +51,15 @@ def image_folder(
         has changed; None: nothing is kept.
 
     Raises:
-      UsageError: nothing at the path or no archive, no such CSV or class, or a size below 1.
+      UsageError: nothing at the path or no archive, no such CSV or class.
       UserError: no images, a class without whole images, images beside class folders, folders
         that are splits, a CSV or classes.txt that does not fit, a folder or archive that cannot
         be read, or (strict) a broken image.
     """
-    if size < 1:
-        raise UsageError(f"image size {size}: expected at least 1 pixel")
     place = open_place(path)
     labelled = label(place, classes, csv)
     names = labelled.names
-    found = scan(place, names, size, threads or os.cpu_count() or 1, cache)
+    found = scan(place, names, preprocessing, threads or os.cpu_count() or 1, cache)
     if found.broken:
         _refuse_or_warn(place.path, names, found.broken, strict)
     good = np.setdiff1d(np.arange(len(names)), list(found.broken))
@@ -75,7 +72,7 @@ def image_folder(
         )
     ids = tuple(names[row] for row in good)
     digests = found.digests[good]
-    digest = hashlib.sha256(f"{PREPROCESSING}|{size}".encode())
+    digest = hashlib.sha256(preprocessing.recipe.encode())
     for name, contents in zip(ids, digests, strict=True):
         # A name cannot hold a zero byte and a digest has 32: no two lists run together alike.
         digest.update(b"\0" + os.fsencode(name) + b"\0" + contents.tobytes())
@@ -101,13 +98,13 @@ def image_folder(
         fingerprint=digest.hexdigest(),
         read=Reader(
             fetch,
-            functools.partial(decode_image, size=size),
+            functools.partial(decode_image, preprocessing=preprocessing),
             [f"{place.path}/{name}" for name in ids],
             digests,
-            size,
+            preprocessing.size,
             threads,
         ),
-        recipe=f"{PREPROCESSING}|{size}",
+        recipe=preprocessing.recipe,
         digests=digests,
     )
 

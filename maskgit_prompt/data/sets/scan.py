@@ -14,8 +14,8 @@ import numpy as np
 from absl import logging
 
 from maskgit_prompt.data.images import SMALL, SMALL_SIDE, one_at_a_time
-from maskgit_prompt.data.pixels import BROKEN, PREPROCESSING, decode_image, reason
-from maskgit_prompt.data.places import UNSURE, Place
+from maskgit_prompt.data.pixels import BROKEN, Preprocessing, decode_image, reason
+from maskgit_prompt.data.sets.places import UNSURE, Place
 from maskgit_prompt.devices import distributed
 from maskgit_prompt.errors import UserError
 from maskgit_prompt.progress import progress
@@ -64,7 +64,11 @@ class Scan:
 
 
 def scan(
-    place: Place, names: Sequence[str], size: int, threads: int, cache: pathlib.Path | None = None
+    place: Place,
+    names: Sequence[str],
+    preprocessing: Preprocessing,
+    threads: int,
+    cache: pathlib.Path | None = None,
 ) -> Scan:
     """Reads, decodes and digests every file, each host a share of them; all get the same.
 
@@ -75,9 +79,9 @@ def scan(
 
     Args:
       place, names: the files.
-      size: S, side of the images in pixels.
+      preprocessing: how the images will be read.
       threads: that read and decode.
-      cache: folder of kept scans, a file for each place and size; None: nothing is kept.
+      cache: folder of kept scans, a file for each place, size and fit; None: nothing is kept.
 
     Raises:
       UserError: hosts see different files, or the scan cannot be written.
@@ -85,11 +89,11 @@ def scan(
     _same_on_all_hosts(place, names)
     kept = None
     if cache is not None and len(names) >= KEPT_FROM:
-        key = f"{os.path.abspath(place.path)}|{size}|{PREPROCESSING}"
+        key = f"{os.path.abspath(place.path)}|{preprocessing.size}|{preprocessing.steps}"
         kept = cache / f"{hashlib.sha256(os.fsencode(key)).hexdigest()}.npz"
     host, hosts = distributed.index_and_count()
     first, end = (len(names) * i // hosts for i in (host, host + 1))
-    share = _scan_share(place, names[first:end], size, threads, *_load(kept))
+    share = _scan_share(place, names[first:end], preprocessing, threads, *_load(kept))
     shares = [Scan.unpack(data)[0] for data in distributed.gather(share.pack())]
     broken, start = {}, 0
     for part in shares:
@@ -119,7 +123,12 @@ def _same_on_all_hosts(place: Place, names: Sequence[str]) -> None:
 
 
 def _scan_share(
-    place: Place, names: Sequence[str], size: int, threads: int, old: Scan, rows: dict[str, int]
+    place: Place,
+    names: Sequence[str],
+    preprocessing: Preprocessing,
+    threads: int,
+    old: Scan,
+    rows: dict[str, int],
 ) -> Scan:
     """Step 2 of `scan`: old is the kept scan, rows the numbers of its files."""
     digests, stamps = (np.zeros([len(names), 32], np.uint8) for _ in range(2))
@@ -128,7 +137,7 @@ def _scan_share(
     def check(row: int, data: bytes) -> None:
         digests[row] = memoryview(hashlib.sha256(data).digest())
         try:
-            decode_image(data, size)
+            decode_image(data, preprocessing)
         except BROKEN as error:
             broken[row] = reason(error)
 
@@ -152,7 +161,7 @@ def _scan_share(
                 broken[row] = reason(error)
                 stamps[row] = 0  # UNSURE: the disk or the network may do better another time
                 continue
-            if size <= SMALL_SIDE and len(data) < SMALL:
+            if preprocessing.size <= SMALL_SIDE and len(data) < SMALL:
                 small.append((row, data))
             else:
                 check(row, data)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from maskgit_prompt.data import drawing, glyphs, synthetic
-from maskgit_prompt.data.synthetic import CLASSES, draw, image_set, label_of
+from maskgit_prompt.data.sets import drawing, glyphs, synthetic
+from maskgit_prompt.data.sets.synthetic import CLASSES, draw, image_set, label_of
 from maskgit_prompt.errors import UsageError, UserError
 
 

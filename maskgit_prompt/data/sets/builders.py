@@ -103,7 +103,7 @@ def how_to_prepare(name: str, data_dir: str) -> str:
 
 
 def download(builder) -> None:
-    """Downloads and prepares a data set; of several hosts the first does.
+    """Downloads and prepares a data set; with several hosts, the first one does.
 
     Raises:
       UserError: whatever ends it: no network, files that a person has to fetch, missing packages.

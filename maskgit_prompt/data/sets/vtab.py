@@ -11,7 +11,7 @@ import importlib.util
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from maskgit_prompt.data import builders, prepared
+from maskgit_prompt.data.sets import builders, prepared
 from maskgit_prompt.errors import UsageError, UserError
 
 GROUPS = ("natural", "specialized", "structured")
@@ -55,7 +55,7 @@ def clevr_count(example: dict[str, Any]) -> int:
 
 
 def dsprites_x(example: dict[str, Any]) -> int:
-    """32 places, two a class."""
+    """32 places, two per class."""
     return int(example["label_x_position"]) * 16 // 32
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from absl import logging
 
 from maskgit_prompt.data.pixels import BROKEN, reason
-from maskgit_prompt.data.places import SUFFIXES, Place, is_image
+from maskgit_prompt.data.sets.places import SUFFIXES, Place, is_image
 from maskgit_prompt.errors import UsageError, UserError
 
 ORDER_FILE = "classes.txt"
@@ -166,7 +166,7 @@ def _by_table(
             unknown.append(name)
     if unknown:
         raise UserError(
-            f"{title} names {len(unknown)} of {len(classes)} files that are no images in "
+            f"{title} names {len(unknown)} of {len(classes)} files that are not images in "
             f"{place.path}, the first is {unknown[0]}; expected paths below it that end in "
             f"{_ENDINGS}: mend or remove these lines"
         )
@@ -275,5 +275,5 @@ def _text(data: bytes, title: str) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{title} is no UTF-8 at byte {error.start:,}: save it as UTF-8, or take it away"
+            f"{title} is not UTF-8 at byte {error.start:,}: save it as UTF-8, or take it away"
         ) from error

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from maskgit_prompt.data.places import UNSURE, stamp
-from maskgit_prompt.data.records import ArrayRecords, TFRecords, unreadable
+from maskgit_prompt.data.sets.places import UNSURE, stamp
+from maskgit_prompt.data.sets.records import ArrayRecords, TFRecords, unreadable
 from maskgit_prompt.devices import distributed
 from maskgit_prompt.errors import UserError
 from maskgit_prompt.progress import progress
@@ -148,9 +148,9 @@ def _scan_file(files: RecordFiles, number: int, path: str, done: Callable[[int],
             example = files.parse(record)
             for name, rule in files.rules.items():
                 labels[name].append(rule(example))
-        except Exception as error:  # whatever TFDS raises on bytes that are no such example
+        except Exception as error:  # whatever TFDS raises on bytes that are not such an example
             raise UserError(
-                f"record {len(digests)} of {path} is no example of its data set "
+                f"record {len(digests)} of {path} is not an example of its data set "
                 f"({type(error).__name__}: {error}); prepare the data set again"
             ) from error
         digests.append(hashlib.sha256(record).digest())

@@ -6,99 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskgit_prompt.data import folder as folder_lib
 from maskgit_prompt.data import images as images_lib
-from maskgit_prompt.data import scan
-from maskgit_prompt.data.folder import decode_image, image_folder
+from maskgit_prompt.data.pixels import Preprocessing
+from maskgit_prompt.data.sets import folder as folder_lib
+from maskgit_prompt.data.sets import scan
+from maskgit_prompt.data.sets.folder import image_folder
 from maskgit_prompt.errors import UsageError, UserError
 from tests.data.pictures import encoded, save
-
-# What pixels come out.
-
-
-def test_sixteen_bits_are_scaled_to_eight():
-    values = np.array([[0, 257], [32896, 65535]], np.uint16)
-    pixels = decode_image(encoded(Image.fromarray(values)), 2)
-    assert pixels.shape == (2, 2, 3)
-    assert pixels[..., 0].tolist() == [[0, 1], [128, 255]]
-    assert (pixels[..., 0] == pixels[..., 2]).all()
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        (np.array([[0, 65535], [257, -5]], np.int32), [[0, 255], [1, 0]]),
-        (np.array([[0, 2147483647], [1073741824, 0]], np.int32), [[0, 255], [128, 0]]),
-        (np.array([[0.0, 1.0], [0.2, -1.0]], np.float32), [[0, 255], [51, 0]]),
-        (np.array([[0.0, 255.0], [51.0, np.nan]], np.float32), [[0, 255], [51, 0]]),
-        (np.array([[0.0, 65535.0], [257.0, 514.0]], np.float32), [[0, 255], [1, 2]]),
-        (np.array([[0.0, 1e6], [2e5, 0.0]], np.float32), [[0, 255], [51, 0]]),
-    ],
-)
-def test_integers_and_floats_are_scaled_by_their_full_scale(values, expected):
-    pixels = decode_image(encoded(Image.fromarray(values), "TIFF"), 2)
-    assert pixels[..., 1].tolist() == expected
-
-
-def test_transparent_images_lie_on_white():
-    image = Image.new("RGBA", (2, 2), (0, 0, 0, 0))
-    image.putpixel((0, 0), (10, 20, 30, 255))
-    image.putpixel((1, 0), (0, 0, 0, 128))
-    pixels = decode_image(encoded(image), 2)
-    # Half black over white: 255 * (1 - 128/255) = 127.
-    assert pixels.tolist() == [[[10, 20, 30], [127] * 3], [[255] * 3, [255] * 3]]
-
-
-def test_palette_images_with_and_without_transparency():
-    image = Image.new("P", (2, 2), 0)
-    image.putpalette([10, 20, 30, 40, 50, 60])
-    image.putpixel((1, 1), 1)
-    opaque = decode_image(encoded(image), 2)
-    assert opaque[0, 0].tolist() == [10, 20, 30] and opaque[1, 1].tolist() == [40, 50, 60]
-    see_through = decode_image(encoded(image, transparency=0), 2)
-    assert see_through[0, 0].tolist() == [255] * 3 and see_through[1, 1].tolist() == [40, 50, 60]
-
-
-def test_grey_one_bit_and_cmyk_become_rgb():
-    assert decode_image(encoded(Image.new("L", (3, 3), 77)), 3)[1, 1].tolist() == [77] * 3
-    assert decode_image(encoded(Image.new("1", (3, 3), 1)), 3)[1, 1].tolist() == [255] * 3
-    cyan = decode_image(encoded(Image.new("CMYK", (8, 8), (255, 0, 0, 0)), "JPEG"), 8)[4, 4]
-    assert cyan[0] < 10 and cyan[1] > 245 and cyan[2] > 245
-
-
-def test_exif_turns_the_image_upright():
-    image = Image.new("RGB", (8, 8), (255, 0, 0))
-    image.paste((0, 0, 255), (0, 0, 8, 4))  # blue above red, as stored
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turn 90 degrees clockwise to show: what was above is now at the right
-    for format in ("PNG", "JPEG"):
-        options = {} if format == "PNG" else {"quality": 100, "subsampling": 0}
-        pixels = decode_image(encoded(image, format, exif=exif, **options), 8)
-        assert pixels[4, 6, 2] > 200 > 50 > pixels[4, 6, 0], format
-        assert pixels[4, 1, 0] > 200 > 50 > pixels[4, 1, 2], format
-
-
-def test_the_middle_square_is_cut_out_and_resized_with_antialias():
-    image = Image.new("RGB", (12, 4), (255, 0, 0))
-    image.paste((0, 255, 0), (4, 0, 8, 4))  # the middle 4 x 4 is green
-    assert (decode_image(encoded(image), 4) == [0, 255, 0]).all()
-    checks = np.indices([64, 64]).sum(0) % 2 * 255  # single-pixel black and white
-    small = decode_image(encoded(Image.fromarray(checks.astype(np.uint8))), 8)
-    assert abs(small.astype(int) - 127).max() <= 2  # without antialias: 0 or 255
-    assert decode_image(encoded(Image.new("RGB", (1, 1), (9, 8, 7))), 4)[3, 3].tolist() == [9, 8, 7]
-
-
-def test_a_large_jpeg_decoded_at_reduced_scale_keeps_its_look():
-    ramp = np.linspace(0, 255, 512).round().astype(np.uint8)
-    image = Image.fromarray(np.tile(ramp, (512, 1)))
-    small = decode_image(encoded(image, "JPEG", quality=95), 16)
-    assert small.shape == (16, 16, 3)
-    # Column c is the mean of 32 columns of the ramp: (32 c + 15.5) / 511 of 255.
-    means = (32 * np.arange(1, 15) + 15.5) / 511 * 255
-    assert np.abs(small[8, 1:15, 0] - means).max() <= 2
-
-
-# Which images there are.
 
 
 def test_classes_are_sorted_nested_files_found_hidden_ones_not(tmp_path):
@@ -109,7 +23,7 @@ def test_classes_are_sorted_nested_files_found_hidden_ones_not(tmp_path):
     save(tmp_path / ".cache" / "y.png")
     save(tmp_path / "cat" / ".thumbs" / "z.png")
     (tmp_path / "cat" / "notes.txt").write_text("no image")
-    images = image_folder(tmp_path, 8)
+    images = image_folder(tmp_path, Preprocessing(8))
     assert images.classes == ("cat", "dog")
     assert images.ids == ("cat/x.jpg", "dog/a.webp", "dog/deep/er/b.PNG")
     assert images.labels.tolist() == [0, 1, 1] and images.labels.dtype == np.int32
@@ -123,12 +37,12 @@ def test_a_class_may_be_a_link_and_links_below_do_not_loop(tmp_path):
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "cat").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "loop").symlink_to(tmp_path / "set")
-    assert image_folder(tmp_path / "set", 8).ids == ("cat/a.png",)
+    assert image_folder(tmp_path / "set", Preprocessing(8)).ids == ("cat/a.png",)
 
 
 def test_a_flat_folder_of_one_image_is_one_class(tmp_path):
     save(tmp_path / "birds" / "only.bmp", (1, 2, 3))
-    images = image_folder(tmp_path / "birds", 4)
+    images = image_folder(tmp_path / "birds", Preprocessing(4))
     assert images.classes == ("birds",) and images.ids == ("only.bmp",) and len(images) == 1
     assert (images.pixels() == [1, 2, 3]).all()
 
@@ -139,7 +53,10 @@ def test_many_images_come_in_order_whatever_the_threads(small, tmp_path, monkeyp
         monkeypatch.setattr(module, "SMALL", small)
     for i in range(100):
         save(tmp_path / f"{i:03d}.png", (i, 0, 0), (2, 2))
-    one, many = image_folder(tmp_path, 2, threads=1), image_folder(tmp_path, 2, threads=7)
+    one, many = (
+        image_folder(tmp_path, Preprocessing(2), threads=1),
+        image_folder(tmp_path, Preprocessing(2), threads=7),
+    )
     assert one.fingerprint == many.fingerprint
     order = np.random.default_rng(0).permutation(100)
     assert many.read(order)[:, 0, 0, 0].tolist() == order.tolist()
@@ -147,7 +64,7 @@ def test_many_images_come_in_order_whatever_the_threads(small, tmp_path, monkeyp
 
 def test_the_fingerprint_covers_contents_names_and_size(tmp_path):
     def fingerprint(size=8):
-        return image_folder(tmp_path / "set", size).fingerprint
+        return image_folder(tmp_path / "set", Preprocessing(size)).fingerprint
 
     path = save(tmp_path / "set" / "c" / "a.png")
     first = fingerprint()
@@ -166,9 +83,39 @@ def test_folders_of_the_same_names_and_other_contents_have_other_fingerprints(tm
     for name, colour in (("one", (0, 0, 0)), ("two", (0, 0, 1))):
         save(tmp_path / name / "set" / "cat" / "a.png", colour)
         save(tmp_path / name / "set" / "dog" / "b.png")
-    one, two = (image_folder(tmp_path / name / "set", 8) for name in ("one", "two"))
+    one, two = (image_folder(tmp_path / name / "set", Preprocessing(8)) for name in ("one", "two"))
     assert (one.name, one.ids, one.classes) == (two.name, two.ids, two.classes)
     assert one.fingerprint != two.fingerprint
+
+
+# A BMP of 2 x 1 pixels, red and green, as bytes: another writer of images changes nothing here.
+RED_GREEN = bytes.fromhex(
+    "424d3e000000000000003600000028000000020000000100000001001800000000000800000"
+    "0130b0000130b000000000000000000000000ff00ff000000"
+)
+
+
+def test_fingerprints_are_those_of_workdirs_that_exist(tmp_path):
+    (tmp_path / "set" / "cat").mkdir(parents=True)
+    (tmp_path / "set" / "cat" / "a.bmp").write_bytes(RED_GREEN)
+    images = image_folder(tmp_path / "set", Preprocessing(8))
+    # Codes files and images.json of a workdir hold these. Do not change them: raise the number in
+    # `Preprocessing.steps`, so that other pixels are encoded again.
+    assert images.fingerprint == "8238c06b9b8f8bf4c8c1f76f956fce475b45970a980b16eb39a6eac5b5d48c54"
+    assert images.subset(np.array([0])).fingerprint == (
+        "14ecaaff162cb1be99c6f5404d5d89f712680127d16397d8ee306109ed3f68ad"
+    )
+
+
+def test_another_fit_gives_other_pixels_and_another_fingerprint(tmp_path):
+    (tmp_path / "a.bmp").write_bytes(RED_GREEN)
+    crop, resized = (image_folder(tmp_path, Preprocessing(2, fit)) for fit in ("crop", "resize"))
+    red, green = [255, 0, 0], [0, 255, 0]
+    assert crop.pixels().tolist() == [[[red, red], [red, red]]]
+    assert resized.pixels().tolist() == [[[red, green], [red, green]]]
+    assert crop.fingerprint != resized.fingerprint
+    subsets = [images.subset(np.array([0])).fingerprint for images in (crop, resized)]
+    assert subsets[0] != subsets[1]
 
 
 def broken_files(folder):
@@ -184,7 +131,7 @@ def broken_files(folder):
 def test_broken_images_are_skipped_named_and_counted(tmp_path, warnings):
     save(tmp_path / "good.png")
     names = broken_files(tmp_path)
-    images = image_folder(tmp_path, 8)
+    images = image_folder(tmp_path, Preprocessing(8))
     assert images.ids == ("good.png",) and len(images.pixels()) == 1
     assert len(warnings) == 1
     assert warnings[0].startswith(f"skipped 4 of 5 images in {tmp_path}: cut.jpg (")
@@ -197,7 +144,7 @@ def test_a_warning_names_ten_and_counts_the_others(tmp_path, warnings):
     save(tmp_path / "good.png")
     for i in range(12):
         (tmp_path / f"x{i:02d}.png").write_bytes(b"")
-    image_folder(tmp_path, 8)
+    image_folder(tmp_path, Preprocessing(8))
     assert warnings[0].startswith("skipped 12 of 13") and warnings[0].endswith(" and 2 more")
     assert "x09.png" in warnings[0] and "x10.png" not in warnings[0]
 
@@ -206,13 +153,13 @@ def test_strict_refuses_broken_images(tmp_path):
     save(tmp_path / "good.png")
     broken_files(tmp_path)
     with pytest.raises(UserError, match=r"4 of 5 images in .* page\.png .*mend or remove") as found:
-        image_folder(tmp_path, 8, strict=True)
+        image_folder(tmp_path, Preprocessing(8), strict=True)
     assert "\n" not in str(found.value)
 
 
 def test_a_file_that_changes_or_goes_is_named_when_read(tmp_path):
     path = save(tmp_path / "a.png")
-    images = image_folder(tmp_path, 8)
+    images = image_folder(tmp_path, Preprocessing(8))
     save(path, (0, 0, 0))
     with pytest.raises(UserError, match=r"a\.png changed while in use \(other contents\)"):
         images.pixels()
@@ -224,26 +171,24 @@ def test_a_file_that_changes_or_goes_is_named_when_read(tmp_path):
 # Which folders are refused.
 
 
-def test_missing_folder_file_and_size(tmp_path):
+def test_a_missing_folder_and_a_file(tmp_path):
     with pytest.raises(UsageError, match=r"no folder .*/nowhere \(working folder"):
-        image_folder(tmp_path / "nowhere", 8)
+        image_folder(tmp_path / "nowhere", Preprocessing(8))
     with pytest.raises(UsageError, match=r"a\.png is a file: expected a folder"):
-        image_folder(save(tmp_path / "a.png"), 8)
-    with pytest.raises(UsageError, match="image size 0"):
-        image_folder(tmp_path, 0)
+        image_folder(save(tmp_path / "a.png"), Preprocessing(8))
 
 
 def test_no_images_at_all(tmp_path):
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(UserError, match="no images in .* expected PATH/CLASS"):
-        image_folder(tmp_path, 8)
+        image_folder(tmp_path, Preprocessing(8))
 
 
 def test_an_empty_class_is_named(tmp_path):
     save(tmp_path / "cat" / "a.png")
     (tmp_path / "dog").mkdir()
     with pytest.raises(UserError, match="class 'dog' has no images"):
-        image_folder(tmp_path, 8)
+        image_folder(tmp_path, Preprocessing(8))
 
 
 def test_a_class_of_broken_images_is_named(tmp_path, warnings):
@@ -251,14 +196,14 @@ def test_a_class_of_broken_images_is_named(tmp_path, warnings):
     (tmp_path / "dog").mkdir()
     (tmp_path / "dog" / "b.png").write_bytes(b"")
     with pytest.raises(UserError, match=r"class 'dog' has no images left.* dog/b\.png \(the file"):
-        image_folder(tmp_path, 8)
+        image_folder(tmp_path, Preprocessing(8))
 
 
 def test_images_beside_class_folders(tmp_path):
     save(tmp_path / "cat" / "a.png")
     save(tmp_path / "stray.png")
     with pytest.raises(UserError, match=r"1 images \(stray\.png, .* beside class folders \(cat"):
-        image_folder(tmp_path, 8)
+        image_folder(tmp_path, Preprocessing(8))
 
 
 def test_an_unreadable_folder(tmp_path, monkeypatch):
@@ -272,4 +217,4 @@ def test_an_unreadable_folder(tmp_path, monkeypatch):
 
     monkeypatch.setattr(folder_lib.os, "scandir", refuse)
     with pytest.raises(UserError, match=r"/cat cannot be read \(permission denied\)"):
-        image_folder(tmp_path, 8)
+        image_folder(tmp_path, Preprocessing(8))

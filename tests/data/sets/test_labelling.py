@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from maskgit_prompt.config import defaults
-from maskgit_prompt.data import parts, places
-from maskgit_prompt.data.folder import image_folder
+from maskgit_prompt.data import parts
+from maskgit_prompt.data.pixels import Preprocessing
+from maskgit_prompt.data.sets import places
+from maskgit_prompt.data.sets.folder import image_folder
 from maskgit_prompt.errors import UsageError, UserError
 from tests.data.pictures import save
 
@@ -25,15 +27,15 @@ def pairs(images):
 
 def refused(path, error, match, **options):
     with pytest.raises(error, match=match) as found:
-        image_folder(path, 8, **options)
+        image_folder(path, Preprocessing(8), **options)
     assert "\n" not in str(found.value)
 
 
 def test_images_are_in_the_order_of_their_names_however_they_are_labelled(pets):
-    before = image_folder(pets, 8)
+    before = image_folder(pets, Preprocessing(8))
     assert before.classes == ("cat", "cow", "dog") and before.labels.tolist() == [0, 0, 1, 2]
     (pets / "classes.txt").write_text("dog\ncat\tkitten\ncow\n")
-    after = image_folder(pets, 8)
+    after = image_folder(pets, Preprocessing(8))
     assert after.classes == ("dog", "kitten", "cow") and after.labels.tolist() == [1, 1, 2, 0]
     # Labels are no part of the fingerprint: other ones cost no new codes.
     assert after.ids == before.ids and after.fingerprint == before.fingerprint
@@ -44,7 +46,7 @@ def test_images_are_in_the_order_of_their_names_however_they_are_labelled(pets):
 
 def test_folders_that_classes_txt_does_not_list_are_left_out(pets, warnings):
     (pets / "classes.txt").write_bytes(b"\xef\xbb\xbfdog\r\n\r\ncat\r\n")  # BOM, Windows' line ends
-    images = image_folder(pets, 8)
+    images = image_folder(pets, Preprocessing(8))
     assert images.classes == ("dog", "cat") and images.ids == (
         "cat/0.png",
         "cat/1.png",
@@ -68,7 +70,7 @@ def test_a_classes_txt_that_does_not_fit(text, match, pets):
 
 def test_a_classes_txt_in_another_encoding(pets):
     (pets / "classes.txt").write_bytes(b"cat\n\xff")
-    refused(pets, UserError, r"classes\.txt is no UTF-8 at byte 4: save it")
+    refused(pets, UserError, r"classes\.txt is not UTF-8 at byte 4: save it")
 
 
 # A CSV.
@@ -77,7 +79,7 @@ def test_a_classes_txt_in_another_encoding(pets):
 def test_a_table_gives_classes_to_files(pets, tmp_path, warnings):
     table = tmp_path / "elsewhere.csv"
     table.write_bytes(b'\xef\xbb\xbffile,class\r\ncow/0.png,"large, calm"\r\ncat/1.png,agile\r\n')
-    images = image_folder(pets, 8, csv=str(table))
+    images = image_folder(pets, Preprocessing(8), csv=str(table))
     assert images.classes == ("agile", "large, calm")
     assert pairs(images) == {"cat/1.png": "agile", "cow/0.png": "large, calm"}
     assert images.pixels()[:, 0, 0, 0].tolist() == [1, 2]
@@ -90,17 +92,17 @@ def test_labels_csv_of_a_flat_folder_with_classes_txt(tmp_path, warnings):
     for i in range(3):
         save(tmp_path / "set" / f"{i}.png")
     (tmp_path / "set" / "labels.csv").write_text("file,class\n2.png,a\n1.png,b\n0.png,b\n")
-    assert image_folder(tmp_path / "set", 8).labels.tolist() == [1, 1, 0]
+    assert image_folder(tmp_path / "set", Preprocessing(8)).labels.tolist() == [1, 1, 0]
     (tmp_path / "set" / "classes.txt").write_text("b\tbee\na\tant\n")
-    images = image_folder(tmp_path / "set", 8)
+    images = image_folder(tmp_path / "set", Preprocessing(8))
     assert images.classes == ("bee", "ant") and images.labels.tolist() == [0, 0, 1]
-    assert image_folder(tmp_path / "set", 8, classes=["ant"]).ids == ("2.png",)
+    assert image_folder(tmp_path / "set", Preprocessing(8), classes=["ant"]).ids == ("2.png",)
     assert warnings == []
 
 
 def test_a_labels_csv_with_another_header_is_not_used(pets, warnings):
     (pets / "labels.csv").write_text("name,kind\ncat/0.png,x\n")
-    assert image_folder(pets, 8).classes == ("cat", "cow", "dog")
+    assert image_folder(pets, Preprocessing(8)).classes == ("cat", "cow", "dog")
     assert warnings == [
         f"{pets}/labels.csv begins with 'name,kind', expected 'file,class': the file is not used"
     ]
@@ -112,7 +114,7 @@ def test_a_labels_csv_with_another_header_is_not_used(pets, warnings):
     [
         (
             "file,class\ncat/0.png,x\npets/cat/1.png,x\ndog/9.png,y\n",
-            r"names 2 of 3 files that are no images in .*/pets, the first is pets/cat/1\.png",
+            r"names 2 of 3 files that are not images in .*/pets, the first is pets/cat/1\.png",
         ),
         ("file,class\ncat/0.png\n", r"labels\.csv, line 2: 'cat/0\.png', expected a file and its"),
         ("file,class\ncat/0.png,\n", r"line 2: 'cat/0\.png,', expected a file and its class"),
@@ -141,7 +143,7 @@ def test_only_chosen_folders_are_looked_into_in_the_order_of_the_choice(pets, mo
     monkeypatch.setattr(
         places.Folder, "below", lambda self, name: looked.append(name) or below(self, name)
     )
-    images = image_folder(pets, 8, classes=("dog", "cat"))
+    images = image_folder(pets, Preprocessing(8), classes=("dog", "cat"))
     assert images.classes == ("dog", "cat") and looked == ["dog", "cat"]
     assert pairs(images) == {"cat/0.png": "cat", "cat/1.png": "cat", "dog/0.png": "dog"}
 
@@ -176,17 +178,19 @@ def test_folders_that_are_splits(tmp_path):
         for name in ("cat", "dog"):
             save(tmp_path / "set" / split / name / "0.png")
     refused(tmp_path / "set", UserError, r"has the folders Val, train: .* name one of .*/set/Val$")
-    assert image_folder(tmp_path / "set" / "train", 8).classes == ("cat", "dog")
+    assert image_folder(tmp_path / "set" / "train", Preprocessing(8)).classes == ("cat", "dog")
     # Who names them as classes means it.
-    assert image_folder(tmp_path / "set", 8, classes=["train", "Val"]).labels.tolist() == [
+    assert image_folder(
+        tmp_path / "set", Preprocessing(8), classes=["train", "Val"]
+    ).labels.tolist() == [
         1,
         1,
         0,
         0,
     ]
     (tmp_path / "set" / "Val").rename(tmp_path / "set" / "cars")
-    assert image_folder(tmp_path / "set", 8).classes == ("cars", "train")
+    assert image_folder(tmp_path / "set", Preprocessing(8)).classes == ("cars", "train")
 
 
 def test_labels_are_int32(pets):
-    assert image_folder(pets, 8).labels.dtype == np.int32
+    assert image_folder(pets, Preprocessing(8)).labels.dtype == np.int32

@@ -1,4 +1,4 @@
-"""Named sets of a few images a class: some classes of a large data set, or a folder.
+"""Named sets of a few images per class: some classes of a large data set, or a folder.
 
 The classes of "imagenette" and "imagewoof" are those of fast.ai's subsets of ImageNet. Those of
 "places" are ours, in the manner of the few-shot comparisons that arXiv 2210.00990 takes part in;
@@ -27,7 +27,7 @@ class FewShot:
     fetch: str
 
 
-IMAGENET = "ImageNet's train/, a folder a class (image-net.org)"
+IMAGENET = "ImageNet's train/, a folder per class (image-net.org)"
 SETS = {
     "imagenette": FewShot(
         "imagenet2012:5.*.*",
@@ -67,7 +67,7 @@ SETS = {
         "places365_small:2.*.*",
         "validation",
         ("alley", "arch", "art_gallery", "auditorium", "ballroom"),
-        "Places365's train folder of 256 x 256 images, a folder a class (places2.csail.mit.edu)",
+        "Places365's train folder of 256 x 256 images, a folder per class (places2.csail.mit.edu)",
     ),
     "animal-faces": FewShot(
         "",

@@ -14,11 +14,9 @@ import numpy as np
 
 from maskgit_prompt.data import pixels
 from maskgit_prompt.data.images import ImageSet, Reader, fingerprint
-from maskgit_prompt.data.record_scan import RecordFiles, scan
-from maskgit_prompt.data.records import ArrayRecords, TFRecords
+from maskgit_prompt.data.sets.record_scan import RecordFiles, scan
+from maskgit_prompt.data.sets.records import ArrayRecords, TFRecords
 from maskgit_prompt.errors import UsageError, UserError
-
-PREPROCESSING = f"tfds-1, {pixels.PREPROCESSING}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +40,7 @@ def stored_label(builder, feature: str) -> Labels:
     """The label that a data set stores under a name, such as "label".
 
     Raises:
-      UsageError: no such feature, or one that is no class.
+      UsageError: no such feature, or one that is not a class.
     """
     import tensorflow_datasets as tfds
 
@@ -64,7 +62,7 @@ class Prepared:
     Args:
       builder: prepared.
       slices: all that will be asked for, as TFDS writes them.
-      labels: see Labels. size: S. gain: of `pixels.decode_image`.
+      labels: see Labels.
       beside: labels that others will ask for of the same data set; made and kept along with these.
       cache: a folder where labels and digests are kept; None: nowhere.
 
@@ -80,8 +78,7 @@ class Prepared:
         builder,
         slices: Sequence[str],
         labels: Labels,
-        size: int,
-        gain: int = 1,
+        preprocessing: pixels.Preprocessing,
         beside: Sequence[Labels] = (),
         cache: pathlib.Path | None = None,
     ):
@@ -132,15 +129,15 @@ class Prepared:
             return [(image_of(record)["image"], record) for record in whole]
 
         ids = [f"{pathlib.PurePath(paths[f]).name}#{i}" for f, i in zip(files, places, strict=True)]
-        recipe = f"{PREPROCESSING}|{size}|{gain}"
-        decode = functools.partial(pixels.decode_image, size=size, gain=gain)
+        recipe = f"tfds-1, {preprocessing.steps}|{preprocessing.size}|{preprocessing.gain}"
+        decode = functools.partial(pixels.decode_image, preprocessing=preprocessing)
         self.images = ImageSet(
             name=self.name,
             classes=labels.classes,
             labels=found,
             ids=ids,
             fingerprint=fingerprint(recipe, scanned["digests"]),
-            read=Reader(fetch, decode, ids, scanned["digests"], size),
+            read=Reader(fetch, decode, ids, scanned["digests"], preprocessing.size),
             recipe=recipe,
             digests=scanned["digests"],
         )

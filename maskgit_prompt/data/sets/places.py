@@ -69,7 +69,7 @@ def open_place(path: str | os.PathLike) -> Place:
     goes on after an archive names a folder in this place: photos.zip/train.
 
     Raises:
-      UsageError: nothing at that path, or a file that is no archive.
+      UsageError: nothing at that path, or a file that is not an archive.
       UserError: an archive that is damaged, encrypted or cannot be read; no room to decompress it.
     """
     path = pathlib.Path(path).expanduser()

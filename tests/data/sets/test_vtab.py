@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from maskgit_prompt.data import builders, vtab
+from maskgit_prompt.data.sets import builders, vtab
 from maskgit_prompt.errors import UsageError, UserError
 
 

@@ -17,9 +17,9 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw, features
 
-from maskgit_prompt.data import drawing, glyphs
-from maskgit_prompt.data.drawing import Rng
 from maskgit_prompt.data.images import ImageSet
+from maskgit_prompt.data.sets import drawing, glyphs
+from maskgit_prompt.data.sets.drawing import Rng
 from maskgit_prompt.errors import UsageError
 
 # Change it with every change of the pixels: codes files are kept by the fingerprint it enters.
