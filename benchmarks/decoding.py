@@ -75,8 +75,8 @@ def make_backbone(way: str, sizes: Sizes):
         kind, cfg = "causal", CausalConfig(**common, positions=sizes.side**2)
     tree = measuring.random_tree
     parts = {
-        "tokenizer": backbones.Part("vq", tokenizer, tree("tokenizer", "vq", tokenizer)),
-        "transformer": backbones.Part(kind, cfg, tree("transformer", kind, cfg)),
+        "tokenizer": backbones.Part("vq", tokenizer, tree("vq", tokenizer)),
+        "transformer": backbones.Part(kind, cfg, tree(kind, cfg)),
     }
     return backbones.Backbone("random", parts)
 
@@ -138,7 +138,7 @@ def forward(backbone, mesh, batch: int, prompts):
     from flax import nnx
 
     part = backbone.part("transformer")
-    graphdef, weights = part.graphdef("transformer"), part.placed("transformer", mesh)
+    graphdef, weights = part.graphdef(), part.placed(mesh)
     codes = np.zeros((batch, part.cfg.length), np.int32)
 
     @jax.jit
@@ -157,7 +157,7 @@ def cached_steps(backbone, mesh, batch: int, prompts) -> list[float]:
     from flax import nnx
 
     part = backbone.part("transformer")
-    graphdef, weights = part.graphdef("transformer"), part.placed("transformer", mesh)
+    graphdef, weights = part.graphdef(), part.placed(mesh)
 
     @jax.jit
     def start(weights, prompts):

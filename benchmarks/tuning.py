@@ -78,11 +78,9 @@ def make_backbone(sizes: Sizes):
         **sizes.transformer,
     )
     parts = {
-        "tokenizer": backbones.Part(
-            "vq", tokenizer, measuring.random_tree("tokenizer", "vq", tokenizer)
-        ),
+        "tokenizer": backbones.Part("vq", tokenizer, measuring.random_tree("vq", tokenizer)),
         "transformer": backbones.Part(
-            "masked", transformer, measuring.random_tree("transformer", "masked", transformer)
+            "masked", transformer, measuring.random_tree("masked", transformer)
         ),
     }
     return backbones.Backbone("random", parts)
@@ -112,8 +110,7 @@ def forward(sizes: Sizes, remat: bool) -> Callable[[], Any]:
 
     mesh = sharding.make_mesh()
     part = make_backbone(sizes).part("transformer")
-    weights = sharding.place({"transformer": part.tree}, mesh)["transformer"]
-    graphdef = part.graphdef("transformer")
+    graphdef, weights = part.graphdef(), part.placed(mesh)
 
     @jax.jit
     def logits(weights, codes, prompt):
@@ -133,7 +130,7 @@ def step(sizes: Sizes, remat: bool) -> Callable[[], Any]:
     from maskgit_prompt import params
     from maskgit_prompt.config import defaults
     from maskgit_prompt.devices import sharding
-    from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
+    from maskgit_prompt.models.prompt import AXES, PromptConfig, PromptGenerator
     from maskgit_prompt.tasks.generation.loss import prompt_loss
     from maskgit_prompt.tasks.generation.objectives import make_objective
     from maskgit_prompt.tuning import train
@@ -144,12 +141,13 @@ def step(sizes: Sizes, remat: bool) -> Callable[[], Any]:
     part = make_backbone(sizes).part("transformer")
     cfg = PromptConfig("factorized", sizes.tokens, part.cfg.width, classes=10, embedding=32)
     generator, init = params.create(lambda rngs: PromptGenerator(cfg, rngs=rngs))
-    tree = {"transformer": part.tree, "prompt": jax.device_get(jax.jit(init)(jax.random.key(0)))}
+    drawn = jax.device_get(jax.jit(init)(jax.random.key(0)))
+    tree = {"transformer": part.placed(mesh), "prompt": sharding.place(drawn, mesh, AXES)}
     tx = make_optimizer(config.optimizer, config.train.steps)
     state, frozen = train.init_state(tree, config.trainable, tx, mesh, ema=False)
-    model = part.graphdef("transformer", remat=remat)
-    objective = make_objective(config, part.kind, part.cfg.codebook)
-    step_fn = train.make_step(prompt_loss(model, generator, objective), tx)
+    model = part.graphdef(remat=remat)
+    objective = make_objective(config, part.decoding, part.cfg.codebook)
+    step_fn = train.make_step(prompt_loss(model, generator, objective), tx, state)
     ids = np.zeros(sizes.batch, np.int32)
     host = {"codes": random_codes(sizes, part), "class_ids": ids, "instance_ids": ids}
     key = sharding.make_key(0, mesh)

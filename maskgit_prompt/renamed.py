@@ -2,3 +2,5 @@
 
 KEYS = {"source": "backbone", "models.sources": "models.backbones"}
 JOBS = {"transfer": "run"}
+# Keys that came later, each with the value that means what was done before there was a choice.
+ADDED = {"attention": "auto", "task": "generation", "trainable": (".*",)}

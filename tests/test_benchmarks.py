@@ -13,6 +13,7 @@ from flax import nnx
 from benchmarks import decoding, measuring, tuning
 from maskgit_prompt import backbones, params
 from maskgit_prompt.devices import sharding
+from maskgit_prompt.models import tokenizer
 from maskgit_prompt.models.masked import MaskedConfig
 from maskgit_prompt.models.tokenizer import TokenizerConfig
 from maskgit_prompt.stored import aligned
@@ -48,12 +49,12 @@ def test_table_sets_reference_and_aim_beside():
 
 def test_full_size_is_the_published_one():
     sizes = tuning.Sizes()
-    tokenizer = TokenizerConfig(**sizes.tokenizer)
-    assert (tokenizer.image_size, tokenizer.codebook, tokenizer.length) == (256, 1024, 256)
+    made = TokenizerConfig(**sizes.tokenizer)
+    assert (made.image_size, made.codebook, made.length) == (256, 1024, 256)
     cfg = MaskedConfig(codebook=sizes.codebook, classes=sizes.classes, length=256)
     assert (cfg.layers, cfg.width, cfg.heads, cfg.mlp) == (24, 768, 16, 3072)
     assert cfg.vocabulary == 2025
-    shapes = backbones.abstract(backbones.make_module("transformer", "masked", cfg))
+    shapes = backbones.abstract(backbones.make_module("masked", cfg))
     attention, mlp, norms = 4 * (768 * 768 + 768), 2 * 768 * 3072 + 3072 + 768, 4 * 768
     embedding = (2025 + 257) * 768 + 2 * 768
     head = 768 * 768 + 768 + 2 * 768 + 2025
@@ -65,7 +66,8 @@ def test_frozen_weights_lie_in_memory_once():
     host = tree["tokenizer"]["codebook"]
     assert (host.dtype, host.shape, host.sum()) == (np.float32, (1000, 16), 16000)
     mesh = sharding.make_mesh(devices=jax.devices()[:1])
-    placed = sharding.place(tree, mesh)["tokenizer"]["codebook"]
+    axes = backbones.axes("tokenizer", tokenizer.AXES)
+    placed = sharding.place(tree, mesh, axes)["tokenizer"]["codebook"]
     assert placed.unsafe_buffer_pointer() == host.ctypes.data
     # A step that gives its buffers away must leave those of the backbone alone.
     moved = jax.jit(lambda x: x + 1, donate_argnums=0)(placed)
@@ -79,8 +81,8 @@ def test_recomputing_needs_less_memory_and_gives_the_same_gradient():
         cfg = MaskedConfig(
             codebook=8, classes=2, length=64, width=16, layers=4, heads=2, mlp=64, remat=remat
         )
-        graphdef, _ = params.create(backbones.make_module("transformer", "masked", cfg))
-        weights = measuring.random_tree("transformer", "masked", cfg)
+        graphdef, _ = params.create(backbones.make_module("masked", cfg))
+        weights = measuring.random_tree("masked", cfg)
 
         def loss(prompt, weights, graphdef=graphdef):
             codes = np.zeros((4, 64), np.int32)

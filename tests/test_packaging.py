@@ -73,7 +73,7 @@ def test_setup_reads_requirements(built):
     assert re.search(r"dev\]\n(.+\n)*pytest", extras)
 
 
-def test_backbone_models_are_in_the_wheel(built):
+def test_embedded_backbones_are_in_the_wheel(built):
     model = built / "wheel" / "maskgit_prompt" / "backbones" / "embedded" / "mini"
     assert (model / "config.json").read_text() == "{}"
     assert (model / "tokenizer.safetensors").read_bytes() == b"weights"

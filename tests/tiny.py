@@ -42,8 +42,8 @@ FEATURES = FeaturesConfig(
 
 
 @functools.cache
-def _weights(name: str, kind: str, cfg, seed: int) -> params.Tree:
-    _, init = params.create(backbones.make_module(name, kind, cfg))
+def _weights(kind: str, cfg, seed: int) -> params.Tree:
+    _, init = params.create(backbones.make_module(kind, cfg))
     return jax.device_get(jax.jit(init)(jax.random.key(seed)))
 
 
@@ -55,7 +55,7 @@ def backbone(seed: int = 0, kind: str = "masked") -> backbones.Backbone:
         ("transformer", kind, CAUSAL if kind == "causal" else TRANSFORMER),
         ("features", "convolutional", FEATURES),
     ):
-        tree = jax.tree.map(np.copy, _weights(name, made_as, cfg, seed))
+        tree = jax.tree.map(np.copy, _weights(made_as, cfg, seed))
         parts[name] = backbones.Part(made_as, cfg, tree)
     return backbones.Backbone("tiny", parts, synthetic.CLASSES, {"data": "none: random weights"})
 

@@ -86,10 +86,14 @@ def place(tree: dict, mesh) -> dict:
     return sharding.place(tree, mesh, AXES)
 
 
-@functools.cache
 def step_fn(on=None, patterns=PROMPT_ONLY, ema: bool = False, **options) -> Callable:
     """The step for states as `start` makes them on a mesh, by default of one device."""
-    state, _ = start(on or mesh(), patterns, ema)
+    return _step_fn(on or mesh(), patterns, ema, **options)
+
+
+@functools.cache  # compiled once, however it is asked for
+def _step_fn(mesh, patterns, ema: bool, **options) -> Callable:
+    state, _ = start(mesh, patterns, ema)
     return train.make_step(loss_fn(), optimizer(), state, **options)
 
 

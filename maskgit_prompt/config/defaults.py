@@ -93,6 +93,7 @@ def transfer() -> ConfigDict:
     """The main job: tune a prompt on a few images, generate, score, report."""
     config = training(base("run"), steps=300, batch_size=32, learning_rate=0.01)
     config.optimizer.backbone_learning_rate = 0.0  # of what is not the prompt; 0: the same
+    config.task = "generation"
     config.model = ""  # "masked" or "causal"; empty: what the backbone has
     config.trainable = ("prompt/.*",)  # path patterns; "!" in front freezes; first match wins
     config.data = ConfigDict(

@@ -25,7 +25,7 @@ def digits(size: int = 32) -> ImageSet:
     """
     if size < 1:
         raise UsageError(f"image size {size}: expected at least 1 pixel")
-    # Importing scikit-learn takes about a second; other backbones must not pay for it.
+    # Importing scikit-learn takes about a second; other data sets must not pay for it.
     from sklearn.datasets import load_digits
 
     bundle = load_digits()

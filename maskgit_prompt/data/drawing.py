@@ -1,4 +1,4 @@
-"""Ink masks for the synthetic backbone domain: pen strokes and shapes, in one grey channel.
+"""Ink masks for the synthetic images: pen strokes and shapes, in one grey channel.
 
 Every drawer takes a generator, a canvas width in pixels and a stroke weight in [0, 1], and returns
 a Pillow "L" image of that width: 255 where there is ink. Outlines live in the square [-1, 1]^2, y

@@ -92,17 +92,17 @@ class ArrayRecords:
             ) from error
 
         self.paths = [str(path) for path in paths]
-        self._backbones = []
+        self._readers = []
         for path in self.paths:
             with _damaged(path):
-                self._backbones.append(ArrayRecordDataSource([path]))
+                self._readers.append(ArrayRecordDataSource([path]))
         self.starts: dict[int, np.ndarray] = {}
         self.lengths: dict[int, np.ndarray] = {}
 
     def scan(self, number: int) -> Iterator[bytes]:
-        backbone, lengths = self._backbones[number], []
-        for first in range(0, len(backbone), 256):
-            for record in self._get(number, range(first, min(first + 256, len(backbone)))):
+        reader, lengths = self._readers[number], []
+        for first in range(0, len(reader), 256):
+            for record in self._get(number, range(first, min(first + 256, len(reader)))):
                 lengths.append(len(record))
                 yield record
         self.starts[number] = np.arange(len(lengths))
@@ -110,7 +110,7 @@ class ArrayRecords:
 
     def _get(self, number: int, places: Sequence[int]) -> list[bytes]:
         with _damaged(self.paths[number]):
-            return self._backbones[number].__getitems__(places)
+            return self._readers[number].__getitems__(places)
 
     def read(self, files: np.ndarray, places: np.ndarray) -> list[bytes]:
         found: list[bytes] = [b""] * len(files)

@@ -1,4 +1,4 @@
-"""The backbone domain of `mini`: drawn letters, strokes, shapes, textures and scenes, no download.
+"""What `mini` was trained on: drawn letters, strokes, shapes, textures and scenes, no download.
 
 Half of all images are in scan style (bright ink on black after a round trip through 8 to 16
 pixels), the rest in colour. The ten digits are not among the classes, nor are characters that

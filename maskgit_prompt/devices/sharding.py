@@ -7,7 +7,6 @@ only gradient traffic of prompt tuning is then the prompt's size.
 """
 
 import re
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -16,13 +15,12 @@ import optax
 from jax.sharding import AxisType, Mesh, NamedSharding
 
 from maskgit_prompt.errors import UsageError
+from maskgit_prompt.models.kind import Axes
 from maskgit_prompt.params import Tree, flatten, unflatten
 from maskgit_prompt.stored import StoredArray, aligned
 
 MESH_AXES = ("data", "fsdp", "tensor")
 
-# Parameter path (full match, first wins) -> logical axis of each dimension; None: on every device.
-Axes = Sequence[tuple[str, tuple[str, ...] | None]]
 # Logical axis -> mesh axis. What is not named here is on every device.
 RULES = {"embed": "fsdp", "heads": "tensor", "mlp": "tensor"}
 BATCH = jax.P(("data", "fsdp"))

@@ -14,6 +14,8 @@ from typing import Any
 
 from maskgit_prompt.backbones import Part
 from maskgit_prompt.errors import UserError
+from maskgit_prompt.importers import flax_msgpack
+from maskgit_prompt.importers.format import Format
 from maskgit_prompt.importers.rules import (
     Options,
     Rule,
@@ -272,3 +274,14 @@ def read(source: Mapping[str, Any], what: str, options: Options) -> dict[str, Pa
         return make_part(kind, cfg, module, flat, rules, what=of, prefix=prefix)
 
     return all_parts({name: functools.partial(make, name) for name in inside}, odd, what)
+
+
+FORMAT = Format(
+    "maskgit",
+    flax_msgpack.read,
+    read,
+    tokenizer=("params/quantizer/", "model_state/params/quantizer/"),
+    licence="google-research/maskgit and google-research/generative_transfer: code Apache-2.0; "
+    "terms of the weights: see their pages",
+    tuned_on="masked",
+)

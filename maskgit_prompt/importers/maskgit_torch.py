@@ -17,6 +17,8 @@ from typing import Any
 
 from maskgit_prompt.backbones import Part
 from maskgit_prompt.errors import UserError
+from maskgit_prompt.importers import pytorch
+from maskgit_prompt.importers.format import Format
 from maskgit_prompt.importers.rules import Options, Rule, Shapes, make_part, with_unknown
 from maskgit_prompt.models.tokenizer import Tokenizer, TokenizerConfig
 
@@ -125,3 +127,13 @@ def read(source: Mapping[str, Any], what: str, options: Options) -> dict[str, Pa
     except UserError as error:
         raise with_unknown(error, source, [rule.pattern for rule in table], of) from error
     return {"tokenizer": make_part("vq", cfg, Tokenizer, source, table, what=of)}
+
+
+FORMAT = Format(
+    "maskgit-torch",
+    pytorch.read_or_safetensors,
+    read,
+    tokenizer=("quantize.",),
+    licence="bytedance/1d-tokenizer: code Apache-2.0; weights of google-research/maskgit; terms: "
+    "see their pages",
+)

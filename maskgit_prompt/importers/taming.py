@@ -9,6 +9,8 @@ from typing import Any
 
 from maskgit_prompt.backbones import Part
 from maskgit_prompt.errors import UserError
+from maskgit_prompt.importers import pytorch, taming_folder
+from maskgit_prompt.importers.format import Format
 from maskgit_prompt.importers.rules import (
     Options,
     Rule,
@@ -365,3 +367,13 @@ def _length(
         return None
     length = (IMAGE_SIZE // factor) ** 2
     return length if length <= positions[1] else None
+
+
+FORMAT = Format(
+    "taming",
+    pytorch.read_or_safetensors,
+    read,
+    tokenizer=("quantize.", "first_stage_model."),
+    licence="CompVis/taming-transformers: code MIT; terms of the weights: see its page",
+    find=taming_folder.find,
+)

@@ -440,5 +440,11 @@ AXES = (
     (r"norm/(bias|scale)", ("embed",)),
 )
 KIND = Kind(
-    "transformer", "causal", CausalConfig, CausalTransformer, AXES, decoding="autoregressive"
+    "transformer",
+    "causal",
+    CausalConfig,
+    CausalTransformer,
+    AXES,
+    decoding="autoregressive",
+    project="Taming Transformers",
 )

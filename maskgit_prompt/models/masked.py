@@ -224,4 +224,12 @@ AXES = (
     (r"head/bias", ("words",)),
     (r"(embedding_norm|head/dense|head/norm)/(bias|scale)", ("embed",)),
 )
-KIND = Kind("transformer", "masked", MaskedConfig, MaskedTransformer, AXES, decoding="parallel")
+KIND = Kind(
+    "transformer",
+    "masked",
+    MaskedConfig,
+    MaskedTransformer,
+    AXES,
+    decoding="parallel",
+    project="MaskGIT",
+)

@@ -46,8 +46,16 @@ def test_shots_are_taken_of_the_tuning_part_alone(loaded):
     np.testing.assert_array_equal(few.test, whole.test)
 
 
-def test_another_seed_chooses_other_images(loaded):
-    found = [loaded(shots=2, seed=seed).tune.tolist() for seed in (0, 0, 1)]
+def test_another_seed_splits_otherwise(loaded):
+    found = [loaded(seed=seed).tune.tolist() for seed in (0, 0, 1)]
+    assert found[0] == found[1] != found[2]
+
+
+def test_another_seed_chooses_other_shots(loaded):
+    # Shares of 19.6 and 9.8 images are all 20 and 10: only the choice of shots is left to the seed.
+    most = {"tune": 0.98, "judge": 0.01, "test": 0.01}
+    assert counts(loaded(fractions=most).tune) == [20, 10]
+    found = [loaded(shots=2, seed=seed, fractions=most).tune.tolist() for seed in (0, 0, 1)]
     assert found[0] == found[1] != found[2]
 
 

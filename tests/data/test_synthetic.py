@@ -1,4 +1,4 @@
-"""The backbone domain: drawn the same every time, every class, both styles, no digit."""
+"""Synthetic images: drawn the same every time, every class, both styles, no digit."""
 
 import numpy as np
 import pytest

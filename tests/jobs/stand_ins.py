@@ -20,6 +20,7 @@ from maskgit_prompt.config import defaults
 from maskgit_prompt.data.images import ImageSet
 from maskgit_prompt.data.parts import Parts
 from maskgit_prompt.devices import sharding
+from maskgit_prompt.metrics.scores import Scores
 from maskgit_prompt.models.prompt import PromptConfig
 from maskgit_prompt.tasks.generation.plan import Plan
 from maskgit_prompt.tasks.generation.prompt_tuning import TunedModel
@@ -99,12 +100,15 @@ def config(job: str = "run") -> ConfigDict:
     return defaults.compare(found) if job == "compare" else found
 
 
-def backbone(
-    name: str = "tiny", fingerprint: str = "f00d", kind: str = "masked"
-) -> backbones.Backbone:
+# Of tokenizer and transformer below: the first digits of the SHA-256 of "[vq, masked]".
+FINGERPRINT = "5fede84cc8087799"
+
+
+def backbone(name: str = "tiny", kind: str = "masked") -> backbones.Backbone:
     cfg = types.SimpleNamespace(width=2, layers=1, heads=1)
     part = backbones.Part(kind, cfg, {"head": {"bias": np.zeros(3, np.float32)}})
-    return backbones.Backbone(name, {"transformer": part}, fingerprint=fingerprint)
+    identities = {"tokenizer": "vq", "transformer": kind, "features": "small"}
+    return backbones.Backbone(name, {"transformer": part}, identities=identities)
 
 
 def prompt_tree() -> dict[str, np.ndarray]:
@@ -169,6 +173,7 @@ class Sampler:
 
     def __init__(self, backbone, mesh, config, compute=None, transformer=None, prompt=None):
         self.transformer, self.prompt, self.config = transformer, prompt, config
+        self.compute = compute
         self.seconds_per_image, self.asked = None, {}
         self.made.append(self)
 
@@ -202,7 +207,7 @@ class Scorer:
         self._clock.take("score")
         which = "untuned" if images[..., 1].max() >= 200 else "prompt"
         self.labels[which] = labels.tolist()
-        return SCORES[which]
+        return Scores(SCORES[which])
 
     def of_real(self):
         return {"real": 0.95, "reconstructed": 0.85}

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import pathlib
 import pickle
 import signal
@@ -14,10 +15,13 @@ from flax import nnx, serialization, traverse_util
 
 from maskgit_prompt import backbones, params
 from maskgit_prompt.models.masked import MaskedConfig
+from maskgit_prompt.models.prompt import PromptGenerator
 from maskgit_prompt.models.tokenizer import TokenizerConfig
 from maskgit_prompt.storage import files as whole
-from maskgit_prompt.storage import sniff
-from maskgit_prompt.tuning import prompt_file
+from maskgit_prompt.storage import safetensors_stream, sniff
+from maskgit_prompt.tasks.generation.plan import PARTS
+from maskgit_prompt.tuning import tuned_prompt
+from maskgit_prompt.tuning.tuned_prompt import TunedOn
 from tests.golden_models import Case, close
 from tests.importers.pytorch_files import Call, tensor, write_zip
 from tests.importers.test_maskgit_torch import state_dict
@@ -42,13 +46,17 @@ def write_torch(path: pathlib.Path, flat: dict, **beside) -> str:
 def module(folder: pathlib.Path, name: str):
     """A part of a backbone's folder, as a network."""
     part = backbones.load(str(folder)).part(name)
-    return nnx.merge(part.graphdef(name), _read(part.tree))
+    return nnx.merge(part.graphdef(), _read(part.tree))
 
 
 def _read(tree):
     return params.unflatten(
         {path: jnp.asarray(x.read()) for path, x in params.flatten(tree).items()}
     )
+
+
+def fingerprint(folder: pathlib.Path) -> str:
+    return backbones.load(str(folder)).fingerprint(PARTS)
 
 
 def imported(capsys, tmp_path, kind: str, files: str, *flags: str) -> pathlib.Path:
@@ -98,7 +106,7 @@ def test_one_file_after_the_other_gives_the_same(capsys, tmp_path):
         one = imported(capsys, tmp_path / "one", "maskgit", file)
     for name in ("tokenizer.safetensors", "transformer.safetensors"):
         assert (one / name).read_bytes() == (both / name).read_bytes()
-    assert backbones.load(str(one)).fingerprint == backbones.load(str(both)).fingerprint
+    assert fingerprint(one) == fingerprint(both)
     again = run(
         capsys, IMPORT, "--config.format=maskgit", f"--config.source={files[0]}", f"--workdir={one}"
     )
@@ -119,10 +127,10 @@ def test_prompt_of_generative_transfer(name, capsys, tmp_path):
         optimizer_state={"0": {"mu": {"a": np.zeros(2, np.float32)}}, "1": None},
     )
     folder = imported(capsys, tmp_path, "maskgit", checkpoint, f"--config.backbone={backbone}")
-    found = prompt_file.load(folder / "prompt.safetensors")
+    found = tuned_prompt.load(folder / "prompt.safetensors")
     assert found.classes == tuple(str(i) for i in range(prompt["num_classes"]))
-    assert found.fingerprint == backbones.load(str(backbone)).fingerprint
-    graphdef, _ = params.create(lambda rngs: prompt_file.PromptGenerator(found.cfg, rngs=rngs))
+    assert found.backbone == TunedOn.of(backbones.load(str(backbone)), PARTS)
+    graphdef, _ = params.create(lambda rngs: PromptGenerator(found.config, rngs=rngs))
     tokens = nnx.merge(graphdef, found.tree)(case["in_labels"].reshape(-1))
     close(tokens[:, 0], case["out_prompts"], LAYER)
 
@@ -136,7 +144,7 @@ def _random_backbone(config: dict) -> backbones.Backbone:
     )
     parts = {}
     for name, kind, cfg in (("tokenizer", "vq", tokenizer), ("transformer", "masked", transformer)):
-        _, init = params.create(backbones.make_module(name, kind, cfg))
+        _, init = params.create(backbones.make_module(kind, cfg))
         parts[name] = backbones.Part(kind, cfg, init(0))
     return backbones.Backbone("random", parts)
 
@@ -329,14 +337,14 @@ def test_what_is_there_is_kept(capsys, tmp_path):
 
 def test_a_killed_import_leaves_nothing_that_looks_finished(capsys, tmp_path, monkeypatch):
     files = maskgit_files(tmp_path)
-    write = backbones.safetensors_stream.write
+    write = safetensors_stream.write
 
     def killed(path, specs, arrays):
         if "transformer" in path.name:
             raise KeyboardInterrupt
         return write(path, specs, arrays)
 
-    monkeypatch.setattr(backbones.safetensors_stream, "write", killed)
+    monkeypatch.setattr(safetensors_stream, "write", killed)
     flags = (IMPORT, "--config.format=maskgit", f"--config.source={','.join(files)}")
     done = run(capsys, *flags, f"--workdir={tmp_path / 'model'}")
     assert done.code == 130
@@ -350,7 +358,7 @@ def test_a_killed_import_leaves_nothing_that_looks_finished(capsys, tmp_path, mo
     (tmp_path / ".model.partial" / "config.json").write_text(json.dumps({}))
     assert run(capsys, *flags, f"--workdir={tmp_path / 'model'}").code == 0
     assert not (tmp_path / ".model.partial").exists()
-    assert backbones.load(str(tmp_path / "model")).fingerprint
+    assert fingerprint(tmp_path / "model")
 
 
 def test_weights_stored_in_half_the_bytes(capsys, tmp_path):
@@ -368,7 +376,7 @@ def test_the_order_of_files_does_not_matter(capsys, tmp_path):
     files = maskgit_files(tmp_path)
     one = imported(capsys, tmp_path / "one", "maskgit", ",".join(files))
     two = imported(capsys, tmp_path / "two", "maskgit", ",".join(files[::-1]))
-    assert backbones.load(str(one)).fingerprint == backbones.load(str(two)).fingerprint
+    assert fingerprint(one) == fingerprint(two)
 
 
 def test_what_else_is_in_the_folder_stays(capsys, tmp_path):
@@ -386,7 +394,7 @@ def test_what_else_is_in_the_folder_stays(capsys, tmp_path):
     imported(capsys, tmp_path, "maskgit", files[1])
     assert (folder / "NOTES.txt").read_text() == "mine"
     assert (folder / "tokenizer.safetensors").read_bytes() == tokenizer  # still of half the bytes
-    assert backbones.load(str(folder)).fingerprint
+    assert fingerprint(folder)
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
 
@@ -485,14 +493,14 @@ def test_a_prompt_file_that_is_there_is_kept(capsys, tmp_path):
 
 def test_sigterm_leaves_nothing_and_says_so(capsys, tmp_path, monkeypatch):
     files = maskgit_files(tmp_path)
-    write = backbones.safetensors_stream.write
+    write = safetensors_stream.write
 
     def stopped(path, specs, arrays):
         if "transformer" in path.name:
             signal.raise_signal(signal.SIGTERM)
         return write(path, specs, arrays)
 
-    monkeypatch.setattr(backbones.safetensors_stream, "write", stopped)
+    monkeypatch.setattr(safetensors_stream, "write", stopped)
     before = signal.getsignal(signal.SIGTERM)
     flags = (IMPORT, "--config.format=maskgit", f"--config.source={','.join(files)}")
     done = run(capsys, *flags, f"--workdir={tmp_path / 'model'}")
@@ -508,14 +516,14 @@ def test_a_kill_between_the_renames(capsys, tmp_path, monkeypatch):
     """Into a folder that is there and empty, as a mount point may be."""
     folder = tmp_path / "model"
     folder.mkdir()
-    replace = backbones.os.replace
+    replace = os.replace
 
     def killed(old, new):
         if new.name == "config.json":
             raise KeyboardInterrupt
         replace(old, new)
 
-    monkeypatch.setattr(backbones.os, "replace", killed)
+    monkeypatch.setattr(os, "replace", killed)
     flags = (IMPORT, "--config.format=maskgit", f"--workdir={folder}")
     done = run(capsys, *flags, f"--config.source={','.join(maskgit_files(tmp_path))}")
     assert done.code == 130 and (folder / "tokenizer.safetensors").exists()
@@ -577,7 +585,7 @@ def test_names_in_another_order_give_the_same_model(capsys, tmp_path):
     for name in names:
         file = f"{name}.safetensors"
         assert (one / file).read_bytes() == (two / file).read_bytes()
-    assert backbones.load(str(one)).fingerprint == backbones.load(str(two)).fingerprint
+    assert fingerprint(one) == fingerprint(two)
 
 
 def test_one_tokenizer_in_three_formats_gives_one_file(capsys, tmp_path):
@@ -617,10 +625,8 @@ def test_published_files_of_two_sizes(capsys, tmp_path):
     pathlib.Path(tokenizer).rename(tmp_path / "tokenizer_imagenet256_checkpoint")
     pathlib.Path(transformer).rename(tmp_path / "maskgit_imagenet512_checkpoint")
     flags = (IMPORT, "--config.format=maskgit", f"--workdir={tmp_path / 'model'}")
-    backbone = (
-        f"{tmp_path}/tokenizer_imagenet256_checkpoint,{tmp_path}/maskgit_imagenet512_checkpoint"
-    )
-    done = run(capsys, *flags, f"--config.source={backbone}")
+    files = f"{tmp_path}/tokenizer_imagenet256_checkpoint,{tmp_path}/maskgit_imagenet512_checkpoint"
+    done = run(capsys, *flags, f"--config.source={files}")
     assert done.code == 1
     assert "a tokenizer of 256 x 256 and a transformer of 512 x 512: they do not" in done.error()
     assert not (tmp_path / "model").exists()

@@ -11,7 +11,6 @@ import pytest
 from flax import nnx
 
 from maskgit_prompt import backbones, params
-from maskgit_prompt.backbones import load as backbone
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.importers import taming
 from maskgit_prompt.models.attention import visible
@@ -38,7 +37,7 @@ def weights(name: str, heads: int, prefix: str = "") -> tuple[CausalConfig, dict
     """(config read from the shapes, parameters of ours) of a case."""
     names = {n: x for n, x in case(name).parameters.items() if n.startswith(prefix)}
     cfg = taming.gpt_config({n: x.shape for n, x in names.items()}, heads, prefix)
-    expected = backbone.abstract(lambda rngs: CausalTransformer(cfg, rngs=rngs))
+    expected = backbones.abstract(lambda rngs: CausalTransformer(cfg, rngs=rngs))
     return cfg, params.unflatten(
         golden_models.load(names, taming.gpt_rules(cfg), expected=expected)
     )
@@ -59,7 +58,7 @@ def tiny_tree() -> dict:
     """Random parameters of TINY, positions and biases included."""
     rng = np.random.default_rng(0)
     draw = lambda x: rng.normal(0, 0.4, x.shape).astype(np.float32)
-    return jax.tree.map(draw, backbone.abstract(lambda rngs: CausalTransformer(TINY, rngs=rngs)))
+    return jax.tree.map(draw, backbones.abstract(lambda rngs: CausalTransformer(TINY, rngs=rngs)))
 
 
 def tiny(**changes) -> CausalTransformer:
@@ -195,7 +194,7 @@ def test_inputs_in_digits():
     codes, label = np.array([[2]]), np.array([1])
 
     def inputs(codes, prompt=None, class_ids=None, **changes):
-        tree = backbone.abstract(lambda rngs: CausalTransformer(cfg, rngs=rngs))
+        tree = backbones.abstract(lambda rngs: CausalTransformer(cfg, rngs=rngs))
         tree = jax.tree.map(lambda x: jnp.zeros(x.shape), tree)
         tree["words"] = jnp.array([[10.0], [11.0], [12.0], [13.0]])
         tree["positions"] = jnp.array([[0.5], [0.25], [0.125]])
@@ -325,7 +324,7 @@ def test_a_mesh_changes_nothing():
     graphdef, _ = params.create(lambda rngs: CausalTransformer(TINY, rngs=rngs))
     expected = tiny().code_logits(np.tile(CODES, (2, 1)), class_ids=np.tile(LABELS, 2))
     mesh = sharding.make_mesh(2, 2, 2)
-    placed = sharding.place({"transformer": tiny_tree()}, mesh)["transformer"]
+    placed = backbones.Part("causal", TINY, tiny_tree()).placed(mesh)
     assert placed["head"]["kernel"].sharding.spec == jax.P("fsdp")
     assert placed["norm"]["scale"].sharding.spec == jax.P("fsdp")
     assert placed["blocks"]["mlp"]["up"]["kernel"].sharding.spec == jax.P(None, "fsdp", "tensor")
@@ -344,11 +343,11 @@ def test_a_mesh_changes_nothing():
 
 
 def test_saved_and_loaded(tmp_path):
-    part = backbone.Part("causal", TINY, tiny_tree())
-    loaded = backbones.save(backbone.Backbone("tiny", {"transformer": part}), tmp_path / "tiny")
+    part = backbones.Part("causal", TINY, tiny_tree())
+    loaded = backbones.save(backbones.Backbone("tiny", {"transformer": part}), tmp_path / "tiny")
     part = loaded.part("transformer")
     assert part.cfg == TINY
-    graphdef = part.graphdef("transformer", prompt_attention="both")
+    graphdef = part.graphdef(prompt_attention="both")
     model = nnx.merge(graphdef, jax.tree.map(np.asarray, part.tree))
     close(model.code_logits(CODES), tiny().code_logits(CODES), 0)
 
@@ -357,7 +356,7 @@ def test_saved_and_loaded(tmp_path):
 
 
 def count(cfg: CausalConfig) -> int:
-    return params.count(backbone.abstract(lambda rngs: CausalTransformer(cfg, rngs=rngs)))
+    return params.count(backbones.abstract(lambda rngs: CausalTransformer(cfg, rngs=rngs)))
 
 
 def test_parameters_of_the_published_models():

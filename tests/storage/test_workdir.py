@@ -1,6 +1,7 @@
 """The folder of a run: its config must not change, and its metrics have each step once."""
 
 import json
+import pathlib
 
 import pytest
 from ml_collections import ConfigDict
@@ -25,6 +26,22 @@ def test_the_same_config_goes_on(tmp_path):
     config.mesh.data, config.train.log_every, config.train.save_every = 2, 1, 5
     config.train.tensorboard = False
     assert workdir.prepare(str(tmp_path), config) == tmp_path
+
+
+def test_a_workdir_of_an_earlier_version_goes_on(tmp_path):
+    """Of November 2026, before keys were renamed and others added; another value is still told."""
+    text = (pathlib.Path(__file__).parent / "config_november.json").read_text()
+    (tmp_path / "config.json").write_text(text)
+    old = json.loads(text)
+    assert old["job"] == "transfer" and "source" in old and "attention" not in old
+    workdir.check(tmp_path, configs.transfer())
+    config = configs.transfer()
+    config.backbone, config.attention = "models/other", "xla"
+    with pytest.raises(UsageError) as error:
+        workdir.check(tmp_path, config)
+    assert "attention is 'auto' there, 'xla' now; backbone is '' there, 'models/other' now" in str(
+        error.value
+    )
 
 
 def test_another_config_is_refused_by_its_keys(tmp_path):

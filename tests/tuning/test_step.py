@@ -20,10 +20,9 @@ def taken(targets, steps: int = 1, aux: bool = False, **options) -> tuple[float,
         return jnp.mean((tree["prompt"]["x"] - batch["t"]) ** 2), drawn
 
     mesh, tx = training.mesh(), optax.sgd(0.25)
-    state, frozen = train.init_state(
-        {"prompt": {"x": np.float32(1)}}, ("prompt/.*",), tx, mesh, False
-    )
-    step = train.make_step(loss_fn, tx, **options)
+    tree = training.place({"prompt": {"x": np.float32(1)}}, mesh)
+    state, frozen = train.init_state(tree, ("prompt/.*",), tx, mesh, False)
+    step = train.make_step(loss_fn, tx, state, **options)
     with jax.set_mesh(mesh):
         batch = sharding.to_global({"t": np.array(targets, np.float32)}, mesh)
         for _ in range(steps):

@@ -1,4 +1,4 @@
-"""The losses, the step and the loop: averages by hand, stops, resumes, and what must end a run."""
+"""The step and the loop: averages by hand, stops, resumes, and what must end a run."""
 
 import os
 import pathlib
@@ -10,48 +10,11 @@ import numpy as np
 import optax
 import pytest
 
-from maskgit_prompt.decoding import schedules
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import Stopped, UserError
-from maskgit_prompt.models.prompt import NONE
 from maskgit_prompt.storage import checkpoint, workdir
-from maskgit_prompt.tasks.generation import objectives
-from maskgit_prompt.tasks.generation.loss import class_loss, prompt_loss
 from maskgit_prompt.tuning import train
 from tests import training
-
-# --- Losses --------------------------------------------------------------------------------------
-
-
-def test_losses_of_a_model_that_knows_nothing():
-    transformer, prompt, tree = training.models()
-    tree = jax.tree.map(np.copy, tree)
-    # Words of zeros and no bias: all 24 codes are equally likely, whatever is hidden.
-    tree["transformer"]["words"][:] = 0
-    tree["transformer"]["head"]["bias"][:] = 0
-    masking = objectives.Masking(schedules.schedule("cosine"), smoothing=0.1)
-    rows, key = training.batch(0), jax.random.key(0)
-    for loss_fn in (
-        prompt_loss(transformer, prompt, masking),
-        class_loss(transformer, masking),
-    ):
-        loss, _ = jax.jit(loss_fn)(tree, rows, key)
-        np.testing.assert_allclose(loss, np.log(24), rtol=1e-5)
-
-
-def test_classes_are_dropped_in_pretraining():
-    transformer, _, tree = training.models()
-    rows, key = training.batch(0), jax.random.key(0)
-    without = {**rows, "class_ids": np.full_like(rows["class_ids"], NONE)}
-
-    @jax.jit
-    def loss(share, rows):
-        masking = objectives.Masking(schedules.schedule("cosine"), drop_class=share)
-        return class_loss(transformer, masking)(jax.tree.map(jnp.asarray, tree), rows, key)[0]
-
-    assert loss(1.0, rows) == loss(0.0, without)
-    assert abs(loss(0.0, rows) - loss(0.0, without)) > 1e-3
-
 
 # --- Step ----------------------------------------------------------------------------------------
 
@@ -69,7 +32,7 @@ def gradient(rows, key):
 def test_micro_batches_are_averaged():
     mesh, tx = training.mesh(4), optax.sgd(1.0)  # a step of minus the gradient
     state, frozen = training.start(mesh, tx=tx)
-    step = train.make_step(training.loss_fn(), tx, micro_batches=2)
+    step = train.make_step(training.loss_fn(), tx, state, micro_batches=2)
     with jax.set_mesh(mesh):
         rows = sharding.to_global(training.batch(0), mesh)
         state, metrics = step(state, frozen, rows, sharding.make_key(7, mesh))
@@ -88,9 +51,10 @@ def toy(tx=None, ema: bool = False, **options) -> tuple:
     def loss_fn(tree, batch, key):
         return jnp.mean((tree["prompt"]["x"] - batch["t"]) ** 2 * batch["factor"]), {}
 
-    tx, tree = tx or optax.sgd(0.25), {"prompt": {"x": np.float32(1)}}
-    begin = train.init_state(tree, ("prompt/.*",), tx, training.mesh(), ema)
-    return begin, train.make_step(loss_fn, tx, **options)
+    tx, mesh = tx or optax.sgd(0.25), training.mesh()
+    tree = training.place({"prompt": {"x": np.float32(1)}}, mesh)
+    begin = train.init_state(tree, ("prompt/.*",), tx, mesh, ema)
+    return begin, train.make_step(loss_fn, tx, begin[0], **options)
 
 
 def target(t: float, factor: float = 1.0) -> dict[str, np.ndarray]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from maskgit_prompt.backbones import Backbone, Part
+from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.config import defaults
 from maskgit_prompt.decoding import autoregressive
 from maskgit_prompt.devices import sharding
@@ -48,11 +49,11 @@ def loop(monkeypatch) -> Loop:
     return loop
 
 
-def sampler(part: Part = MASKED, **changes) -> Sampler:
+def sampler(part: Part = MASKED, compute: Compute = Compute(), **changes) -> Sampler:  # noqa: B008
     config = defaults.sampling()
     config.update({"batch_size": 2, **changes})
     backbone = Backbone("stub", {"tokenizer": TOKENIZER, "transformer": part})
-    return Sampler(backbone, training.mesh(), config)
+    return Sampler(backbone, training.mesh(), config, compute)
 
 
 def headers(*numbers: int) -> np.ndarray:
@@ -134,6 +135,23 @@ def test_the_plan_is_that_of_the_config(loop):
     sampler(CAUSAL, **plan, guidance=2.0)
     expected = {"grid": (4, 4), "guided": True, "top_k": 6, "guidance_schedule": "cosine"}
     assert loop.made == expected
+
+
+def test_networks_are_computed_as_asked(loop, monkeypatch):
+    asked = {}
+    real = Part.prompted
+    prompted = lambda part, prompt, **options: asked.update(options) or real(part, prompt)
+    monkeypatch.setattr(Part, "prompted", prompted)
+    monkeypatch.setattr(
+        sampling, "make_decoder", lambda tokenizer, mesh, dtype: asked.update(decoder=dtype)
+    )
+    sampler(compute=Compute("bfloat16", "xla"))
+    assert asked == {
+        "dtype": "bfloat16",
+        "attention_implementation": "xla",
+        "dropout": 0.0,
+        "decoder": "bfloat16",
+    }
 
 
 def test_a_cutoff_given_with_the_call_is_the_one(loop):
