@@ -164,16 +164,16 @@ def step(sizes: Sizes, remat: bool) -> Callable[[], Any]:
 def decode(sizes: Sizes, remat: bool) -> Callable[[], Any]:
     import numpy as np
 
-    from maskgit_prompt.config import defaults
+    from maskgit_prompt.decoding.config import DecodeConfig
     from maskgit_prompt.devices import sharding
+    from maskgit_prompt.models.prompts import stack
     from maskgit_prompt.tasks.generation.sampling import Sampler
 
     mesh = sharding.make_mesh()
     backbone = make_backbone(sizes)
-    config = defaults.sampling()
-    config.update({"steps": sizes.steps, "batch_size": sizes.batch})
+    config = DecodeConfig(steps=sizes.steps, batch_size=sizes.batch)
     sampler = Sampler(backbone, mesh, config)
-    headers = zeros(sizes, backbone.part("transformer"))[:, None]  # [B, K, depth, P, D]
+    headers = stack([zeros(sizes, backbone.part("transformer"))])
     key = sharding.make_key(0, mesh)
     return lambda: np.asarray(sampler.images(headers, key))
 
@@ -185,10 +185,13 @@ def random_codes(sizes: Sizes, part):  # [B, L]
     return np.random.default_rng(0).integers(0, sizes.codebook, shape, np.int32)
 
 
-def zeros(sizes: Sizes, part):  # [B, depth, P, D]
+def zeros(sizes: Sizes, part):
+    """A prompt of zeros for each image of a batch."""
     import numpy as np
 
-    return np.zeros((sizes.batch, 1, sizes.tokens, part.cfg.width), np.float32)
+    from maskgit_prompt.models.prompts import Prompt
+
+    return Prompt(tokens=np.zeros((sizes.batch, sizes.tokens, part.cfg.width), np.float32))
 
 
 # --- Measuring ------------------------------------------------------------------------------------

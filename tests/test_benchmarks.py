@@ -15,6 +15,7 @@ from maskgit_prompt import backbones, params
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.models import tokenizer
 from maskgit_prompt.models.masked import MaskedConfig
+from maskgit_prompt.models.prompts import Prompt
 from maskgit_prompt.models.tokenizer import TokenizerConfig
 from maskgit_prompt.stored import aligned
 
@@ -86,9 +87,11 @@ def test_recomputing_needs_less_memory_and_gives_the_same_gradient():
 
         def loss(prompt, weights, graphdef=graphdef):
             codes = np.zeros((4, 64), np.int32)
-            return nnx.merge(graphdef, weights).code_logits(codes, prompt)[..., 0].sum()
+            return (
+                nnx.merge(graphdef, weights).code_logits(codes, Prompt(tokens=prompt))[..., 0].sum()
+            )
 
-        prompt = np.ones((4, 1, 2, 16), np.float32)
+        prompt = np.ones((4, 2, 16), np.float32)
         compiled = jax.jit(jax.grad(loss)).lower(prompt, weights).compile()
         memory = compiled.memory_analysis().temp_size_in_bytes
         found.append((memory, np.asarray(compiled(prompt, weights))))

@@ -7,6 +7,7 @@ only gradient traffic of prompt tuning is then the prompt's size.
 """
 
 import re
+from typing import Any
 
 import jax
 import numpy as np
@@ -137,10 +138,10 @@ def check_batch(batch_size: int, micro_batches: int, mesh: Mesh) -> None:
         )
 
 
-def to_global(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+def to_global(batch: dict[str, Any], mesh: Mesh) -> dict[str, Any]:
     """A global batch of numpy arrays, the same on every host -> arrays split over the mesh."""
     sharding = NamedSharding(mesh, BATCH)
-    return {name: _put(x, sharding) for name, x in batch.items()}
+    return jax.tree.map(lambda x: _put(x, sharding), batch)
 
 
 def place(tree: Tree, mesh: Mesh, rules: Axes) -> Tree:

@@ -22,6 +22,7 @@ from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.metrics.run_result import RunResult
 from maskgit_prompt.metrics.scores import expand
+from maskgit_prompt.models.prompts import stack
 from maskgit_prompt.report import results, sheets
 from maskgit_prompt.report.comparison import comparison_report
 from maskgit_prompt.storage import workdir
@@ -66,7 +67,7 @@ def run(config: ConfigDict, path: str) -> None:
     rows, accuracies, drawn, warnings = [], {}, {}, []
     for shots in config.compare.shots:
         plan = with_shots(everything, shots)
-        decode = Sampler(backbone, mesh, config.sample, Compute.of(config)).decode
+        decode = Sampler(backbone, mesh, plan.decode_config, Compute.of(config)).decode
         scorer = make_scorer(plan, stored, decode)
         for method in config.compare.methods:
             folder = home / f"{method}-{shots}"
@@ -136,15 +137,15 @@ def compare_one(
         sampler = Sampler(
             plan.backbone,
             plan.mesh,
-            config.sample,
+            plan.decode_config,
             Compute.of(config),
             tuned.transformer,
             plan.cfg,
         )
         generated = sampler.images(
-            prompts(classes)[:, None],
+            stack([prompts(classes)]),
             sharding.make_key(streams.seed_of(config.seed, "generate"), plan.mesh),
-            uncond=unconditional(config.sample, prompts),
+            uncond=unconditional(plan.decode_config, prompts),
         )
         result = RunResult(
             tune_loss=tuned.run.loss["train"],

@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from maskgit_prompt.decoding import autoregressive, parallel
+from maskgit_prompt.decoding.config import DecodeConfig
 from maskgit_prompt.decoding.parallel import MASKED
+from maskgit_prompt.models.prompts import Prompt
 
 # --- In parallel ---------------------------------------------------------------------------------
 
@@ -24,19 +26,17 @@ def surer_to_the_right(codes, t):
 
 @functools.cache
 def compiled():
-    options = ("logits_fn", "steps", "schedule", "keep_trace")
-    decode = jax.jit(parallel.decode, static_argnames=options)
-    return functools.partial(
-        decode, logits_fn=surer_to_the_right, steps=4, schedule="linear", keep_trace=True
-    )
+    decode = jax.jit(parallel.decode, static_argnames=("logits_fn", "keep_trace"))
+    return functools.partial(decode, logits_fn=surer_to_the_right, keep_trace=True)
 
 
 def run(start, choice_temperature: float = 0.0, temperature: float = 0.0):
     """(codes, trace) of 500 images that start alike: always as many, so one compilation."""
     start = np.tile(np.array(start, np.int32), (500, 1))
-    return compiled()(
-        jax.random.key(0), start, choice_temperature=choice_temperature, temperature=temperature
+    config = DecodeConfig(
+        steps=4, schedule="linear", choice_temperature=choice_temperature, temperature=temperature
     )
+    return compiled()(jax.random.key(0), start, config=config)
 
 
 def test_the_surest_codes_are_kept_first_and_as_many_as_the_schedule_says():
@@ -120,10 +120,10 @@ class SixteenToOne(Even):
         return self.start(code, None)
 
 
-def one_by_one(model, start, **options):
+def one_by_one(model, start, known=0, **settings):
     sample = autoregressive.make_sampler(lambda: model, grid=(3, 2))
-    prompts = jnp.zeros((len(start), 1, 1, 1, 1))
-    return np.asarray(sample(jax.random.key(0), prompts, None, np.array(start), **options))
+    prompts, config = Prompt(tokens=jnp.zeros((len(start), 1, 1, 1))), DecodeConfig(**settings)
+    return np.asarray(sample(jax.random.key(0), prompts, None, np.array(start), config, known))
 
 
 def test_codes_and_images_are_drawn_for_themselves():

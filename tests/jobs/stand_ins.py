@@ -22,6 +22,7 @@ from maskgit_prompt.data.parts import Parts
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.metrics.scores import Scores
 from maskgit_prompt.models.prompt import PromptConfig
+from maskgit_prompt.models.prompts import Prompt
 from maskgit_prompt.tasks.generation.plan import Plan
 from maskgit_prompt.tasks.generation.prompt_tuning import TunedModel
 from maskgit_prompt.tuning.tune import Tuned
@@ -181,13 +182,14 @@ class Sampler:
         assert start is None
 
     def class_prompts(self, ids):
-        return np.full((len(ids), 1, 1, 1, 2), 200.0) + np.reshape(ids, (-1, 1, 1, 1, 1))
+        return Prompt(tokens=np.full((len(ids), 1, 1, 2), 200.0) + np.reshape(ids, (-1, 1, 1, 1)))
 
     def images(self, headers, key, *, uncond=None, start=None, cutoff=None, what="sample"):
         self.clock.take(what.split()[0])
         self.seconds_per_image = SECONDS_PER_IMAGE.get(what, 0.75)
+        headers = headers.tokens[:, :, 0, 0]  # [n, K, P = 1, D = 2] -> [n, K]
         self.asked[what] = types.SimpleNamespace(headers=headers, key=key, uncond=uncond)
-        first, last = headers[:, 0, 0, 0, 0], headers[:, -1, 0, 0, 0]
+        first, last = headers[:, 0], headers[:, -1]
         return flat(np.stack([first, last, np.full(len(headers), 100 * (cutoff or 0))], axis=1))
 
     def decode(self, codes):

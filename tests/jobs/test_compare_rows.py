@@ -56,7 +56,7 @@ def test_row_of_a_trained_method(method, tmp_path, monkeypatch):
     (sampler,) = done.samplers
     assert sampler.prompt == stand_ins.prompt_config()
     np.testing.assert_array_equal(sampler.transformer["head"]["bias"], np.ones(3))  # the tuned one
-    assert sampler.asked["sample"].headers[:, 0, 0, 0, 0].tolist() == [101] * 3 + [102] * 3
+    assert sampler.asked["sample"].headers[:, 0].tolist() == [101] * 3 + [102] * 3
     assert done.labels == {"prompt": [0, 0, 0, 1, 1, 1]}
     assert (done.folder, done.keep_best) == (tmp_path, True)
     assert done.codes.labels.tolist() == [1, 0, 1, 1]

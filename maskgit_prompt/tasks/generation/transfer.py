@@ -17,6 +17,7 @@ from maskgit_prompt import streams
 from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.devices import distributed, sharding
 from maskgit_prompt.metrics.run_result import RunResult
+from maskgit_prompt.models.prompts import stack
 from maskgit_prompt.progress import Clock
 from maskgit_prompt.report import results
 from maskgit_prompt.report.transfer import transfer_report
@@ -65,14 +66,14 @@ def carry_out(
         sampler = Sampler(
             backbone,
             mesh,
-            config.sample,
+            plan.decode_config,
             Compute.of(config),
             tuned.transformer,
             plan.cfg,
         )
         prompts = make_prompts(plan.cfg, tuned.prompt)
-        uncond = unconditional(config.sample, prompts)
-        generated = sampler.images(prompts(classes)[:, None], key, uncond=uncond)
+        uncond = unconditional(plan.decode_config, prompts)
+        generated = sampler.images(stack([prompts(classes)]), key, uncond=uncond)
         per_image = sampler.seconds_per_image
     with clock("untuned"):
         if untuned is None or len(untuned) != len(classes):

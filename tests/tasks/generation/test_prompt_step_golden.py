@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from maskgit_prompt import backbones, params
 from maskgit_prompt.decoding import parallel, schedules
+from maskgit_prompt.decoding.config import DecodeConfig
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.models import masked, prompt, tokenizer
 from maskgit_prompt.models.masked import MASK, MaskedConfig
@@ -173,13 +174,13 @@ def test_sampler_after_the_last_step():
         return transformer(ids[:, 1:], prompt)[:, -ids.shape[1] :, :codebook]
 
     start = jnp.full((len(prompt), transformer.cfg.length + 1), MASK)
+    config = DecodeConfig(steps=sample["num_iter"], choice_temperature=sample["choice_temperature"])
     decode = jax.jit(
         lambda key: parallel.decode(
             key,
             start,
             logits_fn,
-            steps=sample["num_iter"],
-            choice_temperature=sample["choice_temperature"],
+            config,
             keep_trace=True,
         )
     )
