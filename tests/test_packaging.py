@@ -200,6 +200,24 @@ def test_tensorflow_is_required_where_it_exists(python):
     assert {"jax", "array_record", "tensorflow-datasets"} <= found
 
 
+def test_all_files_name_the_same_pythons(built):
+    metadata = importlib.metadata.PathDistribution(built / "maskgit_prompt.egg-info").metadata
+    assert metadata["Requires-Python"] == ">=3.11"
+    for name in ("README.md", "Makefile", ".ci/run"):
+        ranges = set(re.findall(r"3\.\d+ to 3\.\d+", (ROOT / name).read_text()))
+        assert ranges == {"3.11 to 3.14"}, name
+    makefile = (ROOT / "Makefile").read_text()
+    assert "(3, 11) <= sys.version_info < (3, 15)" in makefile
+    assert "python3.11 python3 python3.12 python3.13 python3.14" in makefile  # the default first
+    assert "3.14 3.13 3.12 3.11," in makefile  # the newest first
+
+
+def test_paths_that_the_makefile_tests_exist():
+    [core] = re.findall(r"^CORE := (.+)$", (ROOT / "Makefile").read_text(), re.M)
+    assert len(core.split()) > 4
+    assert [path for path in core.split() if not (ROOT / path).exists()] == []
+
+
 def test_every_module_is_imported_without_tensorflow():
     names = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts)
