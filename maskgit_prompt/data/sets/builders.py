@@ -13,6 +13,24 @@ from maskgit_prompt.devices import distributed
 from maskgit_prompt.errors import UsageError, UserError
 
 
+def import_tfds():
+    """The module tensorflow_datasets.
+
+    Raises:
+      UserError: it is not installed.
+    """
+    try:
+        import tensorflow_datasets
+    except ModuleNotFoundError as error:
+        if error.name != "tensorflow_datasets":
+            raise
+        raise UserError(
+            "this data is read through TFDS, which is not installed (requirements-light.txt "
+            "leaves it out): pip install -r requirements.txt, or use a folder of images"
+        ) from error
+    return tensorflow_datasets
+
+
 def open_builder(name: str, versions: Sequence[str], data_dir: str):
     """The TFDS builder of the first version that is prepared, else of the first that exists.
 
@@ -23,7 +41,7 @@ def open_builder(name: str, versions: Sequence[str], data_dir: str):
 
     Raises:
       UsageError: TFDS knows no such data set, configuration or version.
-      UserError: its metadata is there, but damaged.
+      UserError: its metadata is there, but damaged; or TFDS is not installed.
     """
     with _quiet():
         return _open_builder(name, versions, data_dir)
@@ -46,7 +64,7 @@ def is_prepared(builder) -> bool:
 
 
 def _open_builder(name: str, versions: Sequence[str], data_dir: str):
-    import tensorflow_datasets as tfds
+    tfds = import_tfds()
 
     first, wrong = None, None
     for version in versions:
@@ -85,7 +103,7 @@ def expanded(data_dir: str) -> str:
 
 def place(data_dir: str) -> str:
     """Where prepared data is looked for."""
-    import tensorflow_datasets as tfds
+    tfds = import_tfds()
 
     return os.fspath(expanded(data_dir) or tfds.core.constants.DATA_DIR)
 
