@@ -75,8 +75,8 @@ def make_backbone(way: str, sizes: Sizes):
         kind, cfg = "causal", CausalConfig(**common, positions=sizes.side**2)
     tree = measuring.random_tree
     parts = {
-        "tokenizer": backbones.Part("vq", tokenizer, tree("tokenizer", "vq", tokenizer)),
-        "transformer": backbones.Part(kind, cfg, tree("transformer", kind, cfg)),
+        "tokenizer": backbones.Part("vq", tokenizer, tree("vq", tokenizer)),
+        "transformer": backbones.Part(kind, cfg, tree(kind, cfg)),
     }
     return backbones.Backbone("random", parts)
 
@@ -85,12 +85,14 @@ def measure(way: str, batch: int, tokens: int, sizes: Sizes) -> dict[str, Any]:
     """Seconds of a batch without compilation, and of single steps."""
     import numpy as np
 
-    from maskgit_prompt.config import defaults
+    from maskgit_prompt.decoding.config import DecodeConfig
     from maskgit_prompt.devices import sharding
+    from maskgit_prompt.models.prompts import Prompt, stack
     from maskgit_prompt.tasks.generation.sampling import Sampler
 
     mesh, backbone = sharding.make_mesh(), make_backbone(way, sizes)
-    prompts = np.random.default_rng(0).standard_normal((batch, 1, tokens, sizes.width), np.float32)
+    drawn = np.random.default_rng(0).standard_normal((batch, tokens, sizes.width), np.float32)
+    prompts = Prompt(tokens=drawn)
     if way == "uncached":
         step = forward(backbone, mesh, batch, prompts)
         seconds = timed(step, 1 + sizes.uncached_steps)
@@ -98,11 +100,10 @@ def measure(way: str, batch: int, tokens: int, sizes: Sizes) -> dict[str, Any]:
         found = {"seconds": each * sizes.side**2, "first_step": each, "last_step": None}
         compile_seconds = seconds[0] - each
     else:
-        config = defaults.sampling()
-        config.update({"batch_size": batch, "steps": sizes.masked_steps})
+        config = DecodeConfig(batch_size=batch, steps=sizes.masked_steps)
         sampler = Sampler(backbone, mesh, config)
         key = sharding.make_key(0, mesh)
-        seconds = timed(lambda: sampler.codes(prompts[:, None], key), 3)
+        seconds = timed(lambda: sampler.codes(stack([prompts]), key), 3)
         found = {"seconds": min(seconds[1:])}
         compile_seconds = seconds[0] - found["seconds"]
         if way == "masked":
@@ -138,7 +139,7 @@ def forward(backbone, mesh, batch: int, prompts):
     from flax import nnx
 
     part = backbone.part("transformer")
-    graphdef, weights = part.graphdef("transformer"), part.placed("transformer", mesh)
+    graphdef, weights = part.graphdef(), part.placed(mesh)
     codes = np.zeros((batch, part.cfg.length), np.int32)
 
     @jax.jit
@@ -157,7 +158,7 @@ def cached_steps(backbone, mesh, batch: int, prompts) -> list[float]:
     from flax import nnx
 
     part = backbone.part("transformer")
-    graphdef, weights = part.graphdef("transformer"), part.placed("transformer", mesh)
+    graphdef, weights = part.graphdef(), part.placed(mesh)
 
     @jax.jit
     def start(weights, prompts):

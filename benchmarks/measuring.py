@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 
-def random_tree(name: str, kind: str, cfg: Any) -> dict:
+def random_tree(kind: str, cfg: Any) -> dict:
     """Parameters of a part: numbers of deviation 0.02, ones for scales, zeros for biases.
 
     Drawn without a compiler.
@@ -27,7 +27,7 @@ def random_tree(name: str, kind: str, cfg: Any) -> dict:
             return np.full(shape, float(path.endswith("scale")))
         return rng.standard_normal(shape, np.float32) * np.float32(0.02)
 
-    leaves = params.flatten(backbones.abstract(backbones.make_module(name, kind, cfg)))
+    leaves = params.flatten(backbones.abstract(backbones.make_module(kind, cfg)))
     return params.unflatten(
         {path: aligned(draw(path, leaf.shape)) for path, leaf in leaves.items()}
     )

@@ -78,11 +78,9 @@ def make_backbone(sizes: Sizes):
         **sizes.transformer,
     )
     parts = {
-        "tokenizer": backbones.Part(
-            "vq", tokenizer, measuring.random_tree("tokenizer", "vq", tokenizer)
-        ),
+        "tokenizer": backbones.Part("vq", tokenizer, measuring.random_tree("vq", tokenizer)),
         "transformer": backbones.Part(
-            "masked", transformer, measuring.random_tree("transformer", "masked", transformer)
+            "masked", transformer, measuring.random_tree("masked", transformer)
         ),
     }
     return backbones.Backbone("random", parts)
@@ -112,8 +110,7 @@ def forward(sizes: Sizes, remat: bool) -> Callable[[], Any]:
 
     mesh = sharding.make_mesh()
     part = make_backbone(sizes).part("transformer")
-    weights = sharding.place({"transformer": part.tree}, mesh)["transformer"]
-    graphdef = part.graphdef("transformer")
+    graphdef, weights = part.graphdef(), part.placed(mesh)
 
     @jax.jit
     def logits(weights, codes, prompt):
@@ -133,7 +130,7 @@ def step(sizes: Sizes, remat: bool) -> Callable[[], Any]:
     from maskgit_prompt import params
     from maskgit_prompt.config import defaults
     from maskgit_prompt.devices import sharding
-    from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
+    from maskgit_prompt.models.prompt import AXES, PromptConfig, PromptGenerator
     from maskgit_prompt.tasks.generation.loss import prompt_loss
     from maskgit_prompt.tasks.generation.objectives import make_objective
     from maskgit_prompt.tuning import train
@@ -144,12 +141,13 @@ def step(sizes: Sizes, remat: bool) -> Callable[[], Any]:
     part = make_backbone(sizes).part("transformer")
     cfg = PromptConfig("factorized", sizes.tokens, part.cfg.width, classes=10, embedding=32)
     generator, init = params.create(lambda rngs: PromptGenerator(cfg, rngs=rngs))
-    tree = {"transformer": part.tree, "prompt": jax.device_get(jax.jit(init)(jax.random.key(0)))}
+    drawn = jax.device_get(jax.jit(init)(jax.random.key(0)))
+    tree = {"transformer": part.placed(mesh), "prompt": sharding.place(drawn, mesh, AXES)}
     tx = make_optimizer(config.optimizer, config.train.steps)
     state, frozen = train.init_state(tree, config.trainable, tx, mesh, ema=False)
-    model = part.graphdef("transformer", remat=remat)
-    objective = make_objective(config, part.kind, part.cfg.codebook)
-    step_fn = train.make_step(prompt_loss(model, generator, objective), tx)
+    model = part.graphdef(remat=remat)
+    objective = make_objective(config, part.decoding, part.cfg.codebook)
+    step_fn = train.make_step(prompt_loss(model, generator, objective), tx, state)
     ids = np.zeros(sizes.batch, np.int32)
     host = {"codes": random_codes(sizes, part), "class_ids": ids, "instance_ids": ids}
     key = sharding.make_key(0, mesh)
@@ -166,16 +164,16 @@ def step(sizes: Sizes, remat: bool) -> Callable[[], Any]:
 def decode(sizes: Sizes, remat: bool) -> Callable[[], Any]:
     import numpy as np
 
-    from maskgit_prompt.config import defaults
+    from maskgit_prompt.decoding.config import DecodeConfig
     from maskgit_prompt.devices import sharding
+    from maskgit_prompt.models.prompts import stack
     from maskgit_prompt.tasks.generation.sampling import Sampler
 
     mesh = sharding.make_mesh()
     backbone = make_backbone(sizes)
-    config = defaults.sampling()
-    config.update({"steps": sizes.steps, "batch_size": sizes.batch})
+    config = DecodeConfig(steps=sizes.steps, batch_size=sizes.batch)
     sampler = Sampler(backbone, mesh, config)
-    headers = zeros(sizes, backbone.part("transformer"))[:, None]  # [B, K, depth, P, D]
+    headers = stack([zeros(sizes, backbone.part("transformer"))])
     key = sharding.make_key(0, mesh)
     return lambda: np.asarray(sampler.images(headers, key))
 
@@ -187,10 +185,13 @@ def random_codes(sizes: Sizes, part):  # [B, L]
     return np.random.default_rng(0).integers(0, sizes.codebook, shape, np.int32)
 
 
-def zeros(sizes: Sizes, part):  # [B, depth, P, D]
+def zeros(sizes: Sizes, part):
+    """A prompt of zeros for each image of a batch."""
     import numpy as np
 
-    return np.zeros((sizes.batch, 1, sizes.tokens, part.cfg.width), np.float32)
+    from maskgit_prompt.models.prompts import Prompt
+
+    return Prompt(tokens=np.zeros((sizes.batch, sizes.tokens, part.cfg.width), np.float32))
 
 
 # --- Measuring ------------------------------------------------------------------------------------

@@ -2,3 +2,10 @@
 
 KEYS = {"source": "backbone", "models.sources": "models.backbones"}
 JOBS = {"transfer": "run"}
+# Keys that came later, each with the value that means what was done before there was a choice.
+ADDED = {
+    "attention": "auto",
+    "data.fit": "crop",
+    "task": "generation",
+    "trainable": (".*",),
+}

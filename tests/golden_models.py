@@ -38,15 +38,15 @@ class Case:
         }
 
 
-def load(backbone: dict, table: list[rules.Rule], **kwargs) -> dict[str, np.ndarray]:
+def load(parameters: dict, table: list[rules.Rule], **kwargs) -> dict[str, np.ndarray]:
     """{our path: array}: `rules.match`, and everything read."""
-    return {path: x.read() for path, x in rules.match(backbone, table, **kwargs).items()}
+    return {path: x.read() for path, x in rules.match(parameters, table, **kwargs).items()}
 
 
-def tree(backbone: dict, table: list[rules.Rule], make) -> tuple[nnx.GraphDef, dict]:
+def tree(parameters: dict, table: list[rules.Rule], make) -> tuple[nnx.GraphDef, dict]:
     """(graphdef, parameters of ours) from a case's parameters."""
     graphdef, _ = params.create(make)
-    return graphdef, params.unflatten(load(backbone, table, expected=backbones.abstract(make)))
+    return graphdef, params.unflatten(load(parameters, table, expected=backbones.abstract(make)))
 
 
 def tokenizer(case: Case, config: dict) -> tuple[nnx.GraphDef, dict]:
@@ -59,14 +59,14 @@ def tokenizer(case: Case, config: dict) -> tuple[nnx.GraphDef, dict]:
         blocks=config["num_res_blocks"],
         conv_downsample=config["conv_downsample"],
     )
-    backbone = case.part("encoder", "decoder", "quantizer")
-    return tree(backbone, maskgit.tokenizer_rules(cfg), lambda rngs: Tokenizer(cfg, rngs=rngs))
+    parameters = case.part("encoder", "decoder", "quantizer")
+    return tree(parameters, maskgit.tokenizer_rules(cfg), lambda rngs: Tokenizer(cfg, rngs=rngs))
 
 
 def transformer(case: Case, cfg: MaskedConfig) -> tuple[nnx.GraphDef, dict]:
-    backbone = case.part("Embed_0", "TransformerLayer", "MlmLayer")
+    parameters = case.part("Embed_0", "TransformerLayer", "MlmLayer")
     make = lambda rngs: MaskedTransformer(cfg, rngs=rngs)
-    return tree(backbone, maskgit.TRANSFORMER, make)
+    return tree(parameters, maskgit.TRANSFORMER, make)
 
 
 def prompt(case: Case, cfg: PromptConfig) -> tuple[nnx.GraphDef, dict]:

@@ -36,7 +36,7 @@ class Odds(nnx.Module):
             log_odds = jnp.log(class_ids + 2.0)
             said = jnp.stack([log_odds, jnp.zeros_like(log_odds)], -1)  # [B, V]
         else:
-            said = prompt[:, 0, 0]  # [B, depth, P, D] -> [B, V]
+            said = prompt.tokens[:, 0]  # [B, P, D] -> [B, V]
         known = 50.0 * jax.nn.one_hot(codes, 2)  # [B, L, V]
         logits = jnp.where((codes == MASK)[..., None], said[:, None], known)
         return 0 * logits if self.dropout and key is not None else self.factor * logits

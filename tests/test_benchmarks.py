@@ -13,7 +13,9 @@ from flax import nnx
 from benchmarks import decoding, measuring, tuning
 from maskgit_prompt import backbones, params
 from maskgit_prompt.devices import sharding
+from maskgit_prompt.models import tokenizer
 from maskgit_prompt.models.masked import MaskedConfig
+from maskgit_prompt.models.prompts import Prompt
 from maskgit_prompt.models.tokenizer import TokenizerConfig
 from maskgit_prompt.stored import aligned
 
@@ -48,12 +50,12 @@ def test_table_sets_reference_and_aim_beside():
 
 def test_full_size_is_the_published_one():
     sizes = tuning.Sizes()
-    tokenizer = TokenizerConfig(**sizes.tokenizer)
-    assert (tokenizer.image_size, tokenizer.codebook, tokenizer.length) == (256, 1024, 256)
+    made = TokenizerConfig(**sizes.tokenizer)
+    assert (made.image_size, made.codebook, made.length) == (256, 1024, 256)
     cfg = MaskedConfig(codebook=sizes.codebook, classes=sizes.classes, length=256)
     assert (cfg.layers, cfg.width, cfg.heads, cfg.mlp) == (24, 768, 16, 3072)
     assert cfg.vocabulary == 2025
-    shapes = backbones.abstract(backbones.make_module("transformer", "masked", cfg))
+    shapes = backbones.abstract(backbones.make_module("masked", cfg))
     attention, mlp, norms = 4 * (768 * 768 + 768), 2 * 768 * 3072 + 3072 + 768, 4 * 768
     embedding = (2025 + 257) * 768 + 2 * 768
     head = 768 * 768 + 768 + 2 * 768 + 2025
@@ -65,7 +67,8 @@ def test_frozen_weights_lie_in_memory_once():
     host = tree["tokenizer"]["codebook"]
     assert (host.dtype, host.shape, host.sum()) == (np.float32, (1000, 16), 16000)
     mesh = sharding.make_mesh(devices=jax.devices()[:1])
-    placed = sharding.place(tree, mesh)["tokenizer"]["codebook"]
+    axes = backbones.axes("tokenizer", tokenizer.AXES)
+    placed = sharding.place(tree, mesh, axes)["tokenizer"]["codebook"]
     assert placed.unsafe_buffer_pointer() == host.ctypes.data
     # A step that gives its buffers away must leave those of the backbone alone.
     moved = jax.jit(lambda x: x + 1, donate_argnums=0)(placed)
@@ -79,14 +82,16 @@ def test_recomputing_needs_less_memory_and_gives_the_same_gradient():
         cfg = MaskedConfig(
             codebook=8, classes=2, length=64, width=16, layers=4, heads=2, mlp=64, remat=remat
         )
-        graphdef, _ = params.create(backbones.make_module("transformer", "masked", cfg))
-        weights = measuring.random_tree("transformer", "masked", cfg)
+        graphdef, _ = params.create(backbones.make_module("masked", cfg))
+        weights = measuring.random_tree("masked", cfg)
 
         def loss(prompt, weights, graphdef=graphdef):
             codes = np.zeros((4, 64), np.int32)
-            return nnx.merge(graphdef, weights).code_logits(codes, prompt)[..., 0].sum()
+            return (
+                nnx.merge(graphdef, weights).code_logits(codes, Prompt(tokens=prompt))[..., 0].sum()
+            )
 
-        prompt = np.ones((4, 1, 2, 16), np.float32)
+        prompt = np.ones((4, 2, 16), np.float32)
         compiled = jax.jit(jax.grad(loss)).lower(prompt, weights).compile()
         memory = compiled.memory_analysis().temp_size_in_bytes
         found.append((memory, np.asarray(compiled(prompt, weights))))

@@ -1,7 +1,8 @@
 """Backbones: a folder of config.json and the safetensors files of its parts, never changed.
 
 Parts are "tokenizer", "transformer" and, where the model has a network to score images with,
-"features". `backbone=mini` is the one shipped with the package; any other name is a folder's path.
+"features". `mini` and `mini-causal` are shipped with the package; any other name is a folder's
+path.
 Weights are read when they are placed on a mesh, each straight to its shards.
 """
 

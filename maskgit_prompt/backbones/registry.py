@@ -2,35 +2,20 @@
 
 import dataclasses
 import functools
-import importlib
-import pkgutil
 from collections.abc import Callable
 from typing import Any
 
 from flax import nnx
 
-from maskgit_prompt import models
+from maskgit_prompt import discovery, models
 from maskgit_prompt.models.kind import Axes, Kind
 from maskgit_prompt.params import Tree
 
 
 @functools.cache
 def kinds() -> dict[str, Kind]:
-    """name -> kind.
-
-    Raises:
-      ValueError: two files in models/ give the same name: a bug of ours.
-    """
-    found: dict[str, Kind] = {}
-    for info in pkgutil.iter_modules(models.__path__):
-        module = importlib.import_module(f"{models.__name__}.{info.name}")
-        kind = getattr(module, "KIND", None)
-        if kind is None:
-            continue
-        if kind.name in found:
-            raise ValueError(f"two networks are called {kind.name!r}; rename that of {info.name}")
-        found[kind.name] = kind
-    return found
+    """name -> kind."""
+    return discovery.brought(models, "KIND")
 
 
 def make_module(kind: str, cfg: Any) -> Callable[[nnx.Rngs], nnx.Module]:

@@ -169,8 +169,9 @@ def _fill(temporary: pathlib.Path, backbone: Backbone, folder: pathlib.Path, dty
         "name": backbone.name,
         "classes": list(backbone.classes),
         "provenance": backbone.provenance,
+        # For readers of the folder: of what a prompt depends on, whichever part was added first.
         "fingerprint": fingerprint_of(
-            [identity(entry) for name, entry in entries.items() if name != "features"]
+            [identity(entries[name]) for name in sorted(entries) if name != "features"]
         ),
         "parts": entries,
     }

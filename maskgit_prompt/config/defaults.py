@@ -100,6 +100,7 @@ def transfer() -> ConfigDict:
     """The main job: tune a prompt on a few images, generate, score, report."""
     config = training(base("run"), steps=300, batch_size=32, learning_rate=0.01)
     config.optimizer.backbone_learning_rate = 0.0  # of what is not the prompt; 0: the same
+    config.task = "generation"
     config.model = ""  # "masked" or "causal"; empty: what the backbone has
     config.trainable = ("prompt/.*",)  # path patterns; "!" in front freezes; first match wins
     config.data = ConfigDict(
@@ -116,6 +117,7 @@ def transfer() -> ConfigDict:
             "test": "test",  # half of it trains the judge, half is held out
             "reference": "",  # distances are to it; empty: what is held out
             "classes": (),  # names of classes to take, in this order; empty: all
+            "fit": "crop",  # the middle square of an image; "resize": all of it, straight
             "codes": "",  # a folder of codes files that runs share; empty: the workdir's own
             "shots": 10,  # images a class to tune on; 0: all of the tuning part
             "seed": 0,  # of the choice of images
@@ -223,7 +225,7 @@ def few_shot(config: ConfigDict, arg: str, file: str) -> ConfigDict:
     Args:
       file: the config file's name, for messages.
     """
-    from maskgit_prompt.data import fewshot
+    from maskgit_prompt.data.sets import fewshot
 
     name, *rest = arg.split(",")
     found = fewshot.find(name)

@@ -7,6 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from maskgit_prompt import params
+from maskgit_prompt.data import pixels
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.models import attention
 from maskgit_prompt.tuning import profile
@@ -37,6 +38,7 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "optimizer.momentum": RATE,
     "optimizer.weight_decay": NOT_NEGATIVE,
     "optimizer.clip": NOT_NEGATIVE,
+    "data.fit": (lambda x: x in pixels.FITS, ", ".join(pixels.FITS)),
     "data.shots": NOT_NEGATIVE,
     "masking.smoothing": RATE,
     "masking.drop_class": RATE,

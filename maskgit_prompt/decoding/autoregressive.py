@@ -7,7 +7,7 @@ The model comes in as a function that gives one, so nothing here knows a network
     renew(memory, prompt)               -> memory, with another prompt in front
 
     sample = make_sampler(jax.tree_util.Partial(build, weights), grid=(16, 16))
-    codes = sample(key, prompts, None, start, cutoff=0.5, top_k=100)
+    codes = sample(key, prompts, None, start, DecodeConfig(cutoff=0.5, top_k=100))
 
 The prompt is read once. Every code is one step of the same compiled loop; the memory is written in
 place. The header stands still within a row: of R rows, row r is written at progress r / (R - 1).
@@ -23,15 +23,17 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from maskgit_prompt.decoding import arguments, filters, guidance, marquee
+from maskgit_prompt.decoding.config import DecodeConfig
 from maskgit_prompt.errors import UsageError
+from maskgit_prompt.models.prompts import Prompt
 
 
 class Model(Protocol):
     """What is asked of a model; see the module's docstring."""
 
-    def start(self, codes: jax.Array, prompt: jax.Array | None) -> tuple[jax.Array, Any]: ...
+    def start(self, codes: jax.Array, prompt: Prompt | None) -> tuple[jax.Array, Any]: ...
     def advance(self, memory: Any, code: jax.Array, index: ArrayLike) -> tuple[jax.Array, Any]: ...
-    def renew(self, memory: Any, prompt: jax.Array) -> Any: ...
+    def renew(self, memory: Any, prompt: Prompt) -> Any: ...
 
 
 def check_known(known: int, grid: tuple[int, int]) -> None:
@@ -48,75 +50,65 @@ def check_known(known: int, grid: tuple[int, int]) -> None:
         )
 
 
-def make_sampler(
-    build: Callable[[], Model],
-    *,
-    grid: tuple[int, int],
-    top_k: int = 0,
-    guided: bool = False,
-    guidance_schedule: str = "constant",
-) -> Callable[..., jax.Array]:
-    """Builds sample(key, prompts, uncond, start, ...) -> codes [B, L].
+def make_sampler(build: Callable[[], Model], *, grid: tuple[int, int]) -> Callable[..., jax.Array]:
+    """Builds sample(key, prompts, uncond, start, config, known=0) -> codes [B, L].
 
-    What is given here is compiled in; everything given to `sample` but `known` may change without
-    a new compilation, as long as shapes (so K, too) stay.
+    Keys, prompts, codes and the numbers that `config.TRACED` names may change without a new
+    compilation, as long as shapes (so K, too) stay; all else is compiled in.
 
     Args:
-      build: gives the model. Called with 2B rows under guidance by a prompt.
+      build: gives the model. Called with 2B rows under guidance by a prompt; without guidance
+        there is no second half of the batch.
       grid: rows and columns of an image's codes.
-      top_k: see `filters`; 0 is off.
-      guided: whether logits are guided; without it there is no second half of the batch.
-      guidance_schedule: a name of `guidance`; progress is that of the marquee.
 
     Returns:
       A function of
         key: JAX random key.
-        prompts, uncond: see `arguments.checked`.
+        prompts, uncond: see `arguments.check`.
         start: int32 [B, L]; the first `known` are kept, the others are not read.
-        known: how many codes are kept, whole rows from the top, the same for all images; static
-          (keywords from here on). Default 0.
-        cutoff, power, guidance_scale, guidance_power, temperature, top_p: see
-          `arguments.checked`. Default 1. Temperature 0 takes the best code always.
-      that raises UsageError for values out of range and shapes that do not fit.
+        config: the settings; progress of header and guidance is that of the rows.
+        known: how many codes are kept, whole rows from the top, the same for all images.
+      that raises UsageError for shapes that do not fit.
     """
     rows, width = grid
-    run = _compiled(grid, top_k, guided, guidance_schedule)
     model = arguments.bound(build)
 
     def sample(
         key: jax.Array,
-        prompts: jax.Array,
-        uncond: jax.Array | None,
+        prompts: Prompt,
+        uncond: Prompt | None,
         start: ArrayLike,
-        *,
+        config: DecodeConfig,
         known: int = 0,
-        **values: ArrayLike,
     ) -> jax.Array:
         check_known(known, grid)
-        values = arguments.checked(prompts, uncond, start, guided, top_k, **values)
+        arguments.check(prompts, uncond, start, config.guided)
         if start.shape[1] != rows * width:
             raise UsageError(
                 f"start has {start.shape[1]} codes an image; expected {rows} x {width}"
             )
-        return run(model, key, prompts, uncond, start, known, values)
+        run = _compiled(config.guided, grid, known)
+        return run(model, key, prompts, uncond, start, config.placed())
 
     return sample
 
 
 @functools.cache
-def _compiled(grid: tuple[int, int], top_k: int, guided: bool, guidance_schedule: str) -> Callable:
-    """The jitted function, one for all samplers of these settings: equal shapes compile once."""
-    scale_schedule = guidance.schedule(guidance_schedule)
+def _compiled(guided: bool, grid: tuple[int, int], known: int) -> Callable:
+    """The jitted function, one for all samplers of these options: equal shapes compile once."""
     rows, width = grid
 
-    def run(build, key, prompts, uncond, start, known, values):
+    @jax.jit
+    def run(build, key, prompts, uncond, start, config):
         model = build()
+        scale_schedule = guidance.schedule(config.guidance_schedule)
+        num_prompts = prompts.array.shape[1]
         by_prompt = guided and uncond is not None
 
-        def front(row) -> jax.Array:
+        def front(row) -> Prompt:
             p = marquee.progress(row, rows)
-            prompt = marquee.header(prompts, p, values["cutoff"], values["power"])
-            return jnp.concatenate([prompt, uncond]) if by_prompt else prompt
+            prompt = marquee.header(prompts, p, config.cutoff, config.power)
+            return guidance.both(prompt, uncond) if by_prompt else prompt
 
         def tiled(codes: jax.Array) -> jax.Array:
             return jnp.concatenate([codes, codes]) if by_prompt else codes
@@ -125,9 +117,9 @@ def _compiled(grid: tuple[int, int], top_k: int, guided: bool, guidance_schedule
             if guided:
                 cond, free = jnp.split(logits[0], 2) if by_prompt else logits
                 p = marquee.progress(index // width, rows)
-                scale = scale_schedule(p, values["guidance_scale"], values["guidance_power"])
+                scale = scale_schedule(p, config.guidance, config.guidance_power)
                 logits = [guidance.guide(cond, free, scale)]
-            kept = filters.filter_logits(logits[0], values["temperature"], top_k, values["top_p"])
+            kept = filters.filter_logits(logits[0], config.temperature, config.top_k, config.top_p)
             return jax.random.categorical(jax.random.fold_in(key, index), kept).astype(jnp.int32)
 
         first = known // width
@@ -147,13 +139,13 @@ def _compiled(grid: tuple[int, int], top_k: int, guided: bool, guidance_schedule
         def moved(row) -> jax.Array:
             """Whether the header stands elsewhere than at the row before."""
             at = lambda row: marquee.position(
-                marquee.progress(row, rows), values["cutoff"], values["power"], prompts.shape[1]
+                marquee.progress(row, rows), config.cutoff, config.power, num_prompts
             )
             return (row > first) & (at(row) != at(row - 1))
 
         def write_row(row, carry):
             codes, (scrolled, *still) = carry
-            if prompts.shape[1] > 1:
+            if num_prompts > 1:
                 renew = lambda memory: model.renew(memory, front(row))
                 scrolled = jax.lax.cond(moved(row), renew, lambda memory: memory, scrolled)
             begin = jnp.where(row == first, known + 1, row * width)
@@ -161,4 +153,4 @@ def _compiled(grid: tuple[int, int], top_k: int, guided: bool, guidance_schedule
 
         return jax.lax.fori_loop(first, rows, write_row, (codes, memories))[0]
 
-    return jax.jit(run, static_argnames="known")
+    return run

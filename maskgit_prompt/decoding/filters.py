@@ -17,43 +17,15 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from maskgit_prompt.errors import UsageError
-
-
-def check(
-    temperature: ArrayLike = 1.0,
-    top_k: int = 0,
-    top_p: ArrayLike = 1.0,
-    codebook: int | None = None,
-) -> None:
-    """Refuses settings out of range, at the Python edge.
-
-    JAX arrays, traced or not, pass unread: reading one would wait for the device.
-
-    Raises:
-      UsageError: temperature below 0, top-k below 0 or above the codebook, top-p outside (0, 1].
-    """
-    if not isinstance(temperature, jax.Array) and not temperature >= 0:
-        raise UsageError(f"temperature is {temperature}; use a number >= 0 (0: greedy, 1: as is)")
-    if top_k < 0 or (codebook is not None and top_k > codebook):
-        limit = "" if codebook is None else f" and at most the codebook's {codebook}"
-        raise UsageError(f"top-k is {top_k}; use an integer >= 0{limit} (0: off)")
-    if not isinstance(top_p, jax.Array) and not 0 < top_p <= 1:
-        raise UsageError(f"top-p is {top_p}; use a number in (0, 1] (1: off)")
-
 
 def filter_logits(
     logits: jax.Array, temperature: ArrayLike = 1.0, top_k: int = 0, top_p: ArrayLike = 1.0
 ) -> jax.Array:
     """Logits [..., V] to draw from, float32: divided by temperature, with removed codes at -inf.
 
-    `temperature` and `top_p` may be traced scalars; `top_k` is static. With all three off the
-    logits come back bit for bit.
-
-    Raises:
-      UsageError: as `check`.
+    Temperature at least 0 and top-p in (0, 1] may be traced scalars; top-k in 0 .. V is static.
+    With all three off the logits come back bit for bit.
     """
-    check(temperature, top_k, top_p, codebook=logits.shape[-1])
     logits = logits.astype(jnp.float32)
     greedy = jnp.asarray(temperature) <= 0
     kept = logits / jnp.where(greedy, 1.0, temperature)

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from maskgit_prompt.errors import UsageError
+from maskgit_prompt.models.prompts import Prompt
 
 # (progress in [0, 1], power) -> how much of (scale - 1) is applied.
 _SHARES = {
@@ -37,6 +38,11 @@ ScaleSchedule = Callable[[ArrayLike, ArrayLike, ArrayLike], jax.Array]
 def guide(cond: jax.Array, uncond: jax.Array, scale: ArrayLike) -> jax.Array:
     """Guided logits u + s * (c - u), of the shape of `cond` and `uncond` ([B, L, V])."""
     return uncond + scale * (cond - uncond)
+
+
+def both(cond: Prompt, uncond: Prompt) -> Prompt:
+    """One batch of 2B rows, for both logits at once: first `cond`'s rows, then `uncond`'s."""
+    return jax.tree.map(lambda *rows: jnp.concatenate(rows), cond, uncond)
 
 
 def schedule(name: str) -> ScaleSchedule:

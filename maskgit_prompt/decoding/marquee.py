@@ -18,19 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from maskgit_prompt.errors import UsageError
-
-
-def check(cutoff: ArrayLike, power: ArrayLike) -> None:
-    """Refuses a header that cannot scroll, at the Python edge; JAX arrays pass unread.
-
-    Raises:
-      UsageError: cutoff outside (0, 1], or power not above 0.
-    """
-    if not isinstance(cutoff, jax.Array) and not 0 < cutoff <= 1:
-        raise UsageError(f"marquee cutoff is {cutoff}; use a number in (0, 1]")
-    if not isinstance(power, jax.Array) and not power > 0:
-        raise UsageError(f"marquee power is {power}; use a number above 0")
+from maskgit_prompt.models.prompts import Prompt
 
 
 def progress(step: ArrayLike, steps: int) -> jax.Array:
@@ -43,19 +31,19 @@ def position(p: ArrayLike, cutoff: ArrayLike, power: ArrayLike, num_prompts: int
     return jnp.minimum(jnp.asarray(p, jnp.float32) / cutoff, 1.0) ** power * (num_prompts - 1)
 
 
-def header(prompts: jax.Array, p: ArrayLike, cutoff: ArrayLike, power: ArrayLike) -> jax.Array:
+def header(prompts: Prompt, p: ArrayLike, cutoff: ArrayLike, power: ArrayLike) -> Prompt:
     """The prompt at progress p: [B, K, ...] -> [B, ...], for any K >= 1.
 
-    `p`, `cutoff` and `power` may be traced scalars: one compilation serves them all.
-
-    Raises:
-      UsageError: as `check`.
+    `p`, cutoff in (0, 1] and power above 0 may be traced scalars: one compilation serves them all.
     """
-    check(cutoff, power)
-    last = prompts.shape[1] - 1
-    x = position(p, cutoff, power, prompts.shape[1])
-    low = jnp.minimum(jnp.floor(x).astype(jnp.int32), last)
-    weight = (x - low).astype(prompts.dtype)
-    here = jnp.take(prompts, low, axis=1)  # [B, ...]
-    there = jnp.take(prompts, jnp.minimum(low + 1, last), axis=1)
-    return (1 - weight) * here + weight * there
+    count = prompts.array.shape[1]
+    x = position(p, cutoff, power, count)
+    low = jnp.minimum(jnp.floor(x).astype(jnp.int32), count - 1)
+
+    def mixed(vectors: jax.Array) -> jax.Array:  # [B, K, ...] -> [B, ...]
+        weight = (x - low).astype(vectors.dtype)
+        here = jnp.take(vectors, low, axis=1)
+        there = jnp.take(vectors, jnp.minimum(low + 1, count - 1), axis=1)
+        return (1 - weight) * here + weight * there
+
+    return jax.tree.map(mixed, prompts)

@@ -17,6 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+NAMES = ("confidence", "halton", "halton-rolled", "random")
+
 
 def _mirrored(index: np.ndarray, base: int, cells: int) -> np.ndarray:
     """floor(cells * radical inverse of index), in integers: no rounding at cell borders."""

@@ -27,11 +27,11 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from maskgit_prompt.decoding import orders, schedules
+from maskgit_prompt.decoding.config import DecodeConfig
 from maskgit_prompt.decoding.filters import filter_logits
 from maskgit_prompt.errors import UsageError
 
 MASKED = -1
-ORDERS = ("confidence", "halton", "halton-rolled", "random")
 
 
 class Trace(NamedTuple):
@@ -46,21 +46,6 @@ class Trace(NamedTuple):
     codes: jax.Array
     unknown: jax.Array
     confidence: jax.Array
-
-
-def check(steps: int, start_step: int, schedule: str, order: str) -> None:
-    """Refuses a plan that cannot run.
-
-    Raises:
-      UsageError: steps below 1, start_step outside 0 .. steps - 1, an unknown schedule or order.
-    """
-    if steps < 1:
-        raise UsageError(f"decoding steps is {steps}; use at least 1")
-    if not 0 <= start_step < steps:
-        raise UsageError(f"start_step is {start_step}; use 0 to {steps - 1} for {steps} steps")
-    schedules.schedule(schedule)
-    if order not in ORDERS:
-        raise UsageError(f"unknown unmasking order {order!r}; use one of {', '.join(ORDERS)}")
 
 
 def log_confidence(key: jax.Array, probs: jax.Array, temperature: ArrayLike) -> jax.Array:
@@ -103,35 +88,30 @@ def decode(
     key: jax.Array,
     start: ArrayLike,
     logits_fn: Callable[[jax.Array, jax.Array], jax.Array],
+    config: DecodeConfig,
     *,
-    steps: int,
-    schedule: str = "cosine",
     start_step: int = 0,
-    choice_temperature: ArrayLike = 4.5,
-    temperature: ArrayLike = 1.0,
-    top_k: int = 0,
-    top_p: ArrayLike = 1.0,
-    order: str = "confidence",
     grid: tuple[int, int] | None = None,
     keep_trace: bool = False,
 ) -> jax.Array | tuple[jax.Array, Trace]:
     """Fills the masked codes of `start`, all steps in one compiled loop.
 
-    Meant to be called under `jax.jit`: temperatures and top_p may be traced; steps, schedule,
-    start_step, top_k, order and grid are static. `generate.make_sampler` does so.
+    Meant to be called under `jax.jit`, with start_step, grid and keep_trace static, as
+    `generate.make_sampler` does.
 
     Args:
       key: JAX random key, typed or raw.
       start: int32 [B, L], -1 where masked. Known codes are kept, whatever their value.
       logits_fn: (codes [B, L], step t) -> logits [B, L, V]; t is a traced int32, so prompts and
         guidance that move with the steps live in this function.
-      steps: T.
-      schedule: a name of `schedules`.
+      config: of which this reads
+        steps: T.
+        schedule: a name of `schedules`.
+        choice_temperature: weight of the Gumbel noise on the confidence; 0 is none.
+        temperature, top_k, top_p: see `filters`. Confidence is rated before them, since a filtered
+          distribution rates whatever single code it leaves as certain.
+        order: confidence, halton, halton-rolled (begun at a random place per image), or random.
       start_step: the first step run; later than 0 for codes that are already well begun.
-      choice_temperature: weight of the Gumbel noise on the confidence; 0 is none.
-      temperature, top_k, top_p: see `filters`. Confidence is rated before them, since a filtered
-        distribution rates whatever single code it leaves as certain.
-      order: confidence, halton, halton-rolled (begun at a random place per image), or random.
       grid: (height, width) of the codes, for the Halton orders.
       keep_trace: also return a Trace.
 
@@ -139,15 +119,17 @@ def decode(
       Codes int32 [B, L], no -1 left; with keep_trace (codes, Trace).
 
     Raises:
-      UsageError: as `check` and `filters.check`, and for a Halton order whose grid does not hold
-        the L codes.
+      UsageError: start_step outside 0 .. steps - 1, or a Halton order whose grid does not hold the
+        L codes.
     """
     start = jnp.asarray(start, jnp.int32)
     batch, length = start.shape
-    check(steps, start_step, schedule, order)
-    masked_share = schedules.schedule(schedule)
+    steps = config.steps
+    if not 0 <= start_step < steps:
+        raise UsageError(f"start_step is {start_step}; use 0 to {steps - 1} for {steps} steps")
+    masked_share = schedules.schedule(config.schedule)
     unknown_at_start = jnp.sum(start == MASKED, axis=-1, keepdims=True)  # [B, 1]
-    places = _places(key, order, grid, batch, length)
+    places = _places(key, config.order, grid, batch, length)
 
     def step(carry, t):
         codes, _, key = carry
@@ -159,7 +141,7 @@ def decode(
         # 2. Sample.
         key, sample_key = jax.random.split(key)
         sampled = jax.random.categorical(
-            sample_key, filter_logits(logits, temperature, top_k, top_p)
+            sample_key, filter_logits(logits, config.temperature, config.top_k, config.top_p)
         )  # [B, L]
         filled = jnp.where(unknown, sampled, codes)
 
@@ -169,7 +151,7 @@ def decode(
         probs = jnp.take_along_axis(probs, sampled[..., None], axis=-1)[..., 0]  # [B, L]
         key, noise_key = jax.random.split(key)
         confidence = log_confidence(
-            noise_key, jnp.where(unknown, probs, jnp.inf), choice_temperature * (1.0 - r)
+            noise_key, jnp.where(unknown, probs, jnp.inf), config.choice_temperature * (1.0 - r)
         )
         rating = confidence if places is None else jnp.where(unknown, -places, jnp.inf)
 

@@ -7,7 +7,7 @@ only gradient traffic of prompt tuning is then the prompt's size.
 """
 
 import re
-from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -15,13 +15,12 @@ import optax
 from jax.sharding import AxisType, Mesh, NamedSharding
 
 from maskgit_prompt.errors import UsageError
+from maskgit_prompt.models.kind import Axes
 from maskgit_prompt.params import Tree, flatten, unflatten
 from maskgit_prompt.stored import StoredArray, aligned
 
 MESH_AXES = ("data", "fsdp", "tensor")
 
-# Parameter path (full match, first wins) -> logical axis of each dimension; None: on every device.
-Axes = Sequence[tuple[str, tuple[str, ...] | None]]
 # Logical axis -> mesh axis. What is not named here is on every device.
 RULES = {"embed": "fsdp", "heads": "tensor", "mlp": "tensor"}
 BATCH = jax.P(("data", "fsdp"))
@@ -139,10 +138,10 @@ def check_batch(batch_size: int, micro_batches: int, mesh: Mesh) -> None:
         )
 
 
-def to_global(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+def to_global(batch: dict[str, Any], mesh: Mesh) -> dict[str, Any]:
     """A global batch of numpy arrays, the same on every host -> arrays split over the mesh."""
     sharding = NamedSharding(mesh, BATCH)
-    return {name: _put(x, sharding) for name, x in batch.items()}
+    return jax.tree.map(lambda x: _put(x, sharding), batch)
 
 
 def place(tree: Tree, mesh: Mesh, rules: Axes) -> Tree:

@@ -14,12 +14,14 @@ from typing import Any
 
 from maskgit_prompt.backbones import Part
 from maskgit_prompt.errors import UserError
+from maskgit_prompt.importers import flax_msgpack
+from maskgit_prompt.importers.format import Format
 from maskgit_prompt.importers.rules import (
     Options,
     Rule,
     Shapes,
     all_parts,
-    make_part,
+    parameters,
     with_unknown,
 )
 from maskgit_prompt.models.masked import MaskedConfig, MaskedTransformer
@@ -160,7 +162,7 @@ def tokenizer_config(shapes: Shapes, image_size: int) -> TokenizerConfig:
     widths = []
     for i in range(levels):
         block = f"encoder/ResBlock_{i * blocks}/Conv_"
-        widths.append(shapes.size(f"{block}1/kernel", f"{block}0/kernel")[-1])
+        widths.append(shapes.first([f"{block}1/kernel", f"{block}0/kernel"])[-1])
     try:
         return TokenizerConfig(
             image_size=image_size,
@@ -198,8 +200,8 @@ def transformer_config(shapes: Shapes, options: Options) -> MaskedConfig:
     positions, _ = shapes.size("Embed_0/position_embeddings/embedding", rank=2)
     layers = shapes.layers(r"TransformerLayer_(\d+)/") or [0]
     of_any = lambda name: [f"TransformerLayer_{layer}/{name}" for layer in layers]
-    _, heads, _ = shapes.size(*of_any("Attention_0/self_attention/query/kernel"), rank=3)
-    _, mlp = shapes.size(*of_any("Mlp_0/intermediate_output/kernel"), rank=2)
+    _, heads, _ = shapes.first(of_any("Attention_0/self_attention/query/kernel"), rank=3)
+    _, mlp = shapes.first(of_any("Mlp_0/intermediate_output/kernel"), rank=2)
     codebook = options.codebook or options.tokenizer or CODEBOOK
     if words <= codebook and options.tokenizer and not options.codebook:
         raise UserError(
@@ -269,6 +271,18 @@ def read(source: Mapping[str, Any], what: str, options: Options) -> dict[str, Pa
                 kind, module, rules = cfg.kind, PromptGenerator, PROMPT
         except UserError as error:
             raise with_unknown(error, flat, NAMES[name], of, prefix) from error
-        return make_part(kind, cfg, module, flat, rules, what=of, prefix=prefix)
+        network = lambda rngs: module(cfg, rngs=rngs)
+        return Part(kind, cfg, parameters(network, flat, rules, what=of, prefix=prefix))
 
     return all_parts({name: functools.partial(make, name) for name in inside}, odd, what)
+
+
+FORMAT = Format(
+    "maskgit",
+    flax_msgpack.read,
+    read,
+    tokenizer=("params/quantizer/", "model_state/params/quantizer/"),
+    licence="google-research/maskgit and google-research/generative_transfer: code Apache-2.0; "
+    "terms of the weights: see their pages",
+    tuned_on="masked",
+)

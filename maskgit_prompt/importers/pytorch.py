@@ -21,7 +21,7 @@ import numpy as np
 from maskgit_prompt.errors import UserError
 from maskgit_prompt.importers import pickles
 from maskgit_prompt.importers.pickles import Global, Inert
-from maskgit_prompt.storage import sniff
+from maskgit_prompt.storage import safetensors_stream, sniff
 from maskgit_prompt.storage.sniff import printable
 from maskgit_prompt.stored import StoredArray
 
@@ -78,12 +78,20 @@ class _Tensor:
 Places = Mapping[str, tuple[int, int]]
 
 
+def read_or_safetensors(path: str | os.PathLike) -> dict[str, StoredArray]:
+    """As `read`, of PyTorch's own format or of safetensors, whatever the name says."""
+    expected = f"{EXPECTED} or {safetensors_stream.EXPECTED}"
+    with sniff.opened(path, expected, ("zip", "pickle", "tar", "safetensors")) as (_, _, what):
+        kind = what.name
+    return safetensors_stream.read(path) if kind == "safetensors" else read(path)
+
+
 def read(path: str | os.PathLike) -> dict[str, StoredArray]:
     """The tensors of a file's state dict by name; no tensor is read.
 
     The state dict is the object itself or stands under "state_dict", "model" or "params"; names of
     nested dicts are joined by ".": {"state_dict": {"a": {"b": tensor}}} -> {"a.b": array}. Entries
-    that are no tensors are left out.
+    that are not tensors are left out.
 
     Raises:
       UserError: the file is none of PyTorch, is damaged, wants to run code, holds no state dict,

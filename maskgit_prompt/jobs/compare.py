@@ -20,6 +20,9 @@ from maskgit_prompt.config import rules
 from maskgit_prompt.data import splits
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
+from maskgit_prompt.metrics.run_result import RunResult
+from maskgit_prompt.metrics.scores import expand
+from maskgit_prompt.models.prompts import stack
 from maskgit_prompt.report import results, sheets
 from maskgit_prompt.report.comparison import comparison_report
 from maskgit_prompt.storage import workdir
@@ -31,15 +34,22 @@ from maskgit_prompt.tasks.generation.prompt_tuning import tune_prompt, tuning_co
 from maskgit_prompt.tasks.generation.sampling import Sampler, make_prompts, unconditional
 from maskgit_prompt.tasks.generation.score import Scorer, make_scorer
 from maskgit_prompt.tuning import methods
-from maskgit_prompt.tuning.methods import METHODS
+from maskgit_prompt.tuning.methods import METHODS, TITLES
+
+_BY_METHOD = ("accuracy", "frechet", "kid", ..., "heldout_loss", "train_loss", "near_copies")
+_ROW = (*_BY_METHOD, "trainable", "seconds", "best_step")
 
 
 def run(config: ConfigDict, path: str) -> None:
     rules.check(config)
     methods.check(config.compare.methods, "config.compare.methods")
-    if min(config.compare.shots, default=0) < 1:
+    for key in ("methods", "shots"):
+        values = tuple(config.compare[key])
+        if not values or len(set(values)) < len(values):
+            raise UsageError(f"config.compare.{key} = {values}, expected some, each once")
+    if min(config.compare.shots) < 1:
         raise UsageError(
-            f"config.compare.shots = {tuple(config.compare.shots)}, expected some, 1 or more each"
+            f"config.compare.shots = {tuple(config.compare.shots)}, expected 1 or more each"
         )
 
     # 1. Backbone, images, codes.
@@ -57,7 +67,7 @@ def run(config: ConfigDict, path: str) -> None:
     rows, accuracies, drawn, warnings = [], {}, {}, []
     for shots in config.compare.shots:
         plan = with_shots(everything, shots)
-        decode = Sampler(backbone, mesh, config.sample).decode
+        decode = Sampler(backbone, mesh, plan.decode_config, Compute.of(config)).decode
         scorer = make_scorer(plan, stored, decode)
         for method in config.compare.methods:
             folder = home / f"{method}-{shots}"
@@ -74,17 +84,17 @@ def run(config: ConfigDict, path: str) -> None:
 
     # 3. Files.
     top = {row["method"]: row for row in rows if row["shots"] == most}
-    named = {
-        name: {method: row[name] for method, row in top.items()}
-        for name in ("frechet", "kid", "heldout_loss", "train_loss", "near_copies")
+    found = {
+        name: {method: row.get(name) for method, row in top.items()} for name in expand(_BY_METHOD)
     }
-    accuracies |= {method: row["accuracy"] for method, row in top.items()}
-    found = {"rows": rows, "accuracy": accuracies, **named, "config": config.to_dict()}
+    found["accuracy"] = accuracies | found["accuracy"]
+    found |= {"rows": rows, "config": config.to_dict()}
     results.write_json(home / "results.json", found)
     comparison_report(
         home / "report.html",
         rows,
         drawn,
+        methods=TITLES,
         title=f"Comparison of methods: {everything.data.images.name} on {backbone.name}",
         config=config.to_dict(),
         warnings=warnings,
@@ -108,7 +118,7 @@ def compare_one(
     """Trains one method, generates, scores; writes row.json and sheet.png into the folder."""
     config, names = plan.config, plan.data.images.classes
     classes = classes_to_draw(plan)
-    row = dict.fromkeys(("heldout_loss", "train_loss", "trainable", "seconds", "best_step"))
+    result = RunResult()
     if not METHODS[method].trainable:
         generated = untuned_images(plan, len(classes))
     else:
@@ -127,32 +137,27 @@ def compare_one(
         sampler = Sampler(
             plan.backbone,
             plan.mesh,
-            config.sample,
+            plan.decode_config,
             Compute.of(config),
             tuned.transformer,
             plan.cfg,
         )
         generated = sampler.images(
-            prompts(classes)[:, None],
+            stack([prompts(classes)]),
             sharding.make_key(streams.seed_of(config.seed, "generate"), plan.mesh),
-            uncond=unconditional(config.sample, prompts),
+            uncond=unconditional(plan.decode_config, prompts),
         )
-        row |= {
-            "heldout_loss": tuned.run.loss["heldout"],
-            "train_loss": tuned.run.loss["train"],
-            "trainable": tuned.run.trainable,
-            "seconds": round(tuned.run.seconds, 1),
-            "best_step": tuned.run.steps,
-        }
+        result = RunResult(
+            tune_loss=tuned.run.loss["train"],
+            test_loss=tuned.run.loss["heldout"],
+            trainable=tuned.run.trainable,
+            frozen=tuned.frozen,
+            steps=tuned.run.steps,
+            seconds={"tune": round(tuned.run.seconds, 1)},
+        )
     scores = scorer(generated, classes)
-    copies = scores["near_copies"]
-    row |= {
-        "accuracy": scores["accuracy"],
-        "frechet": scores["frechet"],
-        "kid": scores["kid"],
-        "precision_recall": scores["precision_recall"],
-        "near_copies": None if copies is None else copies["fraction"],
-    }
+    row = dataclasses.replace(result, scores={method: scores}).row(_ROW, method)
+    row["precision_recall"] = scores.found["precision_recall"]
     sheets.save_png(pictures.sheet(generated, classes, names), folder / "sheet.png")
     results.write_json(folder / "row.json", row)  # last: it says that the method is finished
     return row

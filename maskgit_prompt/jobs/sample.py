@@ -18,6 +18,7 @@ import shutil
 import time
 from collections.abc import Sequence
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
@@ -26,7 +27,8 @@ from maskgit_prompt import backbones, streams
 from maskgit_prompt.backbones.compiled import make_encoder
 from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.config import defaults
-from maskgit_prompt.data.folder import BROKEN, decode_image
+from maskgit_prompt.data.pixels import BROKEN, Preprocessing, decode_image
+from maskgit_prompt.decoding.config import DecodeConfig
 from maskgit_prompt.devices import distributed, sharding
 from maskgit_prompt.errors import UsageError, UserError
 from maskgit_prompt.models.masked import MASK
@@ -96,6 +98,7 @@ def run(config: ConfigDict, path: str) -> None:
     compute.check(backbone.part("transformer").cfg, mesh)
     plan = plan_images(config, prompt)
     settings = decoding_settings(config, prompt, len(plan.group_of), mesh)
+    settings.check(backbone.part("tokenizer").cfg.codebook, mesh)
     given = given_picture(config, backbone, mesh) if config.image else None
     sampler = Sampler(backbone, mesh, settings, compute, prompt=prompt.config)
     start = None if given is None else np.repeat(given.codes[None], len(plan.group_of), axis=0)
@@ -104,8 +107,9 @@ def run(config: ConfigDict, path: str) -> None:
 
     # 3. Images.
     prompts = make_prompts(prompt.config, prompt.tree)
-    headers = prompts(plan.class_ids.ravel(), plan.instance_ids.ravel())  # [n K, depth, P, D]
-    headers = headers.reshape(*plan.class_ids.shape, *headers.shape[1:])  # [n, K, depth, P, D]
+    headers = prompts(plan.class_ids.ravel(), plan.instance_ids.ravel())  # [n K, …]
+    split = lambda x: x.reshape(*plan.class_ids.shape, *x.shape[1:])
+    headers = jax.tree.map(split, headers)  # [n, K, …]
     images = sampler.images(
         headers,
         sharding.make_key(streams.seed_of(config.seed, "more"), mesh),
@@ -197,7 +201,7 @@ def _index(kind: str, name: str, known: Sequence[str]) -> int:
     )
 
 
-def decoding_settings(config: ConfigDict, prompt: TunedPrompt, count: int, mesh) -> ConfigDict:
+def decoding_settings(config: ConfigDict, prompt: TunedPrompt, count: int, mesh) -> DecodeConfig:
     """The prompt file's settings, changed where config.sample says so."""
     changes = {name: x for name, x in config.sample.to_dict().items() if x is not None}
     known = defaults.sampling()
@@ -207,7 +211,7 @@ def decoding_settings(config: ConfigDict, prompt: TunedPrompt, count: int, mesh)
         most = max(1, known.batch_size // parts)
         changes["batch_size"] = parts * min(most, -(-count // parts))  # none for padding alone
     known.update(changes)
-    return known
+    return DecodeConfig(**known)
 
 
 def given_picture(config: ConfigDict, backbone: backbones.Backbone, mesh) -> Given:
@@ -223,7 +227,7 @@ def given_picture(config: ConfigDict, backbone: backbones.Backbone, mesh) -> Giv
     if not path.is_file():
         raise UsageError(f"config.image = {config.image!r}: no such file")
     try:
-        pixels = decode_image(path.read_bytes(), size)
+        pixels = decode_image(path.read_bytes(), Preprocessing(size))
     except BROKEN as error:
         # Pillow names the buffer that it was given, which is nothing a user knows.
         why = "not an image" if "cannot identify" in str(error) else str(error)
@@ -337,7 +341,7 @@ def draw_sheet(plan: Plan, images: np.ndarray, given: Given | None) -> Image.Ima
 
 
 def describe(
-    config: ConfigDict, prompt: TunedPrompt, settings: ConfigDict, plan: Plan, files: list[str]
+    config: ConfigDict, prompt: TunedPrompt, settings: DecodeConfig, plan: Plan, files: list[str]
 ) -> dict:
     """samples.json: what made each image."""
 
@@ -354,7 +358,7 @@ def describe(
             "fingerprint": prompt.backbone.fingerprint,
         },
         "seed": config.seed,
-        "sample": settings.to_dict(),
+        "sample": dataclasses.asdict(settings),
         "given": {"image": config.image, "keep": config.keep} if config.image else None,
         "images": [
             {

@@ -17,6 +17,8 @@ from maskgit_prompt import backbones
 from maskgit_prompt.config import rules
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
+from maskgit_prompt.metrics.run_result import RunResult
+from maskgit_prompt.metrics.scores import RUN_ROW
 from maskgit_prompt.progress import Clock
 from maskgit_prompt.report import results
 from maskgit_prompt.report.side_by_side import side_by_side_report
@@ -96,12 +98,10 @@ def _of_one(config: ConfigDict, name: str, shots: int, decoding: str) -> ConfigD
 
 def _row(folder: pathlib.Path) -> dict[str, Any]:
     """What the table shows of a finished main job."""
-    found = json.loads((folder / "results.json").read_text())
-    return results.scores_of(found) | {
-        "model": found["model"]["name"],
-        "transformer": found["model"]["transformer"],
+    run = RunResult.from_json(json.loads((folder / "results.json").read_text()))
+    return run.row((*RUN_ROW, "tuning_seconds", "seconds_per_image")) | {
+        "model": run.backbone,
+        "transformer": run.transformer,
         "folder": folder.name,
-        "tuning_seconds": found["seconds"]["tune"],
-        "seconds_per_image": found["seconds_per_image"],
-        "marquee": found["marquee"],
+        "marquee": run.marquee,
     }

@@ -18,15 +18,19 @@ from PIL import Image
 
 from maskgit_prompt import backbones
 from maskgit_prompt.config import rules
-from maskgit_prompt.data import builders, vtab
+from maskgit_prompt.data.sets import builders, vtab
 from maskgit_prompt.devices import distributed, sharding
 from maskgit_prompt.errors import Stopped, UsageError, UserError
+from maskgit_prompt.metrics.run_result import RunResult
+from maskgit_prompt.metrics.scores import RUN_ROW
 from maskgit_prompt.progress import Clock
 from maskgit_prompt.report import results, tasks
 from maskgit_prompt.storage import workdir
 from maskgit_prompt.storage.files import write_whole
 from maskgit_prompt.tasks.generation.plan import check, claim, make_plan
 from maskgit_prompt.tasks.generation.transfer import REPORT, carry_out
+
+_COUNTS = ("classes", "images", "steps", "generated")
 
 
 def run(config: ConfigDict, path: str) -> None:
@@ -154,19 +158,9 @@ def row_of(
     folder = home / task.name
     row = {"task": task.name, "group": task.group}
     if (folder / REPORT).exists():
-        found = json.loads((folder / "results.json").read_text())
-        return {
-            **row,
-            "status": "done",
-            "error": None,
-            "folder": task.name,
-            "classes": len(found["data"]["classes"]),
-            "images": found["data"]["images"]["tune"],
-            "steps": found["steps"],
-            "generated": found["data"]["generated"],
-            "real_accuracy": found["accuracy"]["real"],
-            **results.scores_of(found),
-        }
+        done = RunResult.from_json(json.loads((folder / "results.json").read_text()))
+        row |= {"status": "done", "error": None, "folder": task.name}
+        return row | done.row((*RUN_ROW, "real_accuracy", *_COUNTS))
     if not asked:
         return None
     status = "missing" if task.name in missing else "failed"

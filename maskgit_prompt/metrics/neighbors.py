@@ -35,7 +35,7 @@ def nearest(images: np.ndarray, training: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def near_copies(
-    generated: np.ndarray, training: np.ndarray, heldout: np.ndarray, quantile: float = 0.005
+    generated: np.ndarray, training: np.ndarray, test: np.ndarray, quantile: float = 0.005
 ) -> dict[str, float | int]:
     """Counts generated images that are suspiciously near to a training image.
 
@@ -52,7 +52,7 @@ def near_copies(
     Args:
       generated: uint8 [n, S, S, 3].
       training: uint8 [m, S, S, 3].
-      heldout: uint8 [h, S, S, 3], real images that are not among the training images.
+      test: uint8 [h, S, S, 3], held-out real images that are not among the training images.
       quantile: the share of real images that may look like copies, in 0..1.
 
     Returns:
@@ -67,8 +67,8 @@ def near_copies(
     if not 0.0 <= quantile <= 1.0:
         raise UsageError(f"quantile {quantile}: expected a share between 0 and 1, such as 0.005")
     distance, _ = nearest(generated, training)
-    distance_heldout, _ = nearest(heldout, training)
-    threshold = float(np.quantile(distance_heldout, quantile))
+    distance_test, _ = nearest(test, training)
+    threshold = float(np.quantile(distance_test, quantile))
     near = (distance < threshold) | (distance == 0.0)
     return {
         "fraction": float(near.mean()),
@@ -76,5 +76,5 @@ def near_copies(
         "threshold": threshold,
         "quantile": float(quantile),
         "median_distance": float(np.median(distance)),
-        "median_distance_heldout": float(np.median(distance_heldout)),
+        "median_distance_heldout": float(np.median(distance_test)),
     }

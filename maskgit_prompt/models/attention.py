@@ -36,7 +36,8 @@ def attention(
         T and S (jax says so of masks alone, but asks it without one, too): odd ones are padded.
       "tokamax": dot_product_attention of https://github.com/openxla/tokamax, an optional package
         that picks its own kernel for the device: Mosaic, Triton, or what XLA makes.
-      "auto": "cudnn" where it runs, "xla" elsewhere; see `choose`.
+      "auto": "cudnn" where it runs, "xla" elsewhere (see `choose`) and for one query: a decoding
+        step has few weights to hold, and XLA reads the cache as it lies.
 
     Args:
       q: [B, T, N, H].
@@ -48,7 +49,10 @@ def attention(
     Raises:
       ValueError: as `check`.
     """
-    chosen, queries = choose(implementation, backend(), q.dtype.name, q.shape[-1]), q.shape[1]
+    queries = q.shape[1]
+    if implementation == "auto" and queries == 1:
+        implementation = "xla"
+    chosen = choose(implementation, backend(), q.dtype.name, q.shape[-1])
     if chosen == "cudnn":
         q, k, v, mask = _even(q, k, v, mask)
     mask = None if mask is None else mask[None, None]  # [1, 1, T, S]

@@ -24,7 +24,6 @@ from maskgit_prompt.models.layers import (
     Pin,
     as_it_is,
     dropout,
-    is_prefix,
     kernel_init,
     per_layer,
     replace_prompt,
@@ -32,6 +31,7 @@ from maskgit_prompt.models.layers import (
 )
 from maskgit_prompt.models.masked import MASK
 from maskgit_prompt.models.prompt import PROMPT_ATTENTION
+from maskgit_prompt.models.prompts import Prompt, first_tokens
 
 Array = jax.Array
 
@@ -195,27 +195,29 @@ class CausalTransformer(nnx.Module):
                 "and prompts without positions (shifted=False)"
             )
 
-    def class_prompt(self, class_ids: Array) -> Array:
-        """Labels [B], MASK for none, as a prompt of one token [B, 1, 1, D].
+    def class_prompt(self, class_ids: Array) -> Prompt:
+        """Labels [B], MASK for none, as a prompt of one token [B, 1, D].
 
         With it the transformer computes what it does with `class_ids` and no prompt, unless
-        `shifted`. Condition codes [B, condition] give [B, 1, condition, D].
+        `shifted`. Condition codes [B, condition] give [B, condition, D].
         """
-        return self.embed(class_ids.reshape(len(class_ids), -1), 0)[:, None]
+        return Prompt(tokens=self.embed(class_ids.reshape(len(class_ids), -1), 0))
 
-    def _corner(self, prompt: Array | None) -> int:
+    def _corner(self, prompt: Prompt | None) -> int:
         """How many tokens in front see each other in both directions."""
-        if prompt is None or is_prefix(prompt) or self.cfg.prompt_attention == "causal":
+        tokens = first_tokens(prompt)
+        if tokens is None or self.cfg.prompt_attention == "causal":
             return self.cfg.unmasked
-        return max(self.cfg.unmasked, prompt.shape[2])
+        return max(self.cfg.unmasked, tokens.shape[1])
 
-    def _inputs(self, codes: Array, prompt: Array | None, class_ids: Array | None) -> Array:
+    def _inputs(self, codes: Array, prompt: Prompt | None, class_ids: Array | None) -> Array:
         """[prompt] [label] codes with their positions, [B, S, D]."""
         cfg = self.cfg
-        tokens = None if is_prefix(prompt) else prompt
-        if cfg.shifted and tokens is not None and tokens.shape[1] > 1:
+        tokens = first_tokens(prompt)
+        if cfg.shifted and prompt is not None and prompt.layers is not None:
             raise ValueError(
-                f"prompt depth {tokens.shape[1]}, but prompts with positions (shifted) have 1"
+                f"prompt of layers {prompt.layers.shape}, but prompts with positions (shifted) are "
+                "put in front once: give tokens"
             )
         if tokens is None and class_ids is None:
             if cfg.condition > 1:
@@ -239,22 +241,22 @@ class CausalTransformer(nnx.Module):
         return jnp.concatenate(parts, axis=1)  # [B, S, D]
 
     def _front(self, tokens: Array) -> Array:
-        """A prompt's tokens as the first layer gets them, [B, depth, P, D] -> [B, P, D]."""
-        front = tokens[:, 0]
+        """A prompt's tokens [B, P, D] with the positions they have, if any."""
         if self.cfg.shifted:
-            front = front + self.positions[: front.shape[1]]
-        return front.astype(self.cfg.dtype)
+            tokens = tokens + self.positions[: tokens.shape[1]]
+        return tokens.astype(self.cfg.dtype)
 
-    def _position(self, prompt: Array | None, class_ids: Array | None) -> int:
+    def _position(self, prompt: Prompt | None, class_ids: Array | None) -> int:
         """Where an image's first code stands in the position table."""
-        if not self.cfg.shifted or prompt is None or is_prefix(prompt):
+        tokens = first_tokens(prompt)
+        if not self.cfg.shifted or tokens is None:
             return self.cfg.condition
-        return prompt.shape[2] + (0 if class_ids is None else self.cfg.condition)
+        return tokens.shape[1] + (0 if class_ids is None else self.cfg.condition)
 
     def hidden(
         self,
         codes: Array,
-        prompt: Array | None = None,
+        prompt: Prompt | None = None,
         class_ids: Array | None = None,
         key: Array | None = None,
         pin: Pin = as_it_is,
@@ -263,9 +265,8 @@ class CausalTransformer(nnx.Module):
 
         Args:
           codes: [B, L'] int, the first L' of an image.
-          prompt: [B, 1, P, D], put in front once, or [B, layers, P, D], fresh at every layer
-            (VPT-deep, arXiv 2203.12119, eq. 5). [B, layers, 2, P, D]: keys and values that all
-            tokens of a layer see, too (prefix tuning, arXiv 2101.00190).
+          prompt: its tokens stand in front; keys and values of a prefix are seen by all tokens of
+            their layer.
           class_ids: [B] int, labels, MASK for the start token; [B, condition] where a condition is
             longer. Without a prompt's tokens, None stands for MASK; with them, for no label.
           key: for dropout; None is deterministic.
@@ -277,7 +278,8 @@ class CausalTransformer(nnx.Module):
           a prefix counts as P = 0.
 
         Raises:
-          ValueError: too few positions, a prompt of another depth, a condition of another length.
+          ValueError: too few positions, a prompt for another number of layers, a condition of
+            another length.
         """
         x = self._inputs(codes, prompt, class_ids)
         mask = visible(x.shape[1], self._corner(prompt))
@@ -296,7 +298,7 @@ class CausalTransformer(nnx.Module):
     def __call__(
         self,
         codes: Array,
-        prompt: Array | None = None,
+        prompt: Prompt | None = None,
         class_ids: Array | None = None,
         key: Array | None = None,
     ) -> Array:
@@ -309,7 +311,7 @@ class CausalTransformer(nnx.Module):
     def code_logits(
         self,
         codes: Array,
-        prompt: Array | None = None,
+        prompt: Prompt | None = None,
         class_ids: Array | None = None,
         key: Array | None = None,
         pin: Pin = as_it_is,
@@ -327,7 +329,7 @@ class CausalTransformer(nnx.Module):
     def start(
         self,
         codes: Array,
-        prompt: Array | None = None,
+        prompt: Prompt | None = None,
         class_ids: Array | None = None,
         length: int | None = None,
         pin: Pin = as_it_is,
@@ -349,7 +351,7 @@ class CausalTransformer(nnx.Module):
         length, position = length or cfg.length, self._position(prompt, class_ids)
         self._check_positions(length - 1, position)
         x = self._inputs(codes, prompt, class_ids)  # [B, S, D]
-        prefix = prompt.shape[3] if is_prefix(prompt) else 0
+        prefix = 0 if prompt is None or prompt.prefix is None else prompt.prefix.shape[3]
         front, corner = x.shape[1] - codes.shape[1], self._corner(prompt)
         if corner > x.shape[1]:
             raise ValueError(
@@ -386,18 +388,18 @@ class CausalTransformer(nnx.Module):
         x, memory = self._extend(memory, x, memory.slot + index, None, pin)
         return self._logits(x)[:, 0], memory
 
-    def renew(self, memory: Memory, prompt: Array, pin: Pin = as_it_is) -> Memory:
+    def renew(self, memory: Memory, prompt: Prompt, pin: Pin = as_it_is) -> Memory:
         """Puts another prompt of the same shape in front; only its own keys and values change.
 
         What the codes so far have made of the prompt before stays as it is.
         """
-        if is_prefix(prompt):
+        if prompt.prefix is not None:
             prefix = per_layer(prompt, self.cfg.layers, jnp.dtype(self.cfg.dtype))[1]
             return self._write_prefix(memory, prefix)
-        return self._extend(memory, self._front(prompt), 0, prompt, pin)[1]
+        return self._extend(memory, self._front(first_tokens(prompt)), 0, prompt, pin)[1]
 
     def _extend(
-        self, memory: Memory, x: Array, slot: Array | int, prompt: Array | None, pin: Pin
+        self, memory: Memory, x: Array, slot: Array | int, prompt: Prompt | None, pin: Pin
     ) -> tuple[Array, Memory]:
         """Runs tokens x [B, T, D] that stand at slot, slot + 1, … through the blocks."""
         tokens, prefix = per_layer(prompt, self.cfg.layers, x.dtype)
@@ -438,5 +440,11 @@ AXES = (
     (r"norm/(bias|scale)", ("embed",)),
 )
 KIND = Kind(
-    "transformer", "causal", CausalConfig, CausalTransformer, AXES, decoding="autoregressive"
+    "transformer",
+    "causal",
+    CausalConfig,
+    CausalTransformer,
+    AXES,
+    decoding="autoregressive",
+    project="Taming Transformers",
 )

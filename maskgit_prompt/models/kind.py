@@ -20,6 +20,8 @@ class Kind:
       axes: where its parameters lie on a mesh.
       decoding: a transformer's: "parallel" (hidden codes at once) or "autoregressive" (one code
         after the other); it decides what is learned and how images are made.
+      project: whose published networks are of this kind; a tokenizer and a transformer that were
+        imported from two projects do not belong together.
     """
 
     part: str
@@ -28,3 +30,4 @@ class Kind:
     module: Callable[..., Any]
     axes: Axes
     decoding: str = ""
+    project: str = ""

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from maskgit_prompt.models.kind import Axes
+from maskgit_prompt.models.prompts import Prompt
 
 Array = jax.Array
 
@@ -61,28 +62,24 @@ def kernel_init(key: Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float
     return 0.02 * jax.random.truncated_normal(key, -2.0, 2.0, shape, dtype)
 
 
-def is_prefix(prompt: Array | None) -> bool:
-    """Whether a prompt is keys and values of every layer, [B, layers, 2, P, D], and no tokens."""
-    return prompt is not None and prompt.ndim == 5
-
-
 def per_layer(
-    prompt: Array | None, layers: int, dtype: jnp.dtype
+    prompt: Prompt | None, layers: int, dtype: jnp.dtype
 ) -> tuple[Array | None, Array | None]:
     """A prompt's (fresh tokens [layers, B, P, D], prefixes [layers, B, 2, P, D]), None for none.
 
     Raises:
-      ValueError: a prompt of another depth.
+      ValueError: a prompt for another number of layers.
     """
-    depth = 1 if prompt is None else prompt.shape[1]
-    if depth != layers and (depth != 1 or is_prefix(prompt)):
-        expected = f"the {layers} layers" if is_prefix(prompt) else f"1 or the {layers} layers"
-        raise ValueError(f"prompt depth {depth}, expected {expected}")
-    if is_prefix(prompt):
-        return None, jnp.swapaxes(prompt, 0, 1).astype(dtype)
-    if depth == 1:
+    if prompt is None or prompt.tokens is not None:
         return None, None
-    return jnp.swapaxes(prompt, 0, 1).astype(dtype), None
+    depth = prompt.array.shape[1]
+    if depth != layers:
+        raise ValueError(
+            f"prompt of {prompt.kind} {prompt.array.shape}: depth {depth}, expected the {layers} "
+            "layers"
+        )
+    by_layer = jnp.swapaxes(prompt.array, 0, 1).astype(dtype)
+    return (by_layer, None) if prompt.prefix is None else (None, by_layer)
 
 
 def replace_prompt(x: Array, tokens: Array) -> Array:
@@ -93,7 +90,7 @@ def replace_prompt(x: Array, tokens: Array) -> Array:
 def run_blocks(
     blocks: Any,
     x: Array,
-    prompt: Array | None,
+    prompt: Prompt | None,
     run: Callable[[Any, Array, Array | None, Array | None], Array],
     *,
     layers: int,
@@ -108,9 +105,8 @@ def run_blocks(
     Args:
       blocks: a block whose every parameter has a leading dimension of `layers`.
       x: [B, S, D], the prompt in front.
-      prompt: [B, 1, P, D] or None: x goes through as it is; [B, layers, P, D]: fresh tokens take
-        the place of the prompt's at every layer (VPT-deep, arXiv 2203.12119, eq. 5);
-        [B, layers, 2, P, D]: a prefix for every layer, which x holds nothing of.
+      prompt: tokens or None: x goes through as it is; layers: fresh tokens take the place of
+        the prompt's at every layer; prefix: one for every layer, which x holds nothing of.
       run: (block, x, the layer's prefix [B, 2, P, D] or None, key or None) -> x.
       rate: of dropout on x; key: None is deterministic.
       remat: recompute in the backward pass what is cheap.
@@ -121,7 +117,7 @@ def run_blocks(
       ([B, S, D], [layers, B, S, D] or None).
 
     Raises:
-      ValueError: a prompt of another depth.
+      ValueError: a prompt for another number of layers.
     """
     tokens, prefix = per_layer(prompt, layers, x.dtype)
     x, keys = pin(x), None

@@ -21,10 +21,10 @@ from maskgit_prompt.models.layers import (
     Pin,
     as_it_is,
     dropout,
-    is_prefix,
     kernel_init,
     run_blocks,
 )
+from maskgit_prompt.models.prompts import Prompt, first_tokens
 
 Array = jax.Array
 
@@ -135,7 +135,7 @@ class MaskedTransformer(nnx.Module):
     def hidden(
         self,
         codes: Array,
-        prompt: Array | None = None,
+        prompt: Prompt | None = None,
         class_ids: Array | None = None,
         key: Array | None = None,
         keep_layers: bool = False,
@@ -145,9 +145,8 @@ class MaskedTransformer(nnx.Module):
 
         Args:
           codes: [B, L'] int, L' <= L, MASK where masked.
-          prompt: [B, 1, P, D], put in front once, or [B, layers, P, D], fresh at every layer
-            (VPT-deep, arXiv 2203.12119, eq. 5). None: the class slot stands in front, and so it
-            does with keys and values for every layer, [B, layers, 2, P, D] (arXiv 2101.00190).
+          prompt: its tokens stand in front. None: the class slot does, and so it does with a
+            prefix.
           class_ids: [B] int, the backbone's classes, MASK for none; only without tokens of a
             prompt.
           key: for dropout; None is deterministic.
@@ -158,12 +157,12 @@ class MaskedTransformer(nnx.Module):
         Returns:
           ([B, S, D] with S = P + L' or 1 + L', [layers, B, S, D] or None).
         """
-        front = prompt
-        if prompt is None or is_prefix(prompt):
+        front = first_tokens(prompt)
+        if front is None:
             none = jnp.full(len(codes), MASK)
-            front = self.class_prompt(none if class_ids is None else class_ids)
+            front = self.class_prompt(none if class_ids is None else class_ids).tokens
         x = self.embed(codes, 1)  # [B, L', D]
-        x = jnp.concatenate([front[:, 0].astype(x.dtype), x], axis=1)  # [B, P + L', D]
+        x = jnp.concatenate([front.astype(x.dtype), x], axis=1)  # [B, P + L', D]
         return run_blocks(
             self.blocks,
             x,
@@ -177,18 +176,18 @@ class MaskedTransformer(nnx.Module):
             pin=pin,
         )
 
-    def class_prompt(self, class_ids: Array) -> Array:
-        """The class slots of ids [B], MASK for none, as a prompt of one token [B, 1, 1, D].
+    def class_prompt(self, class_ids: Array) -> Prompt:
+        """The class slots of ids [B], MASK for none, as a prompt of one token [B, 1, D].
 
         With it the transformer computes what it does with `class_ids` and no prompt.
         """
         ids = jnp.where(class_ids < 0, MASK, class_ids + self.cfg.codebook)
-        return self.embed(ids[:, None], 0)[:, None]
+        return Prompt(tokens=self.embed(ids[:, None], 0))
 
     def __call__(
         self,
         codes: Array,
-        prompt: Array | None = None,
+        prompt: Prompt | None = None,
         class_ids: Array | None = None,
         key: Array | None = None,
     ) -> Array:
@@ -202,7 +201,7 @@ class MaskedTransformer(nnx.Module):
     def code_logits(
         self,
         codes: Array,
-        prompt: Array | None = None,
+        prompt: Prompt | None = None,
         class_ids: Array | None = None,
         key: Array | None = None,
         pin: Pin = as_it_is,
@@ -225,4 +224,12 @@ AXES = (
     (r"head/bias", ("words",)),
     (r"(embedding_norm|head/dense|head/norm)/(bias|scale)", ("embed",)),
 )
-KIND = Kind("transformer", "masked", MaskedConfig, MaskedTransformer, AXES, decoding="parallel")
+KIND = Kind(
+    "transformer",
+    "masked",
+    MaskedConfig,
+    MaskedTransformer,
+    AXES,
+    decoding="parallel",
+    project="MaskGIT",
+)

@@ -21,6 +21,7 @@ from flax import nnx
 
 from maskgit_prompt.models.kind import Axes
 from maskgit_prompt.models.layers import dropout
+from maskgit_prompt.models.prompts import Prompt
 
 Array = jax.Array
 
@@ -87,16 +88,19 @@ class PromptConfig:
             )
 
     @property
+    def place(self) -> str:
+        """The field of a Prompt that its vectors go to."""
+        return "prefix" if self.prefix else "layers" if self.depth > 1 else "tokens"
+
+    @property
     def slots(self) -> tuple[int, ...]:
-        """How many vectors a condition has: (depth, P), or (depth, 2, P) of a prefix."""
-        return (self.depth, 2, self.tokens) if self.prefix else (self.depth, self.tokens)
+        """How many vectors a condition has: (P,), (depth, P), or (depth, 2, P) of a prefix."""
+        shapes = {"tokens": (), "layers": (self.depth,), "prefix": (self.depth, 2)}
+        return (*shapes[self.place], self.tokens)
 
 
 class PromptGenerator(nnx.Module):
-    """Makes [B, depth, P, D] float32 prompt tokens of [B] class ids and [B] instance ids.
-
-    A prefix has [B, depth, 2, P, D]: an attention's keys and values.
-    """
+    """Makes a float32 Prompt of [B] class ids and [B] instance ids."""
 
     def __init__(self, cfg: PromptConfig, *, rngs: nnx.Rngs):
         self.cfg = cfg
@@ -128,10 +132,8 @@ class PromptGenerator(nnx.Module):
 
     def __call__(
         self, class_ids: Array | None, instance_ids: Array | None = None, key: Array | None = None
-    ) -> Array:
-        """Prompt tokens [B, depth, P, D] of ids [B]; NONE or an absent array drops a condition.
-
-        A prefix is [B, depth, 2, P, D].
+    ) -> Prompt:
+        """The prompt of ids [B], in the config's place; NONE or an absent array drops a condition.
 
         With a key, conditions and tokens are dropped at the config's rates, as in training.
         """
@@ -146,7 +148,7 @@ class PromptGenerator(nnx.Module):
         tokens = self._tokens(condition)
         tokens = jnp.broadcast_to(tokens, (batch, math.prod(cfg.slots), cfg.width))
         tokens = dropout(tokens, cfg.dropout, keys[2])
-        return tokens.reshape(batch, *cfg.slots, cfg.width)
+        return Prompt(**{cfg.place: tokens.reshape(batch, *cfg.slots, cfg.width)})
 
     def _tokens(self, condition: Array | float) -> Array:
         """The rule of the kind; condition [B, …] has the shape of a table's rows, or is 0."""

@@ -171,4 +171,4 @@ AXES = (
     (r"codebook", ("codes", "latent")),
     (r".*(kernel|bias|scale)", None),
 )
-KIND = Kind("tokenizer", "vq", TokenizerConfig, Tokenizer, AXES)
+KIND = Kind("tokenizer", "vq", TokenizerConfig, Tokenizer, AXES, project="MaskGIT")

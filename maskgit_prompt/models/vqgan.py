@@ -270,4 +270,4 @@ AXES = (
     (r"codebook", ("codes", "latent")),
     (r".*(kernel|bias|scale)", None),
 )
-KIND = Kind("tokenizer", "vqgan", VQGANConfig, VQGAN, AXES)
+KIND = Kind("tokenizer", "vqgan", VQGANConfig, VQGAN, AXES, project="Taming Transformers")

@@ -4,28 +4,14 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from maskgit_prompt.report import curves
-from maskgit_prompt.report.html import (
-    Figure,
-    Heading,
-    Note,
-    Section,
-    Table,
-    Text,
-    aligned,
-    fixed,
-    number,
-    percent,
-    write_report,
-)
+from maskgit_prompt.metrics.scores import HIGHER, find
+from maskgit_prompt.report.html import Heading, Note, Section, Table, Text, write_report
 from maskgit_prompt.report.pieces import Picture, flat_table, gallery, shots_in_words
+from maskgit_prompt.report.tables import bars_by_shots, columns, table
 
-_METHODS = {
-    "prompt": "prompt tuning",
-    "scratch": "from scratch",
-    "full": "full fine-tuning",
-    "untuned": "no tuning",
-}
+_COLUMNS = ("method", "accuracy", "frechet", "kid", ..., "heldout_loss", "train_loss")
+_COLUMNS += ("near_copies", "trainable", "seconds", "best_step")
+_LEADERS = ("accuracy", "frechet", "kid", ..., "heldout_loss")
 
 
 def comparison_report(
@@ -33,6 +19,7 @@ def comparison_report(
     rows: Sequence[Mapping[str, Any]],
     pictures: Mapping[str, Picture],
     *,
+    methods: Mapping[str, str],
     title: str = "Comparison",
     config: Mapping[str, Any] | None = None,
     warnings: Sequence[str] = (),
@@ -41,11 +28,11 @@ def comparison_report(
 
     Args:
       path: the HTML file.
-      rows: one for each method and number of shots: "method", "shots" (images a class), and any of
-        "accuracy", "frechet", "kid", "heldout_loss", "train_loss", "near_copies" (a fraction),
-        "trainable", "seconds", "best_step"; None where a method has no such number.
+      rows: one for each method and number of shots: "method", "shots" (images a class) and scores,
+        as in report/tables.py.
       pictures: name -> PIL image, PNG bytes or PNG path; "METHOD/SHOTS" stands below the table of
         its shots, any other at the end with its name as caption.
+      methods: name -> title; one that has none is called by its name.
       title: the page's title.
       config: settings, folded away at the end.
       warnings: remarks on top.
@@ -64,13 +51,15 @@ def comparison_report(
         )
     ]
     sections += [Note(warning) for warning in warnings]
-    sections += _leaders(rows, all_shots)
-    sections += _bars(rows, all_shots)
+    sections += _leaders(rows, all_shots, methods)
+    scores = ("accuracy", "frechet", "heldout_loss")
+    sections += bars_by_shots(rows, lambda row: _title(row, methods), scores, ("heldout_loss",))
     for shots in all_shots:
         sections.append(Heading(shots_in_words(shots)))
         chosen = [row for row in rows if row["shots"] == shots]
-        sections.append(_comparison_table(chosen))
-        keys = {_method(row): f"{row['method']}/{shots}" for row in chosen}
+        titled = [{**row, "method": _title(row, methods)} for row in chosen]
+        sections.append(table(titled, _COLUMNS))
+        keys = {_title(row, methods): f"{row['method']}/{shots}" for row in chosen}
         sections += gallery(
             {
                 f"{name}, {shots_in_words(shots)}": pictures.pop(k)
@@ -79,73 +68,28 @@ def comparison_report(
             }
         )
     sections += [Heading("Pictures")] if pictures else []
-    sections += gallery({_METHODS.get(name, name): p for name, p in pictures.items()})
+    sections += gallery({methods.get(name, name): p for name, p in pictures.items()})
     sections += flat_table(config, "All settings", "setting", folded=True)
     write_report(path, title, sections)
 
 
-_COLUMNS = {
-    "accuracy": ("accuracy", percent),
-    "frechet": ("Fréchet distance", number),
-    "kid": ("KID", number),
-    "heldout_loss": ("held-out loss", fixed(3)),
-    "train_loss": ("training loss", fixed(3)),
-    "near_copies": ("near-copies", percent),
-    "trainable": ("trained parameters", number),
-    "seconds": ("seconds", fixed(1)),
-    "best_step": ("best step", number),
-}
-
-
-def _comparison_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    shown = [
-        {"method": _method(row)} | {name: row.get(key) for key, (name, _) in _COLUMNS.items()}
-        for row in rows
-    ]
-    formats = dict(_COLUMNS.values())
-    for key in ("frechet", "kid"):
-        formats[_COLUMNS[key][0]] = aligned([row.get(key) for row in rows])
-    return Table(shown, formats=formats)
-
-
-def _leaders(rows: Sequence[Mapping[str, Any]], all_shots: Sequence[int]) -> list[Section]:
+def _leaders(
+    rows: Sequence[Mapping[str, Any]], all_shots: Sequence[int], methods: Mapping[str, str]
+) -> list[Section]:
     """A table of the best method by each measure; equally good ones are all named."""
-    measures = {
-        "accuracy": ("highest accuracy", max),
-        "frechet": ("lowest Fréchet distance", min),
-        "kid": ("lowest KID", min),
-        "heldout_loss": ("lowest held-out loss", min),
-    }
-    table = []
+    lines = []
     for shots in all_shots:
-        line: dict[str, Any] = {"images a class": shots}
-        for key, (name, best) in measures.items():
-            scored = [row for row in rows if row["shots"] == shots and row.get(key) is not None]
-            value = best((row[key] for row in scored), default=None)
-            line[name] = ", ".join(_method(row) for row in scored if row[key] == value) or None
-        table.append(line)
-    return [Table(table)] if table else []
+        line: dict[str, Any] = {find("shots")[0].label: shots}
+        for column in (c for c in columns(_LEADERS) if c.score.better):
+            higher = column.score.better == HIGHER
+            scored = [r for r in rows if r["shots"] == shots and r.get(column.name) is not None]
+            best = (max if higher else min)((row[column.name] for row in scored), default=None)
+            named = [_title(row, methods) for row in scored if row[column.name] == best]
+            name = f"{'highest' if higher else 'lowest'} {column.label}"
+            line[name] = ", ".join(named) or None
+        lines.append(line)
+    return [Table(lines)] if lines else []
 
 
-def _bars(rows: Sequence[Mapping[str, Any]], all_shots: Sequence[int]) -> list[Section]:
-    sections: list[Section] = []
-    for key, caption, kind in (
-        ("accuracy", "Share of generated images read as their class; higher is better.", "percent"),
-        ("frechet", "Fréchet distance to held-out real images; lower is better.", ""),
-        ("heldout_loss", "Loss on held-out images; lower is better.", "dots"),
-    ):
-        groups = {
-            shots_in_words(shots): {
-                _method(row): row.get(key) for row in rows if row["shots"] == shots
-            }
-            for shots in all_shots
-        }
-        if any(value is not None for bars in groups.values() for value in bars.values()):
-            name = _COLUMNS[key][0] + (" (%)" if kind == "percent" else "")
-            chart = curves.bar_chart(groups, name, percent=kind == "percent", dots=kind == "dots")
-            sections.append(Figure(chart, caption))
-    return sections
-
-
-def _method(row: Mapping[str, Any]) -> str:
-    return _METHODS.get(row["method"], row["method"])
+def _title(row: Mapping[str, Any], methods: Mapping[str, str]) -> str:
+    return methods.get(row["method"], row["method"])

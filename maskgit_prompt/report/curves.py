@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from maskgit_prompt.errors import UsageError, UserError
-from maskgit_prompt.report.html import aligned
+from maskgit_prompt.metrics.formats import aligned
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -3,19 +3,18 @@
 import base64
 import dataclasses
 import html
-import math
 import os
 import pathlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from maskgit_prompt.errors import UserError
+from maskgit_prompt.metrics.formats import Format, number
 from maskgit_prompt.storage.files import write_whole
 
-_DASH = "—"
 _PNG = b"\x89PNG\r\n\x1a\n"
 # A picture with more pixels across than this is not shown at half the page's width.
 _LARGE = 800
@@ -61,7 +60,7 @@ class Table:
 
     rows: Sequence[Mapping[str, Any]]
     caption: str = ""
-    formats: Mapping[str, Callable[[Any], str]] = dataclasses.field(default_factory=dict)
+    formats: Mapping[str, Format] = dataclasses.field(default_factory=dict)
     folded: bool = False
 
 
@@ -92,50 +91,6 @@ def write_report(path: str | os.PathLike, title: str, sections: Sequence[Section
     body = "\n".join(_render(section) for section in sections)
     page = _PAGE.format(title=html.escape(title), style=_STYLE, body=body)
     write_whole(path, page.encode())
-
-
-def number(value: Any) -> str:
-    """A value as table text: 30240 is "30,240", 0.123456 "0.1235", 1234.56 "1,234.6", None "—"."""
-    if value is None:
-        return _DASH
-    if isinstance(value, (bool, np.bool_)):
-        return "yes" if value else "no"
-    if isinstance(value, (int, np.integer)):
-        return f"{value:,}".replace("-", "−")
-    if isinstance(value, (float, np.floating)):
-        size = abs(float(value))
-        if size >= 1e6 or 0 < size < 1e-3:
-            text = f"{value:.3g}"
-        else:
-            text = f"{value:,.1f}" if size >= 1000 else f"{value:.4g}"
-        return text.replace("-", "−")
-    return str(value)
-
-
-def percent(value: float | None, digits: int = 1) -> str:
-    """A share as text: 0.8532 is "85.3 %" (with a narrow space that does not break)."""
-    return _DASH if value is None else f"{100 * value:.{digits}f}\u202f%"
-
-
-def aligned(values: Sequence[float | None]) -> Callable[[float | None], str]:
-    """A format with the decimals that a column needs: four digits of the largest value, two of the
-    smallest, at most six decimals. 385.21 and 1.2 become "385.2" and "1.2"; 0.25 and 0.0123
-    become "0.2500" and "0.0123".
-    """
-    sizes = [abs(float(v)) for v in values if v]
-    if not sizes:
-        return fixed(0)
-    large, small = (math.floor(math.log10(size)) for size in (max(sizes), min(sizes)))
-    return fixed(min(6, max(0, 3 - large, 1 - small)))
-
-
-def fixed(digits: int) -> Callable[[float | None], str]:
-    """A format with so many decimals, for columns to compare: fixed(3)(1.8) is "1.800"."""
-
-    def text(value: float | None) -> str:
-        return _DASH if value is None else f"{value:,.{digits}f}".replace("-", "−")
-
-    return text
 
 
 def _render(section: Section) -> str:
@@ -203,13 +158,13 @@ def _figure(figure: Figure) -> str:
     if not png.startswith(_PNG):
         raise UserError(f"{where} begins with {png[:8]!r}: expected a PNG file; convert it")
     caption = html.escape(figure.caption)
-    backbone = base64.b64encode(png).decode()
+    encoded = base64.b64encode(png).decode()
     shown = f"<figcaption>{caption}</figcaption>" if caption else ""
     # Stated in the PNG's header; with it the page does not jump while loading.
     width, height = (int.from_bytes(png[i : i + 4], "big") for i in (16, 20))
     large = ' class="large"' if width > _LARGE else ""
     return (
-        f'<figure{large}><img src="data:image/png;base64,{backbone}" alt="{caption}" '
+        f'<figure{large}><img src="data:image/png;base64,{encoded}" alt="{caption}" '
         f'width="{width}" height="{height}">{shown}</figure>'
     )
 

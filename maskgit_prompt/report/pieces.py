@@ -1,4 +1,4 @@
-"""Pieces of which both reports are made; of no values they make no piece."""
+"""Pieces of which all reports are made; of no values they make no piece."""
 
 import os
 from collections.abc import Mapping
@@ -6,8 +6,9 @@ from typing import Any
 
 from PIL import Image
 
+from maskgit_prompt.metrics.formats import number
 from maskgit_prompt.report import sheets
-from maskgit_prompt.report.html import Figure, Gallery, Section, Table, number
+from maskgit_prompt.report.html import Figure, Gallery, Section, Table
 
 Picture = Image.Image | bytes | str | os.PathLike
 

@@ -70,20 +70,3 @@ def _dict_to_json(value: Mapping, key: str) -> dict[str, Any]:
             raise UserError(f"results key {path!r} stands twice: expected each name once")
         result[str(name)] = to_json(item, path)
     return result
-
-
-def scores_of(found: Mapping[str, Any]) -> dict[str, Any]:
-    """What tables of several runs show of a main job's results.json; None: not measured."""
-    copies = found["near_copies"]
-    return {
-        "accuracy": found["accuracy"]["prompt"],
-        "untuned_accuracy": found["accuracy"]["untuned"],
-        "frechet": found["frechet"]["prompt"],
-        "untuned_frechet": found["frechet"]["untuned"],
-        "kid": found["kid"]["prompt"],
-        "heldout_loss": found["loss"]["heldout"],
-        "train_loss": found["loss"]["train"],
-        "near_copies": None if copies is None else copies["fraction"],
-        "trainable": found["parameters"]["trainable"],
-        "share": found["parameters"]["share"],
-    }

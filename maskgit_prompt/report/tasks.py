@@ -1,9 +1,8 @@
 """results.md and report.html of many tasks, a prompt tuned for each on one backbone.
 
 A row is one task: "task", "group", "status" ("done", "failed" or "missing"), "error" (one line or
-None) and, where it is done, "folder", "classes", "images" (tuned on), "steps", "generated",
-"frechet", "untuned_frechet", "kid", "accuracy", "real_accuracy", "heldout_loss", "near_copies"
-(a fraction), "trainable", "share" (of the model); None where a number could not be measured.
+None) and, where it is done, "folder", "classes", "images" (tuned on), "steps", "generated" and
+scores as in report/tables.py, such as "untuned_frechet".
 """
 
 import os
@@ -12,47 +11,17 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from maskgit_prompt.report import curves
-from maskgit_prompt.report.html import (
-    Figure,
-    Heading,
-    Note,
-    Section,
-    Table,
-    Text,
-    fixed,
-    number,
-    percent,
-    write_report,
-)
+from maskgit_prompt.metrics.scores import SCORES, expand
+from maskgit_prompt.report import curves, tables
+from maskgit_prompt.report.html import Figure, Heading, Note, Section, Table, Text, write_report
 from maskgit_prompt.report.pieces import Picture, flat_table, gallery
+from maskgit_prompt.report.tables import Row
 
-Row = Mapping[str, Any]
-
-_TASK = {"task": ("task", str), "group": ("group", str)}
-_COUNTS = {
-    "classes": ("classes", number),
-    "images": ("images", number),
-    "steps": ("steps", number),
-}
-_SCORES = {
-    "frechet": ("Fréchet distance", fixed(2)),
-    "untuned_frechet": ("Fréchet untuned", fixed(2)),
-    "kid": ("KID", fixed(4)),
-    "accuracy": ("accuracy", percent),
-    "real_accuracy": ("accuracy real", percent),
-    "heldout_loss": ("held-out loss", fixed(3)),
-    "near_copies": ("near-copies", percent),
-}
-_SHARE = {"share": ("share of the model", lambda share: percent(share, 2))}
-_MEANS = {"group": ("group", str), "tasks": ("tasks done", str)} | _SCORES
-_SIZES = {
-    "task": _TASK["task"],
-    **_COUNTS,
-    "generated": ("generated", number),
-    "trainable": ("trained parameters", number),
-    **_SHARE,
-}
+_SCORES = ("frechet", "untuned_frechet", "kid", "accuracy", "real_accuracy", ...)
+_SCORES += ("heldout_loss", "near_copies")
+_COUNTS = ("classes", "images", "steps")
+_MEANS = ("group", "tasks", *_SCORES)
+_SIZES = ("task", *_COUNTS, "generated", "trainable", "share")
 
 _DISTANCES = (
     "Fréchet distance and KID are those of generated to real images of the reference split, in "
@@ -87,9 +56,9 @@ def markdown(rows: Sequence[Row], title: str, remarks: Sequence[str]) -> str:
     parts = [
         f"# {title}",
         textwrap.fill(f"{_DISTANCES} {_OTHERS}", 100, break_on_hyphens=False),
-        _markdown_table(rows, _TASK | _COUNTS | _SCORES | _SHARE),
+        tables.markdown(rows, ("task", "group", *_COUNTS, *_SCORES, "share")),
         "## Means",
-        _markdown_table(_means_in_words(rows), _MEANS),
+        tables.markdown(_means_in_words(rows), _MEANS),
     ]
     for heading, lines in (("Failed and missing", _absent(rows)), ("Remarks", remarks)):
         if lines:
@@ -104,7 +73,7 @@ def chart(rows: Sequence[Row]) -> bytes:
       UserError: no rows.
     """
     names = {"frechet": "tuned", "untuned_frechet": "untuned"}
-    return curves.horizontal_bars(_bars(rows, names), "Fréchet distance")
+    return curves.horizontal_bars(_bars(rows, names), tables.axis(SCORES["frechet"]))
 
 
 def tasks_report(
@@ -138,10 +107,10 @@ def tasks_report(
         ),
         *map(Note, [*_absent(rows), *remarks]),
         Heading("Means"),
-        _table(_means_in_words(rows), _MEANS),
+        tables.table(_means_in_words(rows), _MEANS, steady=True),
         Text(_OTHERS),
         Heading("Tasks"),
-        _table(rows, _TASK | _SCORES),
+        tables.table(rows, ("task", "group", *_SCORES), steady=True),
         *_charts(rows),
     ]
     if pictures:
@@ -152,7 +121,7 @@ def tasks_report(
     if done:
         sections += [
             Heading("Size"),
-            _table(done, _SIZES),
+            tables.table(done, _SIZES, steady=True),
             Heading("Each task's own report"),
             Table([{"task": r["task"], "report": f"{r['folder']}/report.html"} for r in done]),
         ]
@@ -164,12 +133,13 @@ def _charts(rows: Sequence[Row]) -> list[Section]:
     """Charts of what was measured in at least one task."""
     sections: list[Section] = []
     if any(row.get("frechet") is not None for row in rows):
-        caption = "Fréchet distance of generated to real images; lower is better."
+        caption = SCORES["frechet"].captioned("Fréchet distance of generated to real images")
         sections.append(Figure(chart(rows), caption))
     if any(row.get("accuracy") is not None for row in rows):
         names = {"accuracy": "generated images", "real_accuracy": "held-out real images"}
-        bars = curves.horizontal_bars(_bars(rows, names), "accuracy (%)", percent=True)
-        sections.append(Figure(bars, "Share of images read as their class; higher is better."))
+        accuracy = SCORES["accuracy"]
+        bars = curves.horizontal_bars(_bars(rows, names), tables.axis(accuracy), percent=True)
+        sections.append(Figure(bars, accuracy.captioned("Share of images read as their class")))
     return sections
 
 
@@ -184,7 +154,7 @@ def _done(rows: Sequence[Row]) -> list[Row]:
 def _mean(group: str, rows: Sequence[Row]) -> dict[str, Any]:
     done = _done(rows)
     line: dict[str, Any] = {"group": group, "tasks": len(done), "of": len(rows)}
-    for key in _SCORES:
+    for key in expand(_SCORES):
         values = [row[key] for row in done if row.get(key) is not None]
         line[key] = statistics.fmean(values) if values else None
     return line
@@ -214,24 +184,3 @@ def _bars(rows: Sequence[Row], names: Mapping[str, str]) -> dict[str, dict[str, 
         }
         for group in _groups(rows)
     }
-
-
-def _table(rows: Sequence[Row], columns: Mapping[str, tuple]) -> Table:
-    shown = [{name: row.get(key) for key, (name, _) in columns.items()} for row in rows]
-    return Table(shown, formats=dict(columns.values()))
-
-
-def _markdown_table(rows: Sequence[Row], columns: Mapping[str, tuple]) -> str:
-    """Columns as wide as their widest text: those of text to the left, of numbers to the right."""
-    cells = []
-    for key, (name, text) in columns.items():
-        column = [name, *(text(row.get(key)) for row in rows)]
-        width = max(map(len, column))
-        if text is str:
-            rule = "-" * width
-            column = [cell.ljust(width) for cell in column]
-        else:
-            rule = "-" * (width - 1) + ":"
-            column = [cell.rjust(width) for cell in column]
-        cells.append([column[0], rule, *column[1:]])
-    return "\n".join(f"| {' | '.join(line)} |" for line in zip(*cells, strict=True))

@@ -21,6 +21,9 @@ from maskgit_prompt.params import Tree
 from maskgit_prompt.storage.files import write_whole
 
 FORMAT = 1
+# What prompts of versions that wrote no "parts" depend on. It is left out of the header, so that
+# those versions read the files of this one.
+IMPLIED = ("tokenizer", "transformer")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,8 +76,9 @@ def save(path: pathlib.Path, prompt: TunedPrompt) -> None:
         "cfg": dataclasses.asdict(prompt.config),
         "source": prompt.backbone.name,
         "fingerprint": prompt.backbone.fingerprint,
-        "parts": prompt.backbone.parts,
     }
+    if prompt.backbone.parts != IMPLIED:
+        header["parts"] = prompt.backbone.parts
     names = ("classes", "instances", "instance_classes", "sample", "scores")
     header |= {name: getattr(prompt, name) for name in names}
     tensors = {name: np.ascontiguousarray(x) for name, x in params.flatten(prompt.tree).items()}
@@ -106,11 +110,10 @@ def load(path: str | pathlib.Path) -> TunedPrompt:
         if header.pop("format") != FORMAT:
             raise UserError(f"{path} is of another format than this version's {FORMAT}; update")
         config = PromptConfig(**header.pop("cfg"))
-        # Files of earlier versions do not say which parts: these two were all there were.
-        parts = tuple(header.pop("parts", ("tokenizer", "transformer")))
+        parts = tuple(header.pop("parts", IMPLIED))
         backbone = TunedOn(header.pop("source"), header.pop("fingerprint"), parts)
         for name in ("classes", "instances", "instance_classes"):
-            header[name] = tuple(header.get(name, ()))
+            header[name] = tuple(header[name])
         prompt = TunedPrompt(config, params.unflatten(tensors), backbone=backbone, **header)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} has a damaged header ({error!r}); copy it again") from error

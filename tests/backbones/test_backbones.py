@@ -17,6 +17,7 @@ from maskgit_prompt.models.prompt import PromptConfig
 from maskgit_prompt.stored import StoredArray
 from tests import tiny
 
+PARTS = ("tokenizer", "transformer")  # what prompts are tuned on
 FINGERPRINTS = {"mini": "47ad06570627bd0e", "mini-causal": "8707bd71253727b3"}
 
 
@@ -39,7 +40,7 @@ def same(a: backbones.Part, b: backbones.Part) -> bool:
 def test_embedded_models_are_what_they_were(name):
     """Prompt files of users name this fingerprint."""
     found = backbones.load(name)
-    assert (found.name, found.fingerprint) == (name, FINGERPRINTS[name])
+    assert (found.name, found.fingerprint(PARTS)) == (name, FINGERPRINTS[name])
     text = (backbones.EMBEDDED[name] / "config.json").read_text()
     assert json.loads(text)["fingerprint"] == FINGERPRINTS[name]
 
@@ -61,8 +62,47 @@ def test_what_is_saved_is_loaded(saved):
 
 def test_fingerprint_tells_weights_apart_but_no_names(saved, tmp_path):
     renamed = backbones.Backbone("other", saved.parts)
-    assert backbones.save(renamed, tmp_path / "other").fingerprint == saved.fingerprint
-    assert backbones.save(tiny.backbone(seed=1), tmp_path / "one").fingerprint != saved.fingerprint
+    other = backbones.save(renamed, tmp_path / "other")
+    assert other.fingerprint(PARTS) == saved.fingerprint(PARTS)
+    one = backbones.save(tiny.backbone(seed=1), tmp_path / "one")
+    assert one.fingerprint(PARTS) != saved.fingerprint(PARTS)
+
+
+def test_a_fingerprint_covers_the_parts_that_are_asked_for(saved, tmp_path):
+    parts = {**tiny.backbone().parts, "transformer": tiny.backbone(seed=1).parts["transformer"]}
+    other = backbones.save(backbones.Backbone("other", parts), tmp_path / "other")
+    assert other.fingerprint(("tokenizer",)) == saved.fingerprint(("tokenizer",)) != ""
+    assert other.fingerprint(("transformer",)) != saved.fingerprint(("transformer",))
+    assert other.fingerprint(PARTS) != saved.fingerprint(PARTS)
+    assert saved.fingerprint(("tokenizer",)) != saved.fingerprint(PARTS)
+
+
+def test_a_fingerprint_needs_all_of_its_parts_in_a_folder(saved, tmp_path):
+    assert tiny.backbone().fingerprint(("tokenizer",)) == ""
+    parts = {"tokenizer": saved.parts["tokenizer"]}
+    half = backbones.save(backbones.Backbone("half", parts), tmp_path / "half")
+    assert half.fingerprint(PARTS) == ""
+    assert half.fingerprint(("tokenizer",)) == saved.fingerprint(("tokenizer",))
+
+
+def test_the_folder_tells_its_fingerprint_whichever_part_was_added_first(saved, tmp_path):
+    parts = dict(reversed(tiny.backbone().parts.items()))
+    backbones.save(backbones.Backbone("turned", parts), tmp_path / "turned")
+    for name in ("tiny", "turned"):
+        found = json.loads((tmp_path / name / "config.json").read_text())
+        assert found["fingerprint"] == saved.fingerprint(PARTS)
+
+
+def test_a_part_of_the_kind_of_another_part(saved, tmp_path):
+    path = tmp_path / "tiny" / "config.json"
+    found = json.loads(path.read_text())
+    found["parts"]["tokenizer"]["kind"] = "masked"
+    path.write_text(json.dumps(found))
+    with pytest.raises(UserError) as error:
+        backbones.load(str(tmp_path / "tiny"))
+    assert str(error.value) == (
+        f"{path} is damaged (ValueError('tokenizer of kind masked')); fetch it again"
+    )
 
 
 @pytest.mark.parametrize("kind", ["masked", "causal"])
@@ -75,11 +115,11 @@ def test_how_attention_is_computed_is_in_no_folder_and_no_fingerprint(kind, tmp_
         backbones.save(backbone, tmp_path / name)
         for backbone, name in ((plain, "one"), (changed, "other"))
     )
-    assert one.fingerprint == other.fingerprint
+    assert one.fingerprint(PARTS) == other.fingerprint(PARTS) != ""
     texts = [(tmp_path / name / "config.json").read_text() for name in ("one", "other")]
     assert texts[0] == texts[1] and "attention_implementation" not in texts[0]
     assert other.part("transformer").cfg == plain.part("transformer").cfg
-    graphdef = other.part("transformer").graphdef("transformer", attention_implementation="xla")
+    graphdef = other.part("transformer").graphdef(attention_implementation="xla")
     assert nnx.merge(graphdef, part.tree).cfg == cfg
 
 
@@ -88,7 +128,8 @@ def test_the_order_of_names_does_not_matter(saved, tmp_path):
     for name, part in turned.parts.items():
         backwards = dict(reversed(params.flatten(part.tree).items()))
         turned.parts[name] = dataclasses.replace(part, tree=params.unflatten(backwards))
-    assert backbones.save(turned, tmp_path / "turned").fingerprint == saved.fingerprint
+    found = backbones.save(turned, tmp_path / "turned")
+    assert found.fingerprint(PARTS) == saved.fingerprint(PARTS)
 
 
 def test_two_writers_of_one_folder(tmp_path):
@@ -130,7 +171,7 @@ def test_a_file_system_without_locks(code, message, tmp_path, monkeypatch):
         with pytest.raises(UserError, match=f"cannot write backbone .*: no; {message}"):
             backbones.save(tiny.backbone(), tmp_path / "model")
     else:
-        assert backbones.save(tiny.backbone(), tmp_path / "model").fingerprint
+        assert backbones.save(tiny.backbone(), tmp_path / "model").fingerprint(PARTS)
 
 
 def test_a_large_part_is_several_files(saved, tmp_path, monkeypatch):
@@ -153,7 +194,7 @@ def test_half_the_bytes(saved, tmp_path):
     for path, x in exact.items():
         assert stored[path].dtype == np.float16
         np.testing.assert_allclose(stored[path], x, rtol=1e-3, atol=1e-6)
-    placed = half.parts["transformer"].placed("transformer", sharding.make_mesh())
+    placed = half.parts["transformer"].placed(sharding.make_mesh())
     assert placed["words"].dtype == np.float32
 
 
@@ -187,7 +228,7 @@ def test_a_host_reads_its_shards_and_no_more(saved, monkeypatch):
     monkeypatch.setattr(StoredArray, "__getitem__", counted)
     mesh = sharding.make_mesh(data=2, fsdp=2, tensor=2)
     part = saved.part("transformer")
-    placed = part.placed("transformer", mesh)
+    placed = part.placed(mesh)
     up = part.tree["blocks"]["mlp"]["up"]["kernel"]
     sizes = [size for path, offset, size in read if (path, offset) == (up.path, up.offset)]
     assert sizes == [up.size // 4] * 4
@@ -197,17 +238,17 @@ def test_a_host_reads_its_shards_and_no_more(saved, monkeypatch):
         np.testing.assert_array_equal(x, params.flatten(part.tree)[path].read())
     # A second user of the same mesh reads nothing and holds nothing more.
     before = len(read)
-    assert part.placed("transformer", mesh) is placed and len(read) == before
+    assert part.placed(mesh) is placed and len(read) == before
 
 
-def test_training_leaves_the_backbone_models_arrays_alone(saved):
+def test_training_leaves_the_arrays_of_the_backbone_alone(saved):
     """The step gives the state's buffers away; others may hold the same weights."""
     import optax
 
     from maskgit_prompt.tuning import train
 
     mesh = sharding.make_mesh()
-    placed = saved.part("transformer").placed("transformer", mesh)
+    placed = saved.part("transformer").placed(mesh)
     tx = optax.sgd(1.0)
     state, frozen = train.init_state(
         {"transformer": placed}, ("transformer/head/.*",), tx, mesh, False

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from maskgit_prompt.decoding import autoregressive, filters
+from maskgit_prompt.decoding.config import DecodeConfig
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.models.masked import MASK
+from maskgit_prompt.models.prompts import Prompt, stack
 from tests.models.test_causal import CODES, case, draw, golden, tiny
 
-GREEDY = dict(temperature=0.0)
+PLAIN, GREEDY = DecodeConfig(), DecodeConfig(temperature=0.0)
 
 
 def empty(rows: int, length: int) -> np.ndarray:
@@ -25,8 +27,8 @@ def empty(rows: int, length: int) -> np.ndarray:
 def test_golden_greedy_behind_a_class():
     data, model = case("gpt_cached_tiny"), golden("gpt_cached_tiny")
     sample = autoregressive.make_sampler(lambda: model, grid=(4, 5))
-    prompt = model.class_prompt(data["in_class"])[:, None]  # [B, K, 1, 1, D]
-    codes = sample(jax.random.key(0), prompt, None, empty(3, 20), **GREEDY)
+    header = stack([model.class_prompt(data["in_class"])])  # [B, K = 1, 1, D]
+    codes = sample(jax.random.key(0), header, None, empty(3, 20), GREEDY)
     np.testing.assert_array_equal(codes[:, :19], data["out_greedy_tokens"])
 
 
@@ -45,8 +47,8 @@ def test_golden_greedy_behind_a_prompt_and_a_class():
     data = case("gpt_cached_tiny")
     model = Behind(golden("gpt_cached_tiny", shifted=True), data["in_class"][:, 0], 15)
     sample = autoregressive.make_sampler(lambda: model, grid=(3, 5))
-    prompt = data["in_embeddings"][:, None, None]
-    codes = sample(jax.random.key(0), prompt, None, empty(3, 15), **GREEDY)
+    header = stack([Prompt(tokens=data["in_embeddings"])])
+    codes = sample(jax.random.key(0), header, None, empty(3, 15), GREEDY)
     np.testing.assert_array_equal(codes, data["out_greedy_tokens_embeddings"])
 
 
@@ -55,10 +57,10 @@ def test_golden_two_stages(known, output):
     data = case("net2net_tiny")
     model = golden("net2net_tiny", heads=2, prefix="transformer.", start=3)
     sample = autoregressive.make_sampler(lambda: model, grid=(4, 4))
-    prompt = model.class_prompt(data["in_class"])[:, None]
+    header = stack([model.class_prompt(data["in_class"])])
     start = empty(3, 16)
     start[:, :known] = data["out_tokens"][:, :known]
-    codes = sample(jax.random.key(0), prompt, None, start, known=known, **GREEDY)
+    codes = sample(jax.random.key(0), header, None, start, GREEDY, known=known)
     np.testing.assert_array_equal(codes, data[output])
 
 
@@ -69,8 +71,13 @@ START = empty(2, ROWS * WIDTH)
 
 
 def prompts_of(*values):
-    """[B, K, 1, 1, 1]: the same numbers as prompts of both images."""
-    return jnp.tile(jnp.array(values, jnp.float32)[None, :, None, None, None], (2, 1, 1, 1, 1))
+    """Headers [B, K, P = 1, D = 1]: the same numbers as prompts of both images."""
+    return Prompt(tokens=jnp.tile(jnp.array(values, jnp.float32)[:, None, None], (2, 1, 1, 1)))
+
+
+def one(value):
+    """[B, P = 1, D = 1]: the same prompt for both images."""
+    return Prompt(tokens=jnp.full((2, 1, 1), value, jnp.float32))
 
 
 class Naming:
@@ -83,7 +90,7 @@ class Naming:
         return -100.0 * (jnp.arange(V) - number[:, None]) ** 2  # [B, V]
 
     def start(self, codes, prompt):
-        number = jnp.zeros(len(codes)) if prompt is None else prompt[:, 0, 0, 0]
+        number = jnp.zeros(len(codes)) if prompt is None else prompt.tokens[:, 0, 0]
         return self._logits(number), number
 
     def advance(self, memory, code, index):
@@ -92,7 +99,7 @@ class Naming:
 
     def renew(self, memory, prompt):
         self.renewed += 1
-        return memory if len(prompt) != len(memory) else prompt[:, 0, 0, 0]
+        return memory if len(prompt) != len(memory) else prompt.tokens[:, 0, 0]
 
 
 class Sloped(Naming):
@@ -102,35 +109,37 @@ class Sloped(Naming):
         return number[:, None] * jnp.arange(V)
 
 
-def sampler(model, **options):
-    return autoregressive.make_sampler(lambda: model, grid=(ROWS, WIDTH), **options)
+def sampler(model):
+    return autoregressive.make_sampler(lambda: model, grid=(ROWS, WIDTH))
 
 
 def test_the_header_moves_on_by_rows():
     # Prompts 0 and 6: rows 0, 1 and 2 are written at progress 0, 1/2 and 1. A row's first code is
     # drawn under the new header, too.
-    codes = sampler(Naming())(jax.random.key(0), prompts_of(0, 6), None, START)
+    codes = sampler(Naming())(jax.random.key(0), prompts_of(0, 6), None, START, PLAIN)
     np.testing.assert_array_equal(codes, [[0, 0, 3, 3, 6, 6]] * 2)
-    codes = sampler(Naming())(jax.random.key(0), prompts_of(0, 6), None, START, cutoff=0.5)
+    codes = sampler(Naming())(
+        jax.random.key(0), prompts_of(0, 6), None, START, DecodeConfig(cutoff=0.5)
+    )
     np.testing.assert_array_equal(codes, [[0, 0, 6, 6, 6, 6]] * 2)
 
 
 def test_a_single_prompt_is_read_once():
     model = Naming()
-    codes = sampler(model)(jax.random.key(0), prompts_of(4), None, START)
+    codes = sampler(model)(jax.random.key(0), prompts_of(4), None, START, PLAIN)
     np.testing.assert_array_equal(codes, np.full((2, 6), 4))
     assert model.renewed == 0 and model.advanced == 1  # traced once
 
 
 def test_every_image_has_its_own_condition():
-    prompts = prompts_of(0) + jnp.array([3.0, 5.0])[:, None, None, None, None]
-    codes = sampler(Naming())(jax.random.key(0), prompts, None, START)
+    prompts = Prompt(tokens=jnp.array([3.0, 5.0]).reshape(2, 1, 1, 1))
+    codes = sampler(Naming())(jax.random.key(0), prompts, None, START, PLAIN)
     np.testing.assert_array_equal(codes, np.tile([[3], [5]], (1, 6)))
 
 
 def test_completion_keeps_the_top_rows_and_their_progress():
     start = np.array([[8, 7, -1, -1, -1, -1]] * 2, np.int32)
-    codes = sampler(Naming())(jax.random.key(0), prompts_of(0, 6), None, start, known=2)
+    codes = sampler(Naming())(jax.random.key(0), prompts_of(0, 6), None, start, PLAIN, known=2)
     np.testing.assert_array_equal(codes, [[8, 7, 3, 3, 6, 6]] * 2)
 
 
@@ -138,19 +147,19 @@ def test_completion_keeps_the_top_rows_and_their_progress():
 def test_guidance_by_hand(by_prompt):
     # c = -20, u = -30 by a prompt: the slope is -30 + 10 s, above 0 from s = 3 on. By the bare
     # backbone u = 0: the slope is -20 s, above 0 below s = 0.
-    uncond = prompts_of(-30)[:, 0] if by_prompt else None
-    sample = sampler(Sloped(), guided=True)
-    expected = {0.0: 0, 1.0: 0, 4.0: V - 1} if by_prompt else {1.0: 0, -1.0: V - 1}
+    uncond = one(-30) if by_prompt else None
+    sample = sampler(Sloped())
+    expected = {0.0: 0, 2.0: 0, 4.0: V - 1} if by_prompt else {2.0: 0, -1.0: V - 1}
     for scale, best in expected.items():
-        codes = sample(jax.random.key(0), prompts_of(-20), uncond, START, guidance_scale=scale)
+        config = DecodeConfig(guidance=scale)
+        codes = sample(jax.random.key(0), prompts_of(-20), uncond, START, config)
         np.testing.assert_array_equal(codes, np.full((2, 6), best))
 
 
 def test_guidance_grows_by_rows():
     # c = 1, u = 3, linear to s = 3: rows have s = 1, 2, 3 and slopes 3 - 2 s = 1, -1, -3.
-    sample = sampler(Sloped(), guided=True, guidance_schedule="linear")
-    options = dict(guidance_scale=3.0, **GREEDY)
-    codes = sample(jax.random.key(0), prompts_of(1), prompts_of(3)[:, 0], START, **options)
+    config = DecodeConfig(guidance=3.0, guidance_schedule="linear", temperature=0.0)
+    codes = sampler(Sloped())(jax.random.key(0), prompts_of(1), one(3), START, config)
     np.testing.assert_array_equal(codes, [[V - 1, V - 1, 0, 0, 0, 0]] * 2)
 
 
@@ -158,16 +167,11 @@ def test_values_do_not_compile_anew():
     model = Naming()
     sample = sampler(model)
     for cutoff, temperature, top_p in ((1.0, 1.0, 1.0), (0.5, 0.0, 0.3)):
-        sample(
-            jax.random.key(0),
-            prompts_of(0, 6),
-            None,
-            START,
-            cutoff=cutoff,
-            temperature=temperature,
-            top_p=top_p,
-        )
+        config = DecodeConfig(cutoff=cutoff, temperature=temperature, top_p=top_p)
+        sample(jax.random.key(0), prompts_of(0, 6), None, START, config)
     assert model.advanced == 1
+    sample(jax.random.key(0), prompts_of(0, 6), None, START, DecodeConfig(top_k=2))
+    assert model.advanced == 2
 
 
 # --- With a network ------------------------------------------------------------------------------
@@ -179,12 +183,14 @@ def whole(attention, codes, prompt):
 
 
 @pytest.mark.parametrize("attention", ["causal", "both"])
-@pytest.mark.parametrize("shape", [(2, 1, 3, 8), (2, 3, 3, 8), (2, 3, 2, 3, 8)])
-def test_greedy_equals_the_best_of_whole_sequences(shape, attention):
-    prompt = draw(*shape)
+@pytest.mark.parametrize(
+    "kind, shape", [("tokens", (2, 3, 8)), ("layers", (2, 3, 3, 8)), ("prefix", (2, 3, 2, 3, 8))]
+)
+def test_greedy_equals_the_best_of_whole_sequences(kind, shape, attention):
+    prompt = Prompt(**{kind: draw(*shape)})
     model = tiny(prompt_attention=attention)
     sample = autoregressive.make_sampler(lambda: model, grid=(2, 3))
-    codes = np.asarray(sample(jax.random.key(0), prompt[:, None], None, empty(2, 6), **GREEDY))
+    codes = np.asarray(sample(jax.random.key(0), stack([prompt]), None, empty(2, 6), GREEDY))
     expected = np.zeros((2, 6), np.int32)
     for i in range(6):
         expected[:, i] = np.argmax(whole(attention, expected, prompt)[:, i], axis=-1)
@@ -194,11 +200,12 @@ def test_greedy_equals_the_best_of_whole_sequences(shape, attention):
 def test_draws_follow_the_model():
     # The first code of many images under one prompt: shares as the softmax says.
     count = 4000
-    prompt = np.repeat(draw(1, 1, 3, 8) * 3, count, axis=0)
+    prompt = Prompt(tokens=draw(1, 3, 8) * 3)
+    header = stack([prompt[np.zeros(count, np.int32)]])
     model = Behind(tiny(), None, 2)
-    sample = autoregressive.make_sampler(lambda: model, grid=(1, 2), top_k=4)
-    codes = sample(jax.random.key(0), prompt[:, None], None, empty(count, 2))
-    logits = whole("causal", CODES[:1], prompt[:1])[0, 0]
+    sample = autoregressive.make_sampler(lambda: model, grid=(1, 2))
+    codes = sample(jax.random.key(0), header, None, empty(count, 2), DecodeConfig(top_k=4))
+    logits = whole("causal", CODES[:1], prompt)[0, 0]
     expected = jax.nn.softmax(filters.filter_logits(logits, 1.0, 4))
     found = np.bincount(codes[:, 0], minlength=11) / count
     np.testing.assert_allclose(found, expected, atol=4 * 0.5 / count**0.5)
@@ -206,9 +213,9 @@ def test_draws_follow_the_model():
 
 
 def test_same_key_same_codes():
-    model, prompt = tiny(), draw(2, 1, 3, 8)[:, None]
+    model, header = tiny(), stack([Prompt(tokens=draw(2, 3, 8))])
     sample = autoregressive.make_sampler(lambda: model, grid=(2, 3))
-    run = lambda seed: np.asarray(sample(jax.random.key(seed), prompt, None, empty(2, 6)))
+    run = lambda seed: np.asarray(sample(jax.random.key(seed), header, None, empty(2, 6), PLAIN))
     np.testing.assert_array_equal(run(0), run(0))
     assert (run(0) != run(1)).any()
 
@@ -217,26 +224,23 @@ def test_same_key_same_codes():
 
 
 @pytest.mark.parametrize(
-    "options, message",
+    "known, message",
     [
-        (dict(known=3), "first 3 codes of an image of 3 x 2; use whole rows .*: 0, 2, … or 4"),
-        (dict(known=6), "first 6 codes of an image of 3 x 2"),
-        (dict(known=-2), "first -2 codes"),
-        (dict(temperature=-1.0), "temperature is -1.0; use a number >= 0"),
-        (dict(top_p=0.0), r"top-p is 0.0; use a number in \(0, 1\]"),
-        (dict(cutoff=0.0), "marquee cutoff is 0.0"),
+        (3, "first 3 codes of an image of 3 x 2; use whole rows .*: 0, 2, … or 4"),
+        (6, "first 6 codes of an image of 3 x 2"),
+        (-2, "first -2 codes"),
     ],
 )
-def test_bad_values(options, message):
+def test_codes_to_go_on_from_that_are_not_the_top_rows(known, message):
     with pytest.raises(UsageError, match=message):
-        sampler(Naming())(jax.random.key(0), prompts_of(0), None, START, **options)
+        sampler(Naming())(jax.random.key(0), prompts_of(0), None, START, PLAIN, known=known)
 
 
 def test_bad_shapes():
     sample = sampler(Naming())
     with pytest.raises(UsageError, match="start has 4 codes an image; expected 3 x 2"):
-        sample(jax.random.key(0), prompts_of(0), None, START[:, :4])
-    with pytest.raises(UsageError, match="prompts have shape"):
-        sample(jax.random.key(0), prompts_of(0)[:1], None, START)
-    with pytest.raises(UsageError, match="top-k is 10; .* at most the codebook's 9"):
-        sampler(Naming(), top_k=10)(jax.random.key(0), prompts_of(0), None, START)
+        sample(jax.random.key(0), prompts_of(0), None, START[:, :4], PLAIN)
+    with pytest.raises(
+        UsageError, match=r"prompts have tokens of shape \(1, 1, 1, 1\) for 2 images"
+    ):
+        sample(jax.random.key(0), prompts_of(0)[np.array([0])], None, START, PLAIN)

@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from maskgit_prompt.decoding.filters import check, filter_logits
-from maskgit_prompt.errors import UsageError
+from maskgit_prompt.decoding.filters import filter_logits
 
 PROBS = np.array([0.4, 0.2, 0.2, 0.15, 0.05], np.float32)
 
@@ -107,21 +106,3 @@ def test_values_change_without_compiling_anew():
             found, filter_logits(jnp.log(PROBS), temperature, 2, p), rtol=1e-6
         )
     assert len(traces) == 1
-
-
-@pytest.mark.parametrize(
-    ("args", "message"),
-    [
-        ((-0.5,), r"temperature is -0.5; use a number >= 0"),
-        ((float("nan"),), r"temperature is nan; use a number >= 0"),
-        ((1.0, 6), r"top-k is 6; use an integer >= 0 and at most the codebook's 5"),
-        ((1.0, -1), r"top-k is -1; use an integer >= 0"),
-        ((1.0, 0, 0.0), r"top-p is 0.0; use a number in \(0, 1\]"),
-        ((1.0, 0, 1.5), r"top-p is 1.5; use a number in \(0, 1\]"),
-    ],
-)
-def test_errors(args, message):
-    with pytest.raises(UsageError, match=message):
-        filter_logits(jnp.log(PROBS), *args)
-    with pytest.raises(UsageError, match=message):
-        check(*args, codebook=5)

@@ -6,6 +6,7 @@ import pytest
 
 from maskgit_prompt.decoding import guidance
 from maskgit_prompt.errors import UsageError
+from maskgit_prompt.models.prompts import Prompt
 
 
 def test_guide():
@@ -18,6 +19,12 @@ def test_guide():
 def test_the_other_convention_is_one_less():
     c, u, w = 2.0, 1.0, 2.0
     assert guidance.guide(c, u, 1 + w) == (1 + w) * c - w * u == 4
+
+
+def test_both_has_the_rows_of_the_condition_first():
+    cond = Prompt(layers=jnp.array([1.0, 2.0]).reshape(2, 1, 1, 1))
+    uncond = Prompt(layers=jnp.array([8.0, 9.0]).reshape(2, 1, 1, 1))
+    assert guidance.both(cond, uncond).layers.ravel().tolist() == [1, 2, 8, 9]
 
 
 @pytest.mark.parametrize(

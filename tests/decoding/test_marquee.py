@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from maskgit_prompt.decoding import marquee
-from maskgit_prompt.errors import UsageError
+from maskgit_prompt.models.prompts import Prompt, stack
 
 
 def positions(steps, cutoff, power, num_prompts):
@@ -36,17 +36,26 @@ def test_position(steps, cutoff, power, num_prompts, expected):
 )
 def test_header_by_hand(p, expected):
     # Two images with three prompts of one number each; image 1's are 100 higher.
-    prompts = jnp.array([[0.0, 10, 40], [100, 110, 140]])[..., None]  # [B, K, 1]
-    found = marquee.header(prompts, p, 1.0, 1.0)  # [B, 1]
-    np.testing.assert_allclose(found[:, 0], expected, rtol=1e-6)
+    prompts = jnp.array([[0.0, 10, 40], [100, 110, 140]])[..., None, None]
+    found = marquee.header(Prompt(tokens=prompts), p, 1.0, 1.0)  # [B, K, 1, 1] -> [B, 1, 1]
+    np.testing.assert_allclose(found.tokens[:, 0, 0], expected, rtol=1e-6)
 
 
 def test_one_prompt_is_itself_and_keeps_its_type():
     prompts = jax.random.normal(jax.random.key(0), (2, 1, 3, 4, 5), jnp.bfloat16)
     for p in (0.0, 0.4, 1.0):
-        found = marquee.header(prompts, p, 0.5, 1.0)
-        assert found.dtype == jnp.bfloat16
-        np.testing.assert_array_equal(found, prompts[:, 0])
+        found = marquee.header(Prompt(layers=prompts), p, 0.5, 1.0)
+        assert found.kind == "layers" and found.layers.dtype == jnp.bfloat16
+        np.testing.assert_array_equal(found.layers, prompts[:, 0])
+
+
+@pytest.mark.parametrize("kind", ["tokens", "layers", "prefix"])
+def test_a_header_mixes_prompts_of_any_place(kind):
+    shape = {"tokens": (1, 2, 1), "layers": (1, 3, 2, 1), "prefix": (1, 3, 2, 2, 1)}[kind]
+    first, last = (Prompt(**{kind: np.full(shape, x, np.float32)}) for x in (4, 8))
+    found = marquee.header(stack([first, last]), 0.25, 1.0, 1.0)
+    assert found.kind == kind
+    np.testing.assert_array_equal(found.array, np.full(shape, 5))  # 3/4 · 4 + 1/4 · 8
 
 
 def test_cutoff_and_power_do_not_compile_anew():
@@ -57,19 +66,7 @@ def test_cutoff_and_power_do_not_compile_anew():
         traces.append(1)
         return marquee.header(prompts, p, cutoff, power)
 
-    prompts = jnp.array([[[0.0], [1.0]]])
-    found = [f(prompts, 0.5, c, w)[0, 0] for c, w in ((1.0, 1.0), (0.5, 1.0), (1.0, 3.0))]
+    prompts = Prompt(tokens=jnp.array([0.0, 1.0]).reshape(1, 2, 1, 1))
+    found = [f(prompts, 0.5, c, w).tokens[0, 0, 0] for c, w in ((1.0, 1.0), (0.5, 1.0), (1.0, 3.0))]
     np.testing.assert_allclose(found, [0.5, 1.0, 0.125])
     assert len(traces) == 1
-
-
-@pytest.mark.parametrize("cutoff", [0.0, -0.1, 1.01, float("nan")])
-def test_bad_cutoff(cutoff):
-    with pytest.raises(UsageError, match=rf"cutoff is {cutoff}; use a number in \(0, 1\]"):
-        marquee.header(jnp.zeros((1, 2, 3)), 0.0, cutoff, 1.0)
-
-
-@pytest.mark.parametrize("power", [0.0, -1.0])
-def test_bad_power(power):
-    with pytest.raises(UsageError, match=f"power is {power}; use a number above 0"):
-        marquee.check(1.0, power)

@@ -10,7 +10,6 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from maskgit_prompt import params
-from maskgit_prompt.backbones import load as backbone
 from maskgit_prompt.config import defaults as configs
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
@@ -97,7 +96,7 @@ def test_every_device_has_its_rows():
 
 def test_rules():
     mesh = sharding.make_mesh(2, 2, 2)
-    found = params.flatten(sharding.param_shardings(training.models()[2], mesh))
+    found = params.flatten(sharding.param_shardings(training.models()[2], mesh, training.AXES))
     spec = {path: s.spec for path, s in found.items()}
     assert spec["prompt/classes"] == spec["prompt/positions"] == P()
     assert spec["transformer/words"] == P(None, "fsdp")
@@ -110,20 +109,16 @@ def test_rules():
 
 def test_an_axis_of_one_device_is_not_written():
     mesh = sharding.make_mesh(8)
-    assert {
-        s.spec for s in jax.tree.leaves(sharding.param_shardings(training.models()[2], mesh))
-    } == {P()}
+    found = sharding.param_shardings(training.models()[2], mesh, training.AXES)
+    assert {x.spec for x in jax.tree.leaves(found)} == {P()}
 
 
-def test_every_part_of_a_backbone_model_has_rules():
+@pytest.mark.parametrize("kind", ["masked", "causal"])
+def test_every_parameter_of_a_backbone_has_rules(kind):
     mesh = sharding.make_mesh(2, 2, 2)
-    for name, kind, cfg in (
-        ("tokenizer", "vq", tiny.TOKENIZER),
-        ("transformer", "masked", tiny.TRANSFORMER),
-        ("features", "convolutional", tiny.FEATURES),
-    ):
-        make = backbone.make_module(name, kind, cfg)
-        sharding.param_shardings({name: backbone.abstract(make)}, mesh)
+    for name, part in tiny.backbone(kind=kind).parts.items():
+        found = sharding.param_shardings({name: part.tree}, mesh, part.axes)
+        assert len(jax.tree.leaves(found)) == len(jax.tree.leaves(part.tree))
 
 
 @pytest.mark.parametrize(
@@ -148,7 +143,7 @@ def test_every_part_of_a_backbone_model_has_rules():
 def test_parameters_that_fit_no_rule(path, shape, error, message):
     tree = params.unflatten({path: np.zeros(shape)})
     with pytest.raises(error) as found:
-        sharding.param_shardings(tree, sharding.make_mesh(2, 4))
+        sharding.param_shardings(tree, sharding.make_mesh(2, 4), training.AXES)
     assert str(found.value) == message
 
 
@@ -176,9 +171,11 @@ def test_a_step_leaves_the_state_where_it_lies(patterns):
 def test_meshes_agree(patterns):
     losses = []
     for sizes in ((1, 1, 1), (2, 4, 1), (2, 2, 2)):
-        compilations = training.step_fn()._cache_size()
-        losses.append(training.take(training.mesh(*sizes), 3, patterns)[2])
-        assert training.step_fn()._cache_size() <= compilations + 1
+        mesh = training.mesh(*sizes)
+        step = training.step_fn(mesh, patterns)
+        compilations = step._cache_size()
+        losses.append(training.take(mesh, 3, patterns)[2])
+        assert step._cache_size() <= compilations + 1
     assert abs(losses[0][0] - losses[0][2]) > 0.01  # it trains
     np.testing.assert_allclose(losses[1:], losses[:1] * 2, rtol=1e-5)
 

@@ -20,7 +20,9 @@ from maskgit_prompt.config import defaults
 from maskgit_prompt.data.images import ImageSet
 from maskgit_prompt.data.parts import Parts
 from maskgit_prompt.devices import sharding
+from maskgit_prompt.metrics.scores import Scores
 from maskgit_prompt.models.prompt import PromptConfig
+from maskgit_prompt.models.prompts import Prompt
 from maskgit_prompt.tasks.generation.plan import Plan
 from maskgit_prompt.tasks.generation.prompt_tuning import TunedModel
 from maskgit_prompt.tuning.tune import Tuned
@@ -99,12 +101,15 @@ def config(job: str = "run") -> ConfigDict:
     return defaults.compare(found) if job == "compare" else found
 
 
-def backbone(
-    name: str = "tiny", fingerprint: str = "f00d", kind: str = "masked"
-) -> backbones.Backbone:
+# Of tokenizer and transformer below: the first digits of the SHA-256 of "[vq, masked]".
+FINGERPRINT = "5fede84cc8087799"
+
+
+def backbone(name: str = "tiny", kind: str = "masked") -> backbones.Backbone:
     cfg = types.SimpleNamespace(width=2, layers=1, heads=1)
     part = backbones.Part(kind, cfg, {"head": {"bias": np.zeros(3, np.float32)}})
-    return backbones.Backbone(name, {"transformer": part}, fingerprint=fingerprint)
+    identities = {"tokenizer": "vq", "transformer": kind, "features": "small"}
+    return backbones.Backbone(name, {"transformer": part}, identities=identities)
 
 
 def prompt_tree() -> dict[str, np.ndarray]:
@@ -169,6 +174,7 @@ class Sampler:
 
     def __init__(self, backbone, mesh, config, compute=None, transformer=None, prompt=None):
         self.transformer, self.prompt, self.config = transformer, prompt, config
+        self.compute = compute
         self.seconds_per_image, self.asked = None, {}
         self.made.append(self)
 
@@ -176,13 +182,14 @@ class Sampler:
         assert start is None
 
     def class_prompts(self, ids):
-        return np.full((len(ids), 1, 1, 1, 2), 200.0) + np.reshape(ids, (-1, 1, 1, 1, 1))
+        return Prompt(tokens=np.full((len(ids), 1, 1, 2), 200.0) + np.reshape(ids, (-1, 1, 1, 1)))
 
     def images(self, headers, key, *, uncond=None, start=None, cutoff=None, what="sample"):
         self.clock.take(what.split()[0])
         self.seconds_per_image = SECONDS_PER_IMAGE.get(what, 0.75)
+        headers = headers.tokens[:, :, 0, 0]  # [n, K, P = 1, D = 2] -> [n, K]
         self.asked[what] = types.SimpleNamespace(headers=headers, key=key, uncond=uncond)
-        first, last = headers[:, 0, 0, 0, 0], headers[:, -1, 0, 0, 0]
+        first, last = headers[:, 0], headers[:, -1]
         return flat(np.stack([first, last, np.full(len(headers), 100 * (cutoff or 0))], axis=1))
 
     def decode(self, codes):
@@ -202,7 +209,7 @@ class Scorer:
         self._clock.take("score")
         which = "untuned" if images[..., 1].max() >= 200 else "prompt"
         self.labels[which] = labels.tolist()
-        return SCORES[which]
+        return Scores(SCORES[which])
 
     def of_real(self):
         return {"real": 0.95, "reconstructed": 0.85}

@@ -15,7 +15,9 @@ import pytest
 from maskgit_prompt import backbones
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 from maskgit_prompt.params import create
-from maskgit_prompt.tuning import prompt_file
+from maskgit_prompt.tasks.generation.plan import PARTS
+from maskgit_prompt.tuning import tuned_prompt
+from maskgit_prompt.tuning.tuned_prompt import TunedOn, TunedPrompt
 from tests.jobs.running import FOLDER, QUICKSTART, ROOT, SAMPLE, TINY, run, write_images
 
 
@@ -139,6 +141,7 @@ def test_debug_shows_the_traceback():
             "--config.attention=flash",
             "config.attention = 'flash', expected auto, xla, cudnn, tokamax",
         ),
+        ("--config.data.fit=squash", "config.data.fit = 'squash', expected crop, resize"),
         ("--config.attention=cudnn", "config.attention = 'cudnn' needs an NVIDIA GPU of compute"),
         ("--config.prompt.tokens=0", "config.prompt: tokens = 0, expected at least 1"),
         ("--config.prompt.dropout=1.5", "config.prompt: dropout = 1.5, expected 0 to 1"),
@@ -260,8 +263,16 @@ def test_backbone_that_is_not_there(tmp_path, capsys):
         (lambda s: os.truncate(s / "config.json", 100), "config.json is damaged"),
         (lambda s: _replace(s / "config.json", '"width": 16', '"width": 32'), "does not fit the"),
         (lambda s: _replace(s / "config.json", '"masked"', '"mask"'), "is damaged (KeyError('mask"),
+        (lambda s: _replace(s / "config.json", '"vq"', '"masked"'), "'tokenizer of kind masked'"),
     ],
-    ids=["truncated", "part missing", "config truncated", "width edited", "kind edited"],
+    ids=[
+        "truncated",
+        "part missing",
+        "config truncated",
+        "width edited",
+        "kind edited",
+        "kind of another part",
+    ],
 )
 def test_backbone_truncated_or_edited(edit, message, backbone, tmp_path, capsys):
     copy = shutil.copytree(backbone, tmp_path / "copy")
@@ -283,12 +294,8 @@ def prompt(backbone, tmp_path) -> pathlib.Path:
     cfg = PromptConfig(kind="table", tokens=1, width=16, classes=2)
     _, init = create(lambda rngs: PromptGenerator(cfg, rngs=rngs))
     tree = jax.tree.map(np.asarray, init(jax.random.key(0)))
-    prompt_file.save(
-        path,
-        prompt_file.PromptFile(
-            cfg, tree, ("a", "b"), (), backbone.name, backbone.fingerprint, {"steps": 1}, {}
-        ),
-    )
+    prompt = TunedPrompt(cfg, tree, ("a", "b"), TunedOn.of(backbone, PARTS), sample={"steps": 1})
+    tuned_prompt.save(path, prompt)
     return path
 
 
@@ -319,7 +326,7 @@ def test_prompt_of_another_backbone_names_both(prompt, backbone, tmp_path, capsy
     part = dataclasses.replace(part, tree=jax.tree.map(lambda x: x.read() + 1, part.tree))
     other = str(tmp_path / "other")
     backbones.save(dataclasses.replace(model, parts={**model.parts, "transformer": part}), other)
-    found, expected = (backbones.load(name).fingerprint for name in (backbone, other))
+    found, expected = (backbones.load(name).fingerprint(PARTS) for name in (backbone, other))
     assert found != expected
     flags = (SAMPLE, f"--config.backbone={other}", f"--config.prompt={prompt}")
     message = (

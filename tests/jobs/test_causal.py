@@ -10,7 +10,8 @@ from PIL import Image
 
 from maskgit_prompt import backbones, main
 from maskgit_prompt.config import defaults
-from maskgit_prompt.tuning import prompt_file
+from maskgit_prompt.tasks.generation.plan import PARTS
+from maskgit_prompt.tuning import tuned_prompt
 from tests import tiny
 from tests.jobs.running import QUICKSTART, SAMPLE, TINY, run
 
@@ -100,7 +101,7 @@ def test_samples_with_a_header_guidance_and_greedy(home, causal, tmp_path, capsy
 def test_how_prompt_tokens_see_each_other_is_kept(causal, tmp_path, capsys):
     flags = (*FLAGS, "--config.prompt.attention=both", f"--config.backbone={causal}")
     assert run(capsys, QUICKSTART, *flags, f"--workdir={tmp_path / 'both'}").code == 0
-    assert prompt_file.load(tmp_path / "both" / "prompt.safetensors").cfg.attention == "both"
+    assert tuned_prompt.load(tmp_path / "both" / "prompt.safetensors").config.attention == "both"
 
 
 def test_completion_from_the_top(home, causal, tmp_path, capsys):
@@ -165,8 +166,8 @@ def test_an_embedded_model_for_each_kind(tmp_path, capsys):
     for model, name in (("", "mini"), ("masked", "mini"), ("causal", "mini-causal")):
         config.model = model
         found = backbones.load_for(config)
-        assert found.name == backbones.embedded_with(found.fingerprint) == name
-    assert backbones.embedded_with("of another model") == "mini"
+        assert found.name == backbones.embedded_with(found.fingerprint(PARTS), PARTS) == name
+    assert backbones.embedded_with("of another model", PARTS) == "mini"
 
 
 @pytest.mark.slow

@@ -8,6 +8,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from maskgit_prompt import backbones, params
+from maskgit_prompt.backbones.compute import Compute
+from maskgit_prompt.errors import UsageError
 from maskgit_prompt.jobs import compare
 from maskgit_prompt.report import sheets
 from maskgit_prompt.tasks.generation import images
@@ -54,11 +56,11 @@ def test_row_of_a_trained_method(method, tmp_path, monkeypatch):
     (sampler,) = done.samplers
     assert sampler.prompt == stand_ins.prompt_config()
     np.testing.assert_array_equal(sampler.transformer["head"]["bias"], np.ones(3))  # the tuned one
-    assert sampler.asked["sample"].headers[:, 0, 0, 0, 0].tolist() == [101] * 3 + [102] * 3
+    assert sampler.asked["sample"].headers[:, 0].tolist() == [101] * 3 + [102] * 3
     assert done.labels == {"prompt": [0, 0, 0, 1, 1, 1]}
     assert (done.folder, done.keep_best) == (tmp_path, True)
     assert done.codes.labels.tolist() == [1, 0, 1, 1]
-    assert done.codes.heldout_labels.tolist() == [0, 1]
+    assert done.codes.test_labels.tolist() == [0, 1]
 
 
 def test_row_without_tuning(tmp_path, monkeypatch):
@@ -147,13 +149,14 @@ def compare_all(monkeypatch, home, config: ConfigDict) -> list[tuple]:
         return row
 
     capture(monkeypatch)
-    stand_ins.decoding(monkeypatch, compare)
+    samplers = stand_ins.decoding(monkeypatch, compare)
     monkeypatch.setattr(backbones, "load_for", lambda config: stand_ins.backbone())
     monkeypatch.setattr(compare, "make_plan", make_plan)
     monkeypatch.setattr(compare, "encode", lambda *_: stand_ins.Stored())
     monkeypatch.setattr(compare, "make_scorer", make_scorer)
     monkeypatch.setattr(compare, "compare_one", run_one)
     compare.run(config, str(home))
+    assert [sampler.compute for sampler in samplers] == [Compute.of(config)] * len(samplers)
     return ran
 
 
@@ -215,6 +218,31 @@ def test_warnings_of_every_number_of_images_stand_on_the_page_once(tmp_path, mon
     texts = read(tmp_path / "run" / "report.html").texts
     warnings = ["Few images.", "Tuned on 2 images.", "Tuned on 3 images."]
     assert [text for text in texts if text in warnings] == warnings
+
+
+def test_images_are_decoded_as_the_config_says(tmp_path, monkeypatch):
+    config = settings()
+    config.dtype = "bfloat16"
+    assert Compute.of(config) != Compute.of(settings())
+    compare_all(monkeypatch, tmp_path / "run", config)
+    assert len(stand_ins.Sampler.made) == 2  # one for each number of images
+
+
+@pytest.mark.parametrize(
+    "key, values, expected",
+    [
+        ("shots", (2, 5, 2), r"shots = \(2, 5, 2\), expected some, each once"),
+        ("shots", (), r"shots = \(\), expected some, each once"),
+        ("shots", (2, 0), r"shots = \(2, 0\), expected 1 or more each"),
+        ("methods", ("full", "full"), r"methods = \('full', 'full'\), expected some, each once"),
+    ],
+)
+def test_numbers_of_images_and_methods_are_named_once(key, values, expected, tmp_path, monkeypatch):
+    config = settings()
+    config.compare[key] = values
+    with pytest.raises(UsageError, match=rf"config\.compare\.{expected}"):
+        compare_all(monkeypatch, tmp_path / "run", config)
+    assert not (tmp_path / "run").exists()
 
 
 def test_finished_methods_are_kept_and_unfinished_ones_done_again(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from maskgit_prompt.tuning import prompt_file
+from maskgit_prompt.tuning import tuned_prompt
 from tests.jobs.running import FOLDER, SAMPLE, TINY, run, write_images
 
 pytestmark = pytest.mark.slow
@@ -43,7 +43,7 @@ def test_two_classes_with_enough_of_all(backbone, tmp_path, capsys):
     assert None not in found["frechet"].values()
     assert len(found["warnings"]) == 1
     assert "Distances are to 8 held-out real images" in found["warnings"][0]
-    prompt = prompt_file.load(home / "prompt.safetensors")
+    prompt = tuned_prompt.load(home / "prompt.safetensors")
     assert (prompt.classes, prompt.instance_classes) == (("cat", "dog"), (0, 1))
 
 

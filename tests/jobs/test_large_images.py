@@ -28,7 +28,7 @@ def large(tmp_path) -> str:
     parts = {}
     for name, (kind, cfg, changes) in sizes.items():
         cfg = dataclasses.replace(cfg, **changes)
-        _, init = params.create(backbones.make_module(name, kind, cfg))
+        _, init = params.create(backbones.make_module(kind, cfg))
         parts[name] = backbones.Part(kind, cfg, jax.jit(init)(jax.random.key(0)))
     backbones.save(backbones.Backbone("large", parts), tmp_path / "large")
     return str(tmp_path / "large")

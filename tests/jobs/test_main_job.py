@@ -9,7 +9,8 @@ import pytest
 from maskgit_prompt import progress
 from maskgit_prompt.report import sheets
 from maskgit_prompt.tasks.generation import images, transfer
-from maskgit_prompt.tuning import prompt_file
+from maskgit_prompt.tuning import tuned_prompt
+from maskgit_prompt.tuning.tuned_prompt import TunedOn
 from tests.jobs import stand_ins
 from tests.jobs.stand_ins import CLASSES, SCORES, SECONDS, flat
 from tests.report.reading import capture, read
@@ -90,8 +91,8 @@ def test_counts_of_images(done):
 def test_what_tuning_sees(done):
     assert done.codes.codes[:, 0, 0].tolist() == [2, 3, 4, 5]
     assert done.codes.labels.tolist() == [1, 0, 1, 1]
-    assert done.codes.heldout[:, 0].tolist() == [0, 1]
-    assert done.codes.heldout_labels.tolist() == [0, 1]
+    assert done.codes.test[:, 0].tolist() == [0, 1]
+    assert done.codes.test_labels.tolist() == [0, 1]
 
 
 def test_seconds_of_each_stage(done):
@@ -103,7 +104,7 @@ def test_seconds_of_each_stage(done):
 
 def test_images_are_of_the_classes_prompts_and_the_tuned_transformer(done):
     tuned, untuned = done.samplers
-    assert tuned.asked["sample"].headers[:, 0, 0, 0, 0].tolist() == [101] * 3 + [102] * 3
+    assert tuned.asked["sample"].headers[:, 0].tolist() == [101] * 3 + [102] * 3
     np.testing.assert_array_equal(tuned.transformer["head"]["bias"], np.ones(3))
     assert untuned.transformer is None and untuned.prompt is None
     assert untuned.asked.keys() == {"untuned"}
@@ -192,12 +193,12 @@ def test_images_kept_are_listed_with_their_classes(done):
 
 
 def test_prompt_file(done):
-    found = prompt_file.load(done.home / "prompt.safetensors")
+    found = tuned_prompt.load(done.home / "prompt.safetensors")
     assert found.classes == ("cat", "dog")
     assert found.instances == ("2.png", "3.png", "4.png", "5.png")
     assert found.instance_classes == (1, 0, 1, 1)
-    assert (found.backbone, found.fingerprint) == ("tiny", "f00d")
-    assert found.cfg == stand_ins.prompt_config()
+    assert found.backbone == TunedOn("tiny", stand_ins.FINGERPRINT, ("tokenizer", "transformer"))
+    assert found.config == stand_ins.prompt_config()
     assert found.tree["classes"][:, 0, 0].tolist() == [1, 2]
     assert found.sample == stand_ins.config().sample.to_dict()
     assert found.scores == {

@@ -18,8 +18,10 @@ from maskgit_prompt.errors import UsageError
 from maskgit_prompt.jobs import sample
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 from maskgit_prompt.params import create
+from maskgit_prompt.tasks.generation.plan import PARTS
 from maskgit_prompt.tasks.generation.sampling import Sampler
-from maskgit_prompt.tuning import prompt_file
+from maskgit_prompt.tuning import tuned_prompt
+from maskgit_prompt.tuning.tuned_prompt import TunedOn, TunedPrompt
 from tests.jobs.running import ROOT, SAMPLE, run
 
 PROMPT = PromptConfig(kind="table", tokens=1, width=16, classes=2, instances=3)
@@ -32,18 +34,16 @@ def prompt_path(backbone, tmp_path_factory) -> pathlib.Path:
     _, init = create(lambda rngs: PromptGenerator(PROMPT, rngs=rngs))
     tree = jax.tree.map(np.asarray, init(jax.random.key(0)))
     backbone = backbones.load(backbone)
-    prompt = prompt_file.PromptFile(
-        cfg=PROMPT,
+    prompt = TunedPrompt(
+        config=PROMPT,
         tree=tree,
         classes=("a/b", "A?B"),
         instances=("x", "y", "z"),
         instance_classes=(0, 1, 0),
-        backbone=backbone.name,
-        fingerprint=backbone.fingerprint,
+        backbone=TunedOn.of(backbone, PARTS),
         sample={**defaults.sampling().to_dict(), "steps": 3, "temperature": 0.5},
-        scores={},
     )
-    prompt_file.save(path, prompt)
+    tuned_prompt.save(path, prompt)
     return path
 
 
@@ -56,7 +56,7 @@ def plan(prompt_path, **changes) -> sample.Plan:
     config = defaults.sample()
     config.num = 2
     config.update(changes)
-    return sample.plan_images(config, prompt_file.load(prompt_path))
+    return sample.plan_images(config, tuned_prompt.load(prompt_path))
 
 
 # --- Plans ----------------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ def test_plans_that_cannot_be(changes, message, prompt_path):
 
 
 def test_a_prompt_without_instances_has_none_to_show(prompt_path):
-    bare = dataclasses.replace(prompt_file.load(prompt_path), instances=(), instance_classes=())
+    bare = dataclasses.replace(tuned_prompt.load(prompt_path), instances=(), instance_classes=())
     config = defaults.sample()
     config.header = ("instance",)
     with pytest.raises(UsageError, match="the prompt has no instances of class 'a/b'; use class"):
@@ -183,7 +183,7 @@ def test_job_writes_images_sheet_and_what_made_them(flags, prompt_path, tmp_path
     assert found["sample"]["steps"] == 3
     assert found["sample"]["temperature"] == 2.0
     assert found["sample"]["batch_size"] == 8
-    assert found["prompt"]["fingerprint"] == prompt_file.load(prompt_path).fingerprint
+    assert found["prompt"]["fingerprint"] == tuned_prompt.load(prompt_path).backbone.fingerprint
     assert found["given"] is None
 
 

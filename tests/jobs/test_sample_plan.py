@@ -10,7 +10,8 @@ from maskgit_prompt import backbones
 from maskgit_prompt.config import defaults
 from maskgit_prompt.jobs import sample
 from maskgit_prompt.report import sheets
-from maskgit_prompt.tuning import prompt_file
+from maskgit_prompt.tuning import tuned_prompt
+from maskgit_prompt.tuning.tuned_prompt import TunedOn, TunedPrompt
 from tests.jobs import stand_ins
 from tests.jobs.stand_ins import CLASSES, flat
 
@@ -22,18 +23,16 @@ CAT, DOG = 101, 102  # the prompts of classes; those of instances in stand_ins
 def job(monkeypatch, tmp_path):
     """A function of settings that runs the job: (its folder, samples.json, its sampler)."""
     path = tmp_path / "prompt.safetensors"
-    prompt_file.save(
+    tuned_prompt.save(
         path,
-        prompt_file.PromptFile(
-            cfg=stand_ins.prompt_config(),
+        TunedPrompt(
+            config=stand_ins.prompt_config(),
             tree=stand_ins.prompt_tree(),
             classes=CLASSES,
             instances=INSTANCES,
             instance_classes=(1, 0, 1, 1),
-            backbone="tiny",
-            fingerprint="f00d",
+            backbone=TunedOn("tiny", stand_ins.FINGERPRINT, ("tokenizer", "transformer")),
             sample={**defaults.sampling().to_dict(), "steps": 3, "temperature": 0.5},
-            scores={},
         ),
     )
     monkeypatch.setattr(backbones, "load", lambda name: stand_ins.backbone())
@@ -93,7 +92,7 @@ def test_a_header_of_names(job):
     assert row["header"] == ["instance:5.png", "none", "class:cat"]
     # The dog of instance 3 has 100 + 2 + 40, no condition 100.
     headers = sampler.asked["sample"].headers
-    assert headers[0, :, 0, 0, 0].tolist() == [142, 100, 101]
+    assert headers[0].tolist() == [142, 100, 101]
     assert colour(home, row["file"].removeprefix("images/"))[:2] == [142, 101]
 
 
@@ -103,7 +102,8 @@ def test_samples_json_names_what_made_each_image(job):
         ["instance:3.png", "class:cat"],
         ["instance:2.png", "class:dog"],
     ]
-    assert (found["prompt"]["backbone"], found["prompt"]["fingerprint"]) == ("tiny", "f00d")
+    assert found["prompt"]["backbone"] == "tiny"
+    assert found["prompt"]["fingerprint"] == stand_ins.FINGERPRINT
 
 
 def test_the_sheet_has_a_row_for_each_class_in_the_order_asked_for(job):
@@ -135,7 +135,7 @@ def test_settings_of_the_file_unless_others_are_given(job):
 
 def test_guidance_moves_away_from_the_prompt_without_condition(job):
     _, _, sampler = job(sample={"guidance": 2.0})
-    assert sampler.asked["sample"].uncond[0, 0, 0] == 100
+    assert sampler.asked["sample"].uncond.tokens[0, 0, 0] == 100
 
 
 def test_without_guidance_there_is_nothing_to_move_away_from(job):

@@ -57,11 +57,11 @@ def test_near_copies_is_calibrated():
     """Unseen images of the same kind score about the quantile; copies score 1."""
     noise = np.random.default_rng(0)
     images = noise.integers(0, 256, (4050, 4, 4, 3), np.uint8)
-    training, heldout, unseen = np.split(images, [50, 2050])
-    assert neighbors.near_copies(unseen, training, heldout, 0.1)["fraction"] == pytest.approx(
+    training, test, unseen = np.split(images, [50, 2050])
+    assert neighbors.near_copies(unseen, training, test, 0.1)["fraction"] == pytest.approx(
         0.1, abs=0.03
     )
-    assert neighbors.near_copies(training, training, heldout, 0.1)["fraction"] == 1
+    assert neighbors.near_copies(training, training, test, 0.1)["fraction"] == 1
 
 
 def test_pairwise_distance_by_hand(monkeypatch):

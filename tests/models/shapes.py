@@ -11,24 +11,19 @@ from maskgit_prompt.models import causal, masked, tokenizer, vqgan
 
 FOLDER = pathlib.Path(__file__).parent / "shapes"
 SIZES = {
-    f"{part}_{name}": (part, kind, cfg)
-    for part, kind, configs in (
-        ("tokenizer", "vq", tokenizer.CONFIGS),
-        ("tokenizer", "vqgan", vqgan.CONFIGS),
-        ("transformer", "masked", masked.CONFIGS),
-        ("transformer", "causal", causal.CONFIGS),
-    )
-    for name, cfg in configs.items()
+    f"{network.KIND.part}_{name}": (network.KIND, cfg)
+    for network in (tokenizer, vqgan, masked, causal)
+    for name, cfg in network.CONFIGS.items()
 }
 
 
 def describe(name: str) -> str:
-    """One line a parameter: path, shape and axes; the number of all at the end."""
-    part, kind, cfg = SIZES[name]
-    tree = backbones.abstract(backbones.make_module(part, kind, cfg))
+    """One line per parameter: path, shape and axes; the number of all at the end."""
+    kind, cfg = SIZES[name]
+    tree = backbones.abstract(backbones.make_module(kind.name, cfg))
     lines = []
     for path, leaf in sorted(params.flatten(tree).items()):
-        axes = sharding.axes(f"{part}/{path}", leaf.shape)
+        axes = sharding.axes(path, leaf.shape, kind.axes)
         shape = " x ".join(map(str, leaf.shape))
         lines.append(f"{path}: {shape}; {'on every device' if axes is None else ', '.join(axes)}")
     return "\n".join([*lines, f"{params.count(tree):,} parameters"]) + "\n"

@@ -129,6 +129,21 @@ def test_cudnn_is_given_even_lengths(queries, keys, masked, monkeypatch):
     jax.tree.map(np.testing.assert_array_equal, both(q, k, v), of_xla)
 
 
+def test_a_decoding_step_is_xlas(monkeypatch):
+    calls = []
+    monkeypatch.setattr(module, "backend", lambda: "cuda")
+    monkeypatch.setattr(
+        jax.nn,
+        "dot_product_attention",
+        lambda q, k, v, *, mask, implementation: calls.append(implementation) or q,
+    )
+    q, k = (jnp.zeros((1, size, 1, 8), jnp.bfloat16) for size in (2, 4))
+    attention(q[:, :1], k, k)
+    attention(q, k, k)
+    attention(q[:, :1], k, k, None, "cudnn")
+    assert calls == ["xla", "cudnn", "cudnn"]
+
+
 def test_tokamax_is_given_all_of_it(monkeypatch):
     calls = []
 

@@ -11,12 +11,12 @@ import pytest
 from flax import nnx
 
 from maskgit_prompt import backbones, params
-from maskgit_prompt.backbones import load as backbone
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.importers import taming
 from maskgit_prompt.models.attention import visible
 from maskgit_prompt.models.causal import CONFIGS, CausalConfig, CausalTransformer
 from maskgit_prompt.models.masked import MASK
+from maskgit_prompt.models.prompts import Prompt
 from tests import golden_models
 from tests.golden_models import Case, close
 
@@ -37,7 +37,7 @@ def weights(name: str, heads: int, prefix: str = "") -> tuple[CausalConfig, dict
     """(config read from the shapes, parameters of ours) of a case."""
     names = {n: x for n, x in case(name).parameters.items() if n.startswith(prefix)}
     cfg = taming.gpt_config({n: x.shape for n, x in names.items()}, heads, prefix)
-    expected = backbone.abstract(lambda rngs: CausalTransformer(cfg, rngs=rngs))
+    expected = backbones.abstract(lambda rngs: CausalTransformer(cfg, rngs=rngs))
     return cfg, params.unflatten(
         golden_models.load(names, taming.gpt_rules(cfg), expected=expected)
     )
@@ -58,7 +58,7 @@ def tiny_tree() -> dict:
     """Random parameters of TINY, positions and biases included."""
     rng = np.random.default_rng(0)
     draw = lambda x: rng.normal(0, 0.4, x.shape).astype(np.float32)
-    return jax.tree.map(draw, backbone.abstract(lambda rngs: CausalTransformer(TINY, rngs=rngs)))
+    return jax.tree.map(draw, backbones.abstract(lambda rngs: CausalTransformer(TINY, rngs=rngs)))
 
 
 def tiny(**changes) -> CausalTransformer:
@@ -107,7 +107,7 @@ def test_logits(tokens, output, unmasked):
 @pytest.mark.parametrize("label", [True, False])
 def test_logits_behind_prompts_with_positions(prompt, output, changes, label):
     data = case("gpt_tiny")
-    tokens, prompt = data["in_tokens"], data[prompt][:, None]
+    tokens, prompt = data["in_tokens"], Prompt(tokens=data[prompt])
     model = golden(shifted=True, **changes)
     # Behind prompts with positions the first code stands where a label would stand.
     inputs = (tokens[:, 1:], prompt, tokens[:, 0]) if label else (tokens, prompt)
@@ -117,8 +117,8 @@ def test_logits_behind_prompts_with_positions(prompt, output, changes, label):
 
 def test_logits_behind_prompts_without_positions():
     data = case("gpt_tiny")
-    tokens = data["in_tokens_full_block"]
-    logits = golden()(tokens[:, 1:], data["in_embeddings"][:, None], tokens[:, 0])
+    tokens, prompt = data["in_tokens_full_block"], Prompt(tokens=data["in_embeddings"])
+    logits = golden()(tokens[:, 1:], prompt, tokens[:, 0])
     close(logits, data["out_logits_embeddings_unshifted"], STACK)
 
 
@@ -135,7 +135,7 @@ def test_loss_and_gradient_of_the_prompt(prompt, suffix, changes):
     tokens = data["in_tokens"]
 
     def loss(prompt):
-        logits = model.code_logits(tokens, prompt[:, None])
+        logits = model.code_logits(tokens, Prompt(tokens=prompt))
         each = optax.softmax_cross_entropy_with_integer_labels(logits, tokens)
         return each.mean(), each
 
@@ -152,7 +152,7 @@ def test_loss_and_gradient_of_the_prompt(prompt, suffix, changes):
 def test_whole_sequence_gives_what_the_reference_gives_step_by_step(prompted, suffix, unmasked):
     data = case("gpt_cached_tiny")
     model = golden("gpt_cached_tiny", shifted=True, unmasked=unmasked)
-    prompt = data["in_embeddings"][:, None] if prompted else None
+    prompt = Prompt(tokens=data["in_embeddings"]) if prompted else None
     logits = model(data["in_tokens"], prompt, data["in_class"][:, 0])
     output = f"out_logits{suffix}_stepwise" + ("_unmasked5" if unmasked else "")
     close(logits, data[output], STACK)
@@ -190,11 +190,11 @@ def test_inputs_in_digits():
     cfg = CausalConfig(
         codebook=4, classes=2, length=3, positions=3, width=1, layers=1, heads=1, mlp=1
     )
-    front = jnp.array([[[[100.0], [200.0]]]])  # [B, 1, P, D]
+    front = Prompt(tokens=jnp.array([[[100.0], [200.0]]]))  # [B, P, D]
     codes, label = np.array([[2]]), np.array([1])
 
     def inputs(codes, prompt=None, class_ids=None, **changes):
-        tree = backbone.abstract(lambda rngs: CausalTransformer(cfg, rngs=rngs))
+        tree = backbones.abstract(lambda rngs: CausalTransformer(cfg, rngs=rngs))
         tree = jax.tree.map(lambda x: jnp.zeros(x.shape), tree)
         tree["words"] = jnp.array([[10.0], [11.0], [12.0], [13.0]])
         tree["positions"] = jnp.array([[0.5], [0.25], [0.125]])
@@ -207,7 +207,7 @@ def test_inputs_in_digits():
     assert inputs(codes, front) == [100, 200, 12.25]
     assert inputs(codes, front, label) == [100, 200, 11.5, 12.25]
     assert inputs(codes, front, shifted=True) == [100.5, 200.25, 12.125]
-    one = front[:, :, :1]
+    one = Prompt(tokens=front.tokens[:, :1])
     assert inputs(codes, one, label, shifted=True) == [100.5, 11.25, 12.125]
     two = dict(condition=2, length=2)
     assert inputs(codes, class_ids=np.array([[1, 3]]), **two) == [11.5, 13.25, 12.125]
@@ -225,7 +225,7 @@ def test_class_prompt_is_the_label():
 
 @pytest.mark.parametrize("label", [None, LABELS])
 def test_code_logits_are_the_last_of_all_logits(label):
-    model, prompt = tiny(), draw(2, 1, 4, 8)
+    model, prompt = tiny(), Prompt(tokens=draw(2, 4, 8))
     some = model.code_logits(CODES, prompt, label)
     assert some.shape == (2, 6, 11)
     close(some, model(CODES[:, :-1], prompt, label)[:, -6:], LAYER)
@@ -233,7 +233,7 @@ def test_code_logits_are_the_last_of_all_logits(label):
 
 @pytest.mark.parametrize("attention", ["causal", "both"])
 def test_a_code_changes_only_what_comes_after_it(attention):
-    model, prompt = tiny(prompt_attention=attention), draw(2, 1, 4, 8)
+    model, prompt = tiny(prompt_attention=attention), Prompt(tokens=draw(2, 4, 8))
     other = CODES.copy()
     other[:, 2] = 5, 1
     change = np.abs(model.code_logits(other, prompt) - model.code_logits(CODES, prompt))
@@ -242,9 +242,10 @@ def test_a_code_changes_only_what_comes_after_it(attention):
 
 
 def test_prompt_tokens_see_each_other_in_both_directions():
-    prompt = draw(2, 1, 4, 8)
+    prompt = draw(2, 4, 8)
     other = prompt.copy()
-    other[:, :, 3] *= -1  # the last one; a constant added would vanish in the norms
+    other[:, 3] *= -1  # the last one; a constant added would vanish in the norms
+    prompt, other = Prompt(tokens=prompt), Prompt(tokens=other)
     change = lambda **kw: np.abs(tiny(**kw)(CODES[:, :5], other) - tiny(**kw)(CODES[:, :5], prompt))
     assert change()[:, :3].max() < 1e-6
     assert change(prompt_attention="both")[:, :3].max(axis=-1).min() > 1e-2
@@ -252,7 +253,7 @@ def test_prompt_tokens_see_each_other_in_both_directions():
 
 def test_fresh_prompts_replace_those_of_the_layer_before():
     model, prompt = tiny(), draw(2, 3, 4, 8)
-    logits = model.code_logits(CODES, prompt, LABELS)
+    logits = model.code_logits(CODES, Prompt(layers=prompt), LABELS)
     # By hand: run the blocks one at a time.
     x = jnp.concatenate([model.embed(LABELS[:, None], 0), model.embed(CODES[:, :-1], 1)], axis=1)
     for i in range(3):
@@ -291,7 +292,7 @@ def test_bfloat16_keeps_attention_weights_in_float32():
 
 
 def test_dropout_only_with_a_key():
-    first, prompt = jax.random.key(0), draw(2, 1, 4, 8)
+    first, prompt = jax.random.key(0), Prompt(tokens=draw(2, 4, 8))
 
     def logits(key=None, rate=0.5):
         cfg = dataclasses.replace(TINY, dropout=rate)
@@ -306,7 +307,7 @@ def test_dropout_only_with_a_key():
 
 
 def test_remat_changes_nothing():
-    prompt, key = jnp.asarray(draw(2, 3, 4, 8)), jax.random.key(0)
+    prompt, key = Prompt(layers=jnp.asarray(draw(2, 3, 4, 8))), jax.random.key(0)
 
     def loss(prompt, remat):
         cfg = dataclasses.replace(TINY, remat=remat, dropout=0.2)
@@ -316,14 +317,14 @@ def test_remat_changes_nothing():
     plain, gradient = value_and_grad(prompt, False)
     again, same = value_and_grad(prompt, True)
     close(again, plain, LAYER)
-    close(same, gradient, LAYER)
+    close(same.layers, gradient.layers, LAYER)
 
 
 def test_a_mesh_changes_nothing():
     graphdef, _ = params.create(lambda rngs: CausalTransformer(TINY, rngs=rngs))
     expected = tiny().code_logits(np.tile(CODES, (2, 1)), class_ids=np.tile(LABELS, 2))
     mesh = sharding.make_mesh(2, 2, 2)
-    placed = sharding.place({"transformer": tiny_tree()}, mesh)["transformer"]
+    placed = backbones.Part("causal", TINY, tiny_tree()).placed(mesh)
     assert placed["head"]["kernel"].sharding.spec == jax.P("fsdp")
     assert placed["norm"]["scale"].sharding.spec == jax.P("fsdp")
     assert placed["blocks"]["mlp"]["up"]["kernel"].sharding.spec == jax.P(None, "fsdp", "tensor")
@@ -342,11 +343,11 @@ def test_a_mesh_changes_nothing():
 
 
 def test_saved_and_loaded(tmp_path):
-    part = backbone.Part("causal", TINY, tiny_tree())
-    loaded = backbones.save(backbone.Backbone("tiny", {"transformer": part}), tmp_path / "tiny")
+    part = backbones.Part("causal", TINY, tiny_tree())
+    loaded = backbones.save(backbones.Backbone("tiny", {"transformer": part}), tmp_path / "tiny")
     part = loaded.part("transformer")
     assert part.cfg == TINY
-    graphdef = part.graphdef("transformer", prompt_attention="both")
+    graphdef = part.graphdef(prompt_attention="both")
     model = nnx.merge(graphdef, jax.tree.map(np.asarray, part.tree))
     close(model.code_logits(CODES), tiny().code_logits(CODES), 0)
 
@@ -355,7 +356,7 @@ def test_saved_and_loaded(tmp_path):
 
 
 def count(cfg: CausalConfig) -> int:
-    return params.count(backbone.abstract(lambda rngs: CausalTransformer(cfg, rngs=rngs)))
+    return params.count(backbones.abstract(lambda rngs: CausalTransformer(cfg, rngs=rngs)))
 
 
 def test_parameters_of_the_published_models():
@@ -381,6 +382,9 @@ def test_start_of_training():
 
 # Errors.
 
+TOKENS = Prompt(tokens=draw(2, 4, 8))
+LAYERS_2, LAYERS_3 = Prompt(layers=draw(2, 2, 4, 8)), Prompt(layers=draw(2, 3, 4, 8))
+
 
 @pytest.mark.parametrize(
     "changes, message",
@@ -397,19 +401,18 @@ def test_bad_sizes(changes, message):
 
 
 @pytest.mark.parametrize(
-    "changes, shape, label, message",
+    "changes, prompt, label, message",
     [
-        (dict(positions=99), (2, 2, 4, 8), None, "prompt depth 2, expected 1 or the 3 layers"),
+        (dict(positions=99), LAYERS_2, None, "depth 2, expected the 3 layers"),
         ({}, None, LABELS, "6 tokens from position 1 on need 7 positions, the transformer has 6"),
-        (dict(shifted=True), (2, 1, 4, 8), None, "6 tokens from position 4 on need 10 positions"),
-        (dict(shifted=True, positions=99), (2, 3, 4, 8), None, r"prompt depth 3, but .*shifted"),
+        (dict(shifted=True), TOKENS, None, "6 tokens from position 4 on need 10 positions"),
+        (dict(shifted=True, positions=99), LAYERS_3, None, r"\(2, 3, 4, 8\), but .*shifted.*once"),
         (dict(condition=2, length=5), None, None, r"give prompt tokens or class_ids \[B, 2\]"),
         (dict(condition=2, length=5), None, LABELS, r"class_ids \(2,\): 1 an image, expected 2"),
     ],
 )
-def test_bad_inputs(changes, shape, label, message):
+def test_bad_inputs(changes, prompt, label, message):
     cfg = dataclasses.replace(TINY, **changes)
-    prompt = None if shape is None else draw(*shape)
 
     def run():
         CausalTransformer(cfg, rngs=nnx.Rngs(0)).hidden(CODES, prompt, label)

@@ -8,7 +8,7 @@ import pytest
 from flax import nnx
 
 from maskgit_prompt import params
-from maskgit_prompt.backbones import load as backbone
+from maskgit_prompt.backbones import abstract
 from maskgit_prompt.models import discriminator
 from maskgit_prompt.models.discriminator import Discriminator, DiscriminatorConfig
 from maskgit_prompt.tasks import losses
@@ -39,7 +39,7 @@ def golden(kind: str):
     make = lambda rngs: Discriminator(cfg, rngs=rngs)
     graphdef, _ = params.create(make)
     tree = params.unflatten({ours(name): x for name, x in case().parameters.items()})
-    params.check(tree, backbone.abstract(make), "discriminator_tiny")
+    params.check(tree, abstract(make), "discriminator_tiny")
     assert params.count(tree) == 16532993
     return tree, graphdef
 

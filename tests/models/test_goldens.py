@@ -8,6 +8,7 @@ from flax import nnx
 
 from maskgit_prompt.models.masked import MaskedConfig
 from maskgit_prompt.models.prompt import PromptConfig
+from maskgit_prompt.models.prompts import Prompt
 from tests import golden_models
 from tests.golden_models import Case, close
 
@@ -107,10 +108,10 @@ def test_prompted_transformer(name):
             ),
         )
     )
-    tokens = generator(case["in_labels"].reshape(-1))
-    close(tokens[:, 0], case["out_prompts"], LAYER)
+    prompts = generator(case["in_labels"].reshape(-1))
+    close(prompts.tokens, case["out_prompts"], LAYER)
     codes, _ = ids_to_inputs(case["in_ids"], cfg)
-    logits = model(codes, tokens)
+    logits = model(codes, prompts)
     close(logits, case["out_logits"], STACK)
     close(logits[:, -codes.shape[1] - 1 :, : cfg.codebook], case["out_code_logits"], STACK)
 
@@ -132,7 +133,7 @@ def test_fresh_prompts_replace_those_of_the_layer_before():
     model = nnx.merge(*golden_models.transformer(case, cfg))
     codes, _ = ids_to_inputs(case["in_ids"], cfg)
     prompt = jax.random.normal(jax.random.key(0), (len(codes), cfg.layers, 4, cfg.width))
-    logits = model.code_logits(codes, prompt)
+    logits = model.code_logits(codes, Prompt(layers=prompt))
     # By hand: run the blocks one at a time.
     x = model.embed(codes, 1)
     for i in range(cfg.layers):

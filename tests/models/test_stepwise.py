@@ -7,6 +7,7 @@ import pytest
 
 from maskgit_prompt.models.attention import attention
 from maskgit_prompt.models.cache import Cache
+from maskgit_prompt.models.prompts import Prompt
 from tests.models.test_causal import CODES, LABELS, LAYER, case, close, draw, golden, tiny
 
 
@@ -28,7 +29,7 @@ def stepwise(model, codes, *front, known=0, **options):
 def test_golden(prompted, suffix, unmasked, known):
     data = case("gpt_cached_tiny")
     model = golden("gpt_cached_tiny", shifted=True, unmasked=unmasked)
-    prompt = data["in_embeddings"][:, None] if prompted else None
+    prompt = Prompt(tokens=data["in_embeddings"]) if prompted else None
     logits, memory = stepwise(
         model, data["in_tokens"], prompt, data["in_class"][:, 0], known=known, length=15
     )
@@ -47,11 +48,11 @@ def test_golden_keys_and_values():
 FRONTS = {
     "nothing": (None, None),
     "label": (None, LABELS),
-    "tokens": (draw(2, 1, 4, 8), None),
-    "tokens and label": (draw(2, 1, 4, 8), LABELS),
-    "fresh tokens": (draw(2, 3, 4, 8), None),
-    "keys and values": (draw(2, 3, 2, 4, 8), None),
-    "keys, values and label": (draw(2, 3, 2, 4, 8), LABELS),
+    "tokens": (Prompt(tokens=draw(2, 4, 8)), None),
+    "tokens and label": (Prompt(tokens=draw(2, 4, 8)), LABELS),
+    "fresh tokens": (Prompt(layers=draw(2, 3, 4, 8)), None),
+    "keys and values": (Prompt(prefix=draw(2, 3, 2, 4, 8)), None),
+    "keys, values and label": (Prompt(prefix=draw(2, 3, 2, 4, 8)), LABELS),
 }
 
 
@@ -76,7 +77,7 @@ def test_equals_the_whole_sequence(front, attention, known):
 )
 def test_another_prompt_before_any_code_is_as_if_it_had_been_there(front, shifted):
     prompt, _ = FRONTS[front]
-    model, other = tiny(shifted=shifted), prompt[..., ::-1, :] * 2
+    model, other = tiny(shifted=shifted), jax.tree.map(lambda x: x[..., ::-1, :] * 2, prompt)
     # A start token behind keys and values has read them already: it stays as it is.
     _, memory = model.start(CODES[:, :0], prompt if front != "keys and values" else other, length=2)
     logits, _ = model.advance(model.renew(memory, other), CODES[:, 0], 0)
@@ -85,8 +86,8 @@ def test_another_prompt_before_any_code_is_as_if_it_had_been_there(front, shifte
 
 def test_another_prefix_is_seen_from_the_next_code_on():
     model, prefix = tiny(), draw(2, 3, 2, 4, 8)
-    _, memory = model.start(CODES[:, :0], prefix)
-    renewed = model.renew(memory, -prefix)
+    _, memory = model.start(CODES[:, :0], Prompt(prefix=prefix))
+    renewed = model.renew(memory, Prompt(prefix=-prefix))
     expected, size = np.swapaxes(-prefix, 0, 1), model.cfg.width // model.cfg.heads
     for kept, all_layers in enumerate((renewed.cache.keys, renewed.cache.values)):
         found = np.swapaxes(all_layers[..., :4, :], 2, 3)  # [layers, B, P, N, H]
@@ -95,9 +96,9 @@ def test_another_prefix_is_seen_from_the_next_code_on():
 
 
 def test_another_prompt_leaves_the_codes_keys_and_values():
-    model, prompt = tiny(), draw(2, 1, 4, 8)
+    model, prompt = tiny(), Prompt(tokens=draw(2, 4, 8))
     _, memory = stepwise(model, CODES[:, :3], prompt)
-    renewed = model.renew(memory, -prompt)
+    renewed = model.renew(memory, Prompt(tokens=-prompt.tokens))
     change = np.abs(renewed.cache.keys - memory.cache.keys).max(axis=(0, 1, 2, 4))  # [S]
     assert (change[:4] > 1e-2).all() and (change[4:] == 0).all()
     same = model.renew(memory, prompt)
@@ -106,11 +107,11 @@ def test_another_prompt_leaves_the_codes_keys_and_values():
 
 def test_a_prompt_is_its_keys_and_values():
     # What prompt tokens leave in the cache, given as a prefix, does what the tokens did.
-    model, prompt = tiny(), draw(2, 1, 4, 8)
+    model, prompt = tiny(), Prompt(tokens=draw(2, 4, 8))
     _, memory = model.start(CODES[:, :0], prompt, LABELS)
     slots = lambda x: np.swapaxes(x[..., :4, :], 2, 3).reshape(3, 2, 4, 8)  # [layers, B, P, D]
     prefix = np.stack([slots(memory.cache.keys), slots(memory.cache.values)], axis=2)
-    prefix = np.swapaxes(prefix, 0, 1)  # [B, layers, 2, P, D]
+    prefix = Prompt(prefix=np.swapaxes(prefix, 0, 1))  # [B, layers, 2, P, D]
     close(model.code_logits(CODES, prefix, LABELS), model.code_logits(CODES, prompt, LABELS), LAYER)
 
 
@@ -124,7 +125,7 @@ def test_slots_that_hold_nothing_are_not_seen():
 
 
 def test_memory_is_as_large_as_it_will_get():
-    _, memory = tiny().start(CODES[:, :2], draw(2, 1, 4, 8), LABELS)
+    _, memory = tiny().start(CODES[:, :2], Prompt(tokens=draw(2, 4, 8)), LABELS)
     assert memory.cache.keys.shape == (3, 2, 2, 4 + 1 + 6 - 1, 4)  # the last code is no input
 
 

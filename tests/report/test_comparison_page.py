@@ -3,6 +3,7 @@
 import pytest
 
 from maskgit_prompt.report import comparison
+from maskgit_prompt.tuning.methods import TITLES
 from tests.report.reading import png, read
 
 PROMPT = {"method": "prompt", "shots": 2, "accuracy": 0.8, "frechet": 20.0, "kid": 0.02}
@@ -22,7 +23,7 @@ ROWS = [PROMPT, FULL, SCRATCH, UNTUNED, MORE]
 @pytest.fixture
 def page(charts, tmp_path):
     pictures = {f"{row['method']}/{row['shots']}": png(i) for i, row in enumerate(ROWS)}
-    comparison.comparison_report(tmp_path / "r.html", ROWS, pictures)
+    comparison.comparison_report(tmp_path / "r.html", ROWS, pictures, methods=TITLES)
     return read(tmp_path / "r.html")
 
 

@@ -38,11 +38,10 @@ def data() -> Parts:
 @pytest.fixture
 def drawn(data, charts):
     scorer = types.SimpleNamespace(reconstruct=lambda rows: flat(10 * rows + 10, GREEN))
-    tuned = types.SimpleNamespace(run=types.SimpleNamespace(curves=CURVES))
     generated, untuned = flat([100, 110, 120], BLUE), flat([130, 140, 150], YELLOW)
     strip = flat([10, 20, 30, 40, 50, 60], BLUE).reshape(2, 3, 16, 16, 3)
-    classes = np.array([0, 0, 1])
-    return pictures.draw(data, scorer, generated, classes, untuned, tuned, strip, (0.25,))
+    made = pictures.Made(generated, np.array([0, 0, 1]), untuned, strip)
+    return pictures.draw(data, scorer, made, CURVES, (0.25,))
 
 
 def rows_of_two(values, colour) -> np.ndarray:

@@ -7,8 +7,11 @@ import pytest
 from PIL import Image
 
 from maskgit_prompt.errors import UserError
+from maskgit_prompt.metrics import formats
+from maskgit_prompt.metrics.run_result import RunResult
 from maskgit_prompt.report import comparison, side_by_side, transfer
 from maskgit_prompt.report import html as report
+from maskgit_prompt.tuning.methods import ORIGINS, TITLES
 from tests.report.pages import PNG, check_page, sources
 
 
@@ -74,14 +77,14 @@ def test_table_alignment_and_dashes(tmp_path):
 def test_numbers_as_text():
     values = [None, 3, 30240, -2, 0.123456, 1234.56, 0.0, 1e-5, 2.5e7, -0.5, np.float32(0.25)]
     shown = ["—", "3", "30,240", "−2", "0.1235", "1,234.6", "0", "1e−05", "2.5e+07", "−0.5", "0.25"]
-    assert [report.number(value) for value in values] == shown
-    assert report.percent(0.8532) == "85.3\u202f%"
-    assert report.percent(None) == "—"
-    assert report.fixed(3)(1.8) == "1.800"
-    assert report.fixed(1)(None) == "—"
-    assert [report.aligned([385.21, 1.2])(v) for v in (385.21, 1.2)] == ["385.2", "1.2"]
-    assert [report.aligned([0.25, 0.0123])(v) for v in (0.25, 0.0123)] == ["0.2500", "0.0123"]
-    assert report.aligned([None, 0.0])(0.0) == "0"
+    assert [formats.number(value) for value in values] == shown
+    assert formats.percent(0.8532) == "85.3\u202f%"
+    assert formats.percent(None) == "—"
+    assert formats.fixed(3)(1.8) == "1.800"
+    assert formats.fixed(1)(None) == "—"
+    assert [formats.aligned([385.21, 1.2])(v) for v in (385.21, 1.2)] == ["385.2", "1.2"]
+    assert [formats.aligned([0.25, 0.0123])(v) for v in (0.25, 0.0123)] == ["0.2500", "0.0123"]
+    assert formats.aligned([None, 0.0])(0.0) == "0"
 
 
 def test_bad_pictures(tmp_path):
@@ -109,14 +112,23 @@ RESULTS = {
     "seconds": {"encode": 3.0, "tune": 142.5},
     "parameters": {"trainable": 30240, "frozen": 1650123, "share": 0.018},
     "config": {"train": {"steps": 400, "patterns": ("prompt/.*", "head/.*")}},
-    "data": {"name": "digits", "held-out images": 1000},
+    "data": {"name": "digits", "classes": ["0", "1"], "images": {"test": 1000}},
     "encoding": {"images": 12000, "images_per_second": 930.4},
     "warnings": ["Few images."],
 }
 
 
+def summary(found):
+    return transfer.summary(RunResult.from_json(found))
+
+
+def main_page(path, found, pictures, title="Prompt tuning", command=None):
+    result = RunResult.from_json(found)
+    transfer.transfer_report(path, result, pictures, origins=ORIGINS, title=title, command=command)
+
+
 def test_summary_in_words():
-    assert transfer.summary(RESULTS) == (
+    assert summary(RESULTS) == (
         "A prompt of 30,240 numbers (1.80\u202f% of the model) was tuned; everything else "
         "stayed as it was. A classifier trained on held-out real images reads 91.3\u202f% of "
         "the generated images as their class (real ones: 98.1\u202f%, reconstructed ones: "
@@ -126,7 +138,7 @@ def test_summary_in_words():
         "images are near-copies of training images (of unseen real images 0.5\u202f% would "
         "be)."
     )
-    assert transfer.summary({"loss": {"train": 1.0, "heldout": None}}) == ""
+    assert summary({"loss": {"train": 1.0, "heldout": None}}) == ""
 
 
 @pytest.mark.parametrize(
@@ -141,8 +153,8 @@ def test_summary_in_words():
     ],
 )
 def test_summary_names_what_was_tuned(patterns, beginning):
-    parameters = {"trainable": 900, "share": 0.826}
-    text = transfer.summary({"parameters": parameters, "config": {"trainable": patterns}})
+    parameters = {"trainable": 900, "frozen": 190}
+    text = summary({"parameters": parameters, "config": {"trainable": patterns}})
     assert text.startswith(beginning)
     assert text.endswith("; everything else stayed as it was.")
 
@@ -151,7 +163,7 @@ def test_precision_and_recall_stand_with_the_scores(tmp_path):
     near = {"precision": 0.75, "recall": 0.5, "density": 1.2, "coverage": 0.9}
     results = {"kid": {"prompt": 0.02, "untuned": 0.3}}
     results["precision_recall"] = {"prompt": near, "untuned": None}
-    transfer.transfer_report(tmp_path / "r.html", results, {})
+    main_page(tmp_path / "r.html", results, {})
     text = (tmp_path / "r.html").read_text()
     check_page(text)
     assert '<th class="n">KID</th><th class="n">precision</th><th class="n">recall</th>' in text
@@ -161,7 +173,7 @@ def test_precision_and_recall_stand_with_the_scores(tmp_path):
     assert "recall: share of those real images near a generated one" in text
 
     results["precision_recall"] = {"prompt": None, "untuned": None}
-    transfer.transfer_report(tmp_path / "r.html", results, {})
+    main_page(tmp_path / "r.html", results, {})
     text = (tmp_path / "r.html").read_text()
     assert ">recall<" not in text and "recall:" not in text
 
@@ -169,7 +181,7 @@ def test_precision_and_recall_stand_with_the_scores(tmp_path):
 def test_transfer_report(tmp_path):
     image = Image.new("RGB", (900, 4))
     pictures = {"loss": PNG, "marquee": image, "prompt": image, "real": image, "cats only": PNG}
-    transfer.transfer_report(tmp_path / "report.html", RESULTS, pictures, title="Digits")
+    main_page(tmp_path / "report.html", RESULTS, pictures, title="Digits")
     text = (tmp_path / "report.html").read_text()
     check_page(text)
     assert len(sources(text)) == 5
@@ -210,19 +222,19 @@ def test_transfer_report(tmp_path):
 def test_distances_name_what_they_are_to_and_sheets_what_they_leave_out(tmp_path):
     data = {"classes": list("abcd"), "shown": 2, "reference": "real images of the split all"}
     results = RESULTS | {"data": data}
-    transfer.transfer_report(tmp_path / "r.html", results, {"real": PNG})
+    main_page(tmp_path / "r.html", results, {"real": PNG})
     text = (tmp_path / "r.html").read_text()
     assert "Fréchet distance of the generated images to real images of the split all is" in text
     assert "Fréchet distance and KID: to real images of the split all, in the" in text
     assert "2 of 4 classes are shown." in text
-    transfer.transfer_report(tmp_path / "r.html", RESULTS, {"real": PNG})
+    main_page(tmp_path / "r.html", RESULTS, {"real": PNG})
     assert "classes are shown" not in (tmp_path / "r.html").read_text()
 
 
 def test_transfer_report_of_almost_nothing(tmp_path):
     """One class, no classifier, no pictures: what is there is shown, and no empty headings."""
     results = {"accuracy": {"real": None, "prompt": None}, "seconds": {"tune": 1.0}, "kid": None}
-    transfer.transfer_report(tmp_path / "r.html", results, {}, command="sample <again>")
+    main_page(tmp_path / "r.html", results, {}, command="sample <again>")
     text = (tmp_path / "r.html").read_text()
     check_page(text)
     assert "sample &lt;again&gt;" in text
@@ -241,7 +253,11 @@ def test_comparison_report(tmp_path):
         {"method": "bias", "shots": 2, "accuracy": 0.6},
     ]
     comparison.comparison_report(
-        tmp_path / "r.html", rows, {"prompt/5": PNG, "scratch": PNG}, config={"seed": 0}
+        tmp_path / "r.html",
+        rows,
+        {"prompt/5": PNG, "scratch": PNG},
+        methods=TITLES,
+        config={"seed": 0},
     )
     text = (tmp_path / "r.html").read_text()
     check_page(text)

@@ -1,4 +1,4 @@
-"""The losses, the step and the loop: averages by hand, stops, resumes, and what must end a run."""
+"""The step and the loop: averages by hand, stops, resumes, and what must end a run."""
 
 import pathlib
 import re
@@ -10,49 +10,12 @@ import numpy as np
 import optax
 import pytest
 
-from maskgit_prompt.decoding import schedules
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import Stopped, UserError
-from maskgit_prompt.models.prompt import NONE
 from maskgit_prompt.storage import checkpoint, workdir
-from maskgit_prompt.tasks.generation import objectives
-from maskgit_prompt.tasks.generation.loss import class_loss, prompt_loss
 from maskgit_prompt.tuning import train
 from tests import training
 from tests.tuning.stopping import stop_at
-
-# --- Losses --------------------------------------------------------------------------------------
-
-
-def test_losses_of_a_model_that_knows_nothing():
-    transformer, prompt, tree = training.models()
-    tree = jax.tree.map(np.copy, tree)
-    # Words of zeros and no bias: all 24 codes are equally likely, whatever is hidden.
-    tree["transformer"]["words"][:] = 0
-    tree["transformer"]["head"]["bias"][:] = 0
-    masking = objectives.Masking(schedules.schedule("cosine"), smoothing=0.1)
-    rows, key = training.batch(0), jax.random.key(0)
-    for loss_fn in (
-        prompt_loss(transformer, prompt, masking),
-        class_loss(transformer, masking),
-    ):
-        loss, _ = jax.jit(loss_fn)(tree, rows, key)
-        np.testing.assert_allclose(loss, np.log(24), rtol=1e-5)
-
-
-def test_classes_are_dropped_in_pretraining():
-    transformer, _, tree = training.models()
-    rows, key = training.batch(0), jax.random.key(0)
-    without = {**rows, "class_ids": np.full_like(rows["class_ids"], NONE)}
-
-    @jax.jit
-    def loss(share, rows):
-        masking = objectives.Masking(schedules.schedule("cosine"), drop_class=share)
-        return class_loss(transformer, masking)(jax.tree.map(jnp.asarray, tree), rows, key)[0]
-
-    assert loss(1.0, rows) == loss(0.0, without)
-    assert abs(loss(0.0, rows) - loss(0.0, without)) > 1e-3
-
 
 # --- Step ----------------------------------------------------------------------------------------
 
@@ -89,9 +52,9 @@ def toy(tx=None, ema: bool = False, **options) -> tuple:
     def loss_fn(tree, batch, key):
         return jnp.mean((tree["prompt"]["x"] - batch["t"]) ** 2 * batch["factor"]), {}
 
-    tx, tree = tx or optax.sgd(0.25), {"prompt": {"x": np.float32(1)}}
-    tree = training.place(tree, training.mesh())
-    begin = train.init_state(tree, ("prompt/.*",), tx, training.mesh(), ema)
+    tx, mesh = tx or optax.sgd(0.25), training.mesh()
+    tree = training.place({"prompt": {"x": np.float32(1)}}, mesh)
+    begin = train.init_state(tree, ("prompt/.*",), tx, mesh, ema)
     return begin, train.make_step(loss_fn, tx, begin[0], **options)
 
 

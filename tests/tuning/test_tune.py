@@ -1,9 +1,93 @@
-"""How long tuning goes on."""
+"""How long tuning goes on, what it scores and what it keeps, with steps that only count.
 
+After step n the two trained numbers are n, and their average is 10 n; the three frozen ones are 9.
+The training loss falls, 30, 20, 10, and the held-out loss is 3, 1, 2.
+"""
+
+import dataclasses
+import pathlib
+
+import jax
+import numpy as np
 import pytest
 
 from maskgit_prompt.config import defaults
-from maskgit_prompt.tuning import tune
+from maskgit_prompt.errors import UsageError
+from maskgit_prompt.tuning import train, tune
+from tests import training
+from tests.tuning import counting
+from tests.tuning.counting import HELDOUT_LOSS, TRAIN_LOSS, values
+
+EXAMPLES = 6
+
+
+@dataclasses.dataclass
+class Run:
+    """What a run of `tune` did.
+
+    Attributes:
+      tuned: what it gave.
+      steps: what its steps got.
+      scored: the name of each evaluation, and what the trained and the frozen numbers were.
+      rows: of metrics.jsonl.
+    """
+
+    tuned: tune.Tuned
+    steps: counting.Steps
+    scored: list[tuple]
+    rows: list[dict]
+
+
+def loss_fn(tree, batch, key):
+    raise AssertionError("steps that only count take no loss")
+
+
+def tuned(
+    folder: pathlib.Path, ema: float = 0.0, measured=("train", "heldout"), trainable=None, **options
+) -> Run:
+    """measured: of evaluations; the others give None."""
+    scored, steps = [], counting.Steps()
+    by_step = {"train": TRAIN_LOSS, "heldout": HELDOUT_LOSS}
+
+    def evaluation(name):
+        def evaluate(tree):
+            (number,) = values(tree["prompt"])
+            scored.append((name, number, *values(tree["transformer"])))
+            return by_step[name][number // 10 if ema else number] if name in measured else None
+
+        return evaluate
+
+    config = defaults.transfer()
+    config.seed = 6
+    config.train.update(
+        steps=3, batch_size=4, log_every=2, evaluate_every=1, tensorboard=False, ema_decay=ema
+    )
+    config.trainable = trainable or config.trainable
+    config.train.update(options.pop("train", {}))
+    config.optimizer.update(options.pop("optimizer", {}))
+    examples = tune.Examples(
+        EXAMPLES,
+        lambda step: {"number": np.full(4, step)},
+        {name: evaluation(name) for name in options.pop("evaluations", ("train", "heldout"))},
+    )
+    tree = {
+        "prompt": {"x": np.zeros(2, np.float32)},
+        "transformer": {"words": np.full((1, 3), 9, np.float32)},
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "make_step", steps.make)
+        mesh = training.mesh()
+        placed = training.place(tree, mesh)
+        found = tune.tune(config, placed, loss_fn, examples, folder, mesh, **options)
+    return Run(found, steps, scored, counting.rows(folder))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Run:
+    return tuned(tmp_path_factory.mktemp("tuned"))
+
+
+# --- Steps ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -20,3 +104,158 @@ def test_steps_by_the_size_of_the_set(epochs, most, images, steps):
     train = defaults.transfer().train
     train.update(epochs=epochs, steps=most, batch_size=32)
     assert tune.steps_of(train, images) == steps
+
+
+def test_steps_follow_the_number_of_examples(tmp_path):
+    # One epoch of six examples in batches of 4; the learning rate falls over as many steps.
+    found = tuned(tmp_path, train={"epochs": 1.0})
+    assert found.tuned.steps == len(found.steps.batches) == 2
+    with pytest.raises(UsageError, match="expected 0 to 1 for a run of 2 steps"):
+        tuned(tmp_path, train={"epochs": 1.0}, optimizer={"warmup_steps": 2})
+
+
+def test_every_step_has_its_batch_and_the_key_of_the_seed(run):
+    assert [batch["number"].tolist() for batch in run.steps.batches] == [[0] * 4, [1] * 4, [2] * 4]
+    # Seed 6, and 1 more for training.
+    assert [jax.random.key_data(key).tolist() for key in run.steps.keys] == [[0, 7]] * 3
+
+
+def test_the_step_is_made_of_the_loss_and_the_settings(tmp_path, run):
+    assert run.steps.made == {"loss_fn": loss_fn, "micro_batches": 1, "ema_decay": 0.0}
+    assert values(run.steps.like.trainable) == {0.0}  # the state that training begins with
+    found = tuned(tmp_path, ema=0.9, train={"micro_batches": 2})
+    assert found.steps.made == {"loss_fn": loss_fn, "micro_batches": 2, "ema_decay": 0.9}
+
+
+def test_the_progress_line_begins_with_what_is_trained(tmp_path, capsys):
+    tuned(tmp_path, what="tokenizer")
+    assert "tokenizer: 100%" in capsys.readouterr().err
+
+
+# --- Scores --------------------------------------------------------------------------------------
+
+
+def test_all_evaluations_are_of_the_whole_tree(run):
+    # At steps 1, 2, 3 and at the end.
+    expected = [(name, number, 9) for number in (1, 2, 3, 3) for name in ("train", "heldout")]
+    assert run.scored == expected
+
+
+def test_losses_have_the_names_of_their_evaluations(run):
+    assert run.tuned.loss == {"train": 10.0, "heldout": 2.0}
+    found = [row for row in run.rows if "evaluated_train" in row]
+    assert found == [
+        {"step": step, "evaluated_train": TRAIN_LOSS[step], "evaluated_heldout": HELDOUT_LOSS[step]}
+        for step in (1, 2, 3)
+    ]
+
+
+def test_a_loss_that_nothing_is_measured_on_is_not_logged(tmp_path):
+    found = tuned(tmp_path, measured=("train",), best="heldout")
+    assert found.tuned.loss == {"train": 10.0, "heldout": None} and found.tuned.steps == 3
+    assert values(found.tuned.tree["prompt"]) == {3.0}
+    assert not any("evaluated_heldout" in row for row in found.rows)
+    assert found.tuned.curves.keys() == {"loss", "evaluated_train"}
+
+
+def test_without_evaluations_only_batches_are_logged(tmp_path):
+    found = tuned(tmp_path, evaluations=())
+    assert found.tuned.loss == {}
+    assert found.rows == [{"step": step, "loss": 7.0, "grad_norm": 0.5} for step in (2, 3)]
+    assert found.tuned.last == found.rows[-1]
+
+
+def test_curves_are_of_batches_and_of_every_evaluation(run):
+    assert run.tuned.curves == {
+        "loss": ([2, 3], [7.0, 7.0]),  # logged every 2 steps and at the last
+        "evaluated_train": ([1, 2, 3], [30.0, 20.0, 10.0]),
+        "evaluated_heldout": ([1, 2, 3], [3.0, 1.0, 2.0]),
+    }
+
+
+def test_curves_hold_the_rows_that_have_the_column():
+    rows = [{"step": 5, "loss": 2.0}, {"step": 6, "evaluated_a": 1.5}, {"step": 9, "loss": 1.0}]
+    assert tune._curves(rows, ["loss", "evaluated_a", "evaluated_b"]) == {
+        "loss": ([5, 9], [2.0, 1.0]),
+        "evaluated_a": ([6], [1.5]),
+    }
+    assert tune._curves(rows, ["loss"]).keys() == {"loss"}
+
+
+# --- What is kept --------------------------------------------------------------------------------
+
+
+def test_the_last_state_is_kept_with_what_is_frozen(run):
+    assert run.tuned.steps == 3
+    assert values(run.tuned.tree["prompt"]) == {3.0}
+    assert values(run.tuned.tree["transformer"]) == {9.0}
+    assert (run.tuned.trainable, run.tuned.frozen) == (2, 3)
+
+
+def test_what_the_config_names_is_trained(tmp_path):
+    found = tuned(tmp_path, trainable=("transformer/.*",), evaluations=())
+    assert values(found.tuned.tree["transformer"]) == {3.0}
+    assert values(found.tuned.tree["prompt"]) == {0.0}
+    assert (found.tuned.trainable, found.tuned.frozen) == (3, 2)
+
+
+@pytest.mark.parametrize(("best", "step"), [("heldout", 2), ("train", 3)])
+def test_the_state_of_the_smallest_loss_is_kept(tmp_path, best, step):
+    found = tuned(tmp_path, best=best)
+    assert len(found.steps.batches) == 3
+    assert found.tuned.steps == step and values(found.tuned.tree["prompt"]) == {float(step)}
+    assert values(found.tuned.tree["transformer"]) == {9.0}
+    assert found.tuned.loss == {"train": TRAIN_LOSS[step], "heldout": HELDOUT_LOSS[step]}
+
+
+def test_averages_are_scored_and_kept(tmp_path):
+    found = tuned(tmp_path, ema=0.9)
+    assert [number for _, number, _ in found.scored] == [10, 10, 20, 20, 30, 30, 30, 30]
+    assert values(found.tuned.tree["prompt"]) == {30.0}
+
+
+def test_the_best_is_an_average_where_there_is_one(tmp_path):
+    found = tuned(tmp_path, ema=0.9, best="heldout")
+    assert found.tuned.steps == 2 and values(found.tuned.tree["prompt"]) == {20.0}
+
+
+def test_a_finished_run_gives_the_same_again(tmp_path):
+    first = tuned(tmp_path, best="heldout").tuned
+    # A line of a step that was not saved.
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write('{"step": 4, "loss": 5.0}\n')
+    again = tuned(tmp_path, best="heldout")
+    assert again.steps.batches == []
+    assert (first.resumed, again.tuned.resumed) == (0, 3)
+    for name in ("steps", "loss", "curves", "last"):
+        assert getattr(again.tuned, name) == getattr(first, name), name
+    training.assert_same(again.tuned.tree, first.tree)
+
+
+# --- The best so far -----------------------------------------------------------------------------
+
+
+def offered(path: pathlib.Path, losses: list[tuple[float, float]]) -> tune._Best:
+    """Best of (training loss, held-out loss) at steps 1, 2, …; the parameters are the step."""
+    best = tune._Best(path, "heldout")
+    for step, (train_loss, heldout) in enumerate(losses, 1):
+        tree = {"prompt": {"x": np.float32([step])}}
+        best.offer(step, {"train": train_loss, "heldout": heldout}, lambda tree=tree: tree)
+    return best
+
+
+def test_of_equal_losses_the_first_is_kept(tmp_path):
+    best = offered(tmp_path / "best", [(3, 2.0), (2, 1.0), (1, 1.0), (0, 1.5)])
+    assert best.step == 2 and best.scores == {"train": 2, "heldout": 1.0}
+    assert best.tree["prompt"]["x"].tolist() == [2.0]
+
+
+@pytest.mark.parametrize(("latest", "step"), [(3, 2), (2, 2), (1, 0)])
+def test_the_best_of_a_step_that_runs_again_is_forgotten(tmp_path, latest, step):
+    offered(tmp_path / "best", [(3, 2.0), (2, 1.0), (1, 1.5)])
+    again = tune._Best(tmp_path / "best", "heldout")
+    again.resume(latest)
+    assert again.step == step
+    if step:
+        assert again.scores == {"train": 2, "heldout": 1.0}
+        assert again.tree["prompt"]["x"].tolist() == [2.0]

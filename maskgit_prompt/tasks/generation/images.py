@@ -1,6 +1,5 @@
 """What is generated: images of every class, untuned ones, and strips under a marquee header."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,13 +11,12 @@ from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UserError
 from maskgit_prompt.metrics import diversity
 from maskgit_prompt.models.prompt import NONE
+from maskgit_prompt.models.prompts import Prompt, stack
 from maskgit_prompt.tasks.generation import pictures
 from maskgit_prompt.tasks.generation.encoding import Encoded
 from maskgit_prompt.tasks.generation.plan import Plan
-from maskgit_prompt.tasks.generation.sampling import Sampler
+from maskgit_prompt.tasks.generation.sampling import Prompts, Sampler
 from maskgit_prompt.tasks.generation.score import Scorer
-
-Prompts = Callable[..., np.ndarray]  # of sampling.make_prompts
 
 
 def classes_to_draw(plan: Plan) -> np.ndarray:
@@ -46,7 +44,7 @@ def classes_to_draw(plan: Plan) -> np.ndarray:
 def untuned_images(plan: Plan, count: int) -> np.ndarray:
     """What the backbone makes of classes of its own, drawn at random: uint8 [n, S, S, 3]."""
     config = plan.config
-    sampler = Sampler(plan.backbone, plan.mesh, config.sample, Compute.of(config))
+    sampler = Sampler(plan.backbone, plan.mesh, plan.decode_config, Compute.of(config))
     own = np.full(count, NONE)
     if sampler.classes:
         rng = np.random.default_rng(streams.seed_of(config.seed, "classes"))
@@ -56,7 +54,12 @@ def untuned_images(plan: Plan, count: int) -> np.ndarray:
 
 
 def marquee_of(
-    plan: Plan, stored: Encoded, sampler: Sampler, prompts: Prompts, uncond, scorer: Scorer
+    plan: Plan,
+    stored: Encoded,
+    sampler: Sampler,
+    prompts: Prompts,
+    uncond: Prompt | None,
+    scorer: Scorer,
 ) -> tuple[np.ndarray | None, list[dict[str, Any]]]:
     """Images under headers [an instance's prompt, its class's prompt], one instance a class.
 
@@ -75,17 +78,16 @@ def marquee_of(
     classes = pictures.shown_classes(labels)
     instances = np.array([np.argmax(labels == c) for c in classes])  # the first image of each class
     originals = sampler.decode(stored.plain(data.tune[instances]))
-    first = prompts(classes, instances)
-    headers = np.stack([first, prompts(classes)], axis=1)  # [C, 2, depth, P, D]
-    headers = np.repeat(headers, num, axis=0)
     owner = np.repeat(np.arange(len(classes)), num)
     drawn = np.repeat(classes, num)
+    of_instance, of_class = prompts(classes, instances)[owner], prompts(classes)[owner]
+    headers, alone = stack([of_instance, of_class]), stack([of_class])  # [n, 2, …], [n, 1, …]
     rows, columns = [], [originals]
     for cutoff in (0.0, *config.score.marquee_cutoffs):
         # The same key at every cutoff: what differs is the header alone.
         key = sharding.make_key(streams.seed_of(config.seed, "marquee"), plan.mesh)
         made = sampler.images(
-            headers if cutoff else headers[:, 1:],
+            headers if cutoff else alone,
             key,
             uncond=uncond,
             cutoff=cutoff or 1.0,

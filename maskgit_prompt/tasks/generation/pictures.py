@@ -1,6 +1,8 @@
 """The main job's pictures: contact sheets of real and generated images, the loss."""
 
+import dataclasses
 import pathlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,22 +12,46 @@ from maskgit_prompt.data.parts import Parts
 from maskgit_prompt.report import curves, sheets
 from maskgit_prompt.storage.files import write_whole
 from maskgit_prompt.tasks.generation.prompt_tuning import CURVES
+from maskgit_prompt.tasks.generation.score import Scorer
 
 SHEET_COLUMNS, SHEET_ROWS = 12, 20
 
 
-def draw(data: Parts, scorer, generated, classes, untuned, tuned, strip, cutoffs) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """Images that a run made.
+
+    Attributes:
+      generated, classes: uint8 [n, S, S, 3] and what each is meant to show.
+      untuned: as generated, by the backbone alone.
+      strip: the marquee's images by class and cutoff [C, columns, S, S, 3], or None.
+    """
+
+    generated: np.ndarray
+    classes: np.ndarray
+    untuned: np.ndarray
+    strip: np.ndarray | None
+
+
+def draw(
+    data: Parts,
+    scorer: Scorer,
+    made: Made,
+    losses: Mapping[str, curves.Series],
+    cutoffs: Sequence[float],
+) -> dict[str, Any]:
     """name -> PIL image or PNG bytes, for samples/ and the report.
 
     Args:
       scorer: whose `reconstruct` takes rows of the set through the tokenizer and back.
-      generated, classes: uint8 [n, S, S, 3] and what each is meant to show; untuned: as generated.
-      tuned: of prompt_tuning. strip: the marquee's images by class and cutoff, or None.
+      losses: column of metrics.jsonl -> (steps, values).
+      cutoffs: of the marquee.
 
     Returns:
-      of "glance" two rows of generated images of all classes, for a page of many runs; the others
+      "glance" is two rows of generated images of all classes, for a page of many runs; the others
       are what report/transfer.py names.
     """
+    generated, classes = made.generated, made.classes
     names = data.images.classes
     labels = data.labels(data.tune)
     rows = [np.flatnonzero(labels == c)[:SHEET_COLUMNS] for c in shown_classes(classes)]
@@ -36,18 +62,16 @@ def draw(data: Parts, scorer, generated, classes, untuned, tuned, strip, cutoffs
         "real": sheet(data.images.read(rows), shown, names),
         "reconstructed": sheet(scorer.reconstruct(rows), shown, names),
         "prompt": sheet(generated, classes, names),
-        "untuned": sheets.grid(_rows(untuned, 4)),
+        "untuned": sheets.grid(_rows(made.untuned, 4)),
         "glance": sheets.grid(_rows(generated[evenly.round().astype(int)], 2)),
     }
-    if strip is not None:
+    if made.strip is not None:
         pictures["marquee"] = sheets.grid(
-            strip,
+            made.strip,
             row_labels=[names[c] for c in shown_classes(labels)],
             col_labels=["instance", "class", *(f"{c:g}" for c in cutoffs)],
         )
-    pictures["loss"] = curves.loss_curve(
-        {CURVES[column]: points for column, points in tuned.run.curves.items()}
-    )
+    pictures["loss"] = curves.loss_curve({CURVES[name]: points for name, points in losses.items()})
     return pictures
 
 

@@ -1,6 +1,7 @@
 """What a run works on, checked as far as it can be before anything is written."""
 
 import dataclasses
+import functools
 import hashlib
 import os
 import pathlib
@@ -14,12 +15,11 @@ from maskgit_prompt.backbones import Backbone, abstract
 from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.data import augment, parts
 from maskgit_prompt.data.parts import Parts
-from maskgit_prompt.decoding import marquee
+from maskgit_prompt.decoding.config import DecodeConfig
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 from maskgit_prompt.storage import workdir
-from maskgit_prompt.tasks.generation.sampling import check as check_sampling
 from maskgit_prompt.tuning import memory, optimizers
 
 PARTS = ("tokenizer", "transformer")  # of a backbone: what a tuned prompt depends on
@@ -42,6 +42,11 @@ class Plan:
     mesh: Mesh
     data: Parts
     cfg: PromptConfig
+
+    @functools.cached_property
+    def decode_config(self) -> DecodeConfig:
+        """The config's settings of decoding."""
+        return DecodeConfig(**self.config.sample)
 
 
 def make_plan(config: ConfigDict, backbone: Backbone, mesh: Mesh, path: str | os.PathLike) -> Plan:
@@ -86,9 +91,10 @@ def check(config: ConfigDict, backbone: Backbone, mesh) -> None:
     backbone.check_promptable()
     Compute.of(config).check(backbone.part("transformer").cfg, mesh)
     sharding.check_batch(config.train.batch_size, config.train.micro_batches, mesh)
-    check_sampling(config.sample, backbone.part("tokenizer").cfg.codebook, mesh)
+    decode_config = DecodeConfig(**config.sample)
+    decode_config.check(backbone.part("tokenizer").cfg.codebook, mesh)
     for cutoff in config.score.marquee_cutoffs:
-        marquee.check(cutoff, config.sample.power)
+        dataclasses.replace(decode_config, cutoff=cutoff)  # refuses one that is out of range
     if config.data.views < 1:
         raise UsageError(f"config.data.views = {config.data.views}, expected at least 1")
     augment.random_crop_flip(config.data.crop, config.data.flip)

@@ -24,7 +24,7 @@ from maskgit_prompt.tasks.generation.objectives import make_objective
 from maskgit_prompt.tasks.generation.plan import Plan
 from maskgit_prompt.tuning.tune import Examples, Tuned, tune
 
-# Evaluation -> what reports call its curve.
+# Column of metrics.jsonl -> what reports call its curve.
 CURVES = {
     "loss": "training batches",
     "evaluated_train": "training images",
@@ -39,14 +39,14 @@ class TuningCodes:
     Attributes:
       codes, labels: [n, views, L], read as batches ask for them, and [n], to tune on.
       scored: int64, which of them the training loss is measured on.
-      heldout, heldout_labels: [m, L], [m], which the held-out loss is measured on.
+      test, test_labels: [m, L], [m], which the held-out loss is measured on.
     """
 
     codes: Codes
     labels: np.ndarray
     scored: np.ndarray
-    heldout: np.ndarray
-    heldout_labels: np.ndarray
+    test: np.ndarray
+    test_labels: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,8 +75,8 @@ def tuning_codes(plan: Plan, stored: Encoded) -> TuningCodes:
         codes=stored.of(data.tune),
         labels=labels,
         scored=splits.thin(labels, config.score.most, config.data.seed),
-        heldout=stored.plain(data.test) if len(data.test) else np.zeros([0, 1], np.int32),
-        heldout_labels=data.labels(data.test),
+        test=stored.plain(data.test) if len(data.test) else np.zeros([0, 1], np.int32),
+        test_labels=data.labels(data.test),
     )
 
 
@@ -155,6 +155,6 @@ def make_examples(config: ConfigDict, codes: TuningCodes, evaluate) -> Examples:
         batch=batch,
         evaluations={
             "train": lambda tree: evaluate(tree, plain, codes.labels[codes.scored]),
-            "heldout": lambda tree: evaluate(tree, codes.heldout, codes.heldout_labels),
+            "heldout": lambda tree: evaluate(tree, codes.test, codes.test_labels),
         },
     )

@@ -1,7 +1,6 @@
 """Scores of generated images beside real and reconstructed ones, without any download."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -10,8 +9,9 @@ from maskgit_prompt.backbones.compiled import make_features
 from maskgit_prompt.data import splits
 from maskgit_prompt.data.codes_writer import load_ahead
 from maskgit_prompt.data.parts import Parts
-from maskgit_prompt.metrics import frechet, kid, neighbors, precision_recall
+from maskgit_prompt.metrics import frechet, scores
 from maskgit_prompt.metrics.accuracy import Judge
+from maskgit_prompt.metrics.scores import Scores
 from maskgit_prompt.progress import progress
 from maskgit_prompt.tasks.generation.encoding import Encoded
 from maskgit_prompt.tasks.generation.plan import Plan
@@ -67,7 +67,7 @@ class Scorer:
                 "No held-out loss and no count of near-copies: no images are held out."
             )
         few = splits.thin(data.labels(data.tune), most, seed)
-        self._training = self.reconstruct(data.tune[few])
+        self._tune_reconstructed = self.reconstruct(data.tune[few])
         self._test_reconstructed = self.reconstruct(data.test) if len(data.test) else None
 
     def _reference_features(self) -> tuple[np.ndarray, frechet.Statistics]:
@@ -122,29 +122,26 @@ class Scorer:
             "reconstructed": self.accuracy(self._test_reconstructed, labels),
         }
 
-    def __call__(self, images: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    def __call__(self, images: np.ndarray, labels: np.ndarray) -> Scores:
         """Scores of generated images, uint8 [n, S, S, 3], meant to show classes labels [n]."""
-        found: dict[str, Any] = {
-            "accuracy": self.accuracy(images, labels),
-            "frechet": None,
-            "kid": None,
-            "precision_recall": None,
-            "near_copies": None,
-        }
+        features = some = real = statistics = None
         if self._reference is not None and len(images) >= 2:
-            real, whole = self._reference
+            real, statistics = self._reference
             features = self._features(images)
-            found["frechet"] = whole.distance(features)
             some = features[:: -(-len(features) // FEATURES)]
-            found["kid"] = kid.kid(real, some)[0]
-            if min(len(real), len(some)) > 3:
-                found["precision_recall"] = precision_recall.precision_recall(real, some)
-        if self._test_reconstructed is not None:
-            # All three through the tokenizer, so that its blur is on every side.
-            found["near_copies"] = neighbors.near_copies(
-                images, self._training, self._test_reconstructed
-            )
-        return found
+        evidence = scores.Evidence(
+            images=images,
+            labels=labels,
+            judge=self._judge,
+            features=features,
+            some=some,
+            statistics=statistics,
+            real=real,
+            # Through the tokenizer as generated ones are, so that its blur is on every side.
+            tune=self._tune_reconstructed,
+            test=self._test_reconstructed,
+        )
+        return scores.measure(evidence)
 
 
 def make_scorer(plan: Plan, stored: Encoded, decode: Callable) -> Scorer:

@@ -7,6 +7,7 @@
 5. Write prompt.safetensors, results.json, report.html and samples/.
 """
 
+import dataclasses
 import json
 import pathlib
 
@@ -15,6 +16,8 @@ import numpy as np
 from maskgit_prompt import streams
 from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.devices import distributed, sharding
+from maskgit_prompt.metrics.run_result import RunResult
+from maskgit_prompt.models.prompts import stack
 from maskgit_prompt.progress import Clock
 from maskgit_prompt.report import results
 from maskgit_prompt.report.transfer import transfer_report
@@ -27,6 +30,7 @@ from maskgit_prompt.tasks.generation.prompt_tuning import tune_prompt, tuning_co
 from maskgit_prompt.tasks.generation.sampling import Sampler, make_prompts, unconditional
 from maskgit_prompt.tasks.generation.score import make_scorer
 from maskgit_prompt.tasks.generation.summary import last_words, summarize
+from maskgit_prompt.tuning.methods import ORIGINS
 
 REPORT = "report.html"  # written last: where it is, the run is finished
 
@@ -62,14 +66,14 @@ def carry_out(
         sampler = Sampler(
             backbone,
             mesh,
-            config.sample,
+            plan.decode_config,
             Compute.of(config),
             tuned.transformer,
             plan.cfg,
         )
         prompts = make_prompts(plan.cfg, tuned.prompt)
-        uncond = unconditional(config.sample, prompts)
-        generated = sampler.images(prompts(classes)[:, None], key, uncond=uncond)
+        uncond = unconditional(plan.decode_config, prompts)
+        generated = sampler.images(stack([prompts(classes)]), key, uncond=uncond)
         per_image = sampler.seconds_per_image
     with clock("untuned"):
         if untuned is None or len(untuned) != len(classes):
@@ -83,27 +87,34 @@ def carry_out(
     with clock("score"):
         scores = {"prompt": scorer(generated, classes), "untuned": scorer(untuned, classes)}
         found = summarize(plan, scorer, scores, tuned, marquee, classes)
-    found["encoding"] = {"images": len(stored), "images_per_second": stored.images_per_second}
-    found["model"] = {"name": backbone.name, "transformer": backbone.part("transformer").kind}
-    found["seconds_per_image"] = per_image
+    found = dataclasses.replace(
+        found,
+        encoded=len(stored),
+        encoded_per_second=stored.images_per_second,
+        seconds_per_image=per_image,
+    )
 
     # 5. Files.
     with clock("report"):
-        path, again = save_prompt(plan, tuned, found, home)
+        path, again = save_prompt(plan, tuned, found.to_json(), home)
+        made = pictures.Made(generated, classes, untuned, strip)
         cutoffs = config.score.marquee_cutoffs
-        drawn = pictures.draw(data, scorer, generated, classes, untuned, tuned, strip, cutoffs)
+        drawn = pictures.draw(data, scorer, made, tuned.run.curves, cutoffs)
         pictures.save(home, drawn)
-    found["prompt_file"] = {"name": path.name, "bytes": path.stat().st_size}
-    found["seconds"] = {stage: round(s, 2) for stage, s in clock.seconds.items()}
+    seconds = {stage: round(s, 2) for stage, s in clock.seconds.items()}
     if tuned.run.resumed == tuned.run.steps and (home / "results.json").exists():
         # A finished run was started again: this start tuned nothing.
-        old = json.loads((home / "results.json").read_text())
-        found["seconds"]["tune"] = old["seconds"]["tune"]
-    results.write_json(home / "results.json", found)
+        old = RunResult.from_json(json.loads((home / "results.json").read_text()))
+        seconds["tune"] = old.seconds["tune"]
+    found = dataclasses.replace(
+        found, prompt_name=path.name, prompt_bytes=path.stat().st_size, seconds=seconds
+    )
+    results.write_json(home / "results.json", found.to_json())
     transfer_report(
         home / REPORT,
         found,
         {name: picture for name, picture in drawn.items() if name != "glance"},
+        origins=ORIGINS,
         title=f"Prompt tuning: {data.images.name} on {backbone.name}",
         command=again,
     )

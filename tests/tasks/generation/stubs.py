@@ -33,6 +33,7 @@ from maskgit_prompt.data.images import ImageSet
 from maskgit_prompt.data.parts import Parts
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.models.prompt import PromptConfig
+from maskgit_prompt.models.prompts import Prompt
 from maskgit_prompt.tasks.generation import images, score, transfer
 from maskgit_prompt.tasks.generation.encoding import Encoded
 from maskgit_prompt.tasks.generation.plan import Plan
@@ -115,11 +116,16 @@ class NearestShade:
         return float(np.mean(self._labels[gaps.argmin(axis=1)] == labels))
 
 
+# Of tokenizer and transformer below: the first digits of the SHA-256 of "[vq, masked]".
+FINGERPRINT = "5fede84cc8087799"
+
+
 def backbone(*parts: str) -> backbones.Backbone:
     """A backbone with no network behind its parts' names."""
     tree = {"weight": np.zeros(1, np.float32)}
     found = {name: backbones.Part("masked", None, tree) for name in parts}
-    return backbones.Backbone("stub", found, fingerprint="f00d")
+    identities = {"tokenizer": "vq", "transformer": "masked", "features": "small"}
+    return backbones.Backbone("stub", found, identities=identities)
 
 
 def config(**changes) -> ConfigDict:
@@ -176,9 +182,9 @@ def prompt_tree(classes: list[float], instances: list[float]) -> dict[str, np.nd
 class Call:
     """What `StubSampler.images` was asked for."""
 
-    headers: np.ndarray
+    headers: np.ndarray  # [n, K], the numbers that the prompts are
     key: list[int]
-    uncond: np.ndarray | None
+    uncond: Prompt | None
     cutoff: float | None
     what: str
 
@@ -196,21 +202,21 @@ class StubSampler:
     made: list["StubSampler"] = []
 
     def __init__(self, backbone, mesh, config, dtype="float32", transformer=None, prompt=None):
-        self.transformer, self.prompt = transformer, prompt
+        self.config, self.transformer, self.prompt = config, transformer, prompt
         self.calls: list[Call] = []
         self.own: list[int] = []
         self.seconds_per_image = None
         self.made.append(self)
 
-    def class_prompts(self, class_ids: np.ndarray) -> np.ndarray:
+    def class_prompts(self, class_ids: np.ndarray) -> Prompt:
         self.own = list(class_ids)
-        return np.full((len(class_ids), 1, 1, 1, 1), 200.0, np.float32)
+        return Prompt(tokens=np.full((len(class_ids), 1, 1, 1), 200.0, np.float32))
 
     def images(self, headers, key, *, uncond=None, cutoff=None, what="sample") -> np.ndarray:
-        # headers [n, K, depth 1, P 1, D 1]
+        headers = headers.tokens[..., 0, 0]  # [n, K, P = 1, D = 1] -> [n, K]
         self.calls.append(Call(headers, jax.random.key_data(key).tolist(), uncond, cutoff, what))
         self.seconds_per_image = len(self.calls) / 4
-        first, last = headers[:, 0, 0, 0, 0], headers[:, -1, 0, 0, 0]
+        first, last = headers[:, 0], headers[:, -1]
         rest = 1 - cutoff if headers.shape[1] == 2 else 1.0
         lighter = 102 * rest * (np.arange(len(headers)) % 2) * self.diverse
         return flat(*np.round(first + rest * (last - first) + lighter))

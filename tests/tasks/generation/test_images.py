@@ -7,6 +7,7 @@ import pytest
 
 from maskgit_prompt.errors import UserError
 from maskgit_prompt.models.prompt import NONE
+from maskgit_prompt.models.prompts import Prompt
 from maskgit_prompt.tasks.generation.images import classes_to_draw, marquee_of, untuned_images
 from maskgit_prompt.tasks.generation.plan import Plan
 from maskgit_prompt.tasks.generation.sampling import make_prompts
@@ -87,6 +88,7 @@ def test_untuned_images_of_a_backbone_without_classes(monkeypatch):
 TUNE = [(224, 2), (25, 0), (33, 0), (240, 2)]
 CLASS_PROMPTS = [122, 77, 16]
 INSTANCE_PROMPTS = [220 - 16, 20 - 122, 1, 2]
+NINE = Prompt(tokens=np.full((1, 1, 1), 9.0))
 
 
 class ReadsAt120:
@@ -104,10 +106,8 @@ def marquee(monkeypatch, **changes):
         data, **{"score__marquee_images": 2, "score__marquee_cutoffs": (0.5, 1.0)} | changes
     )
     prompts = make_prompts(plan.cfg, stubs.prompt_tree(CLASS_PROMPTS, INSTANCE_PROMPTS))
-    sampler = stubs.StubSampler(plan.backbone, plan.mesh, plan.config.sample)
-    strip, rows = marquee_of(
-        plan, stubs.encoded(data), sampler, prompts, np.full((1, 1, 1), 9.0), ReadsAt120()
-    )
+    sampler = stubs.StubSampler(plan.backbone, plan.mesh, plan.decode_config)
+    strip, rows = marquee_of(plan, stubs.encoded(data), sampler, prompts, NINE, ReadsAt120())
     return strip, rows, sampler.calls
 
 
@@ -136,11 +136,11 @@ def test_marquee_scores_by_hand(monkeypatch):
 
 def test_marquee_headers_begin_with_the_instance_and_end_with_the_class(monkeypatch):
     _, _, calls = marquee(monkeypatch)
-    headers = [call.headers[..., 0, 0, 0].tolist() for call in calls]
+    headers = [call.headers.tolist() for call in calls]
     assert headers[0] == [[122], [122], [16], [16]]
     assert headers[1] == headers[2] == [[20, 122], [20, 122], [220, 16], [220, 16]]
     assert [call.cutoff for call in calls] == [1.0, 0.5, 1.0]
-    assert all((call.uncond == 9).all() for call in calls)
+    assert all(call.uncond is NINE for call in calls)
 
 
 def test_marquee_has_the_same_noise_at_every_cutoff(monkeypatch):

@@ -54,8 +54,8 @@ def test_rounds_of_masking_are_spread_evenly():
 def test_the_kind_decides():
     config = defaults.transfer()
     config.next_code.keep = 0.5
-    assert make_objective(config, "causal", 24) == NextCode(24, keep=0.5)
-    masked = make_objective(config, "masked", 24)
+    assert make_objective(config, "autoregressive", 24) == NextCode(24, keep=0.5)
+    masked = make_objective(config, "parallel", 24)
     assert isinstance(masked, Masking) and masked.smoothing == 0.1
     inputs, weights = masked.inputs(KEYS, CODES)
     np.testing.assert_array_equal(np.asarray(inputs) == MASK, np.asarray(weights) == 1)

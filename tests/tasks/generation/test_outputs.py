@@ -6,15 +6,20 @@ import numpy as np
 
 from maskgit_prompt import backbones
 from maskgit_prompt.tasks.generation.outputs import save_prompt
-from maskgit_prompt.tuning import prompt_file
+from maskgit_prompt.tuning import tuned_prompt
+from maskgit_prompt.tuning.tuned_prompt import TunedOn
 from tests.tasks.generation import stubs
+
+# Of a backbone with a trained transformer: the first digits of the SHA-256 of "[vq, trained]".
+TRAINED = {"tokenizer": "vq", "transformer": "trained"}
+FINGERPRINT = "96bc5d616ff99678"
 
 
 def save(plan, tuned, home):
     """The prompt file that is written, and the command."""
     scores = {name: {} for name in ("accuracy", "frechet", "kid", "loss")}
     path, command = save_prompt(plan, tuned, scores, home)
-    return prompt_file.load(path), command
+    return tuned_prompt.load(path), command
 
 
 def test_a_prompt_without_instances_names_none(tmp_path):
@@ -38,13 +43,13 @@ def test_a_trained_transformer_is_the_backbone_that_the_file_names(tmp_path, mon
 
     def save_backbone(backbone, folder):
         saved.update(backbone=backbone, folder=folder)
-        return dataclasses.replace(backbone, fingerprint="beef")
+        return dataclasses.replace(backbone, identities=TRAINED)
 
     monkeypatch.setattr(backbones, "save", save_backbone)
     plan = stubs.plan(stubs.data(), trainable=("prompt/.*", "transformer/weight"))
     tuned = dataclasses.replace(stubs.tuned(), transformer={"weight": np.ones(1, np.float32)})
     found, command = save(plan, tuned, tmp_path)
-    assert (found.backbone, found.fingerprint) == ("stub, tuned", "beef")
+    assert found.backbone == TunedOn("stub, tuned", FINGERPRINT, ("tokenizer", "transformer"))
     assert saved["folder"] == tmp_path / "backbone"
     assert command.split()[-1] == f"--config.backbone={tmp_path / 'backbone'}"
     # The trained weights are ones, those of the backbone zeros.

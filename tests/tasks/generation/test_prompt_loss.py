@@ -1,13 +1,18 @@
-"""The losses of prompt tuning and of pretraining, in odds that a reader can multiply."""
+"""The losses of prompt tuning and of pretraining, in odds that a reader can multiply.
+
+The last tests are of a transformer whose losses nobody knows by hand.
+"""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from maskgit_prompt.decoding import schedules
 from maskgit_prompt.models.prompt import NONE
-from maskgit_prompt.tuning import train
-from tests import stubs
+from maskgit_prompt.tasks.generation.loss import class_loss, prompt_loss
+from maskgit_prompt.tasks.generation.objectives import Masking
+from tests import stubs, training
 
 PLAIN, FIRST = stubs.transformer(), stubs.Hide()  # the first code is hidden
 
@@ -23,7 +28,7 @@ def loss(
     **prompt,
 ) -> float:
     """The prompt loss of equal rows; classes have odds 1, 3 and instances odds 1, 5, 7."""
-    loss_fn = train.prompt_loss(transformer, stubs.generator(**prompt), objective)
+    loss_fn = prompt_loss(transformer, stubs.generator(**prompt), objective)
     batch = {
         "codes": jnp.array([codes] * rows),
         "class_ids": jnp.full(rows, class_id),
@@ -94,26 +99,59 @@ def test_label_smoothing_is_the_objectives():
 # --- Pretraining ---------------------------------------------------------------------------------
 
 
-def class_loss(objective, codes=(0, 1), dropout: bool = False, rows: int = 1) -> float:
+def pretraining_loss(objective, codes=(0, 1), dropout: bool = False, rows: int = 1) -> float:
     """Of class 1, whose odds are 3 without a prompt."""
-    loss_fn = train.class_loss(stubs.transformer(dropout=dropout), objective)
+    loss_fn = class_loss(stubs.transformer(dropout=dropout), objective)
     batch = {"codes": jnp.array([codes] * rows), "class_ids": jnp.ones(rows, jnp.int32)}
     return float(loss_fn(stubs.parameters(), batch, jax.random.key(0))[0])
 
 
 def test_pretraining_is_under_the_models_own_class():
-    assert class_loss(stubs.Hide()) == pytest.approx(np.log(4 / 3), rel=1e-5)
-    assert class_loss(stubs.Hide(drop_class=1.0)) == pytest.approx(np.log(2), rel=1e-5)
-    assert class_loss(stubs.Hide(), dropout=True) == pytest.approx(np.log(2), rel=1e-5)
+    assert pretraining_loss(stubs.Hide()) == pytest.approx(np.log(4 / 3), rel=1e-5)
+    assert pretraining_loss(stubs.Hide(drop_class=1.0)) == pytest.approx(np.log(2), rel=1e-5)
+    assert pretraining_loss(stubs.Hide(), dropout=True) == pytest.approx(np.log(2), rel=1e-5)
 
 
 def test_pretraining_smooths_labels_and_counts_hidden_codes_alone():
     expected = 0.75 * np.log(4) + 0.25 * np.log(4 / 3)  # of code 1
-    found = class_loss(stubs.Hide(((1,),), smoothing=0.5))
+    found = pretraining_loss(stubs.Hide(((1,),), smoothing=0.5))
     assert found == pytest.approx(expected, rel=1e-5)
 
 
 def test_pretraining_drops_its_share_of_classes():
-    found = class_loss(stubs.Hide(drop_class=0.25), rows=64)
+    found = pretraining_loss(stubs.Hide(drop_class=0.25), rows=64)
     lost = (found - np.log(4 / 3)) / (np.log(2) - np.log(4 / 3)) * 64
     assert lost == pytest.approx(round(lost), abs=1e-3) and 6 < lost < 28
+
+
+# --- A real transformer -------------------------------------------------------------------------
+
+
+def test_losses_of_a_model_that_knows_nothing():
+    transformer, prompt, tree = training.models()
+    tree = jax.tree.map(np.copy, tree)
+    # Words of zeros and no bias: all 24 codes are equally likely, whatever is hidden.
+    tree["transformer"]["words"][:] = 0
+    tree["transformer"]["head"]["bias"][:] = 0
+    masking = Masking(schedules.schedule("cosine"), smoothing=0.1)
+    rows, key = training.batch(0), jax.random.key(0)
+    for loss_fn in (
+        prompt_loss(transformer, prompt, masking),
+        class_loss(transformer, masking),
+    ):
+        found, _ = jax.jit(loss_fn)(tree, rows, key)
+        np.testing.assert_allclose(found, np.log(24), rtol=1e-5)
+
+
+def test_classes_are_dropped_in_pretraining():
+    transformer, _, tree = training.models()
+    rows, key = training.batch(0), jax.random.key(0)
+    without = {**rows, "class_ids": np.full_like(rows["class_ids"], NONE)}
+
+    @jax.jit
+    def dropping(share, rows):
+        masking = Masking(schedules.schedule("cosine"), drop_class=share)
+        return class_loss(transformer, masking)(jax.tree.map(jnp.asarray, tree), rows, key)[0]
+
+    assert dropping(1.0, rows) == dropping(0.0, without)
+    assert abs(dropping(0.0, rows) - dropping(0.0, without)) > 1e-3

@@ -9,9 +9,11 @@ import pytest
 from flax import nnx
 from ml_collections import ConfigDict
 
-from maskgit_prompt import params
+from maskgit_prompt import backbones, params
 from maskgit_prompt.decoding import parallel, schedules
+from maskgit_prompt.decoding.config import DecodeConfig
 from maskgit_prompt.devices import sharding
+from maskgit_prompt.models import masked, prompt, tokenizer
 from maskgit_prompt.models.masked import MASK, MaskedConfig
 from maskgit_prompt.models.prompt import PromptConfig
 from maskgit_prompt.tasks import losses
@@ -21,6 +23,11 @@ from tests import golden_models
 from tests.golden_models import Case, close
 
 LAYER, STACK = 1e-5, 1e-4
+AXES = (
+    *backbones.axes("tokenizer", tokenizer.AXES),
+    *backbones.axes("transformer", masked.AXES),
+    *backbones.axes("prompt", prompt.AXES),
+)
 NAMES = {  # ours -> the reference's last two path parts
     "classes": "prompt_embeddings_embedding",
     "positions": "prompt_position_embeddings_embedding",
@@ -102,9 +109,10 @@ def taken() -> tuple:
     """(states after each step, metrics of each step), on the host."""
     mesh = sharding.make_mesh(1, 1, 1, jax.devices()[:1])
     tree = {name: parameters for name, (_, parameters) in models().items()}
+    placed = sharding.place(tree, mesh, AXES)
     _, tx = optimizer()
-    state, frozen = train.init_state(tree, ("prompt/.*",), tx, mesh, ema=False)
-    step = train.make_step(loss_fn, tx)
+    state, frozen = train.init_state(placed, ("prompt/.*",), tx, mesh, ema=False)
+    step = train.make_step(loss_fn, tx, state)
     states, metrics = [], []
     with jax.set_mesh(mesh):
         for i, seed in enumerate(case()["in_step_seed"]):
@@ -166,13 +174,13 @@ def test_sampler_after_the_last_step():
         return transformer(ids[:, 1:], prompt)[:, -ids.shape[1] :, :codebook]
 
     start = jnp.full((len(prompt), transformer.cfg.length + 1), MASK)
+    config = DecodeConfig(steps=sample["num_iter"], choice_temperature=sample["choice_temperature"])
     decode = jax.jit(
         lambda key: parallel.decode(
             key,
             start,
             logits_fn,
-            steps=sample["num_iter"],
-            choice_temperature=sample["choice_temperature"],
+            config,
             keep_trace=True,
         )
     )

@@ -3,16 +3,21 @@
 The stub's code for an image is the number that the image's first prompt is filled with.
 """
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 
 from maskgit_prompt.backbones import Backbone, Part
-from maskgit_prompt.config import defaults
+from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.decoding import autoregressive
+from maskgit_prompt.decoding.config import DecodeConfig
 from maskgit_prompt.devices import sharding
+from maskgit_prompt.errors import UsageError
 from maskgit_prompt.models.masked import MASK
 from maskgit_prompt.models.prompt import NONE, PromptConfig
+from maskgit_prompt.models.prompts import Prompt, stack
 from maskgit_prompt.tasks.generation import sampling
 from maskgit_prompt.tasks.generation.sampling import Sampler
 from tests import tiny, training
@@ -33,11 +38,11 @@ class Loop:
         self.made = options
         return self
 
-    def __call__(self, key, headers, uncond, start, **values):
-        call = dict(key=key, headers=headers, uncond=uncond, start=start)
+    def __call__(self, key, headers, uncond, start, config, **options):
+        call = dict(key=key, headers=headers.tokens, uncond=uncond and uncond.tokens, start=start)
         self.calls.append({name: x if x is None else jax.device_get(x) for name, x in call.items()})
-        self.calls[-1]["values"] = values
-        return np.repeat(np.asarray(headers)[:, 0, 0, 0, :1], LENGTH, 1).astype(np.int32)
+        self.calls[-1] |= dict(config=config, options=options)
+        return np.repeat(np.asarray(headers.tokens)[:, 0, 0, :1], LENGTH, 1).astype(np.int32)
 
 
 @pytest.fixture
@@ -48,17 +53,20 @@ def loop(monkeypatch) -> Loop:
     return loop
 
 
-def sampler(part: Part = MASKED, **changes) -> Sampler:
-    config = defaults.sampling()
-    config.update({"batch_size": 2, **changes})
+def sampler(part: Part = MASKED, compute: Compute = Compute(), **changes) -> Sampler:  # noqa: B008
+    config = DecodeConfig(**{"batch_size": 2, **changes})
     backbone = Backbone("stub", {"tokenizer": TOKENIZER, "transformer": part})
-    return Sampler(backbone, training.mesh(), config)
+    return Sampler(backbone, training.mesh(), config, compute)
 
 
-def headers(*numbers: int) -> np.ndarray:
-    """[n, K = 2, depth 1, P = 1, D = 3]: image i's prompts are numbers[i] and 10 more."""
-    pairs = np.array(numbers, np.float32)[:, None] + [0, 10]
-    return np.tile(pairs[..., None, None, None], (1, 1, 1, 1, 3)).astype(np.float32)
+def one(*numbers: int) -> Prompt:
+    """[n, P = 1, D = 3]: image i's prompt is numbers[i]."""
+    return Prompt(tokens=np.tile(np.array(numbers, np.float32)[:, None, None], (1, 1, 3)))
+
+
+def headers(*numbers: int) -> Prompt:
+    """[n, K = 2, P = 1, D = 3]: image i's prompts are numbers[i] and 10 more."""
+    return stack([one(*numbers), one(*(number + 10 for number in numbers))])
 
 
 def key() -> jax.Array:
@@ -68,13 +76,13 @@ def key() -> jax.Array:
 def test_images_keep_their_places_in_batches_of_which_the_last_is_padded(loop):
     codes = sampler().codes(headers(3, 4, 5, 6, 7), key())
     np.testing.assert_array_equal(codes, np.tile([[3], [4], [5], [6], [7]], (1, LENGTH)))
-    assert [call["headers"][:, 0, 0, 0, 0].tolist() for call in loop.calls] == [
+    assert [call["headers"][:, 0, 0, 0].tolist() for call in loop.calls] == [
         [3, 4],
         [5, 6],
         [7, 7],
     ]
     # The prompts scroll past in the order given.
-    assert loop.calls[0]["headers"][0, :, 0, 0, 0].tolist() == [3, 13]
+    assert loop.calls[0]["headers"][0, :, 0, 0].tolist() == [3, 13]
 
 
 def test_batches_have_keys_of_their_own_and_calls_the_same(loop):
@@ -99,54 +107,65 @@ def test_all_codes_are_made_unless_some_are_given(loop):
     assert [call["start"][:, 0].tolist() for call in loop.calls[2:]] == [[20, 21], [22, 22]]
 
 
-SET = dict(
+OTHER = dict(
+    steps=5,
+    schedule="linear",
+    order="halton",
+    choice_temperature=8.0,
+    temperature=0.6,
+    top_k=6,
+    top_p=0.7,
     cutoff=0.5,
     power=2.0,
     guidance=3.0,
+    guidance_schedule="cosine",
     guidance_power=4.0,
-    temperature=0.6,
-    top_p=0.7,
-    choice_temperature=8.0,
 )
 
 
-def test_every_setting_reaches_the_loop_by_its_name(loop):
-    sampler(**SET).codes(headers(1), key())
-    expected = dict(
-        cutoff=0.5,
-        power=2.0,
-        guidance_scale=3.0,
-        guidance_power=4.0,
-        temperature=0.6,
-        top_p=0.7,
-        choice_temperature=8.0,
+@pytest.mark.parametrize(
+    ("part", "options"), [(MASKED, {}), (CAUSAL, {"known": 0})], ids=["masked", "causal"]
+)
+def test_every_setting_reaches_the_loop(part, options, loop):
+    sampler(part, **OTHER).codes(headers(1), key())
+    assert loop.made == {"grid": (4, 4)}
+    assert loop.calls[0]["config"] == DecodeConfig(batch_size=2, **OTHER)
+    assert loop.calls[0]["options"] == options
+
+
+def test_networks_are_computed_as_asked(loop, monkeypatch):
+    asked = {}
+    real = Part.prompted
+    prompted = lambda part, prompt, **options: asked.update(options) or real(part, prompt)
+    monkeypatch.setattr(Part, "prompted", prompted)
+    monkeypatch.setattr(
+        sampling, "make_decoder", lambda tokenizer, mesh, dtype: asked.update(decoder=dtype)
     )
-    assert loop.calls[0]["values"] == expected
-    sampler(CAUSAL, **SET).codes(headers(1), key())
-    del expected["choice_temperature"]
-    assert loop.calls[1]["values"] == expected | {"known": 0}
-
-
-def test_the_plan_is_that_of_the_config(loop):
-    plan = dict(steps=5, schedule="linear", order="halton", top_k=6, guidance_schedule="cosine")
-    sampler(**plan)
-    assert loop.made == plan | {"grid": (4, 4), "guided": False}
-    sampler(CAUSAL, **plan, guidance=2.0)
-    expected = {"grid": (4, 4), "guided": True, "top_k": 6, "guidance_schedule": "cosine"}
-    assert loop.made == expected
+    sampler(compute=Compute("bfloat16", "xla"))
+    assert asked == {
+        "dtype": "bfloat16",
+        "attention_implementation": "xla",
+        "dropout": 0.0,
+        "decoder": "bfloat16",
+    }
 
 
 def test_a_cutoff_given_with_the_call_is_the_one(loop):
-    sampler(cutoff=0.5).codes(headers(1), key(), cutoff=0.25)
-    assert loop.calls[0]["values"]["cutoff"] == 0.25
+    made = sampler(**OTHER)
+    made.codes(headers(1), key(), cutoff=0.25)
+    made.codes(headers(1), key())
+    given, own = (call["config"] for call in loop.calls)
+    assert given == dataclasses.replace(own, cutoff=0.25) and own.cutoff == 0.5
+    with pytest.raises(UsageError, match="marquee cutoff is 0.0"):
+        made.codes(headers(1), key(), cutoff=0.0)
 
 
 def test_only_guidance_has_an_unconditional_prompt_and_all_images_the_same(loop):
-    uncond = np.full((1, 1, 3), 9, np.float32)
+    uncond = one(9)
     sampler(guidance=2.0).codes(headers(1, 2), key(), uncond=uncond)
     sampler(guidance=2.0).codes(headers(1, 2), key())
     sampler(guidance=1.0).codes(headers(1, 2), key(), uncond=uncond)
-    np.testing.assert_array_equal(loop.calls[0]["uncond"], np.full((2, 1, 1, 3), 9))
+    np.testing.assert_array_equal(loop.calls[0]["uncond"], np.full((2, 1, 3), 9))
     assert loop.calls[1]["uncond"] is None and loop.calls[2]["uncond"] is None
 
 
@@ -154,7 +173,7 @@ def test_known_rows_are_counted_for_a_causal_transformer(loop):
     start = np.full((2, LENGTH), MASK)
     start[:, :8] = 5
     sampler(CAUSAL).codes(headers(1, 2), key(), start=start)
-    assert loop.calls[0]["values"]["known"] == 8
+    assert loop.calls[0]["options"] == {"known": 8}
 
 
 # --- Prompts -------------------------------------------------------------------------------------
@@ -167,12 +186,27 @@ TREE = {
 }
 
 
+def test_images_are_those_of_the_codes(loop, monkeypatch):
+    monkeypatch.setattr(
+        sampling, "make_decoder", lambda tokenizer, mesh, dtype: lambda codes: 10 * codes
+    )
+    start = np.full((1, LENGTH), MASK)
+    start[0, 0] = 20
+    images = sampler(guidance=2.0).images(
+        headers(3), key(), uncond=one(9), start=start, cutoff=0.25
+    )
+    np.testing.assert_array_equal(images, np.full((1, LENGTH), 30))
+    (call,) = loop.calls
+    assert call["start"][0, 0] == 20 and call["config"].cutoff == 0.25
+    assert (call["uncond"] == 9).all()
+
+
 def test_prompts_are_of_classes_and_of_instances():
     prompts = sampling.make_prompts(PROMPT, TREE)
     found = prompts(np.array([0, 1, 0, NONE]), np.array([1, 0, NONE, 2]))
     # 1 without condition; 10 and 20 more for a class; 100, 200 and 300 more for an instance.
-    np.testing.assert_array_equal(found[:, 0, 0, 0], [211, 121, 11, 301])
-    np.testing.assert_array_equal(prompts(np.array([1, 0]))[:, 0, 0, 0], [21, 11])
+    np.testing.assert_array_equal(found.tokens[:, 0, 0], [211, 121, 11, 301])
+    np.testing.assert_array_equal(prompts(np.array([1, 0])).tokens[:, 0, 0], [21, 11])
 
 
 @pytest.mark.parametrize(
@@ -180,7 +214,6 @@ def test_prompts_are_of_classes_and_of_instances():
     [(2.0, "prompt", 1.0), (2.0, "backbone", None), (1.0, "prompt", None)],
 )
 def test_guidance_is_away_from_the_prompt_of_no_condition(guidance, guidance_from, expected):
-    config = defaults.sampling()
-    config.update(guidance=guidance, guidance_from=guidance_from)
+    config = DecodeConfig(guidance=guidance, guidance_from=guidance_from)
     found = sampling.unconditional(config, sampling.make_prompts(PROMPT, TREE))
-    assert found is None if expected is None else found.tolist() == [[[expected]]]
+    assert found is None if expected is None else found.tokens.tolist() == [[[expected]]]

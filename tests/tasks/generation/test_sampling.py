@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from maskgit_prompt.backbones.compute import Compute
-from maskgit_prompt.config import defaults
+from maskgit_prompt.decoding.config import DecodeConfig
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.models.masked import MASK
+from maskgit_prompt.models.prompts import Prompt
 from maskgit_prompt.tasks.generation.sampling import Sampler
 from tests import tiny
 
@@ -18,20 +19,25 @@ LENGTH = tiny.TOKENIZER.length
 
 
 def sampler(kind: str, mesh=None, **changes) -> Sampler:
-    config = defaults.sampling()
-    config.update({"batch_size": 8, "steps": 3, **changes})
+    config = DecodeConfig(batch_size=8, steps=3, **changes)
     return Sampler(tiny.backbone(kind=kind), mesh or sharding.make_mesh(), config)
 
 
-def headers(count: int, prefix: bool) -> np.ndarray:
-    """[n, K, depth, P, D], or [n, K, layers, 2, P, D]."""
-    shape = (count, 2, 2, 2, 3, 16) if prefix else (count, 2, 1, 3, 16)
-    return np.random.default_rng(0).standard_normal(shape, np.float32)
+def prompts(*begin: int, kind: str = "tokens") -> Prompt:
+    """Random prompts of three vectors for two layers of width 16; begin: their first dimensions."""
+    shape = {"tokens": (3, 16), "layers": (2, 3, 16), "prefix": (2, 2, 3, 16)}[kind]
+    drawn = np.random.default_rng(0).standard_normal((*begin, *shape), np.float32)
+    return Prompt(**{kind: drawn})
+
+
+def headers(count: int, kind: str = "tokens") -> Prompt:
+    """Of two prompts an image."""
+    return prompts(count, 2, kind=kind)
 
 
 @pytest.mark.parametrize("kind", ["masked", "causal"])
-@pytest.mark.parametrize("prefix", [False, True])
-def test_any_mesh_gives_the_codes_of_one_device(kind, prefix):
+@pytest.mark.parametrize("place", ["tokens", "prefix"])
+def test_any_mesh_gives_the_codes_of_one_device(kind, place):
     found = []
     meshes = [
         sharding.make_mesh(devices=jax.devices()[:1]),
@@ -40,8 +46,8 @@ def test_any_mesh_gives_the_codes_of_one_device(kind, prefix):
     ]
     for mesh in meshes:
         made = sampler(kind, mesh, guidance=2.0)
-        uncond = headers(1, prefix)[0, 0] * 0.5
-        found.append(made.codes(headers(11, prefix), sharding.make_key(0, mesh), uncond=uncond))
+        uncond = jax.tree.map(lambda x: x * 0.5, prompts(1, kind=place))
+        found.append(made.codes(headers(11, place), sharding.make_key(0, mesh), uncond=uncond))
     assert found[0].shape == (11, LENGTH)
     np.testing.assert_array_equal(found[0], found[1])
     np.testing.assert_array_equal(found[0], found[2])
@@ -50,18 +56,17 @@ def test_any_mesh_gives_the_codes_of_one_device(kind, prefix):
 @pytest.mark.parametrize("kind", ["masked", "causal"])
 def test_the_transformer_computes_attention_as_asked(kind):
     mesh = sharding.make_mesh()
-    config = defaults.sampling()
-    config.batch_size = 8
+    config = DecodeConfig(batch_size=8)
     made = Sampler(tiny.backbone(kind=kind), mesh, config, Compute(attention="cudnn"))
     with pytest.raises(ValueError, match="'cudnn' needs an NVIDIA GPU"):
-        made.codes(headers(8, False), sharding.make_key(0, mesh))
+        made.codes(headers(8), sharding.make_key(0, mesh))
 
 
 def test_seconds_per_image_need_a_second_batch():
     made, key = sampler("causal"), sharding.make_key(0, sharding.make_mesh())
-    made.codes(headers(8, False), key)
+    made.codes(headers(8), key)
     assert made.seconds_per_image is None
-    made.codes(headers(9, False), key)
+    made.codes(headers(9), key)
     assert 0 < made.seconds_per_image < 10
 
 
@@ -72,11 +77,9 @@ def test_codes_beyond_the_tokenizers_are_not_drawn():
     tree = {**part.tree, "codebook": part.tree["codebook"][:5]}
     part = dataclasses.replace(part, cfg=dataclasses.replace(part.cfg, codebook=5), tree=tree)
     backbone = dataclasses.replace(backbone, parts={**backbone.parts, "tokenizer": part})
-    config = defaults.sampling()
-    config.batch_size = 8
     mesh = sharding.make_mesh()
-    made = Sampler(backbone, mesh, config)
-    codes = made.codes(headers(16, False), sharding.make_key(0, mesh))
+    made = Sampler(backbone, mesh, DecodeConfig(batch_size=8))
+    codes = made.codes(headers(16), sharding.make_key(0, mesh))
     assert set(np.unique(codes)) == set(range(5))
 
 
@@ -95,16 +98,14 @@ def test_completion_is_of_top_rows(known):
     for row, codes in enumerate(known):
         start[row, list(codes)] = 3
     with pytest.raises(UsageError, match="top rows|whole rows"):
-        sampler("causal").codes(
-            headers(2, False), sharding.make_key(0, sharding.make_mesh()), start=start
-        )
+        sampler("causal").codes(headers(2), sharding.make_key(0, sharding.make_mesh()), start=start)
 
 
 def test_completion_keeps_what_is_known():
     start = np.full((2, LENGTH), MASK)
     start[:, :8] = np.arange(8)
     codes = sampler("causal").codes(
-        headers(2, False), sharding.make_key(0, sharding.make_mesh()), start=start
+        headers(2), sharding.make_key(0, sharding.make_mesh()), start=start
     )
     np.testing.assert_array_equal(codes[:, :8], start[:, :8])
     assert codes[:, 8:].min() >= 0

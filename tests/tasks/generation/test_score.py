@@ -20,7 +20,7 @@ def stubbed(monkeypatch):
 
 def test_accuracy_is_of_the_generated_images_under_their_labels():
     """Shades below 55 are read as dark: 50, 50, 40 are, so three of four are read as asked for."""
-    found = stubs.scorer(stubs.data())(flat(50, 50, 150, 40), np.array([0, 0, 1, 1]))
+    found = stubs.scorer(stubs.data())(flat(50, 50, 150, 40), np.array([0, 0, 1, 1])).found
     assert found["accuracy"] == 0.75
 
 
@@ -40,14 +40,14 @@ def test_real_and_reconstructed_held_out_images():
 
 def test_frechet_distance_of_generated_to_reference():
     """Means 2 and 1/2, variances 4/3 and 1/3: (3/2)^2 + (2 - 1)^2 / 3 = 31/12."""
-    found = stubs.scorer(stubs.data())(GENERATED, LABELS)
+    found = stubs.scorer(stubs.data())(GENERATED, LABELS).found
     np.testing.assert_allclose(found["frechet"], 31 / 12, rtol=1e-12)
 
 
 def test_kid_of_generated_and_reference():
     """Kernel (x y + 1)^3. Within 0, 0, 1, 1: (2 * 8 + 10 * 1) / 12 = 13/6. Within 1, 1, 3, 3:
     (2 * 8 + 2 * 1000 + 8 * 64) / 12 = 632/3. Between: (8 * 1 + 4 * 8 + 4 * 64) / 16 = 37/2."""
-    found = stubs.scorer(stubs.data())(GENERATED, LABELS)
+    found = stubs.scorer(stubs.data())(GENERATED, LABELS).found
     np.testing.assert_allclose(found["kid"], 13 / 6 + 632 / 3 - 37, rtol=1e-12)
 
 
@@ -55,7 +55,7 @@ def test_precision_and_recall_are_not_each_other():
     """The third neighbours are 1 away among 0, 0, 1, 1, and 2 away among 1, 1, 3, 3. Generated 1 is
     in all four real balls and 3 in none: precision 1/2, density (4 + 4 + 0 + 0) / 4 / 3, coverage
     1. Real 0 and 1 are within 2 of a generated 1: recall 1."""
-    found = stubs.scorer(stubs.data())(GENERATED, LABELS)["precision_recall"]
+    found = stubs.scorer(stubs.data())(GENERATED, LABELS).found["precision_recall"]
     assert found == {"precision": 0.5, "recall": 1.0, "density": 2 / 3, "coverage": 1.0}
 
 
@@ -63,7 +63,7 @@ def test_near_copies_are_of_tuned_images_on_the_scale_of_held_out_ones():
     """All through the tokenizer. Held-out 10, 30, 50, 90 are 10, 10, 10, 20 away from the nearest
     of 20, 40, 70, which the prompt was tuned on: nearer than 10 is too near. Generated 21, 40, 31,
     90, 56 are 1, 0, 9, 20, 14 away: three of five."""
-    found = stubs.scorer(stubs.data())(flat(21, 40, 31, 90, 56), np.array([0, 0, 0, 1, 1]))
+    found = stubs.scorer(stubs.data())(flat(21, 40, 31, 90, 56), np.array([0, 0, 0, 1, 1])).found
     found = found["near_copies"]
     assert (found["count"], found["fraction"]) == (3, 0.6)
     np.testing.assert_allclose(found["threshold"], 10 / 255)
@@ -90,7 +90,7 @@ def test_near_copies_are_looked_for_among_as_many_as_asked_for():
     )
     count = lambda images, **choice: stubs.scorer(data, **choice)(
         images, np.zeros(len(images), int)
-    )["near_copies"]["count"]
+    ).found["near_copies"]["count"]
     assert count(flat(*shades), most=0) == 4
     assert count(flat(*shades), most=3) == 3
     left_out = {}
@@ -112,7 +112,7 @@ def test_kid_takes_some_of_many_reference_images_and_the_frechet_distance_all(mo
     monkeypatch.setattr(score, "FEATURES", 8)
     monkeypatch.setattr(score, "BLOCK", 5)
     data = stubs.data(reference=[(0, 0), (0, 0), (50, 1), (50, 1)] * 4)
-    found = stubs.scorer(data)(flat(*[50] * 8), np.ones(8, int))
+    found = stubs.scorer(data)(flat(*[50] * 8), np.ones(8, int)).found
     np.testing.assert_allclose(found["kid"], 1.5, rtol=1e-12)
     np.testing.assert_allclose(found["frechet"], 31 / 60, rtol=1e-12)
 
@@ -125,14 +125,14 @@ def test_kid_takes_some_of_many_generated_images_evenly_spaced(monkeypatch):
     """
     monkeypatch.setattr(score, "FEATURES", 4)
     data = stubs.data(reference=[(0, 0)] * 4)
-    found = stubs.scorer(data)(flat(50, 250, 50, 250, 50, 250), np.ones(6, int))
+    found = stubs.scorer(data)(flat(50, 250, 50, 250, 50, 250), np.ones(6, int)).found
     np.testing.assert_allclose(found["kid"], 7, rtol=1e-12)
     np.testing.assert_allclose(found["frechet"], 13.8, rtol=1e-12)
     assert found["precision_recall"] is None
 
 
 def test_one_generated_image_has_no_distances():
-    found = stubs.scorer(stubs.data())(flat(21), np.array([0]))
+    found = stubs.scorer(stubs.data())(flat(21), np.array([0])).found
     assert found["near_copies"]["count"] == 1
     assert found | {"near_copies": 1} == {
         "accuracy": 1.0,
@@ -189,7 +189,7 @@ FEW = "Distances are to 4 old ones: compare them only with distances made from a
 )
 def test_what_cannot_be_measured_is_none_and_the_reason_is_told(parts, networks, missing, warnings):
     scorer = stubs.scorer(stubs.data(**parts), parts=networks)
-    found = scorer(GENERATED, LABELS)
+    found = scorer(GENERATED, LABELS).found
     assert tuple(name for name, value in found.items() if value is None) == missing
     assert scorer.warnings == warnings
 

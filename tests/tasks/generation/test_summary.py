@@ -5,6 +5,8 @@ import types
 
 import pytest
 
+from maskgit_prompt.metrics.run_result import RunResult
+from maskgit_prompt.metrics.scores import Scores
 from maskgit_prompt.tasks.generation.summary import last_words, summarize
 from tests.tasks.generation import stubs
 
@@ -34,7 +36,8 @@ def summary(**changes):
     )
     plan = stubs.plan(stubs.data(reference=[(0, 0)] * 5), seed=7)
     classes = [0, 0, 0, 1, 1, 1]
-    return summarize(plan, scorer, SCORES, stubs.tuned(**changes), MARQUEE, classes)
+    scores = {origin: Scores(found) for origin, found in SCORES.items()}
+    return summarize(plan, scorer, scores, stubs.tuned(**changes), MARQUEE, classes).to_json()
 
 
 def test_accuracy_of_four_kinds_of_images():
@@ -121,4 +124,4 @@ LAST = "report: home/report.html\nprompt: home/prompt.safetensors (12 kB)"
 )
 def test_last_words(accuracy, frechet, first):
     found = {"accuracy": accuracy, "frechet": frechet, "prompt_file": {"bytes": 12_345}}
-    assert last_words(pathlib.Path("home"), found) == first + LAST
+    assert last_words(pathlib.Path("home"), RunResult.from_json(found)) == first + LAST

@@ -10,13 +10,15 @@ from PIL import Image
 
 from maskgit_prompt import backbones
 from maskgit_prompt.data import splits
+from maskgit_prompt.data.augment import PLAIN
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.progress import Clock
 from maskgit_prompt.tasks.generation import encoding, transfer
 from maskgit_prompt.tasks.generation.outputs import save_choice
 from maskgit_prompt.tasks.generation.plan import claim, make_plan
 from maskgit_prompt.tasks.generation.prompt_tuning import tuning_codes
-from maskgit_prompt.tuning import prompt_file
+from maskgit_prompt.tuning import tuned_prompt
+from maskgit_prompt.tuning.tuned_prompt import TunedOn
 from tests.tasks.generation import stubs
 from tests.tasks.generation.stubs import flat, shades
 
@@ -30,8 +32,8 @@ def test_tuning_sees_views_of_what_is_tuned_on_and_held_out_codes_with_their_lab
     assert np.asarray(found.codes)[..., 0].tolist() == [[2, 3], [4, 5], [7, 8]]
     assert found.labels.tolist() == [0, 0, 1]
     assert found.scored.tolist() == [0, 1, 2]
-    assert found.heldout[:, 0].tolist() == [1, 3, 5, 9]
-    assert found.heldout_labels.tolist() == [0, 0, 0, 1]
+    assert found.test[:, 0].tolist() == [1, 3, 5, 9]
+    assert found.test_labels.tolist() == [0, 0, 0, 1]
 
 
 def test_the_training_loss_is_of_as_many_images_as_asked_for():
@@ -50,8 +52,8 @@ def test_the_training_loss_is_of_as_many_images_as_asked_for():
 def test_nothing_held_out_has_no_codes_and_no_labels():
     data = stubs.data(test=[])
     found = tuning_codes(stubs.plan(data), stubs.encoded(data))
-    assert found.heldout.shape == (0, 1)
-    assert found.heldout_labels.shape == (0,)
+    assert found.test.shape == (0, 1)
+    assert found.test_labels.shape == (0,)
 
 
 def test_only_what_is_tuned_on_is_encoded_in_views(monkeypatch, tmp_path):
@@ -63,7 +65,7 @@ def test_only_what_is_tuned_on_is_encoded_in_views(monkeypatch, tmp_path):
     encoding.encode(plan, tmp_path)
     (tuned, views), (held, plain) = asked["parts"]
     assert (tuned.tolist(), held.tolist()) == ([6, 7, 8], [0, 1, 2, 3])
-    assert (views["views"], views["seed"], plain) == (3, 8, {})
+    assert (views.count, views.seed, plain) == (3, 8, PLAIN)
 
 
 # --- What a workdir is bound to ------------------------------------------------------------------
@@ -239,17 +241,17 @@ def test_speeds_and_sizes_are_of_their_own_steps(carry_out, tmp_path):
         "name": "prompt.safetensors",
         "bytes": (tmp_path / "prompt.safetensors").stat().st_size,
     }
-    assert seen["codes"].heldout_labels.tolist() == [0, 0, 0, 1]
+    assert seen["codes"].test_labels.tolist() == [0, 0, 0, 1]
 
 
 def test_the_prompt_file_holds_the_tuned_prompt_and_its_images(carry_out, tmp_path):
     found, _, _, _ = carry_out()
-    prompt = prompt_file.load(tmp_path / "prompt.safetensors")
+    prompt = tuned_prompt.load(tmp_path / "prompt.safetensors")
     assert prompt.tree["classes"].ravel().tolist() == [50, 150]
     assert prompt.classes == ("dark", "light")
     assert prompt.instances == ("6.png", "7.png", "8.png")
     assert prompt.instance_classes == (0, 0, 1)
-    assert (prompt.backbone, prompt.fingerprint) == ("stub", "f00d")
+    assert prompt.backbone == TunedOn("stub", stubs.FINGERPRINT, ("tokenizer", "transformer"))
     assert prompt.scores == {key: found[key] for key in ("accuracy", "frechet", "kid", "loss")}
 
 

@@ -1,0 +1,143 @@
+"""How codes are decoded: settings that are checked once, where they are made."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from maskgit_prompt.decoding import guidance, orders, schedules
+from maskgit_prompt.devices import sharding
+from maskgit_prompt.errors import UsageError
+
+GUIDANCE_FROM = ("prompt", "backbone")
+# What may change without a new compilation; all else is compiled in.
+TRACED = (
+    "choice_temperature",
+    "temperature",
+    "top_p",
+    "cutoff",
+    "power",
+    "guidance",
+    "guidance_power",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class DecodeConfig:
+    """Settings of the decoders; the keys of config.sample, with the same defaults.
+
+    DecodeConfig(**config.sample) and DecodeConfig(steps=4, cutoff=0.5) are made and checked on the
+    host. Compiled functions take one as an argument: its numbers are then traced, and nothing is
+    checked again.
+
+    Attributes:
+      steps, schedule, order, choice_temperature: see `parallel.decode`; of masked transformers.
+      temperature, top_k, top_p: see `filters`.
+      cutoff, power: see `marquee`.
+      guidance: the scale s of u + s (c - u); 1: none.
+      guidance_schedule, guidance_power: see `guidance`.
+      guidance_from: what gives u: "prompt", that of the dropped condition, or the bare "backbone".
+      batch_size: images decoded at once.
+
+    Raises:
+      UsageError: a value out of range.
+    """
+
+    steps: int = 12
+    schedule: str = "cosine"
+    order: str = "confidence"
+    choice_temperature: float = 4.5
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    cutoff: float = 1.0
+    power: float = 1.0
+    guidance: float = 1.0
+    guidance_schedule: str = "constant"
+    guidance_power: float = 1.0
+    guidance_from: str = "prompt"
+    batch_size: int = 64
+
+    def __post_init__(self):
+        schedules.schedule(self.schedule)
+        guidance.schedule(self.guidance_schedule)
+        for holds, message in (
+            (self.steps >= 1, f"decoding steps is {self.steps}; use at least 1"),
+            (
+                self.order in orders.NAMES,
+                f"unknown unmasking order {self.order!r}; use one of {', '.join(orders.NAMES)}",
+            ),
+            (
+                self.choice_temperature >= 0,
+                f"choice temperature is {self.choice_temperature}; use a number >= 0 (0: no noise)",
+            ),
+            (
+                self.temperature >= 0,
+                f"temperature is {self.temperature}; use a number >= 0 (0: greedy, 1: as is)",
+            ),
+            (self.top_k >= 0, f"top-k is {self.top_k}; use an integer >= 0 (0: off)"),
+            (0 < self.top_p <= 1, f"top-p is {self.top_p}; use a number in (0, 1] (1: off)"),
+            (0 < self.cutoff <= 1, f"marquee cutoff is {self.cutoff}; use a number in (0, 1]"),
+            (self.power > 0, f"marquee power is {self.power}; use a number above 0"),
+            (
+                math.isfinite(self.guidance),
+                f"guidance is {self.guidance}; use a finite number (1: none)",
+            ),
+            (
+                self.guidance_power > 0,
+                f"guidance power is {self.guidance_power}; use a number above 0",
+            ),
+            (
+                self.guidance_from in GUIDANCE_FROM,
+                f"config.sample.guidance_from = {self.guidance_from!r}, expected "
+                f"{' or '.join(GUIDANCE_FROM)}",
+            ),
+        ):
+            if not holds:
+                raise UsageError(message)
+
+    def check(self, codebook: int, mesh: Mesh) -> None:
+        """Raises UsageError for what does not fit the backbone's codebook or the devices."""
+        sharding.check_batch(self.batch_size, 1, mesh)
+        if self.top_k > codebook:
+            raise UsageError(
+                f"top-k is {self.top_k}; use an integer >= 0 and at most the codebook's {codebook} "
+                "(0: off)"
+            )
+
+    @property
+    def guided(self) -> bool:
+        """Whether there is guidance. Known on the host alone: it decides what is compiled."""
+        return self.guidance != 1.0
+
+    def placed(self) -> "DecodeConfig":
+        """The same with its numbers on the device, all float32, so that no value compiles anew."""
+
+        def scalar(x: float | jax.Array) -> jax.Array:
+            if isinstance(x, jax.Array):
+                return x.astype(jnp.float32)
+            return jax.device_put(np.float32(x))
+
+        return jax.tree.map(scalar, self)
+
+
+STATIC = tuple(f.name for f in dataclasses.fields(DecodeConfig) if f.name not in TRACED)
+
+
+def _flatten(config: DecodeConfig) -> tuple[list, tuple]:
+    values = lambda names: [getattr(config, name) for name in names]
+    return values(TRACED), tuple(values(STATIC))
+
+
+def _unflatten(static: tuple, traced: list) -> DecodeConfig:
+    # Past __init__: the values have been checked, and inside a compiled function cannot be.
+    config = object.__new__(DecodeConfig)
+    for name, value in zip(STATIC + TRACED, [*static, *traced], strict=True):
+        object.__setattr__(config, name, value)
+    return config
+
+
+jax.tree_util.register_pytree_node(DecodeConfig, _flatten, _unflatten)

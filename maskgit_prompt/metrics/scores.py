@@ -1,0 +1,266 @@
+"""Every number that is shown, once: label, format, which way is better, how it is measured.
+
+results.json, a run's last words, the sentences and tables of all pages are made from `SCORES`. A
+new metric is a function in this room and one entry there.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from types import EllipsisType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from maskgit_prompt.metrics import kid, neighbors, precision_recall
+from maskgit_prompt.metrics.accuracy import Judge
+from maskgit_prompt.metrics.formats import Format, fixed, number, percent, small_share
+from maskgit_prompt.metrics.frechet import Statistics
+
+if TYPE_CHECKING:
+    from maskgit_prompt.metrics.run_result import RunResult
+
+HIGHER, LOWER = "higher", "lower"
+PROMPT = "prompt"  # the images generated with the tuned prompt
+Names = Sequence[str | EllipsisType]
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """What a set of generated images is measured by; None where there is no such thing.
+
+    Attributes:
+      images, labels: uint8 [n, S, S, 3], and the classes that they are meant to show, [n].
+      judge: reads an image's class.
+      features, some: [n, F] of all images, and of a bounded number of them.
+      statistics, real: of the features of all reference images; features [m, F] of some of them.
+      tune, test: real images, through the tokenizer as generated ones are: those tuned on, and
+        held-out ones.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    judge: Judge | None
+    features: np.ndarray | None
+    some: np.ndarray | None
+    statistics: Statistics | None
+    real: np.ndarray | None
+    tune: np.ndarray
+    test: np.ndarray | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """One number.
+
+    Attributes:
+      label: what tables call it.
+      format: its text.
+      better: HIGHER or LOWER; empty where neither is.
+      measure: of a set of images; a number, or several by name; None where it cannot be measured.
+      part: the number's name where `measure` gives several.
+      key: results.json holds what `measure` gave under KEY.ORIGIN.
+      alone: under KEY, and of the tuned prompt's images only.
+      read: of a run as a whole, in place of `measure`. With neither it stands in rows only.
+      short: the label before an origin, as in "Fréchet untuned".
+      decimals: of a distance, which has no scale of its own, in tables of many data sets; where all
+        rows are of the same images, a column has the decimals that its values need.
+      places: where it is shown unasked: "console", the run's own "page", "tables" of several runs.
+      beside: whose images' number stands beside the prompt's on the console.
+      caption: of a chart, without which way is better.
+      about: a sentence for the run's own page.
+    """
+
+    label: str
+    format: Format = number
+    better: str = ""
+    measure: Callable[[Evidence], Any] | None = None
+    part: str = ""
+    key: str = ""
+    alone: bool = False
+    read: Callable[["RunResult"], Any] | None = None
+    short: str = ""
+    decimals: int | None = None
+    places: tuple[str, ...] = ("console", "page", "tables")
+    beside: tuple[str, ...] = ("untuned",)
+    caption: str = ""
+    about: str = ""
+
+    def label_of(self, origin: str) -> str:
+        """The label of a column; origin: "" for the tuned prompt's images, "untuned", "real"."""
+        return f"{self.short or self.label} {origin}" if origin else self.label
+
+    def captioned(self, caption: str = "") -> str:
+        """A chart's caption, here or as given: "Loss on held-out images; lower is better."."""
+        return f"{caption or self.caption}; {self.better} is better."
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """What was found of one set of images.
+
+    found: by `Score.key`, what `Score.measure` gave. A key that is missing is not measured on such
+    images; None says that it could not be.
+    """
+
+    found: Mapping[str, Any]
+
+    def value(self, score: Score) -> float | None:
+        found = self.found.get(score.key)
+        return found[score.part] if score.part and found is not None else found
+
+    def has(self, score: Score) -> bool:
+        """Whether a table shows it; of several numbers there have to be some, one may be None."""
+        return score.key in self.found and not (score.part and self.found[score.key] is None)
+
+
+def measure(evidence: Evidence) -> Scores:
+    """All that SCORES measure."""
+    measures = {score.key: score.measure for score in SCORES.values() if score.measure}
+    return Scores({key: measure(evidence) for key, measure in measures.items()})
+
+
+# --- Measures -------------------------------------------------------------------------------------
+
+
+def _accuracy(seen: Evidence) -> float | None:
+    return None if seen.judge is None else seen.judge.accuracy(seen.images, seen.labels)
+
+
+def _frechet(seen: Evidence) -> float | None:
+    return None if seen.features is None else seen.statistics.distance(seen.features)
+
+
+def _kid(seen: Evidence) -> float | None:
+    return None if seen.features is None else kid.kid(seen.real, seen.some)[0]
+
+
+def _precision_recall(seen: Evidence) -> dict[str, float] | None:
+    if seen.features is None or min(len(seen.real), len(seen.some)) <= 3:
+        return None
+    return precision_recall.precision_recall(seen.real, seen.some)
+
+
+def _near_copies(seen: Evidence) -> dict[str, float | int] | None:
+    return None if seen.test is None else neighbors.near_copies(seen.images, seen.tune, seen.test)
+
+
+# --- The table ------------------------------------------------------------------------------------
+
+# Name -> score, in the order of the run's own page. Names are the keys of rows of several runs,
+# with the origin in front where it is not the tuned prompt: "kid", "untuned_kid".
+SCORES: dict[str, Score] = {
+    # Of a set of images.
+    "accuracy": Score(
+        "accuracy",
+        percent,
+        HIGHER,
+        _accuracy,
+        key="accuracy",
+        beside=("real", "untuned"),
+        caption="Share of generated images read as their class",
+    ),
+    "frechet": Score(
+        "Fréchet distance",
+        number,
+        LOWER,
+        _frechet,
+        key="frechet",
+        short="Fréchet",
+        decimals=2,
+        caption="Fréchet distance to held-out real images",
+    ),
+    "kid": Score("KID", number, LOWER, _kid, key="kid", decimals=4, places=("page", "tables")),
+    "precision": Score(
+        "precision",
+        percent,
+        HIGHER,
+        _precision_recall,
+        part="precision",
+        key="precision_recall",
+        places=("page",),
+        about="Precision: share of generated images near a real one, low where images are broken; "
+        "recall: share of those real images near a generated one, low where kinds of images are "
+        "missing. Both in the same features, and rough with few images.",
+    ),
+    "recall": Score(
+        "recall",
+        percent,
+        HIGHER,
+        _precision_recall,
+        part="recall",
+        key="precision_recall",
+        places=("page",),
+    ),
+    "near_copies": Score(
+        "near-copies",
+        percent,
+        LOWER,
+        _near_copies,
+        part="fraction",
+        key="near_copies",
+        alone=True,
+        places=(),
+    ),
+    # Of a run. Files call the test part "heldout", here and in results.json's loss.heldout.
+    "heldout_loss": Score(
+        "held-out loss",
+        fixed(3),
+        LOWER,
+        read=lambda run: run.test_loss,
+        caption="Loss on held-out images",
+    ),
+    "train_loss": Score("training loss", fixed(3), LOWER, read=lambda run: run.tune_loss),
+    "trainable": Score("trained parameters", read=lambda run: run.trainable),
+    "share": Score("share of the model", small_share, read=lambda run: run.share),
+    "steps": Score("steps", read=lambda run: run.steps),
+    "best_step": Score("best step", read=lambda run: run.steps),
+    "seconds": Score("seconds", fixed(1), LOWER, read=lambda run: run.seconds.get("tune")),
+    "tuning_seconds": Score(
+        "seconds of tuning", fixed(1), LOWER, read=lambda run: run.seconds.get("tune")
+    ),
+    "seconds_per_image": Score(
+        "seconds an image", fixed(4), LOWER, read=lambda run: run.seconds_per_image
+    ),
+    "classes": Score("classes", read=lambda run: len(run.data.classes)),
+    "images": Score("images", read=lambda run: run.data.images["tune"]),
+    "generated": Score("generated", read=lambda run: run.data.generated),
+    # Of rows: of a job's setting, of a marquee's cutoff.
+    "shots": Score("images a class"),
+    "cutoff": Score("cutoff"),
+    "diversity": Score("diversity", fixed(4), HIGHER),
+    "distance_to_instance": Score("distance to the instance", fixed(4), LOWER),
+}
+
+# What a row of several main jobs holds of each.
+RUN_ROW = ("accuracy", "untuned_accuracy", "frechet", "untuned_frechet", "kid", ...)
+RUN_ROW += ("heldout_loss", "train_loss", "near_copies", "trainable", "share")
+
+
+def find(name: str) -> tuple[Score, str]:
+    """The score that a row's key names, and the origin in it: "untuned_kid" is KID and "untuned".
+
+    Raises:
+      KeyError: there is none, with the names that there are.
+    """
+    if name in SCORES:
+        return SCORES[name], ""
+    origin, _, rest = name.partition("_")
+    if rest in SCORES:
+        return SCORES[rest], origin
+    raise KeyError(f"no score {name!r} among {', '.join(SCORES)}")
+
+
+def expand(names: Names) -> tuple[str, ...]:
+    """Names of rows or columns, with `...` replaced by all scores of tables that are not named.
+
+    ("accuracy", "frechet", ..., "share") is ("accuracy", "frechet", "kid", "share").
+    """
+    more = [
+        name
+        for name, score in SCORES.items()
+        if score.measure and "tables" in score.places and name not in names
+    ]
+    found: list[str] = []
+    for name in names:
+        found += more if name is ... else [name]
+    return tuple(found)

@@ -1,0 +1,77 @@
+"""What stands in front of a transformer, or beside its keys and values.
+
+Shapes: B batch, K prompts that scroll past, P prompt tokens, D width.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from flax import struct
+
+Array = jax.Array
+
+
+@struct.dataclass
+class Prompt:
+    """Vectors for one of three places; exactly one field is set.
+
+    Prompt(tokens=x) goes in front of the codes, Prompt(prefix=x) in front of what they attend to.
+    Marquee headers hold K prompts of every image: each shape then begins with [B, K].
+
+    Attributes:
+      tokens: [B, P, D], put in front once.
+      layers: [B, layers, P, D], fresh tokens at every layer (VPT-deep, arXiv 2203.12119, eq. 5).
+      prefix: [B, layers, 2, P, D], keys and values for every layer (arXiv 2101.00190, eq. 3); the
+        attention splits D into heads.
+
+    Raises:
+      ValueError: no field is set, or more than one.
+    """
+
+    tokens: Array | np.ndarray | None = None
+    layers: Array | np.ndarray | None = None
+    prefix: Array | np.ndarray | None = None
+
+    def __post_init__(self):
+        names = [field.name for field in dataclasses.fields(self)]
+        found = [name for name in names if getattr(self, name) is not None]
+        if len(found) != 1:
+            raise ValueError(
+                f"a prompt has {' and '.join(found) or 'no vectors'}, expected exactly one of "
+                f"{', '.join(names)}"
+            )
+
+    @property
+    def kind(self) -> str:
+        """The field that is set: tokens, layers or prefix."""
+        return next(
+            field.name
+            for field in dataclasses.fields(self)
+            if getattr(self, field.name) is not None
+        )
+
+    @property
+    def array(self) -> Array | np.ndarray:
+        """The vectors, whatever their place."""
+        return getattr(self, self.kind)
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __getitem__(self, rows: np.ndarray) -> "Prompt":
+        """The prompts of some images, by their numbers [b]."""
+        return jax.tree.map(lambda x: x[rows], self)
+
+
+def first_tokens(prompt: Prompt | None) -> Array | None:
+    """The tokens [B, P, D] that the first layer gets; None of a prefix and without a prompt."""
+    if prompt is None or prompt.prefix is not None:
+        return None
+    return prompt.tokens if prompt.layers is None else prompt.layers[:, 0]
+
+
+def stack(prompts: Sequence[Prompt]) -> Prompt:
+    """Headers of K prompts an image, in the order they scroll past: [B, …] each -> [B, K, …]."""
+    return jax.tree.map(lambda *arrays: np.stack(arrays, axis=1), *prompts)

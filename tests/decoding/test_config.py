@@ -1,0 +1,146 @@
+"""Settings of decoding: what is refused, once and by name, and what compiles anew."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from maskgit_prompt.config import defaults
+from maskgit_prompt.decoding.config import STATIC, TRACED, DecodeConfig
+from maskgit_prompt.devices import sharding
+from maskgit_prompt.errors import UsageError
+
+CODEBOOK = 5
+
+
+def test_fields_and_defaults_are_those_of_config_sample():
+    assert dataclasses.asdict(DecodeConfig()) == defaults.sampling().to_dict()
+    assert DecodeConfig(**defaults.sampling()) == DecodeConfig()
+
+
+REFUSED = [
+    ("steps", 0, "decoding steps is 0; use at least 1"),
+    ("schedule", "cos", "unknown mask schedule 'cos'; use one of cosine"),
+    ("order", "raster", "unknown unmasking order 'raster'; use one of confidence, halton"),
+    ("choice_temperature", -0.5, r"choice temperature is -0.5; use a number >= 0 \(0: no noise\)"),
+    ("choice_temperature", float("nan"), "choice temperature is nan"),
+    ("temperature", -0.5, r"temperature is -0.5; use a number >= 0 \(0: greedy, 1: as is\)"),
+    ("temperature", float("nan"), "temperature is nan; use a number >= 0"),
+    ("top_k", -1, r"top-k is -1; use an integer >= 0 \(0: off\)"),
+    ("top_k", 6, r"top-k is 6; use an integer >= 0 and at most the codebook's 5 \(0: off\)"),
+    ("top_p", 0.0, r"top-p is 0.0; use a number in \(0, 1\] \(1: off\)"),
+    ("top_p", 1.5, r"top-p is 1.5; use a number in \(0, 1\]"),
+    ("cutoff", 0.0, r"marquee cutoff is 0.0; use a number in \(0, 1\]"),
+    ("cutoff", -0.1, "marquee cutoff is -0.1"),
+    ("cutoff", 1.01, "marquee cutoff is 1.01"),
+    ("cutoff", float("nan"), "marquee cutoff is nan"),
+    ("power", 0.0, "marquee power is 0.0; use a number above 0"),
+    ("power", -1.0, "marquee power is -1.0"),
+    ("guidance", float("nan"), r"guidance is nan; use a finite number \(1: none\)"),
+    ("guidance_schedule", "step", "unknown guidance schedule 'step'; use one of constant, linear"),
+    ("guidance_power", 0.0, "guidance power is 0.0; use a number above 0"),
+    ("guidance_from", "air", "config.sample.guidance_from = 'air', expected prompt or backbone"),
+    ("batch_size", 0, "batch size 0 does not divide into 1 micro-batches over 8 devices"),
+    ("batch_size", 12, "batch size 12 does not divide .*; use a multiple of 8"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "message"), REFUSED)
+def test_a_value_out_of_range_is_refused_by_name(name, value, message):
+    with pytest.raises(UsageError, match=message):
+        DecodeConfig(**{name: value}).check(CODEBOOK, sharding.make_mesh())
+
+
+def test_every_field_has_a_value_that_is_refused():
+    assert {name for name, _, _ in REFUSED} == {f.name for f in dataclasses.fields(DecodeConfig)}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        dict(steps=1, temperature=0.0, top_k=5, batch_size=8),
+        dict(choice_temperature=0.0, guidance=-3.0, cutoff=0.01, power=0.1, top_p=0.01),
+        dict(order="halton-rolled", schedule="pow2.5", guidance_schedule="power-cosine"),
+        dict(guidance_from="backbone", guidance_power=2.75, guidance=0.0),
+    ],
+)
+def test_values_at_the_edge_are_taken(values):
+    config = DecodeConfig(**values)
+    config.check(CODEBOOK, sharding.make_mesh())
+    assert {name: getattr(config, name) for name in values} == values
+
+
+def test_a_changed_value_is_checked_again():
+    with pytest.raises(UsageError, match="marquee cutoff is 2.0"):
+        dataclasses.replace(DecodeConfig(), cutoff=2.0)
+
+
+def test_only_a_scale_of_1_is_no_guidance():
+    assert [DecodeConfig(guidance=x).guided for x in (1.0, 1, 0.0, 1.5, -1.0)] == [
+        False,
+        False,
+        True,
+        True,
+        True,
+    ]
+
+
+OTHER = DecodeConfig(
+    steps=3,
+    schedule="linear",
+    order="halton",
+    choice_temperature=1.5,
+    temperature=0.6,
+    top_k=4,
+    top_p=0.7,
+    cutoff=0.5,
+    power=2.0,
+    guidance=3.0,
+    guidance_schedule="cosine",
+    guidance_power=4.0,
+    guidance_from="backbone",
+    batch_size=2,
+)
+
+
+def test_inside_a_compiled_function_every_setting_has_its_name():
+    seen = {}
+
+    @jax.jit
+    def f(config):
+        seen.update({name: getattr(config, name) for name in STATIC})
+        return {name: getattr(config, name) for name in TRACED}
+
+    found = f(OTHER.placed())
+    expected = dataclasses.asdict(OTHER)
+    assert seen == {name: expected[name] for name in STATIC}
+    for name in TRACED:
+        assert found[name].dtype == np.float32 and found[name] == np.float32(expected[name])
+    assert len(STATIC + TRACED) == len(expected)
+
+
+@pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(DecodeConfig)])
+def test_numbers_change_without_compiling_anew_and_plans_do_not(name):
+    traces = []
+
+    @jax.jit
+    def f(config):
+        traces.append(config)
+
+    f(DecodeConfig().placed())
+    f(dataclasses.replace(DecodeConfig(), **{name: getattr(OTHER, name)}).placed())
+    assert len(traces) == (2 if name in STATIC else 1)
+
+
+def test_integers_and_arrays_compile_as_floats_do():
+    traces = []
+
+    @jax.jit
+    def f(config):
+        traces.append(config)
+        return config.temperature
+
+    for value in (1.0, 1, np.float32(1), np.float64(1), jax.numpy.float32(1), jax.numpy.int32(1)):
+        assert f(DecodeConfig(temperature=value).placed()) == 1.0
+    assert len(traces) == 1
