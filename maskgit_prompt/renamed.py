@@ -6,6 +6,11 @@ JOBS = {"transfer": "run"}
 ADDED = {
     "attention": "auto",
     "data.fit": "crop",
+    "optimizer.decays": [],
+    "optimizer.momentum": 0.9,
+    "optimizer.name": "adamw",
+    "optimizer.nesterov": False,
+    "optimizer.rates": [],
     "task": "generation",
-    "trainable": (".*",),
+    "trainable": [".*"],
 }

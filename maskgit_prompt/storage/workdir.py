@@ -96,8 +96,7 @@ def check(workdir: str | pathlib.Path, config: ConfigDict) -> tuple[pathlib.Path
 def _differences(old: dict, new: dict) -> list[tuple[str, Any, Any]]:
     flat = [{k.replace("/", "."): v for k, v in params.flatten(d).items()} for d in (old, new)]
     flat[0] = {k if k in flat[1] else renamed.KEYS.get(k, k): v for k, v in flat[0].items()}
-    added = json.loads(json.dumps(renamed.ADDED)).items()
-    flat[0] = {k: v for k, v in added if k in flat[1]} | flat[0]
+    flat[0] = {k: v for k, v in renamed.ADDED.items() if k in flat[1]} | flat[0]
     flat[0]["job"] = renamed.JOBS.get(flat[0].get("job"), flat[0].get("job"))
     keys = sorted(flat[0].keys() | flat[1].keys(), key=lambda key: (key != "job", key))
     rows = [(key, flat[0].get(key), flat[1].get(key)) for key in keys]
