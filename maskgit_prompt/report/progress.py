@@ -8,7 +8,7 @@ from maskgit_prompt.report import curves
 from maskgit_prompt.report.html import Figure, Gallery, Heading, Section, Text, write_report
 
 RELOAD = 5  # seconds
-NEWEST = 5  # sheets that are shown: the last, and before it these
+NEWEST = 6  # sheets that are shown
 
 
 def progress_page(
@@ -26,9 +26,9 @@ def progress_page(
       sheets: step -> PNG file, at least one.
       steps: of the whole run.
     """
-    step, *before = sorted(sheets, reverse=True)[:NEWEST]
-    running = step < steps
-    said = f"Step {step:,} of {steps:,}."
+    newest = sorted(sheets, reverse=True)[:NEWEST]
+    running = newest[0] < steps
+    said = f"Step {newest[0]:,} of {steps:,}."
     if running:
         said += f" The page reloads every {RELOAD} seconds; sheets and curves are drawn together."
     sections: list[Section] = [Text(said, lead=True)]
@@ -36,9 +36,7 @@ def progress_page(
         sections.append(Figure(curves.loss_curve(losses), "Loss while tuning."))
     sections += [
         Heading("Images"),
-        Text("The same noise at every step, so that sheets compare."),
-        Figure(sheets[step], f"Step {step:,}"),
+        Text("The same noise at every step, so that sheets compare; the newest comes first."),
+        Gallery([Figure(sheets[step], f"Step {step:,}") for step in newest]),
     ]
-    if before:
-        sections.append(Gallery([Figure(sheets[other], f"Step {other:,}") for other in before]))
     write_report(path, title, sections, RELOAD if running else 0)
