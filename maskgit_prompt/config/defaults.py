@@ -292,7 +292,16 @@ def compare(config: ConfigDict) -> ConfigDict:
             "methods": ("prompt", "full", "scratch", "untuned"),
             "shots": (2, 5, 10),  # images a class; config.data.shots is not used
             # Of the transformer; prompts have config.optimizer.learning_rate with every method.
-            "learning_rates": {"full": 3e-5, "scratch": 1e-3},
+            "learning_rates": {
+                "full": 3e-5,
+                "scratch": 1e-3,
+                "head": 1e-3,
+                "bias": 1e-3,
+                "norm": 1e-3,
+                "last_1": 1e-4,
+                "last_2": 1e-4,
+                "last_4": 1e-4,
+            },
         }
     )
     return config

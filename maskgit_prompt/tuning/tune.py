@@ -164,7 +164,7 @@ def tune(
         steps=step,
         seconds=time.perf_counter() - began,
         resumed=resumed,
-        curves=_curves(rows, ["loss", *(f"evaluated_{name}" for name in examples.evaluations)]),
+        curves=curves_of(rows, ["loss", *(f"evaluated_{name}" for name in examples.evaluations)]),
         last=rows[-1] if rows else {},
     )
 
@@ -208,7 +208,7 @@ class _Best:
         write_whole(self._path, safetensors.numpy.save(params.flatten(self.tree), header))
 
 
-def _curves(rows: list[dict[str, float]], columns: list[str]) -> dict[str, tuple[list, list]]:
+def curves_of(rows: list[dict[str, float]], columns: list[str]) -> dict[str, tuple[list, list]]:
     """column -> (steps, values) of the logged values; a column never logged is left out."""
     found = {}
     for column in columns:

@@ -233,11 +233,11 @@ def test_curves_are_of_batches_and_of_every_evaluation(run):
 
 def test_curves_hold_the_rows_that_have_the_column():
     rows = [{"step": 5, "loss": 2.0}, {"step": 6, "evaluated_a": 1.5}, {"step": 9, "loss": 1.0}]
-    assert tune._curves(rows, ["loss", "evaluated_a", "evaluated_b"]) == {
+    assert tune.curves_of(rows, ["loss", "evaluated_a", "evaluated_b"]) == {
         "loss": ([5, 9], [2.0, 1.0]),
         "evaluated_a": ([6], [1.5]),
     }
-    assert tune._curves(rows, ["loss"]).keys() == {"loss"}
+    assert tune.curves_of(rows, ["loss"]).keys() == {"loss"}
 
 
 # --- What is kept --------------------------------------------------------------------------------

@@ -21,8 +21,9 @@ from maskgit_prompt.config import defaults
 from maskgit_prompt.data.batches import batch_indices, views
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 from maskgit_prompt.tasks.generation import prompt_tuning
+from maskgit_prompt.tasks.generation.pictures import CURVES
 from maskgit_prompt.tasks.generation.plan import Plan
-from maskgit_prompt.tasks.generation.prompt_tuning import CURVES, TunedModel, make_examples
+from maskgit_prompt.tasks.generation.prompt_tuning import TunedModel, make_examples
 from maskgit_prompt.tuning import train
 from tests import tiny, training
 from tests.tuning import counting
