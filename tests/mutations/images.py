@@ -4,9 +4,11 @@ from tests.mutations.mutation import in_file
 
 IMAGES = ("tests/tasks/generation/test_images.py",)
 WIRING = ("tests/tasks/generation/test_wiring.py",)
+PROMPT_TUNING = ("tests/tasks/generation/test_prompt_tuning.py",)
 STREAMS = ("tests/test_streams.py",)
 DRAWN = ("tests/report/test_drawn.py",)
 MAIN_JOB = ("tests/jobs/test_main_job.py",)
+WATCHING = ("tests/tasks/generation/test_watching.py",)
 
 MUTATIONS = (
     *in_file(
@@ -215,6 +217,20 @@ MUTATIONS = (
     ),
     *in_file(
         "tasks/generation/pictures.py",
+        PROMPT_TUNING,
+        (
+            "curves-exchanged",
+            '"evaluated_train": "training images",\n    "evaluated_heldout": "held-out images",',
+            '"evaluated_heldout": "training images",\n    "evaluated_train": "held-out images",',
+        ),
+        (
+            "curves-of-batches-and-images-exchanged",
+            '"loss": "training batches",\n    "evaluated_train": "training images",',
+            '"evaluated_train": "training batches",\n    "loss": "training images",',
+        ),
+    ),
+    *in_file(
+        "tasks/generation/pictures.py",
         DRAWN,
         (
             "pictures-real-are-reconstructed",
@@ -252,6 +268,22 @@ MUTATIONS = (
             "pictures-marquee-names-reversed",
             "row_labels=[names[c] for c in shown_classes(labels)]",
             "row_labels=[names[c] for c in shown_classes(labels)[::-1]]",
+        ),
+    ),
+    *in_file(
+        "tasks/generation/watching.py",
+        WATCHING,
+        ("watched-images-of-the-backbone", 'tree["transformer"], plan.cfg', "None, plan.cfg"),
+        (
+            "watched-under-other-classes-prompts",
+            "stack([prompts(classes)])",
+            "stack([prompts(classes[::-1])])",
+        ),
+        ("watched-steps-that-are-taken-again", "if made <= step}", "if True}"),
+        (
+            "watched-from-another-stream",
+            'seed_of(config.seed, "generate")',
+            'seed_of(config.seed, "train")',
         ),
     ),
 )

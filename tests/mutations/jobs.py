@@ -8,6 +8,7 @@ COMPARE_ROWS = ("tests/jobs/test_compare_rows.py",)
 SIDE_BY_SIDE_ROWS = ("tests/jobs/test_side_by_side_rows.py",)
 VTAB_ROWS = ("tests/jobs/test_vtab_rows.py",)
 SAMPLE_PLAN = ("tests/jobs/test_sample_plan.py",)
+METHODS = ("tests/tuning/test_methods.py",)
 
 MUTATIONS = (
     *in_file(
@@ -59,6 +60,17 @@ MUTATIONS = (
             "compare-prompt-trains-all",
             '"prompt": Method(("prompt/.*",)',
             '"prompt": Method(("prompt/.*", "transformer/.*")',
+        ),
+    ),
+    *in_file(
+        "tuning/methods.py",
+        METHODS,
+        ("last-layers-are-the-first", "[-{layers}:]", "[:{layers}]"),
+        ("last-layers-without-the-head", "transformer/(norm|head)/.*", "transformer/norm/.*"),
+        (
+            "biases-are-norms",
+            '("prompt/.*", "transformer/.*bias")',
+            '("prompt/.*", "transformer/.*norm/.*")',
         ),
     ),
     *in_file(
@@ -268,8 +280,8 @@ MUTATIONS = (
         COMPARE_ROWS,
         (
             "config-rates-of-full-and-scratch-exchanged",
-            '{"full": 3e-5, "scratch": 1e-3}',
-            '{"full": 1e-3, "scratch": 3e-5}',
+            '"full": 3e-5,\n                "scratch": 1e-3,',
+            '"full": 1e-3,\n                "scratch": 3e-5,',
         ),
     ),
 )

@@ -9,6 +9,7 @@ TASKS_PAGE = ("tests/report/test_tasks_page.py",)
 TASKS = ("tests/report/test_tasks.py",)
 PICTURES = ("tests/report/test_pictures.py",)
 DRAWN = ("tests/report/test_drawn.py",)
+PROGRESS_PAGE = ("tests/report/test_progress_page.py",)
 
 MUTATIONS = (
     *in_file(
@@ -214,5 +215,11 @@ MUTATIONS = (
             "places = [(g + offset, h * factor) for g, h in",
             "places = [(len(heights) - 1 - g + offset, h * factor) for g, h in",
         ),
+    ),
+    *in_file(
+        "report/progress.py",
+        PROGRESS_PAGE,
+        ("progress-shows-the-oldest-sheets", "sorted(sheets, reverse=True)", "sorted(sheets)"),
+        ("progress-of-a-finished-run-reloads", "RELOAD if running else 0", "RELOAD"),
     ),
 )
