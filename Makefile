@@ -1,11 +1,11 @@
-# make quickstart [LIGHT=1] | test | test-newest | lint | clean
+# make quickstart [LIGHT=1] | test | test-newest | mutants | lint | clean
 #
 # Needs a Python of 3.11 to 3.14 with pip and venv, nothing else. LIGHT=1 leaves TensorFlow and TFDS
 # out of a new environment. What each target does stands in the README as plain pip commands. A stamp
 # in the environment spares a second call the installation.
 
 .DELETE_ON_ERROR:
-.PHONY: help quickstart test test-core test-newest lint clean
+.PHONY: help quickstart test test-core test-newest mutants lint clean
 
 VENV ?= .venv
 WORKDIR ?= runs/quickstart
@@ -45,6 +45,10 @@ test-newest:
 	@$(if $(filter $(call minor,$(PYTHON)),$(call minor,$(NEWEST))), \
 		echo "$(NEWEST) is the newest Python here and make test runs on it: nothing more to run", \
 		$(MAKE) --no-print-directory test-core VENV=.venv-newest PYTHON=$(NEWEST))
+
+# Makes one wrong change after the other and says which the tests notice: half an hour, not in CI.
+mutants: $(VENV)/.installed-dev
+	$(RUN) -m tests.mutants
 
 lint: $(VENV)/.installed-dev
 	$(RUN) -m ruff check .

@@ -1,4 +1,4 @@
-"""Wrong changes that tests have to notice, for tests/mutants.py: one line each."""
+"""What a wrong change is."""
 
 import dataclasses
 
@@ -21,12 +21,14 @@ class Mutation:
     tests: tuple[str, ...]
 
 
-MUTATIONS = (
-    Mutation(
-        "marquee-reversed",
-        "maskgit_prompt/decoding/marquee.py",
-        "return (1 - weight) * here + weight * there",
-        "return weight * here + (1 - weight) * there",
-        ("tests/decoding/test_marquee.py",),
-    ),
-)
+def in_file(
+    file: str, tests: tuple[str, ...], *changes: tuple[str, str, str]
+) -> tuple[Mutation, ...]:
+    """Mutations of one file that the same tests notice.
+
+    Args:
+      file: from maskgit_prompt/.
+      changes: (name, old, new) each.
+    """
+    path = f"maskgit_prompt/{file}"
+    return tuple(Mutation(name, path, old, new, tests) for name, old, new in changes)
