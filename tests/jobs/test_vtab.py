@@ -126,9 +126,9 @@ def test_without_data_all_tasks_are_listed_and_nothing_is_made(tmp_path, capsys,
     "config",
     [f"{VTAB}:svhn", f"{FEW}:imagenette,shots=5"],
 )
-def test_without_tfds_the_way_out_is_told(config, source, tmp_path, capsys, monkeypatch):
+def test_without_tfds_the_way_out_is_told(config, backbone, tmp_path, capsys, monkeypatch):
     light.leave_out(monkeypatch)
-    flags = (config, f"--config.source={source}", f"--workdir={tmp_path / 'run'}")
+    flags = (config, f"--config.backbone={backbone}", f"--workdir={tmp_path / 'run'}")
     done = run(capsys, *flags)
     assert done.error() == (
         "error: this data is read through TFDS, which is not installed (requirements-light.txt "
