@@ -12,8 +12,7 @@ WORKDIR ?= runs/quickstart
 RUN := $(VENV)/bin/python
 PYTEST := $(RUN) -m pytest -n 2 --dist loadfile --durations=10
 # What a new version of JAX or Flax could break, and what needs the light installation alone.
-CORE := tests/models tests/decoding tests/tuning tests/devices/test_sharding.py \
-	tests/tasks/generation/test_sampling.py
+CORE := tests/models tests/decoding tests/tuning tests/devices/test_sharding.py tests/tasks/generation/test_sampling.py
 
 # The first of some commands that is a Python of these versions: a name on the PATH may be a shim
 # that only prints an error.
