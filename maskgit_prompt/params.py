@@ -204,13 +204,12 @@ def _parts(path: str, leaf: Any, rules: list[_Rule]) -> Iterator[tuple[str, Any,
 
     rules: those that match the path.
     """
-    whole = next((i for i, rule in enumerate(rules) if rule.layers is None), len(rules))
-    if whole == 0:
+    if not rules or rules[0].layers is None:
         yield path, leaf, bool(rules) and rules[0].trains
         return
     count = (*np.shape(leaf), 0)[0]
     trained: dict[int, bool] = {}
-    for rule in rules[: whole + 1]:
+    for rule in rules:
         trained = dict.fromkeys(rule.rows(path, count), rule.trains) | trained  # first match wins
     for trains, run in itertools.groupby(range(count), lambda row: trained.get(row, False)):
         first, *others = run

@@ -167,6 +167,20 @@ def test_debug_shows_the_traceback():
         ("--config.prompt.tokens=0", "config.prompt: tokens = 0, expected at least 1"),
         ("--config.prompt.dropout=1.5", "config.prompt: dropout = 1.5, expected 0 to 1"),
         ("--config.trainable=('foo/.*',)", "'foo/.*' matches no parameter"),
+        (
+            "--config.trainable=transformer/blocks/.*[-3:]",
+            "config.trainable: 'transformer/blocks/.*[-3:]' is out of range: ",
+        ),
+        (
+            "--config.trainable=transformer/words[-1:]",
+            "takes layers of transformer/words, which has no axis of layers",
+        ),
+        ("--config.train.show_every=-1", "config.train.show_every = -1, expected 0 or more"),
+        ("--config.profile=20", "config.profile = '20', expected START:STEPS as 20:5"),
+        ("--config.optimizer.name=lion", "config.optimizer.name = 'lion', expected adamw or sgd"),
+        ("--config.optimizer.momentum=1", "momentum = 1.0, expected 0 or more, and below 1"),
+        ("--config.optimizer.rates=words", "rates has 'words', expected PATTERN=VALUE"),
+        ("--config.optimizer.decays=word=1", "decays: 'word' matches no parameter; they begin"),
         ("--config.prompt.kind=soft", "config.prompt: prompt kind 'soft', expected one of table"),
         (
             "--config.data.name=faces",

@@ -1,5 +1,6 @@
 """Checkpoints: what is kept, and what a full disk or a damaged folder says."""
 
+import dataclasses
 import errno
 import os
 import pathlib
@@ -74,6 +75,35 @@ def test_a_state_of_other_names_or_shapes(tmp_path, change):
         with pytest.raises(UserError, match=f"checkpoint {tmp_path}/1 cannot be read") as error:
             checkpoint.restore(manager, change(toy(0)))
     one_line(error)
+
+
+@dataclasses.dataclass
+class Older:
+    """The state of versions that knew no stats and no players."""
+
+    step: jax.Array
+    trainable: dict
+    opt: tuple
+    ema: dict | None
+
+
+@pytest.mark.parametrize("ema", [True, False])
+def test_fields_that_came_later_change_no_file(tmp_path, ema):
+    new = toy(1) if ema else toy(1).replace(ema=None)
+    old = Older(new.step, new.trainable, new.opt, new.ema)
+    like = toy(0) if ema else toy(0).replace(ema=None)
+    for name, saved in (("old", old), ("new", new)):
+        for expected, wanted in (
+            (new, like),
+            (old, Older(like.step, like.trainable, like.opt, like.ema)),
+        ):
+            folder = tmp_path / f"{name} {type(wanted).__name__}"
+            with checkpoint.manager(folder, every=1) as manager:
+                checkpoint.save(manager, 1, saved)
+                checkpoint.wait(manager)
+                found = checkpoint.restore(manager, wanted)
+            assert type(found) is type(expected)
+            training.assert_same(vars(found), vars(expected))
 
 
 # --- Damaged -------------------------------------------------------------------------------------

@@ -74,11 +74,12 @@ def test_neither_optimizer_nor_average_nor_patterns_touch_them():
 
 def test_micro_batches_renew_one_after_the_other():
     # Of rows 1, 2, 3, 4 the parts are (1, 3) and (2, 4): m is (0 + 2) / 2, then (1 + 3) / 2.
-    state, _, metrics = take(begin(micro_batches=2), [[1, 2, 3, 4]])
-    assert float(state.stats["prompt"]["mean"]) == 2
-    assert metrics[0]["seen"] == (0 + 1) / 2
-    # Gradients 2 (1 - 0) and 2 (1 - 1), on average 1.
-    assert float(state.trainable["prompt"]["x"]) == 1 - 0.5 * 1
+    # In the second step (2 + 2) / 2 and (2 + 3) / 2.
+    state, _, metrics = take(begin(micro_batches=2), [[1, 2, 3, 4]] * 2)
+    assert float(state.stats["prompt"]["mean"]) == 2.5
+    assert [row["seen"] for row in metrics] == [(0 + 1) / 2, (2 + 2) / 2]
+    # Gradients 2 (1 - 0) and 2 (1 - 1), on average 1; then twice 2 (0.5 - 2).
+    assert float(state.trainable["prompt"]["x"]) == 1 - 0.5 * 1 + 0.5 * 3
 
 
 def test_stopped_and_resumed_is_uninterrupted(tmp_path):

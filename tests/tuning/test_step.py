@@ -37,6 +37,8 @@ def test_a_batch_in_parts_takes_the_step_of_the_whole(micro_batches):
     x, metrics = taken([2, 4, 2, 4], micro_batches=micro_batches)
     assert x == 1 + 0.25 * 4
     assert metrics["loss"] == 5 and metrics["grad_norm"] == 4
+    # The step that was taken, and x after it.
+    assert metrics["update_norm"] == 1 and metrics["param_norm"] == 2
 
 
 def test_parts_and_steps_draw_for_themselves():
