@@ -1,46 +1,83 @@
-# make quickstart | test | lint | clean
+# make quickstart [LIGHT=1] | test | test-newest | mutants | lint | clean
 #
-# Needs a Python of 3.11 to 3.13 with pip and venv, nothing else. What each target does stands in the
-# README as plain pip commands. A stamp in the environment spares a second call the installation.
+# Needs a Python of 3.11 to 3.14 with pip and venv, nothing else. LIGHT=1 leaves TensorFlow and TFDS
+# out of a new environment. What each target does stands in the README as plain pip commands. A stamp
+# in the environment spares a second call the installation.
 
 .DELETE_ON_ERROR:
-.PHONY: help quickstart test lint clean
+.PHONY: help quickstart test test-core test-newest mutants lint clean
 
 VENV ?= .venv
 WORKDIR ?= runs/quickstart
-# The first one that runs: a name on the PATH may be a shim that only prints an error.
-PYTHON ?= $(shell for name in python3.11 python3 python3.12 python3.13; do \
-	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
-	&& { echo $$name; break; }; done)
 RUN := $(VENV)/bin/python
+PYTEST := $(RUN) -m pytest -n 2 --dist loadfile --durations=10
+# What a new version of JAX or Flax could break, and what needs the light installation alone.
+CORE := tests/models tests/decoding tests/tuning tests/devices/test_sharding.py \
+	tests/tasks/generation/test_sampling.py
+
+# The first of some commands that is a Python of these versions: a name on the PATH may be a shim
+# that only prints an error.
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))
+first = $(shell for name in $(1); do \
+	$$name -c '$(SUPPORTED)' 2>/dev/null && { echo $$name; break; }; done)
+minor = $(shell $(1) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+PYTHON ?= $(call first,python3.11 python3 python3.12 python3.13 python3.14)
+# pyenv has more Pythons than it puts on the PATH.
+PYENV := $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions
+NEWEST ?= $(call first,$(foreach v,3.14 3.13 3.12 3.11,python$(v) $(wildcard $(PYENV)/$(v).*/bin/python$(v))))
 
 help:
 	@sed -n 's/^# //p;/^$$/q' $(MAKEFILE_LIST)
 
-quickstart: $(VENV)/.installed
+quickstart: $(VENV)/.installed$(if $(filter 1,$(LIGHT)),-light)
 	$(RUN) -m maskgit_prompt.main --config=configs/quickstart.py --workdir=$(WORKDIR)
 
 test: $(VENV)/.installed-dev
-	$(RUN) -m pytest -n 2 --dist loadfile -m "not slow" --durations=10
-	$(RUN) -m pytest -n 2 --dist loadfile -m slow --durations=10
+	$(PYTEST) -m "not slow"
+	$(PYTEST) -m slow
+
+# The fast tests of CORE in a light environment. Most of their time is spent in XLA's compiler, which
+# needs far less of it with few optimizations; `make test` runs the same tests with all.
+test-core: export JAX_DISABLE_MOST_OPTIMIZATIONS = 1
+test-core: $(VENV)/.installed-light-dev
+	$(PYTEST) -m "not slow" $(CORE)
+
+# The same on the newest Python of this machine, with the newest JAX that it gets.
+test-newest:
+	@$(if $(filter $(call minor,$(PYTHON)),$(call minor,$(NEWEST))), \
+		echo "$(NEWEST) is the newest Python here and make test runs on it: nothing more to run", \
+		$(MAKE) --no-print-directory test-core VENV=.venv-newest PYTHON=$(NEWEST))
+
+# Makes one wrong change after the other and says which the tests notice: half an hour, not in CI.
+mutants: $(VENV)/.installed-dev
+	$(RUN) -m tests.mutants
 
 lint: $(VENV)/.installed-dev
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 
-$(VENV)/.installed: setup.py requirements.txt | $(RUN)
+$(VENV)/.installed: setup.py requirements.txt requirements-light.txt | $(RUN)
 	$(RUN) -m pip install -e .
+	@touch $@ $@-light
+
+$(VENV)/.installed-dev: setup.py requirements.txt requirements-light.txt requirements-dev.txt | $(RUN)
+	$(RUN) -m pip install -e '.[dev]'
+	@touch $@ $(VENV)/.installed $(VENV)/.installed-light $(VENV)/.installed-light-dev
+
+$(VENV)/.installed-light: setup.py requirements-light.txt | $(RUN)
+	$(RUN) -m pip install -r requirements-light.txt
+	$(RUN) -m pip install --no-deps -e .
 	@touch $@
 
-$(VENV)/.installed-dev: setup.py requirements.txt | $(RUN)
-	$(RUN) -m pip install -e '.[dev]'
-	@touch $@ $(VENV)/.installed
+$(VENV)/.installed-light-dev: requirements-dev.txt $(VENV)/.installed-light
+	$(RUN) -m pip install -r requirements-dev.txt
+	@touch $@
 
 $(RUN):
 	@test -n "$(PYTHON)" || { \
-		echo "error: no Python of 3.11 to 3.13 found; install one, or name it: make PYTHON=/path/to/python3.11" >&2; \
+		echo "error: no Python of 3.11 to 3.14 found; install one, or name it: make PYTHON=/path/to/python3.11" >&2; \
 		exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-newest build *.egg-info .pytest_cache .ruff_cache

@@ -1,4 +1,4 @@
-"""Installs maskgit_prompt; what it needs stands in requirements.txt.
+"""Installs maskgit_prompt; what it needs is listed in requirements.txt and the files it names.
 
 pip install -e .            pip install -e '.[dev]'            pip install -e '.[tpu]'
 """
@@ -9,8 +9,20 @@ import re
 from setuptools import find_packages, setup
 
 HERE = pathlib.Path(__file__).parent
-LINES = [line.strip() for line in (HERE / "requirements.txt").read_text().splitlines()]
-REQUIREMENTS = [line for line in LINES if line and not line.startswith("#")]
+
+
+def requirements(file: str) -> list[str]:
+    """The lines of a requirements file, and those of the files that it names with -r."""
+    found = []
+    for line in (HERE / file).read_text().splitlines():
+        if line.startswith("-r "):
+            found += requirements(line.removeprefix("-r "))
+        elif line and not line.startswith("#"):
+            found.append(line)
+    return found
+
+
+REQUIREMENTS = requirements("requirements.txt")
 JAX = next(line.removeprefix("jax") for line in REQUIREMENTS if re.match(r"jax\W", line))
 # Read, not imported: the package's imports are not there while it is being installed.
 VERSION = re.search(
@@ -35,13 +47,7 @@ setup(
         "tokamax": ["tokamax>=0.0.12,<0.0.13"],
         # What TFDS needs to prepare some of VTAB's data sets; reading prepared ones does not.
         "vtab": ["opencv-python-headless>=5.0.0.93,<6"],
-        "dev": [
-            "packaging",
-            "pytest>=9,<10",
-            "pytest-xdist>=3.8,<4",
-            "ruff>=0.17,<0.18",
-            "setuptools>=77",
-        ],
+        "dev": requirements("requirements-dev.txt"),
     },
     entry_points={"console_scripts": ["maskgit-prompt = maskgit_prompt.main:cli"]},
 )

@@ -42,7 +42,7 @@ def write(folder: pathlib.Path, count: int) -> None:
     import numpy as np
     from PIL import Image
 
-    from maskgit_prompt.data import synthetic
+    from maskgit_prompt.data.sets import synthetic
 
     images = synthetic.image_set(count, 0, STORED)
     for start in range(0, count, 1000):
@@ -91,6 +91,7 @@ def measure(place: str, folder: pathlib.Path) -> dict[str, float]:
     from maskgit_prompt.backbones import compiled
     from maskgit_prompt.config import defaults
     from maskgit_prompt.data import codes_writer, parts
+    from maskgit_prompt.data.augment import PLAIN
     from maskgit_prompt.devices import sharding
     from maskgit_prompt.tasks.generation import encoding
 
@@ -128,7 +129,7 @@ def measure(place: str, folder: pathlib.Path) -> dict[str, float]:
     timed("encoder", lambda: [encoder(pixels) for _ in range(batches)], batches * size)
     stored = timed(
         "encode",
-        lambda: encoding.encode_once(images, [(rows, {})], part, folder / f"codes-{place}"),
+        lambda: encoding.encode_once(images, [(rows, PLAIN)], part, folder / f"codes-{place}"),
         count,
     )
     assert len(stored) == count

@@ -20,7 +20,7 @@ run on small data made in TFDS's format.
 
 from ml_collections import ConfigDict
 
-from maskgit_prompt.config import defaults
+from maskgit_prompt import config as defaults
 
 
 def get_config(arg: str = "") -> ConfigDict:

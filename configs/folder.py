@@ -19,7 +19,7 @@ Not run: what quality to expect depends on the folder.
 
 from ml_collections import ConfigDict
 
-from maskgit_prompt.config import defaults
+from maskgit_prompt import config as defaults
 
 
 def get_config(arg: str = "") -> ConfigDict:

@@ -25,7 +25,7 @@ random weights of this size encoding, a step of tuning and decoding were run on 
 
 from ml_collections import ConfigDict
 
-from maskgit_prompt.config import defaults
+from maskgit_prompt import config as defaults
 
 
 def get_config(arg: str = "") -> ConfigDict:

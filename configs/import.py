@@ -10,7 +10,7 @@ second adds its part. Formats, what to fetch and licences: docs/backbones.md.
 
 from ml_collections import ConfigDict
 
-from maskgit_prompt.config import defaults
+from maskgit_prompt import config as defaults
 
 
 def get_config() -> ConfigDict:

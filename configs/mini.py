@@ -16,7 +16,7 @@ Machine, hours and figures are in docs/mini.md.
 
 from ml_collections import ConfigDict
 
-from maskgit_prompt.config import defaults
+from maskgit_prompt import config as defaults
 
 
 def get_config(stage: str = "tokenizer") -> ConfigDict:

@@ -15,7 +15,7 @@ from scratch, full fine-tuning and no tuning.
 
 from ml_collections import ConfigDict
 
-from maskgit_prompt.config import defaults
+from maskgit_prompt import config as defaults
 
 
 def get_config(variant: str = "") -> ConfigDict:

@@ -18,7 +18,7 @@ maskgit_prompt/config/defaults.py. Some:
 
 from ml_collections import ConfigDict
 
-from maskgit_prompt.config import defaults
+from maskgit_prompt import config as defaults
 
 
 def get_config() -> ConfigDict:

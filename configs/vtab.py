@@ -21,7 +21,7 @@ written. With small data in each builder's own format and `mini` all 19 tasks we
 
 from ml_collections import ConfigDict
 
-from maskgit_prompt.config import defaults
+from maskgit_prompt import config as defaults
 
 
 def get_config(arg: str = "") -> ConfigDict:

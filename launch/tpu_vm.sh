@@ -174,7 +174,7 @@ pack() {
             [[ ! -e $file ]] || printf '%s\0' "$file" # deleted, but not yet for git
         done | tar --null -czf "$1" -T -
     else
-        tar -czf "$1" --exclude=./.venv --exclude=./runs --exclude=__pycache__ .
+        tar -czf "$1" --exclude=./.venv --exclude='./.venv-*' --exclude=./runs --exclude=__pycache__ .
     fi
 }
 

@@ -116,10 +116,11 @@ def _parse(argv: list[str]) -> tuple[ConfigDict, str]:
     except UserError:
         raise
     except Exception as error:  # whatever the Python file raises, or a flag
-        current = _with_new_names(argv)
+        text = _one_line(error, file)
+        current = _with_new_names(argv, text)
         if current != argv:
             return _parse(current)
-        raise UsageError(_one_line(error, file)) from error
+        raise UsageError(text) from error
     if len(rest) > 1:
         raise UsageError(f"unexpected argument {rest[1]!r}; flags begin with --")
     config = values.config
@@ -138,13 +139,13 @@ def _parse(argv: list[str]) -> tuple[ConfigDict, str]:
     return config, workdir
 
 
-def _with_new_names(argv: list[str]) -> list[str]:
-    """The flags with today's names of keys; says which were called otherwise once."""
+def _with_new_names(argv: list[str], error: str) -> list[str]:
+    """The flags with today's name of the key that the config does not have, if it had one once."""
     new = []
     for arg in argv:
         key, equals, value = arg.partition("=")
         now = renamed.KEYS.get(key.removeprefix("--config."))
-        if now and key.startswith("--config."):
+        if now and key.startswith("--config.") and error.endswith(f" {key.rpartition('.')[2]}"):
             print(f"note: {key[2:]} is called config.{now} now", file=sys.stderr)
             arg = f"--config.{now}{equals}{value}"
         new.append(arg)

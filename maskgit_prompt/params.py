@@ -1,11 +1,16 @@
 """Parameter trees: nested dicts of arrays, whose leaves are named "blocks/mlp/up/kernel"."""
 
+import collections
+import dataclasses
+import itertools
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from flax import nnx, traverse_util
 
 from maskgit_prompt.errors import UsageError, UserError
@@ -26,6 +31,11 @@ def unflatten(flat: dict[str, Any]) -> Tree:
 def count(tree: Tree) -> int:
     """How many numbers the arrays (or abstract arrays) of a tree hold."""
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
+
+
+def abstract(tree: Tree) -> Tree:
+    """Shapes and dtypes of a tree of arrays, of which nothing is read."""
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
 
 
 def create(make: Callable[[nnx.Rngs], nnx.Module]) -> tuple[nnx.GraphDef, Callable]:
@@ -51,7 +61,15 @@ def check(found: Tree, expected: Tree, what: str) -> None:
         raise UserError(f"{what} does not fit the model: {'; '.join(wrong)}")
 
 
-def split(tree: Tree, patterns: Iterable[str]) -> tuple[Tree, Tree]:
+# --- Trainable and frozen ------------------------------------------------------------------------
+
+# Parameters of layers that are scanned have the layers along their first axis. They stand below
+# "blocks"; layers that are called one by one are "blocks/0", "blocks/1", … and have no such axis.
+_STACKED = re.compile(r"(.*/)?blocks/(?!\d+/).+")
+_SLICED = re.compile(r"(?P<path>.*)\[(?P<first>-?\d*):(?P<stop>-?\d*)\]")
+
+
+def split(tree: Tree, patterns: Iterable[str], key: str = "config.trainable") -> tuple[Tree, Tree]:
     """Splits into (trainable, frozen) by full-match path patterns, the first match wins.
 
     A pattern that starts with "!" freezes what it matches. What nothing matches is frozen. A
@@ -59,37 +77,162 @@ def split(tree: Tree, patterns: Iterable[str]) -> tuple[Tree, Tree]:
     Patterns ("!a/bias", "a/.*") split {"a": {"bias": 1, "kernel": 2}, "b": 3} into
     {"a": {"kernel": 2}} and {"a": {"bias": 1}, "b": 3}.
 
+    A pattern that ends in a slice, as numpy has them, takes these layers of stacked parameters:
+    "blocks/.*[-2:]" splits {"blocks": {"bias": [6, D]}} into {"blocks": {"bias[4:6]": [2, D]}} and
+    {"blocks": {"bias[0:4]": [4, D]}}. The parts are copies. What is whole keeps its name.
+
+    Args:
+      tree: of arrays, or of abstract ones.
+      key: where the user gave the patterns, for messages.
+
     Raises:
-      UsageError: a pattern is none or matches no path, or nothing is trainable.
+      UsageError: a pattern is none or matches no path, or nothing is trainable; a slice is empty,
+        out of range, or of a parameter that is not stacked.
     """
-    flat, patterns = flatten(tree), tuple(patterns)
-    trainable, frozen = {}, {}
-    rules = {pattern: _compile(pattern.removeprefix("!")) for pattern in patterns}
-    for path, leaf in flat.items():
-        first = next((p for p, rule in rules.items() if rule.fullmatch(path)), "!")
-        (frozen if first.startswith("!") else trainable)[path] = leaf
-    for pattern, rule in rules.items():
-        if not any(rule.fullmatch(path) for path in flat):
+    patterns = tuple(patterns)
+    flat, rules = flatten(tree), [_Rule.of(pattern, key) for pattern in patterns]
+    for rule in rules:
+        if not any(rule.matches(path) for path in flat):
             tops = sorted({"/".join(path.split("/")[:2]) for path in flat})
             raise UsageError(
-                f"config.trainable: {pattern!r} matches no parameter; they begin with "
-                f"{', '.join(tops)}"
+                f"{key}: {rule.pattern!r} matches no parameter; they begin with {', '.join(tops)}"
             )
+    trainable, frozen = {}, {}
+    for path, leaf in flat.items():
+        for name, part, trained in _parts(path, leaf, [r for r in rules if r.matches(path)]):
+            (trainable if trained else frozen)[name] = part
     if not trainable:
-        raise UsageError(f"config.trainable = {patterns} leaves nothing to train")
+        raise UsageError(f"{key} = {patterns} leaves nothing to train")
     return unflatten(trainable), unflatten(frozen)
 
 
-def _compile(pattern: str) -> re.Pattern:
+def split_among(tree: Tree, patterns: Mapping[str, Iterable[str]]) -> tuple[dict[str, Tree], Tree]:
+    """({name: what the patterns of that name select}, what none does).
+
+    Raises:
+      UsageError: as `split`, or two names select of the same parameter.
+    """
+    parts = {name: split(tree, chosen, f"patterns of {name}") for name, chosen in patterns.items()}
+    owners: dict[str, str] = {}
+    for name, (own, _) in parts.items():
+        for path in map(whole_path, flatten(own)):
+            if owners.setdefault(path, name) != name:
+                raise UsageError(
+                    f"{path} is trained by {owners[path]} and by {name}; one of them must leave it "
+                    "out"
+                )
+    rest = {}
+    for name, (_, left) in parts.items():
+        rest |= {p: x for p, x in flatten(left).items() if owners.get(whole_path(p), name) == name}
+    return {name: own for name, (own, _) in parts.items()}, unflatten(rest)
+
+
+def merge(*trees: Tree) -> Tree:
+    """Puts trees without common leaves together; the inverse of `split`.
+
+    Slices "bias[0:4]" and "bias[4:6]" become one "bias", joined along their first axis. In a
+    compiled function the gradient of a slice is a slice of the gradient.
+
+    Raises:
+      ValueError: slices that leave a gap: a bug of ours.
+    """
+    whole, slices = {}, collections.defaultdict(list)
+    for tree in trees:
+        for path, leaf in flatten(tree).items():
+            if found := _SLICED.fullmatch(path):
+                slices[found["path"]].append((int(found["first"]), int(found["stop"]), leaf))
+            else:
+                whole[path] = leaf
+    for path, parts in slices.items():
+        parts.sort(key=lambda part: part[0])
+        stops = [0, *(stop for _, stop, _ in parts)]
+        if [first for first, _, _ in parts] != stops[:-1]:
+            raise ValueError(f"slices of {path} leave a gap: {[part[:2] for part in parts]}")
+        whole[path] = jnp.concatenate([leaf for _, _, leaf in parts])
+    return unflatten(whole)
+
+
+def whole_path(path: str) -> str:
+    """The parameter that a leaf of `split` is of: "blocks/bias[4:6]" is of "blocks/bias"."""
+    found = _SLICED.fullmatch(path)
+    return found["path"] if found else path
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rule:
+    """One pattern: what it matches, which layers of it (None: all), and whether it trains them."""
+
+    pattern: str
+    matches: Callable[[str], Any]
+    layers: slice | None
+    trains: bool
+    key: str
+
+    @classmethod
+    def of(cls, pattern: str, key: str) -> "_Rule":
+        expression, layers = pattern.removeprefix("!"), None
+        if found := _SLICED.fullmatch(expression):
+            bounds = [int(found[name]) if found[name] else None for name in ("first", "stop")]
+            expression, layers = found["path"], slice(*bounds)
+        matches = compile_pattern(expression, key).fullmatch
+        return cls(pattern, matches, layers, not pattern.startswith("!"), key)
+
+    def rows(self, path: str, count: int) -> range:
+        """The layers, of so many, that the pattern selects."""
+        if self.layers is None:
+            return range(count)
+        if not _STACKED.fullmatch(path):
+            raise UsageError(
+                f"{self.key}: {self.pattern!r} takes layers of {path}, which has no axis of layers;"
+                " a slice is of parameters as blocks/…"
+            )
+        bounds = [bound for bound in (self.layers.start, self.layers.stop) if bound is not None]
+        if any(not -count <= bound <= count for bound in bounds):
+            raise UsageError(
+                f"{self.key}: {self.pattern!r} is out of range: {path} has {count} layers"
+            )
+        rows = range(count)[self.layers]
+        if not rows:
+            raise UsageError(
+                f"{self.key}: {self.pattern!r} selects none of the {count} layers of {path}"
+            )
+        return rows
+
+
+def _parts(path: str, leaf: Any, rules: list[_Rule]) -> Iterator[tuple[str, Any, bool]]:
+    """(name, leaf, whether it is trained) of a parameter, or of its runs of layers.
+
+    rules: those that match the path.
+    """
+    whole = next((i for i, rule in enumerate(rules) if rule.layers is None), len(rules))
+    if whole == 0:
+        yield path, leaf, bool(rules) and rules[0].trains
+        return
+    count = (*np.shape(leaf), 0)[0]
+    trained: dict[int, bool] = {}
+    for rule in rules[: whole + 1]:
+        trained = dict.fromkeys(rule.rows(path, count), rule.trains) | trained  # first match wins
+    for trains, run in itertools.groupby(range(count), lambda row: trained.get(row, False)):
+        first, *others = run
+        stop = (others or [first])[-1] + 1
+        if stop - first == count:
+            yield path, leaf, trains
+        else:
+            yield f"{path}[{first}:{stop}]", _layers(leaf, first, stop), trains
+
+
+def _layers(leaf: Any, first: int, stop: int) -> Any:
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        return jax.ShapeDtypeStruct((stop - first, *leaf.shape[1:]), leaf.dtype)
+    return leaf[first:stop]
+
+
+def compile_pattern(pattern: str, key: str) -> re.Pattern:
+    """A path pattern that a user gave as `key`; raises UsageError if it is none."""
     try:
         return re.compile(pattern)
     except re.error as error:
         raise UsageError(
-            f"config.trainable: {pattern!r} is not a regular expression ({error}); "
+            f"{key}: {pattern!r} is not a regular expression ({error}); "
             "all of a part is 'prompt/.*'"
         ) from error
-
-
-def merge(first: Tree, second: Tree) -> Tree:
-    """Puts two trees without common leaves together; the inverse of `split`."""
-    return unflatten({**flatten(first), **flatten(second)})

@@ -100,3 +100,34 @@ class Clock:
         began = time.perf_counter()
         yield
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - began
+
+
+class Pace:
+    """Seconds per step of a loop, of all steps since they were last asked for.
+
+    The first step of all is not counted: it compiles. Nor is what is done while it is paused.
+    """
+
+    def __init__(self):
+        self._steps, self._began = -1, 0.0
+
+    def step(self) -> None:
+        """Counts a step that was taken."""
+        self._steps += 1
+        if self._steps == 0:
+            self._began = time.perf_counter()
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self._began += time.perf_counter() - began
+
+    def rates(self, batch_size: int) -> dict[str, float]:
+        """{"step_seconds", "images_per_second"}, or nothing where no step was counted."""
+        now = time.perf_counter()
+        steps, seconds = self._steps, now - self._began
+        self._steps, self._began = 0, now
+        if steps < 1:
+            return {}
+        return {"step_seconds": seconds / steps, "images_per_second": steps * batch_size / seconds}

@@ -3,4 +3,16 @@
 KEYS = {"source": "backbone", "models.sources": "models.backbones"}
 JOBS = {"transfer": "run"}
 # Keys that came later, each with the value that means what was done before there was a choice.
-ADDED = {"attention": "auto", "task": "generation", "trainable": (".*",)}
+ADDED = {
+    "attention": "auto",
+    **{f"compare.learning_rates.{method}": 1e-3 for method in ("head", "bias", "norm")},
+    **{f"compare.learning_rates.last_{layers}": 1e-4 for layers in (1, 2, 4)},
+    "data.fit": "crop",
+    "optimizer.decays": [],
+    "optimizer.momentum": 0.9,
+    "optimizer.name": "adamw",
+    "optimizer.nesterov": False,
+    "optimizer.rates": [],
+    "task": "generation",
+    "trainable": [".*"],
+}

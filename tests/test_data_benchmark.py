@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from benchmarks import data
-from maskgit_prompt.data.folder import image_folder
+from maskgit_prompt.data.pixels import Preprocessing
+from maskgit_prompt.data.sets.folder import image_folder
 
 SCRIPT = pathlib.Path(data.__file__)
 
@@ -29,7 +30,10 @@ def test_small_run_writes_table_and_json(tmp_path):
 
 def test_the_three_folders_hold_the_same(tmp_path):
     data.write(tmp_path, 12)
-    sets = [image_folder(tmp_path / place, data.SIZE) for place in ("folder", "zip", "tar")]
+    sets = [
+        image_folder(tmp_path / place, Preprocessing(data.SIZE))
+        for place in ("folder", "zip", "tar")
+    ]
     assert len({images.fingerprint for images in sets}) == 1
     assert len(sets[0]) == 12 and sets[0].classes == tuple("0123456789")
     prepared = list((tmp_path / "tfds").rglob("*.tfrecord*"))

@@ -208,7 +208,13 @@ def packed(tmp_path) -> set[str]:
 
 def checkout(tmp_path) -> pathlib.Path:
     home = tmp_path / "checkout"
-    for name in ("setup.py", "new file.py", "runs/a/big", ".venv/bin/python"):
+    for name in (
+        "setup.py",
+        "new file.py",
+        "runs/a/big",
+        ".venv/bin/python",
+        ".venv-newest/bin/python",
+    ):
         (home / name).parent.mkdir(parents=True, exist_ok=True)
         (home / name).write_text("")
     return home
@@ -216,7 +222,7 @@ def checkout(tmp_path) -> pathlib.Path:
 
 def test_what_git_tracks_or_would_add_is_copied(tmp_path):
     home = checkout(tmp_path)
-    (home / ".gitignore").write_text("/runs/\n/.venv/\n")
+    (home / ".gitignore").write_text("/runs/\n/.venv/\n/.venv-*/\n")
     (home / "deleted.py").write_text("")
     subprocess.run(["git", "init", "-q"], cwd=home, check=True)
     subprocess.run(["git", "add", "setup.py", "deleted.py"], cwd=home, check=True)

@@ -11,13 +11,31 @@ import sys
 import pytest
 from packaging.requirements import Requirement
 
+from tests import light
+
 ROOT = pathlib.Path(__file__).parent.parent
 PACKAGE = ROOT / "maskgit_prompt"
 
 
+def lines_of(file: str) -> list[str]:
+    lines = (ROOT / file).read_text().splitlines()
+    return [line for line in lines if line.strip() and not line.startswith("#")]
+
+
+def light_requirements() -> list[Requirement]:
+    return [Requirement(line) for line in lines_of("requirements-light.txt")]
+
+
 def requirements() -> list[Requirement]:
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
-    return [Requirement(line) for line in lines if line.strip() and not line.startswith("#")]
+    """Those of the default installation."""
+    first, *rest = lines_of("requirements.txt")
+    assert first == "-r requirements-light.txt"
+    return light_requirements() + [Requirement(line) for line in rest]
+
+
+def normal(name: str) -> str:
+    """How a package index spells a name: "ml_dtypes" -> "ml-dtypes"."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def python(*args: str, cwd: pathlib.Path = ROOT) -> str:
@@ -47,8 +65,10 @@ def test_help_needs_neither_jax_nor_tensorflow():
 def built(tmp_path_factory) -> pathlib.Path:
     """A copy of what a build reads, with a small backbone, and the metadata made of it."""
     home = tmp_path_factory.mktemp("build")
-    for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "requirements.txt", "README.md"):
+    for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md"):
         shutil.copy(ROOT / name, home)
+    for path in ROOT.glob("requirements*.txt"):
+        shutil.copy(path, home)
     shutil.copy(ROOT / "LICENSE", home)
     ignore = shutil.ignore_patterns("__pycache__", "embedded")
     shutil.copytree(PACKAGE, home / "maskgit_prompt", ignore=ignore)
@@ -63,14 +83,16 @@ def built(tmp_path_factory) -> pathlib.Path:
 
 
 def test_setup_reads_requirements(built):
-    text = (built / "maskgit_prompt.egg-info" / "requires.txt").read_text()
-    always, _, extras = text.partition("\n\n[")
-    found = {Requirement(line) for line in always.splitlines()}
-    assert found == {r for r in requirements() if r.marker is None}
-    assert "tpu]\njax[tpu]<0.11,>=0.10.2" in extras
-    assert "cuda]\njax[cuda13]<0.11,>=0.10.2" in extras
-    assert "tokamax]\ntokamax<0.0.13,>=0.0.12" in extras
-    assert re.search(r"dev\]\n(.+\n)*pytest", extras)
+    metadata = importlib.metadata.PathDistribution(built / "maskgit_prompt.egg-info")
+    found = [Requirement(line) for line in metadata.requires]
+    extra = lambda name: {r for r in found if r.marker and f'extra == "{name}"' in str(r.marker)}
+    extras = {name: extra(name) for name in ("tpu", "cuda", "tokamax", "vtab", "dev")}
+    assert set(found) - set().union(*extras.values()) == set(requirements())
+    assert {str(r) for r in extras["tpu"]} == {'jax[tpu]<0.13,>=0.10.2; extra == "tpu"'}
+    assert {str(r) for r in extras["cuda"]} == {'jax[cuda13]<0.13,>=0.10.2; extra == "cuda"'}
+    assert {str(r) for r in extras["tokamax"]} == {'tokamax<0.0.13,>=0.0.12; extra == "tokamax"'}
+    tools = {Requirement(line) for line in lines_of("requirements-dev.txt")}
+    assert {r.name: r.specifier for r in extras["dev"]} == {r.name: r.specifier for r in tools}
 
 
 def test_embedded_backbones_are_in_the_wheel(built):
@@ -88,8 +110,15 @@ def test_embedded_backbones_are_in_the_wheel(built):
 
 def test_the_source_archive_can_be_installed(built):
     listed = (built / "maskgit_prompt.egg-info" / "SOURCES.txt").read_text().splitlines()
-    # setup.py reads the first two: without them an archive cannot be installed.
-    for name in ("requirements.txt", "README.md", "LICENSE", "configs/quickstart.py"):
+    # setup.py reads the first four: without them an archive cannot be installed.
+    for name in (
+        "requirements.txt",
+        "requirements-light.txt",
+        "requirements-dev.txt",
+        "README.md",
+        "LICENSE",
+        "configs/quickstart.py",
+    ):
         assert name in listed
     assert "maskgit_prompt/backbones/embedded/mini/tokenizer.safetensors" in listed
     assert "maskgit_prompt/jobs/run.py" in listed
@@ -114,16 +143,17 @@ def imports_of(path: pathlib.Path) -> set[str]:
 def test_what_is_imported_is_required():
     imported = set().union(*(imports_of(path) for path in PACKAGE.rglob("*.py")))
     foreign = imported - sys.stdlib_module_names - {"maskgit_prompt"}
-    assert {"jax", "flax", "numpy", "PIL", "sklearn", "clu"} <= foreign
-    normal = lambda name: re.sub(r"[-_.]+", "-", name).lower()
-    declared = {normal(r.name) for r in requirements()}
+    assert {"jax", "flax", "numpy", "PIL", "sklearn", "tensorboardX"} <= foreign
     distributions = importlib.metadata.packages_distributions()
-    missing = {
+    declared = {normal(r.name) for r in light_requirements()}
+    left_out = {
         name
         for name in foreign
         if not declared & {normal(d) for d in distributions.get(name, (name,))}
     }
-    assert missing == {"tokamax"}  # of an extra, imported where it is asked for
+    # Of an extra, imported where it is asked for; the other two for data of TFDS alone.
+    assert left_out == {"tokamax", "array_record", "tensorflow_datasets"}
+    assert {"array-record", "tensorflow-datasets"} <= {normal(r.name) for r in requirements()}
 
 
 def test_what_the_stack_forgets_is_required():
@@ -131,15 +161,78 @@ def test_what_the_stack_forgets_is_required():
     assert {"importlib_resources", "tensorboard", "tensorflow", "tensorflow-datasets"} <= declared
 
 
+def test_the_default_installation_is_the_whole_stack():
+    stack = "jax flax optax orbax-checkpoint tensorflow tensorflow-datasets ml-collections clu"
+    assert set(stack.split()) <= {r.name for r in requirements()}
+
+
+def test_the_light_installation_has_no_tensorflow():
+    names = {normal(r.name) for r in light_requirements()}
+    assert {"jax", "flax", "optax", "orbax-checkpoint", "ml-collections", "tensorboardx"} <= names
+    assert names.isdisjoint(normal(name) for name in light.LEFT_OUT)
+
+
+def test_no_range_is_written_twice():
+    tools = [Requirement(line) for line in lines_of("requirements-dev.txt")]
+    names = [normal(r.name) for r in requirements() + tools]
+    assert sorted(names) == sorted(set(names))
+    assert [r.name for r in requirements() if not r.specifier] == []
+
+
 def test_this_environment_lies_in_the_tested_ranges():
     outside = []
     for requirement in requirements():
-        if requirement.marker is not None:  # TensorFlow: either build of it serves
+        if requirement.marker is not None and not requirement.marker.evaluate():
             continue
         version = importlib.metadata.version(requirement.name)
         if not requirement.specifier.contains(version):
             outside.append(f"{requirement.name} {version}, expected {requirement.specifier}")
     assert outside == []
+
+
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13", "3.14"])
+def test_tensorflow_is_required_where_it_exists(python):
+    found = {
+        r.name
+        for r in requirements()
+        if r.marker is None
+        or r.marker.evaluate({"python_version": python, "sys_platform": "linux"})
+    }
+    assert ("tensorflow" in found) == (python != "3.14")
+    assert {"jax", "array_record", "tensorflow-datasets"} <= found
+
+
+def test_all_files_name_the_same_pythons(built):
+    metadata = importlib.metadata.PathDistribution(built / "maskgit_prompt.egg-info").metadata
+    assert metadata["Requires-Python"] == ">=3.11"
+    for name in ("README.md", "Makefile", ".ci/run"):
+        ranges = set(re.findall(r"3\.\d+ to 3\.\d+", (ROOT / name).read_text()))
+        assert ranges == {"3.11 to 3.14"}, name
+    makefile = (ROOT / "Makefile").read_text()
+    assert "(3, 11) <= sys.version_info < (3, 15)" in makefile
+    assert "python3.11 python3 python3.12 python3.13 python3.14" in makefile  # the default first
+    assert "3.14 3.13 3.12 3.11," in makefile  # the newest first
+
+
+def test_paths_that_the_makefile_tests_exist():
+    [core] = re.findall(r"^CORE := (.+)$", (ROOT / "Makefile").read_text(), re.M)
+    assert len(core.split()) > 4
+    assert [path for path in core.split() if not (ROOT / path).exists()] == []
+
+
+def test_every_module_is_imported_without_tensorflow():
+    names = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in sorted(PACKAGE.rglob("*.py"))
+    ]
+    assert len(names) > 90
+    code = (
+        "from tests import light; light.leave_out_for_good()\n"
+        "import importlib, sys\n"
+        f"for name in {names}: importlib.import_module(name)\n"
+        "print(len(sys.modules.keys() & set(light.LEFT_OUT)), 'jax' in sys.modules)"
+    )
+    assert python("-c", code) == "0 True\n"
 
 
 def test_a_bug_ends_the_command_though_a_thread_waits():

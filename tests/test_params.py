@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from maskgit_prompt import params
+from maskgit_prompt import backbones, params
 from maskgit_prompt.errors import UsageError, UserError
 from maskgit_prompt.tuning import train
 from tests import training
@@ -44,6 +44,128 @@ def test_split_refuses(patterns, message):
     with pytest.raises(UsageError, match=message) as error:
         params.split(TREE, patterns)
     assert "\n" not in str(error.value)
+
+
+# Two stacked parameters of four layers; "c" and "blocks/0/d" have no axis of layers.
+STACKED = {
+    "blocks": {"bias": np.arange(4), "kernel": 10 * np.arange(8).reshape(4, 2), "0": {"d": 5}},
+    "c": np.zeros(4),
+}
+
+
+@pytest.mark.parametrize(
+    ("patterns", "trainable", "frozen"),
+    [
+        (("blocks/bias[-1:]",), {"bias[3:4]": [3]}, {"bias[0:3]": [0, 1, 2]}),
+        (("blocks/bias[:2]",), {"bias[0:2]": [0, 1]}, {"bias[2:4]": [2, 3]}),
+        (
+            ("blocks/bias[1:3]",),
+            {"bias[1:3]": [1, 2]},
+            {"bias[0:1]": [0], "bias[3:4]": [3]},
+        ),
+        (("blocks/bias[-4:]",), {"bias": [0, 1, 2, 3]}, {}),
+        (("blocks/bias[:]",), {"bias": [0, 1, 2, 3]}, {}),
+        # The first match wins, layer by layer.
+        (
+            ("!blocks/bias[2:3]", "blocks/bias[1:]"),
+            {"bias[1:2]": [1], "bias[3:4]": [3]},
+            {"bias[0:1]": [0], "bias[2:3]": [2]},
+        ),
+        (
+            ("!blocks/bias[-1:]", "blocks/bias"),
+            {"bias[0:3]": [0, 1, 2]},
+            {"bias[3:4]": [3]},
+        ),
+        (("blocks/bias", "!blocks/bias[-1:]"), {"bias": [0, 1, 2, 3]}, {}),
+    ],
+)
+def test_split_into_layers(patterns, trainable, frozen):
+    found, rest = params.split(STACKED, patterns)
+    as_lists = lambda tree: {
+        name: x.tolist() for name, x in tree.get("blocks", {}).items() if "bias" in name
+    }
+    assert as_lists(found) == trainable and as_lists(rest) == frozen
+    assert params.count(params.abstract({"blocks": found["blocks"]})) == sum(
+        map(len, trainable.values())
+    )
+    training.assert_same(params.merge(found, rest), STACKED)
+    training.assert_same(params.merge(rest, found), STACKED)
+
+
+def test_slices_of_several_parameters_keep_their_other_dimensions():
+    found, rest = params.split(STACKED, ("c", "blocks/(bias|kernel)[-2:]"))
+    assert found["blocks"].keys() == {"bias[2:4]", "kernel[2:4]"}
+    assert found["blocks"]["kernel[2:4]"].tolist() == [[40, 50], [60, 70]]
+    assert found["c"] is STACKED["c"] and rest["blocks"]["0"] == {"d": 5}
+    assert {params.whole_path(path) for path in params.flatten(found)} == {
+        "c",
+        "blocks/bias",
+        "blocks/kernel",
+    }
+
+
+def test_abstract_trees_are_split_alike():
+    stacked = {"blocks": {"kernel": STACKED["blocks"]["kernel"]}}
+    found, rest = params.split(params.abstract(stacked), ("blocks/.*[-1:]",))
+    assert found["blocks"]["kernel[3:4]"].shape == (1, 2)
+    assert rest["blocks"]["kernel[0:3]"].shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("blocks/bias[2:2]", "'blocks/bias[2:2]' selects none of the 4 layers of blocks/bias"),
+        ("blocks/bias[3:1]", "'blocks/bias[3:1]' selects none of the 4 layers of blocks/bias"),
+        ("blocks/bias[4:]", "'blocks/bias[4:]' selects none of the 4 layers of blocks/bias"),
+        ("blocks/bias[-5:]", "'blocks/bias[-5:]' is out of range: blocks/bias has 4 layers"),
+        ("blocks/bias[1:5]", "'blocks/bias[1:5]' is out of range: blocks/bias has 4 layers"),
+        ("c[-1:]", "'c[-1:]' takes layers of c, which has no axis of layers; a slice is of "),
+        ("blocks/0/d[-1:]", "'blocks/0/d[-1:]' takes layers of blocks/0/d, which has no axis of"),
+        ("blocks/scale[-1:]", "'blocks/scale[-1:]' matches no parameter; they begin with blocks/0"),
+    ],
+)
+def test_slices_that_are_refused(pattern, message):
+    with pytest.raises(UsageError) as error:
+        params.split(STACKED, (pattern,))
+    assert str(error.value).startswith(f"config.trainable: {message}")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", sorted(backbones.kinds()))
+def test_what_is_stacked_is_called_blocks(kind):
+    """Slices go by the name; the networks say which parameters have an axis of layers."""
+    rules = backbones.kinds()[kind].axes
+    layered = {pattern for pattern, axes in rules if axes and "layer" in axes}
+    assert all(
+        pattern.startswith("blocks/") and axes[0] == "layer"
+        for pattern, axes in rules
+        if pattern in layered
+    )
+    assert not any(pattern.startswith("blocks/") for pattern, _ in rules if pattern not in layered)
+
+
+def test_slices_with_a_gap():
+    with pytest.raises(ValueError, match=r"slices of a leave a gap: \[\(0, 1\), \(2, 3\)\]"):
+        params.merge({"a[0:1]": np.zeros(1)}, {"a[2:3]": np.zeros(1)})
+
+
+def test_split_among_several():
+    chosen = {"left": ("a/kernel",), "right": ("b",)}
+    found, rest = params.split_among(TREE, chosen)
+    assert found == {"left": {"a": {"kernel": 2}}, "right": {"b": 3}}
+    assert rest == {"a": {"bias": 1}}
+    layers = {"last": ("blocks/bias[-1:]",), "other": ("c",)}
+    found, rest = params.split_among(STACKED, layers)
+    assert found["last"]["blocks"].keys() == {"bias[3:4]"} and found["other"].keys() == {"c"}
+    assert params.flatten(rest).keys() == {"blocks/bias[0:3]", "blocks/kernel", "blocks/0/d"}
+
+
+def test_nothing_is_selected_by_two():
+    message = "a/bias is trained by left and by right; one of them must leave it out"
+    with pytest.raises(UsageError, match=message):
+        params.split_among(TREE, {"left": ("a/.*",), "right": ("a/bias", "b")})
+    with pytest.raises(UsageError, match="patterns of right: 'd' matches no parameter"):
+        params.split_among(TREE, {"left": ("a/.*",), "right": ("d",)})
 
 
 def test_count():

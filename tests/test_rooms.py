@@ -83,6 +83,15 @@ def test_imports_go_down(path):
     assert climbing(room(path), rooms_imported(path)) == set()
 
 
+def test_sets_of_images_do_not_know_what_chooses_among_them():
+    """data/parts.py picks a set by the config and imports data/sets/, not the other way round."""
+    below = {"sets", "images", "pixels", "splits"}
+    for path in (PACKAGE / "data" / "sets").glob("*.py"):
+        names = (n for node in ast.walk(ast.parse(path.read_text())) for n in imported(node))
+        found = {n.split(".")[2] for n in names if n.startswith("maskgit_prompt.data.")}
+        assert found <= below, path
+
+
 def test_every_file_is_in_a_room_of_the_plan():
     assert {room(path) for path in files()} - {"__init__"} == {*FLOORS, *GROUND}
 

@@ -97,9 +97,12 @@ def _step_fn(mesh, patterns, ema: bool, **options) -> Callable:
     return train.make_step(loss_fn(), optimizer(), state, **options)
 
 
-def take(mesh, steps: int = 3, patterns=PROMPT_ONLY, ema: bool = False, step=None):
-    """(state, frozen, losses) after so many steps."""
-    state, frozen = start(mesh, patterns, ema)
+def take(mesh, steps: int = 3, patterns=PROMPT_ONLY, ema: bool = False, step=None, begin=None):
+    """(state, frozen, losses) after so many steps.
+
+    begin, step: another (state, frozen) and another step.
+    """
+    state, frozen = begin or start(mesh, patterns, ema)
     step = step or step_fn(mesh, patterns, ema)
     losses = []
     with jax.set_mesh(mesh):

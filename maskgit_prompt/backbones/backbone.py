@@ -77,7 +77,8 @@ class Backbone:
       parts: by name; a half-trained folder may lack some.
       classes: names of the classes it was trained on.
       provenance: where the weights come from, in words and figures.
-      identities: part -> digest of its config and weights, of a backbone in a folder.
+      identities: part -> its kind, config and digest of weights (`identity`), of a backbone in a
+        folder.
     """
 
     name: str

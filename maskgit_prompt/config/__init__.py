@@ -1,0 +1,39 @@
+"""The defaults of every job, as a config file asks for them, and the rules that values keep."""
+
+from maskgit_prompt.config.defaults import (
+    base,
+    causal,
+    compare,
+    few_shot,
+    folder,
+    import_weights,
+    masking,
+    next_code,
+    pretrain,
+    published,
+    sample,
+    sampling,
+    side_by_side,
+    training,
+    transfer,
+    vtab,
+)
+
+__all__ = [
+    "base",
+    "causal",
+    "compare",
+    "few_shot",
+    "folder",
+    "import_weights",
+    "masking",
+    "next_code",
+    "pretrain",
+    "published",
+    "sample",
+    "sampling",
+    "side_by_side",
+    "training",
+    "transfer",
+    "vtab",
+]

@@ -50,10 +50,17 @@ def training(
             "tensorboard": True,
         }
     )
+    config.profile = ""  # "20:5": a profiler's trace of the five steps after step 20
     config.optimizer = ConfigDict(
         {
+            "name": "adamw",  # or "sgd"
             "learning_rate": learning_rate,
             "warmup_steps": 0,
+            # By path, first match wins, as "transformer/.*=1e-4"; the others go as this file says.
+            "rates": (),
+            "decays": (),
+            "momentum": 0.9,  # of sgd
+            "nesterov": False,
             "b1": 0.9,
             "b2": 0.96,
             "eps": 1e-8,
@@ -110,6 +117,7 @@ def transfer() -> ConfigDict:
             "test": "test",  # half of it trains the judge, half is held out
             "reference": "",  # distances are to it; empty: what is held out
             "classes": (),  # names of classes to take, in this order; empty: all
+            "fit": "crop",  # the middle square of an image; "resize": all of it, straight
             "codes": "",  # a folder of codes files that runs share; empty: the workdir's own
             "shots": 10,  # images a class to tune on; 0: all of the tuning part
             "seed": 0,  # of the choice of images
@@ -142,6 +150,7 @@ def transfer() -> ConfigDict:
     config.next_code = next_code()
     config.train.epochs = 0.0  # above 0: times through the images, but no more than train.steps
     config.train.evaluate_every = 150  # held-out loss; 0: only at the end
+    config.train.show_every = 0  # steps between sheets of images in progress.html; 0: none
     config.train.remat = False  # for large models: a third of the memory, hardly more time
     config.sample = sampling()
     config.score = ConfigDict(
@@ -216,7 +225,7 @@ def few_shot(config: ConfigDict, arg: str, file: str) -> ConfigDict:
     Args:
       file: the config file's name, for messages.
     """
-    from maskgit_prompt.data import fewshot
+    from maskgit_prompt.data.sets import fewshot
 
     name, *rest = arg.split(",")
     found = fewshot.find(name)
@@ -283,7 +292,16 @@ def compare(config: ConfigDict) -> ConfigDict:
             "methods": ("prompt", "full", "scratch", "untuned"),
             "shots": (2, 5, 10),  # images a class; config.data.shots is not used
             # Of the transformer; prompts have config.optimizer.learning_rate with every method.
-            "learning_rates": {"full": 3e-5, "scratch": 1e-3},
+            "learning_rates": {
+                "full": 3e-5,
+                "scratch": 1e-3,
+                "head": 1e-3,
+                "bias": 1e-3,
+                "norm": 1e-3,
+                "last_1": 1e-4,
+                "last_2": 1e-4,
+                "last_4": 1e-4,
+            },
         }
     )
     return config

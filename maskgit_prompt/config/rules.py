@@ -7,9 +7,11 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from maskgit_prompt import params
+from maskgit_prompt.data import pixels
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.models import attention
-from maskgit_prompt.tuning.optimizers import learning_rate
+from maskgit_prompt.tuning import profile
+from maskgit_prompt.tuning.optimizers import make_optimizer
 
 DTYPES = ("float32", "bfloat16", "float16")
 RATE = (lambda x: 0 <= x < 1, "0 or more, and below 1")
@@ -25,14 +27,18 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "train.log_every": COUNT,
     "train.save_every": COUNT,
     "train.evaluate_every": NOT_NEGATIVE,
+    "train.show_every": NOT_NEGATIVE,
+    "profile": (lambda x: not x or profile.FORM.fullmatch(x), profile.EXPECTED),
     "train.ema_decay": RATE,
     "optimizer.learning_rate": (lambda x: x > 0 and math.isfinite(x), "a number above 0"),
     "optimizer.backbone_learning_rate": NOT_NEGATIVE,
     "optimizer.b1": RATE,
     "optimizer.b2": RATE,
     "optimizer.eps": (lambda x: x > 0, "above 0"),
+    "optimizer.momentum": RATE,
     "optimizer.weight_decay": NOT_NEGATIVE,
     "optimizer.clip": NOT_NEGATIVE,
+    "data.fit": (lambda x: x in pixels.FITS, ", ".join(pixels.FITS)),
     "data.shots": NOT_NEGATIVE,
     "masking.smoothing": RATE,
     "masking.drop_class": RATE,
@@ -48,4 +54,4 @@ def check(config: ConfigDict) -> None:
     for key, (holds, expected) in RULES.items():
         if key in flat and not holds(flat[key]):
             raise UsageError(f"config.{key} = {flat[key]!r}, expected {expected}")
-    learning_rate(config.optimizer, config.train.steps)
+    make_optimizer(config.optimizer, config.train.steps)

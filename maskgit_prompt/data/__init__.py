@@ -1,1 +1,1 @@
-"""Images in: sources of pixels, the codes file, batches."""
+"""Images in: sets of them, their parts, the codes file, batches."""

@@ -1,6 +1,7 @@
 """Which images make the batch of a step: pure functions of (seed, step), no iterator state."""
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -10,8 +11,11 @@ from maskgit_prompt.errors import UsageError
 STREAM_EPOCH, STREAM_VIEW, STREAM_AUGMENT, STREAM_SHOTS, STREAM_SPLIT = range(5)
 
 
-def generator(seed: int, *stream: int) -> np.random.Generator:
+def generator(seed: int, stream: Sequence[int]) -> np.random.Generator:
     """The random generator of one use of a seed: the same words, the same numbers.
+
+    Args:
+      stream: its words: one of STREAM_…, then what the numbers belong to, such as the epoch.
 
     Raises:
       UsageError: the seed is negative.
@@ -31,7 +35,7 @@ def _check(step: int, batch_size: int) -> None:
 # A permutation of a million images takes 20 ms; consecutive steps ask for the same one.
 @functools.lru_cache(maxsize=4)
 def _permutation(seed: int, epoch: int, n: int) -> np.ndarray:
-    order = generator(seed, STREAM_EPOCH, epoch).permutation(n)
+    order = generator(seed, (STREAM_EPOCH, epoch)).permutation(n)
     order.setflags(write=False)
     return order
 
@@ -73,4 +77,4 @@ def views(seed: int, step: int, batch_size: int, num_views: int) -> np.ndarray:
     _check(step, batch_size)
     if num_views < 1:
         raise UsageError(f"num_views {num_views}: expected at least 1")
-    return generator(seed, STREAM_VIEW, step).integers(num_views, size=batch_size)
+    return generator(seed, (STREAM_VIEW, step)).integers(num_views, size=batch_size)

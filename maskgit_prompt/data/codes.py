@@ -5,10 +5,10 @@
     DIRECTORY/KEY.partial/           the same while it is being written, and
         codes-00000.sha256           of each shard that is finished
 
-Of several hosts each encodes and writes every so-manieth shard; which one does is not seen in the
-result. The folder takes its final name only when it is whole, by a rename. A build that was stopped
-goes on from the shards whose checksums hold, on any number of hosts; a whole folder with a broken
-shard goes back to .partial and is mended the same way.
+With n hosts, each encodes and writes every n-th shard; the result does not depend on n. The
+folder takes its final name only when it is whole, by a rename. A build that was stopped goes on
+from the shards whose checksums hold, on any number of hosts; a whole folder with a broken shard
+goes back to .partial and is mended the same way.
 """
 
 import dataclasses
@@ -138,7 +138,7 @@ def open_codes(folder: str | os.PathLike) -> CodesFile:
     folder = pathlib.Path(folder)
     index = read_index(folder)
     if index is None:
-        raise UserError(f"{folder} is no codes file (no index.json of format {FORMAT}): encode")
+        raise UserError(f"{folder} is not a codes file (no index.json of format {FORMAT}): encode")
     if wrong := broken(folder, index):
         raise UserError(f"codes file {folder} is broken ({', '.join(wrong)}): encode again")
     return open_unchecked(folder, index)

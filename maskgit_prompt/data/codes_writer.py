@@ -3,6 +3,7 @@
 import collections
 import concurrent.futures
 import contextlib
+import dataclasses
 import errno
 import fcntl
 import hashlib
@@ -20,6 +21,7 @@ from absl import logging
 
 import maskgit_prompt
 from maskgit_prompt.data import batches, codes
+from maskgit_prompt.data.augment import PLAIN, Views
 from maskgit_prompt.data.images import ImageSet
 from maskgit_prompt.errors import UsageError, UserError
 from maskgit_prompt.progress import progress
@@ -29,8 +31,63 @@ MAX_CODE = np.iinfo(np.uint16).max
 SHARD_SIZE = 2048  # images: what a kill can cost, and what hosts share out
 READ_AHEAD = 256  # images read at once, while those before are encoded
 
-Encode = Callable[[np.ndarray], np.ndarray]
-ViewFn = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+@dataclasses.dataclass(frozen=True)
+class Encoding:
+    """How pixels become codes.
+
+    Attributes:
+      encode: uint8 [batch_size, S, S, 3] -> ints [batch_size, L], always of this batch size.
+      batch_size: images encoded at once.
+      key: what the codes depend on besides the images and their views, as JSON: the tokenizer's
+        fingerprint, the image size.
+
+    Raises:
+      UsageError: batches of none.
+    """
+
+    encode: Callable[[np.ndarray], np.ndarray]
+    batch_size: int
+    key: dict
+
+    def __post_init__(self):
+        if self.batch_size < 1:
+            raise UsageError(f"batch_size {self.batch_size}: expected at least 1")
+
+    def codes(self, pixels: np.ndarray) -> np.ndarray:
+        """Codes [b, L] uint16 of pixels [b, S, S, 3]; a short batch is padded with its last image.
+
+        Raises:
+          UsageError: codes of a wrong shape or type, negative or above 65535.
+        """
+        count, size = len(pixels), self.batch_size
+        if count < size:
+            pixels = np.concatenate([pixels, np.repeat(pixels[-1:], size - count, axis=0)])
+        found = np.asarray(self.encode(pixels))
+        if found.ndim != 2 or len(found) != size or found.dtype.kind not in "iu":
+            raise UsageError(
+                f"the encoder gave {found.dtype} {list(found.shape)} for {size} images:"
+                f" expected integer codes [{size}, L]"
+            )
+        low, high = found.min(), found.max()
+        if low < 0 or high > MAX_CODE:
+            raise UsageError(
+                f"the encoder gave code {low if low < 0 else high}: a codes file holds 0 to"
+                f" {MAX_CODE}; use a tokenizer with a smaller codebook"
+            )
+        return found[:count].astype(np.uint16)
+
+
+@dataclasses.dataclass(frozen=True)
+class Host:
+    """Which of how many processes this is; meet(name) waits for all of them."""
+
+    index: int = 0
+    count: int = 1
+    meet: Callable[[str], None] = lambda name: None
+
+
+ALONE = Host()
 
 
 def _npy(array: np.ndarray) -> bytes:
@@ -43,11 +100,11 @@ def load_ahead(
     images: ImageSet,
     items: np.ndarray,
     batch_size: int,
-    views: int = 1,
-    view_fn: ViewFn | None = None,
-    seed: int = 0,
+    views: Views = PLAIN,
 ) -> Iterator[np.ndarray]:
-    """Yields pixels [b, S, S, 3] of items (image · views + view), the next being read meanwhile.
+    """Yields pixels [b, S, S, 3] of items, the next being read meanwhile.
+
+    Of image i in n views, view v is item i n + v: with one view, items are indices of images.
 
     READ_AHEAD items are read at once, or a batch if that is larger, so that reading threads are
     not stopped and started for every small batch.
@@ -55,14 +112,14 @@ def load_ahead(
     block = max(1, READ_AHEAD // batch_size) * batch_size
 
     def load(start: int) -> np.ndarray:
-        indices, which = np.divmod(items[start : start + block], views)
+        indices, which = np.divmod(items[start : start + block], views.count)
         unique, position = np.unique(indices, return_inverse=True)
         pixels = images.read(unique)[position]
 
         def augment(row: int) -> None:
             index, view = int(indices[row]), int(which[row])
-            rng = batches.generator(seed, batches.STREAM_AUGMENT, index, view)
-            pixels[row] = view_fn(pixels[row], rng)
+            rng = batches.generator(views.seed, (batches.STREAM_AUGMENT, index, view))
+            pixels[row] = views.view_fn(pixels[row], rng)
 
         list(augmenting.map(augment, np.flatnonzero(which)))
         return pixels
@@ -83,39 +140,14 @@ def load_ahead(
                 yield pixels[first : first + batch_size]
 
 
-def _encode(encode: Encode, pixels: np.ndarray, batch_size: int) -> np.ndarray:
-    """Codes [b, L] uint16 of pixels [b, S, S, 3]; a short batch is padded with its last image."""
-    count = len(pixels)
-    if count < batch_size:
-        pixels = np.concatenate([pixels, np.repeat(pixels[-1:], batch_size - count, axis=0)])
-    found = np.asarray(encode(pixels))
-    if found.ndim != 2 or len(found) != batch_size or found.dtype.kind not in "iu":
-        raise UsageError(
-            f"the encoder gave {found.dtype} {list(found.shape)} for {batch_size} images:"
-            f" expected integer codes [{batch_size}, L]"
-        )
-    low, high = found.min(), found.max()
-    if low < 0 or high > MAX_CODE:
-        raise UsageError(
-            f"the encoder gave code {low if low < 0 else high}: a codes file holds 0 to {MAX_CODE};"
-            " use a tokenizer with a smaller codebook"
-        )
-    return found[:count].astype(np.uint16)
-
-
 def build(
     directory: str | os.PathLike,
     images: ImageSet,
-    encode: Encode,
-    key: dict,
-    batch_size: int,
-    views: int = 1,
-    view_fn: ViewFn | None = None,
-    seed: int = 0,
+    encoding: Encoding,
+    views: Views = PLAIN,
+    *,
     shard_size: int = SHARD_SIZE,
-    host: int = 0,
-    hosts: int = 1,
-    meet: Callable[[str], None] = lambda name: None,
+    host: Host = ALONE,
 ) -> codes.CodesFile:
     """Encodes all images once, or finds that this was done.
 
@@ -128,45 +160,28 @@ def build(
     Args:
       directory: holds one folder for each key; all hosts see the same.
       images: what is encoded.
-      encode: uint8 [batch_size, S, S, 3] -> ints [batch_size, L], always of this batch size.
-      key: what the codes depend on besides the images, as JSON: the tokenizer's fingerprint,
-        the image size. The fingerprint of the images, views, view_fn and seed are added here;
-        labels are no part of it, so that two tasks on one set of images share its codes.
-      batch_size: images encoded at once.
-      views: codes kept of each image; view 0 is the plain image.
-      view_fn: (pixels [S, S, 3], generator) -> pixels [S, S, 3], makes views 1, 2, ...; a pure
-        function of the two, whose repr tells all its settings: `augment.random_crop_flip`.
-      seed: of the views; a view depends on (seed, index, view) only.
-      shard_size: images a shard; shard s is of host s % hosts.
-      host, hosts: which of how many this is; meet(name): waits for all of them.
+      encoding: how. Its key, the images' fingerprint and the views' key name the folder; labels
+        are not part of it, so that two tasks on one set of images share its codes.
+      views: what is stored of each image.
+      shard_size: images a shard; shard s is of host s % host.count.
+      host: this one.
 
     Raises:
-      UsageError: no images, sizes below 1, views without view_fn, codes of a wrong shape or
-        type, negative or above 65535.
+      UsageError: no images, shards of none, or codes that a codes file cannot hold.
       UserError: the disk is full or the folder cannot be written; finished shards are kept and
         the next call goes on from there.
     """
-    for name, value in dict(batch_size=batch_size, views=views, shard_size=shard_size).items():
-        if value < 1:
-            raise UsageError(f"{name} {value}: expected at least 1")
+    if shard_size < 1:
+        raise UsageError(f"shard_size {shard_size}: expected at least 1")
     if not len(images):
         raise UsageError(f"no images in {images.name}: nothing to encode")
-    if views > 1 and view_fn is None:
-        raise UsageError(
-            f"views {views} without view_fn: give one, such as random_crop_flip(), or 1"
-        )
-    if views > 1 and " at 0x" in repr(view_fn):
-        raise UsageError(
-            f"view_fn {view_fn!r} does not tell its settings: pass a dataclass with __call__,"
-            " such as random_crop_flip(), whose repr can stand in the key"
-        )
 
     # 1. The key, a whole folder of that key, or what is whole already.
     key = {
-        **key,
+        **encoding.key,
         "format": codes.FORMAT,
         "images": images.fingerprint,
-        "views": [views, repr(view_fn), seed] if views > 1 else [1],
+        "views": views.key,
     }
     # Through JSON, so that it equals the key read back: tuples become lists.
     key = json.loads(json.dumps(key))
@@ -176,7 +191,7 @@ def build(
         "format": codes.FORMAT,
         "key": key,
         "n": len(images),
-        "views": views,
+        "views": views.count,
         "shard_size": shard_size,
         "versions": {
             "maskgit_prompt": maskgit_prompt.__version__,
@@ -185,12 +200,12 @@ def build(
         },
     }
     # Only the first host looks, so that all go the same way.
-    needed = host == 0 and not _is_whole(final, key)
+    needed = host.index == 0 and not _is_whole(final, key)
     with _alone(final) if needed else contextlib.nullcontext():
         if needed and not _is_whole(final, key):  # another run may have made it meanwhile
             with _writing(partial):
                 _prepare(final, partial, index)
-        meet("codes: prepared")
+        host.meet("codes: prepared")
         if final.exists():
             return codes.open_unchecked(final, codes.read_index(final))
 
@@ -198,17 +213,17 @@ def build(
         missing = [
             (name, np.arange(shard * shard_size, min((shard + 1) * shard_size, len(images))))
             for shard, name in enumerate(codes.shard_names(len(images), shard_size))
-            if shard % hosts == host and not _digest_path(partial, name).exists()
+            if shard % host.count == host.index and not _digest_path(partial, name).exists()
         ]
         began = time.perf_counter()
-        count = _fill(partial, missing, images, encode, batch_size, views, view_fn, seed)
+        count = _fill(partial, missing, images, encoding, views)
         rate = count / (time.perf_counter() - began) if count else None
-        meet("codes: encoded")
+        host.meet("codes: encoded")
 
         # 3. The index and the final name.
-        if host == 0:
+        if host.index == 0:
             _finish(partial, final, index)
-        meet("codes: finished")
+        host.meet("codes: finished")
     return codes.open_unchecked(final, codes.read_index(final), rate)
 
 
@@ -299,27 +314,24 @@ def _fill(
     partial: pathlib.Path,
     missing: list[tuple[str, np.ndarray]],
     images: ImageSet,
-    encode: Encode,
-    batch_size: int,
-    views: int,
-    view_fn: ViewFn | None,
-    seed: int,
+    encoding: Encoding,
+    views: Views,
 ) -> int:
     """Writes shards, given as (file name, image indices); returns how many codes it made."""
-    items = [(rows[:, None] * views + np.arange(views)).ravel() for _, rows in missing]
+    items = [(rows[:, None] * views.count + np.arange(views.count)).ravel() for _, rows in missing]
     items = np.concatenate([np.zeros(0, np.int64), *items])
     shards = collections.deque(missing)
     waiting: list[np.ndarray] = []  # codes [b, L] of the first of shards, and of later ones
     with progress(len(items), "encode", "image") as bar:
         # Batches run on from one shard into the next: only the very last one is padded.
-        for pixels in load_ahead(images, items, batch_size, views, view_fn, seed):
-            waiting.append(_encode(encode, pixels, batch_size))
+        for pixels in load_ahead(images, items, encoding.batch_size, views):
+            waiting.append(encoding.codes(pixels))
             bar.update(len(pixels))
-            while shards and sum(map(len, waiting)) >= len(shards[0][1]) * views:
+            while shards and sum(map(len, waiting)) >= len(shards[0][1]) * views.count:
                 name, rows = shards.popleft()
                 ready = np.concatenate(waiting)
-                count = len(rows) * views
-                data = _npy(ready[:count].reshape(len(rows), views, -1))  # [m, views, L]
+                count = len(rows) * views.count
+                data = _npy(ready[:count].reshape(len(rows), views.count, -1))  # [m, views, L]
                 write_whole(partial / name, data, any_host=True)
                 digest = hashlib.sha256(data).hexdigest()
                 write_whole(_digest_path(partial, name), digest.encode(), any_host=True)

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from ml_collections import ConfigDict
 
-from maskgit_prompt.data import builders, digits, folder, prepared, splits, vtab
+from maskgit_prompt.data import splits
 from maskgit_prompt.data.images import ImageSet
+from maskgit_prompt.data.pixels import Preprocessing
+from maskgit_prompt.data.sets import builders, digits, folder, prepared, vtab
 from maskgit_prompt.errors import UsageError, UserError
 
 # Decides ties: a third image of a class is of more use in test than in judge, which needs three.
@@ -57,14 +59,15 @@ def load(config: ConfigDict, size: int, cache: pathlib.Path | None = None) -> Pa
       cache: a folder where what was learnt of files is kept for the next start; None: nowhere.
 
     Raises:
-      UsageError: an unknown name, no path, or what the readers raise.
+      UsageError: an unknown name or fit, no path, or what the readers raise.
     """
     if config.name not in NAMES:
         raise UsageError(f"config.data.name = {config.name!r}, expected {', '.join(NAMES)}")
+    preprocessing = Preprocessing(size, config.fit)
     if config.name in ("tfds", "vtab"):
-        found = _prepared(config, size, cache)
+        found = _prepared(config, preprocessing, cache)
     else:
-        images = _images(config, size, cache)
+        images = _images(config, preprocessing, cache)
         fractions = {name: config.fractions[name] for name in ORDER}
         parts = splits.split(images.labels, fractions, config.seed)
         found = Parts(images, parts["tune"], parts["judge"], parts["test"], parts["test"])
@@ -76,9 +79,11 @@ def load(config: ConfigDict, size: int, cache: pathlib.Path | None = None) -> Pa
     return found
 
 
-def _images(config: ConfigDict, size: int, cache: pathlib.Path | None) -> ImageSet:
+def _images(
+    config: ConfigDict, preprocessing: Preprocessing, cache: pathlib.Path | None
+) -> ImageSet:
     if config.name == "digits":
-        images = digits.digits(size)
+        images = digits.digits(dataclasses.replace(preprocessing, resample="bicubic"))
         if not config.classes:
             return images
         images = only(images, config.classes)
@@ -87,7 +92,7 @@ def _images(config: ConfigDict, size: int, cache: pathlib.Path | None) -> ImageS
         raise UsageError("config.data.path is empty; expected a folder: configs/folder.py:PATH")
     names, shown = _names(config.classes)
     images = folder.image_folder(
-        config.path, size, config.strict, classes=names, csv=config.csv, cache=cache
+        config.path, preprocessing, config.strict, classes=names, csv=config.csv, cache=cache
     )
     return dataclasses.replace(images, classes=shown) if shown else images
 
@@ -101,7 +106,9 @@ def _names(classes: Sequence) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(name for name, _ in pairs), tuple(shown or name for name, shown in pairs)
 
 
-def _prepared(config: ConfigDict, size: int, cache: pathlib.Path | None) -> Parts:
+def _prepared(
+    config: ConfigDict, preprocessing: Preprocessing, cache: pathlib.Path | None
+) -> Parts:
     """Parts of a data set of TFDS by its own splits.
 
     The prompt is tuned on config.split. config.test, with VTAB its test split, is cut class by
@@ -117,11 +124,12 @@ def _prepared(config: ConfigDict, size: int, cache: pathlib.Path | None) -> Part
         [task] = vtab.chosen([config.task])
         builder = vtab.open_task(task, config.data_dir)
         how = vtab.how_to_prepare(task, config.data_dir)
-        labels, beside, gain = vtab.labels(task, builder), vtab.beside(task, builder), task.gain
+        labels, beside = vtab.labels(task, builder), vtab.beside(task, builder)
+        preprocessing = dataclasses.replace(preprocessing, gain=task.gain)
     else:
         builder = builders.open_builder(config.dataset, ("",), config.data_dir)
         how = builders.how_to_prepare(config.dataset, config.data_dir)
-        labels, beside, gain = prepared.stored_label(builder, config.label), (), 1
+        labels, beside = prepared.stored_label(builder, config.label), ()
     if config.download and not builders.is_prepared(builder):
         builders.download(builder)
     if not builders.is_prepared(builder):
@@ -129,7 +137,7 @@ def _prepared(config: ConfigDict, size: int, cache: pathlib.Path | None) -> Part
     if config.name == "vtab":
         counts = {name: split.num_examples for name, split in builder.info.splits.items()}
         names = {part: task.slices(name, counts) for part, name in names.items()}
-    data = prepared.Prepared(builder, tuple(names.values()), labels, size, gain, beside, cache)
+    data = prepared.Prepared(builder, tuple(names.values()), labels, preprocessing, beside, cache)
     images = data.images
     if config.name == "vtab":
         images = dataclasses.replace(images, name=task.name)

@@ -1,5 +1,6 @@
 """One image file's bytes to pixels: what Pillow reads, upright, on white, square, resized."""
 
+import dataclasses
 import io
 import struct
 import zlib
@@ -7,8 +8,11 @@ import zlib
 import numpy as np
 from PIL import Image, ImageOps
 
-# Part of every fingerprint: raise the number when `decode_image` gives other pixels.
-PREPROCESSING = "folder-1: exif, 8 bit, on white, centre crop, lanczos"
+from maskgit_prompt.errors import UsageError
+
+# How an image becomes square, and what recipes call it.
+FITS = {"crop": "centre crop", "resize": "resized straight"}
+_FILTERS = {"lanczos": Image.Resampling.LANCZOS, "bicubic": Image.Resampling.BICUBIC}
 
 # What Pillow's readers raise on damaged files, besides OSError, which UnidentifiedImageError is.
 BROKEN = (
@@ -26,6 +30,63 @@ BROKEN = (
     zlib.error,
     Image.DecompressionBombError,
 )
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """How pixels are made of an image; a parameter of every data set.
+
+    Attributes:
+      size: S, the side of the result in pixels.
+      fit: how an image becomes square. "crop" cuts out the middle square; "resize" resizes the
+        whole image straight to S x S, whatever its sides are.
+      gain: what 8-bit values are multiplied by, cut at 255; 255 makes black and white of 0 and 1.
+      resample: the antialiased filter that resizes: "lanczos" or "bicubic".
+
+    Raises:
+      UsageError: a size below 1, or a fit that is not of FITS.
+    """
+
+    size: int
+    fit: str = "crop"
+    gain: int = 1
+    resample: str = "lanczos"
+
+    def __post_init__(self):
+        if self.size < 1:
+            raise UsageError(f"image size {self.size}: expected at least 1 pixel")
+        if self.fit not in FITS:
+            raise UsageError(f"fit {self.fit!r}: expected {' or '.join(FITS)}")
+
+    @property
+    def steps(self) -> str:
+        """What `decode_image` does to a file, without the numbers.
+
+        Part of every fingerprint: raise its number when the same steps give other pixels.
+        """
+        return f"folder-1: exif, 8 bit, on white, {FITS[self.fit]}, {self.resample}"
+
+    @property
+    def recipe(self) -> str:
+        """The steps and their numbers: equal recipes make equal pixels of equal files.
+
+        Preprocessing(32) is "folder-1: exif, 8 bit, on white, centre crop, lanczos|32"; a gain of
+        255 adds "|255".
+        """
+        return f"{self.steps}|{self.size}" + (f"|{self.gain}" if self.gain != 1 else "")
+
+    def square(self, image: Image.Image) -> Image.Image:
+        """An image of 8 bits a channel, of any size, as S x S."""
+        if self.gain != 1:
+            image = image.point(lambda value: value * self.gain)
+        if self.fit == "crop":
+            side = min(image.size)
+            left, top = (image.width - side) // 2, (image.height - side) // 2
+            image = image.crop((left, top, left + side, top + side))
+        if image.size != (self.size, self.size):
+            filter_ = _FILTERS[self.resample]
+            image = image.resize((self.size, self.size), filter_, reducing_gap=3.0)
+        return image
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
@@ -58,45 +119,36 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def decode_image(data: bytes, size: int, gain: int = 1) -> np.ndarray:
+def decode_image(data: bytes, preprocessing: Preprocessing) -> np.ndarray:
     """Pixels of one image file.
 
     Turned upright by its EXIF orientation; 16-bit and float greyscale scaled to 8 bits;
     palette, greyscale and CMYK made RGB (colour profiles are not applied); transparent images are
-    laid on white; of an animation the first frame. Then the middle square is cut out and resized
-    with an antialiased Lanczos filter.
+    laid on white; animations: the first frame. Then made square as `preprocessing` says.
 
     Args:
       data: the file's bytes, in any format Pillow reads.
-      size: S, the side of the result in pixels.
-      gain: what 8-bit values are multiplied by, cut at 255; 255 makes black and white of 0 and 1.
 
     Returns:
       uint8 [S, S, 3].
 
     Raises:
-      any of BROKEN: the bytes are no whole image.
+      any of BROKEN: the bytes are not a whole image.
     """
     if not data:
         raise ValueError("the file is empty")
+    size = preprocessing.size
     with Image.open(io.BytesIO(data)) as image:
         # JPEG only: decodes at 1/2, 1/4 or 1/8 when that still leaves twice the size asked for.
         image.draft(None, (2 * size, 2 * size))
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
         upright = _rgb(image)
-    if gain != 1:
-        upright = upright.point(lambda value: value * gain)
-    side = min(upright.size)
-    left, top = (upright.width - side) // 2, (upright.height - side) // 2
-    square = upright.crop((left, top, left + side, top + side))
-    if side != size:
-        square = square.resize((size, size), Image.Resampling.LANCZOS, reducing_gap=3.0)
-    return np.asarray(square)  # [S, S, 3]
+    return np.asarray(preprocessing.square(upright))  # [S, S, 3]
 
 
 def reason(error: Exception) -> str:
-    """One short line: why a file is no image."""
+    """One short line: why a file is not an image."""
     if isinstance(error, Image.UnidentifiedImageError):
         return "not an image"
     if isinstance(error, OSError) and error.strerror:

@@ -14,7 +14,8 @@ def _members(labels: np.ndarray, stream: int, seed: int):
     labels = np.asarray(labels)
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
-        yield int(label), batches.generator(seed, stream, int(label)).permutation(members)
+        drawn = batches.generator(seed, (stream, int(label))).permutation(members)
+        yield int(label), drawn
 
 
 def few_shot(
@@ -28,7 +29,7 @@ def few_shot(
 
     Args:
       labels: [n] ints, 0 or more.
-      shots: images a class, at least 1.
+      shots: images per class, at least 1.
       seed: 0 or more.
       classes: names for the warning; numbers when none.
 
@@ -39,7 +40,7 @@ def few_shot(
       UsageError: shots below 1.
     """
     if shots < 1:
-        raise UsageError(f"shots {shots}: expected at least 1 image a class")
+        raise UsageError(f"shots {shots}: expected at least 1 image per class")
     chosen, short = [], []
     for label, members in _members(labels, batches.STREAM_SHOTS, seed):
         if len(members) < shots:

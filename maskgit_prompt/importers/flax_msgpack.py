@@ -42,7 +42,7 @@ NOTHING = (0xC0, 0xC2, 0xC3)  # None, False, True
 
 
 class _Damaged(Exception):
-    """The bytes are no whole msgpack value."""
+    """The bytes are not a whole msgpack value."""
 
 
 class _Value(NamedTuple):
@@ -57,10 +57,10 @@ def read(path: str | os.PathLike) -> dict[str, StoredArray]:
     """The arrays of the file by name; none is read.
 
     Names of nested maps are joined by "/": {"params": {"a": array}} -> {"params/a": array}; items
-    of lists are named by their index. Numbers that are no arrays, texts and None are left out.
+    of lists are named by their index. Numbers that are not arrays, texts and None are left out.
 
     Raises:
-      UserError: the file is no flax msgpack file, is damaged, holds no array, one in chunks (of
+      UserError: the file is not a flax msgpack file, is damaged, holds no array, one in chunks (of
         more than 1 GiB), or one of a dtype that is not read here.
     """
     with sniff.opened(path, EXPECTED, ("unknown",)) as (file, size, what):
@@ -145,7 +145,7 @@ class _Walker:
         try:
             return self.take(value.size).decode()
         except UnicodeDecodeError as error:
-            raise _Damaged(f"the name at byte {at:,} is no text") from error
+            raise _Damaged(f"the name at byte {at:,} is not text") from error
 
     def map(self, n: int, prefix: str, depth: int) -> None:
         for _ in range(n):

@@ -21,7 +21,7 @@ from maskgit_prompt.importers.rules import (
     Rule,
     Shapes,
     all_parts,
-    make_part,
+    parameters,
     with_unknown,
 )
 from maskgit_prompt.models.masked import MaskedConfig, MaskedTransformer
@@ -162,7 +162,7 @@ def tokenizer_config(shapes: Shapes, image_size: int) -> TokenizerConfig:
     widths = []
     for i in range(levels):
         block = f"encoder/ResBlock_{i * blocks}/Conv_"
-        widths.append(shapes.size(f"{block}1/kernel", f"{block}0/kernel")[-1])
+        widths.append(shapes.first([f"{block}1/kernel", f"{block}0/kernel"])[-1])
     try:
         return TokenizerConfig(
             image_size=image_size,
@@ -200,8 +200,8 @@ def transformer_config(shapes: Shapes, options: Options) -> MaskedConfig:
     positions, _ = shapes.size("Embed_0/position_embeddings/embedding", rank=2)
     layers = shapes.layers(r"TransformerLayer_(\d+)/") or [0]
     of_any = lambda name: [f"TransformerLayer_{layer}/{name}" for layer in layers]
-    _, heads, _ = shapes.size(*of_any("Attention_0/self_attention/query/kernel"), rank=3)
-    _, mlp = shapes.size(*of_any("Mlp_0/intermediate_output/kernel"), rank=2)
+    _, heads, _ = shapes.first(of_any("Attention_0/self_attention/query/kernel"), rank=3)
+    _, mlp = shapes.first(of_any("Mlp_0/intermediate_output/kernel"), rank=2)
     codebook = options.codebook or options.tokenizer or CODEBOOK
     if words <= codebook and options.tokenizer and not options.codebook:
         raise UserError(
@@ -271,7 +271,8 @@ def read(source: Mapping[str, Any], what: str, options: Options) -> dict[str, Pa
                 kind, module, rules = cfg.kind, PromptGenerator, PROMPT
         except UserError as error:
             raise with_unknown(error, flat, NAMES[name], of, prefix) from error
-        return make_part(kind, cfg, module, flat, rules, what=of, prefix=prefix)
+        network = lambda rngs: module(cfg, rngs=rngs)
+        return Part(kind, cfg, parameters(network, flat, rules, what=of, prefix=prefix))
 
     return all_parts({name: functools.partial(make, name) for name in inside}, odd, what)
 

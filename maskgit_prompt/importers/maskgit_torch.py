@@ -19,7 +19,7 @@ from maskgit_prompt.backbones import Part
 from maskgit_prompt.errors import UserError
 from maskgit_prompt.importers import pytorch
 from maskgit_prompt.importers.format import Format
-from maskgit_prompt.importers.rules import Options, Rule, Shapes, make_part, with_unknown
+from maskgit_prompt.importers.rules import Options, Rule, Shapes, parameters, with_unknown
 from maskgit_prompt.models.tokenizer import Tokenizer, TokenizerConfig
 
 SIGN = "encoder.mid.0.conv1.weight"  # where Taming Transformers has encoder.mid.block_1
@@ -77,10 +77,12 @@ def config(shapes: Shapes, image_size: int) -> TokenizerConfig:
     codebook, embedding = shapes.size("quantize.embedding.weight", rank=2)
     filters = shapes.size("encoder.conv_in.weight")[0]
     shapes.size(SIGN)
-    levels = shapes.run(r"encoder\.down\.(\d+)\.", r"decoder\.up\.(\d+)\.")
+    # What only half of the network has is too much.
+    fewer = lambda *patterns: min(map(shapes.run, patterns))
+    levels = fewer(r"encoder\.down\.(\d+)\.", r"decoder\.up\.(\d+)\.")
     block = "encoder.down.{}.block.{}.conv{}.weight"
     widths = [
-        shapes.size(*(block.format(i, j, k) for j, k in ((0, 1), (0, 2), (1, 1))))[0]
+        shapes.first(block.format(i, j, k) for j, k in ((0, 1), (0, 2), (1, 1)))[0]
         for i in range(levels or 1)
     ]
     if not filters or filters % GROUPS or any(width % filters for width in widths):
@@ -96,7 +98,7 @@ def config(shapes: Shapes, image_size: int) -> TokenizerConfig:
             embedding=embedding,
             filters=filters,
             multipliers=tuple(width // filters for width in widths),
-            blocks=shapes.run(r"encoder\.mid\.(\d+)\.", r"decoder\.mid\.(\d+)\."),
+            blocks=fewer(r"encoder\.mid\.(\d+)\.", r"decoder\.mid\.(\d+)\."),
             groups=GROUPS,
             conv_downsample=False,
             shortcut="branch",
@@ -126,7 +128,8 @@ def read(source: Mapping[str, Any], what: str, options: Options) -> dict[str, Pa
         cfg = config(shapes, options.image_size or IMAGE_SIZE)
     except UserError as error:
         raise with_unknown(error, source, [rule.pattern for rule in table], of) from error
-    return {"tokenizer": make_part("vq", cfg, Tokenizer, source, table, what=of)}
+    make = lambda rngs: Tokenizer(cfg, rngs=rngs)
+    return {"tokenizer": Part("vq", cfg, parameters(make, source, table, what=of))}
 
 
 FORMAT = Format(

@@ -36,7 +36,7 @@ class Refused(Exception):
 
 
 class Damaged(Exception):
-    """The bytes are no whole pickle."""
+    """The bytes are not a whole pickle."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +83,7 @@ def load(
 
     Raises:
       Refused: the pickle calls anything else, or changes a class or function.
-      Damaged: it is no pickle, is cut short, or uses what no checkpoint does.
+      Damaged: it is not a pickle, is cut short, or uses what no checkpoint does.
     """
     try:
         return _Machine(calls, inert, persistent).run(file)
@@ -251,7 +251,7 @@ class _Machine:
     def do_stack_global(self):
         name, module = self.stack.pop(), self.stack.pop()
         if not (isinstance(name, str) and isinstance(module, str)):
-            raise Damaged("a name that is no text")
+            raise Damaged("a name that is not text")
         self.stack.append(Global(dotted(module, name)))
 
     def do_persid(self, pid: str):
@@ -290,7 +290,7 @@ def dotted(module: str, name: str) -> str:
 
 
 def as_dict(pairs) -> dict[Any, Any]:
-    """Pairs as a dict; a key that is no plain value counts as an object of its own.
+    """Pairs as a dict; a key that is not a plain value counts as an object of its own.
 
     Such keys name nothing in a state dict, and the hash of nested tuples can take for ever.
     """

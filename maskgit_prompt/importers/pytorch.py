@@ -91,7 +91,7 @@ def read(path: str | os.PathLike) -> dict[str, StoredArray]:
 
     The state dict is the object itself or stands under "state_dict", "model" or "params"; names of
     nested dicts are joined by ".": {"state_dict": {"a": {"b": tensor}}} -> {"a.b": array}. Entries
-    that are no tensors are left out.
+    that are not tensors are left out.
 
     Raises:
       UserError: the file is none of PyTorch, is damaged, wants to run code, holds no state dict,

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from flax import nnx
 
 from maskgit_prompt.backbones import Part, abstract
 from maskgit_prompt.errors import UserError
@@ -92,7 +93,7 @@ def match(
     Of a stack the layers that most of its parameters have are taken to be the right ones.
 
     Args:
-      ignored: patterns of names that are no parameters.
+      ignored: patterns of names that are not parameters.
       expected: the parameters that must come out, no more and no fewer (arrays or abstract arrays).
       what: the file, for messages.
       prefix: what stands in the file in front of every name of `source`, for messages.
@@ -278,15 +279,23 @@ class Options:
     unmasked: int = 0
 
 
-def make_part(
-    kind: str, cfg: Any, module: Callable, source: Mapping[str, Array], rules, **kwargs: Any
-) -> Part:
-    """A network of ours whose parameters are read from `source` when they are needed.
+def parameters(
+    make: Callable[[nnx.Rngs], nnx.Module],
+    source: Mapping[str, Array],
+    rules: Iterable[Rule],
+    *,
+    ignored: Iterable[str] = (),
+    what: str = "the checkpoint",
+    prefix: str = "",
+) -> Tree:
+    """The parameters of the network that `make` makes, read from `source` when they are needed.
 
-    kwargs: `ignored`, `what` and `prefix` of `match`.
+    Args: see `match`.
     """
-    expected = abstract(lambda rngs: module(cfg, rngs=rngs))
-    return Part(kind, cfg, unflatten(match(source, rules, expected=expected, **kwargs)))
+    expected = abstract(make)
+    return unflatten(
+        match(source, rules, ignored=ignored, expected=expected, what=what, prefix=prefix)
+    )
 
 
 def all_parts(
@@ -351,22 +360,26 @@ class Shapes:
     inside: str = ""
     prefix: str = ""
 
-    def size(self, *names: str, rank: int = 4) -> tuple[int, ...]:
-        """Of the first of `names` that is there, an array of `rank` dimensions.
+    def size(self, name: str, rank: int = 4) -> tuple[int, ...]:
+        """Of an array of `rank` dimensions.
 
         Raises:
-          UserError: there is none, or one of another rank.
+          UserError: there is none of this name, or one of another rank.
         """
-        names = tuple(self.inside + name for name in names)
+        return self.first([name], rank)
+
+    def first(self, names: Iterable[str], rank: int = 4) -> tuple[int, ...]:
+        """As `size`, of the first of `names` that is there."""
+        names = [self.inside + name for name in names]
         name = next((name for name in names if name in self.shapes), None)
         if name is None:
             raise UserError(
-                f"{self.what} is no whole {self.network}: {self.prefix}{names[0]} is missing"
+                f"{self.what} is not a whole {self.network}: {self.prefix}{names[0]} is missing"
             )
         shape = tuple(self.shapes[name])
         if len(shape) != rank:
             raise UserError(
-                f"{self.what} is no {self.network}: {self.prefix}{name} has shape {shape}, "
+                f"{self.what} is not a {self.network}: {self.prefix}{name} has shape {shape}, "
                 f"expected {rank} dimensions"
             )
         return shape
@@ -376,15 +389,10 @@ class Shapes:
         matches = (re.match(re.escape(self.inside) + pattern, name) for name in self.shapes)
         return sorted({int(match[1]) for match in matches if match})
 
-    def run(self, *patterns: str) -> int:
-        """How many numbers follow each other from 0, by the pattern that has fewer.
-
-        One beyond a gap, or one that only half of a network has, is too much.
-        """
-        return min(
-            next(i for i in itertools.count() if i not in found)
-            for found in map(self.numbers, patterns)
-        )
+    def run(self, pattern: str) -> int:
+        """How many of a pattern's numbers follow each other from 0: 0, 1, 3 -> 2."""
+        found = self.numbers(pattern)
+        return next(i for i in itertools.count() if i not in found)
 
     def layers(self, block: str) -> list[int]:
         """The layers of a stack that most of its parameters have, as `match` takes them.

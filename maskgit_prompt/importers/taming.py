@@ -16,7 +16,7 @@ from maskgit_prompt.importers.rules import (
     Rule,
     Shapes,
     all_parts,
-    make_part,
+    parameters,
     with_unknown,
 )
 from maskgit_prompt.models.causal import CONFIGS, CausalConfig, CausalTransformer
@@ -123,10 +123,11 @@ def vqgan_config(
         )
     codebook, embedding = of.size(CODEBOOKS[kinds[0]], rank=2)
     down, up = r"encoder\.down\.{}\.", r"decoder\.up\.{}\."
-    levels = of.run(down.format(r"(\d+)"), up.format(r"(\d+)")) or 1
+    # A level that only half of the network has is too much.
+    levels = min(of.run(way.format(r"(\d+)")) for way in (down, up)) or 1
     block = "encoder.down.{}.block.{}.conv{}.weight"
     widths = [
-        of.size(*(block.format(i, j, k) for j, k in ((0, 1), (0, 2), (1, 1))))[0]
+        of.first(block.format(i, j, k) for j, k in ((0, 1), (0, 2), (1, 1)))[0]
         for i in range(levels)
     ]
     if any(width % filters for width in widths):
@@ -231,7 +232,7 @@ def gpt_config(
     positions = of.size("pos_emb", rank=3)[1]
     found = of.layers(r"blocks\.(\d+)\.") or [0]
     layers = len(found)
-    mlp = of.size(*(f"blocks.{layer}.mlp.0.weight" for layer in found), rank=2)[0]
+    mlp = of.first((f"blocks.{layer}.mlp.0.weight" for layer in found), rank=2)[0]
     heads = GPT_HEADS.get((layers, width)) if heads is None else heads
     if heads is None:
         raise UserError(
@@ -278,8 +279,8 @@ def gpt_config(
 
 FIRST_STAGE, TRANSFORMER = "first_stage_model.", "transformer."
 IMAGE_SIZE, FACTOR = 256, 16  # of the published transformers
-# A code order that is no parameter, and the network of a condition, whose place a prompt takes. A
-# label needs no weights.
+# A code order that is not a parameter, and the network of a condition, whose place a prompt takes.
+# A label needs no weights.
 IGNORED = (r"permuter\..*", r"cond_stage_model\..*")
 
 
@@ -324,7 +325,9 @@ def read(source: Mapping[str, Any], what: str, options: Options) -> dict[str, Pa
             known = [rule.pattern for cfg in cfgs for rule in vqgan_rules(cfg, prefix)]
             raise with_unknown(error, flat, [*known, *VQGAN_IGNORED], of) from error
         rules = vqgan_rules(cfg, prefix)
-        return make_part("vqgan", cfg, VQGAN, flat, rules, ignored=VQGAN_IGNORED, what=of)
+        make = lambda rngs: VQGAN(cfg, rngs=rngs)
+        tree = parameters(make, flat, rules, ignored=VQGAN_IGNORED, what=of)
+        return Part("vqgan", cfg, tree)
 
     def transformer() -> Part:
         prefix = TRANSFORMER if TRANSFORMER in starts else ""
@@ -337,10 +340,9 @@ def read(source: Mapping[str, Any], what: str, options: Options) -> dict[str, Pa
             known = [rule.pattern for rule in gpt_rules(CONFIGS["taming_imagenet_1p4b"])]
             raise with_unknown(error, flat, [*known, *GPT_IGNORED], of) from error
         cfg = dataclasses.replace(cfg, unmasked=options.unmasked)
-        rules = gpt_rules(cfg)
-        return make_part(
-            "causal", cfg, CausalTransformer, flat, rules, ignored=GPT_IGNORED, what=of
-        )
+        make = lambda rngs: CausalTransformer(cfg, rngs=rngs)
+        tree = parameters(make, flat, gpt_rules(cfg), ignored=GPT_IGNORED, what=of)
+        return Part("causal", cfg, tree)
 
     makers = {"tokenizer": tokenizer, "transformer": transformer}
     there = {stages[start] for start in starts}

@@ -53,7 +53,7 @@ def _fill(options: Options, path: pathlib.Path) -> Options:
         found = {name: int(value) for name, value in values.items() if value}
     except (KeyError, OSError, TypeError, ValueError, yaml.YAMLError) as error:
         text = " ".join(str(error).split())
-        raise UserError(f"{path} is no config of Taming Transformers ({text})") from error
+        raise UserError(f"{path} is not a config of Taming Transformers ({text})") from error
     given = {name: x for name, x in dataclasses.asdict(options).items() if x}
     return Options(**{**found, **given})
 

@@ -29,7 +29,13 @@ from maskgit_prompt.storage import workdir
 from maskgit_prompt.tasks.generation import pictures
 from maskgit_prompt.tasks.generation.encoding import Encoded, encode
 from maskgit_prompt.tasks.generation.images import classes_to_draw, untuned_images
-from maskgit_prompt.tasks.generation.plan import Plan, claim, make_plan, prompt_config
+from maskgit_prompt.tasks.generation.plan import (
+    Plan,
+    check_trainable,
+    claim,
+    make_plan,
+    prompt_config,
+)
 from maskgit_prompt.tasks.generation.prompt_tuning import tune_prompt, tuning_codes
 from maskgit_prompt.tasks.generation.sampling import Sampler, make_prompts, unconditional
 from maskgit_prompt.tasks.generation.score import Scorer, make_scorer
@@ -59,6 +65,9 @@ def run(config: ConfigDict, path: str) -> None:
     whole = ConfigDict(config.to_dict())
     whole.data.shots = 0
     everything = dataclasses.replace(make_plan(whole, backbone, mesh, path), config=config)
+    for method in config.compare.methods:
+        if patterns := METHODS[method].trainable:
+            check_trainable(everything, patterns, f"config.compare.methods, {method}")
     home = claim(everything, path)
     stored = encode(everything, home)
 

@@ -17,9 +17,10 @@ from ml_collections import ConfigDict
 from maskgit_prompt import backbones, params, streams
 from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.config import rules
-from maskgit_prompt.data import synthetic
+from maskgit_prompt.data.augment import PLAIN
 from maskgit_prompt.data.batches import batch_indices
 from maskgit_prompt.data.images import ImageSet
+from maskgit_prompt.data.sets import synthetic
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.models.features import FeaturesConfig
@@ -28,6 +29,7 @@ from maskgit_prompt.storage import workdir
 from maskgit_prompt.tasks.generation.encoding import encode_once
 from maskgit_prompt.tasks.generation.loss import class_loss
 from maskgit_prompt.tasks.generation.objectives import make_objective
+from maskgit_prompt.tasks.losses import QuantizerWeights
 from maskgit_prompt.tasks.pretraining import classifier_loss, tokenizer_loss
 from maskgit_prompt.tuning.tune import Examples, tune
 
@@ -48,7 +50,7 @@ def run(config: ConfigDict, folder: str) -> None:
 
     # 1. What a step sees.
     if config.stage == "transformer":
-        everything = ((np.arange(len(images)), {}),)
+        everything = ((np.arange(len(images)), PLAIN),)
         tokenizer = before.part("tokenizer")
         stored = encode_once(images, everything, tokenizer, folder / "codes", config.dtype)
 
@@ -70,10 +72,9 @@ def run(config: ConfigDict, folder: str) -> None:
         config,
         tree,
         loss_of(graphdef),
-        Examples(len(images), batch),
+        Examples(len(images), batch, what=config.stage),
         folder,
         mesh,
-        what=config.stage,
     )
 
     # 3. The backbone so far.
@@ -111,8 +112,8 @@ def _part(config: ConfigDict, before: backbones.Backbone):
             cfg = TokenizerConfig(**options, dtype=config.dtype)
         except ValueError as error:
             raise UsageError(f"config.tokenizer: {error}") from error
-        loss = lambda graphdef: tokenizer_loss(graphdef, config.entropy_ratio, config.commitment)
-        return "vq", cfg, loss
+        weights = QuantizerWeights(commitment=config.commitment, entropy=config.entropy_ratio)
+        return "vq", cfg, lambda graphdef: tokenizer_loss(graphdef, weights)
     if config.stage == "features":
         cfg = FeaturesConfig(**options, classes=len(synthetic.CLASSES))
         return "convolutional", cfg, classifier_loss

@@ -27,7 +27,7 @@ from maskgit_prompt import backbones, streams
 from maskgit_prompt.backbones.compiled import make_encoder
 from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.config import defaults
-from maskgit_prompt.data.folder import BROKEN, decode_image
+from maskgit_prompt.data.pixels import BROKEN, Preprocessing, decode_image
 from maskgit_prompt.decoding.config import DecodeConfig
 from maskgit_prompt.devices import distributed, sharding
 from maskgit_prompt.errors import UsageError, UserError
@@ -227,7 +227,7 @@ def given_picture(config: ConfigDict, backbone: backbones.Backbone, mesh) -> Giv
     if not path.is_file():
         raise UsageError(f"config.image = {config.image!r}: no such file")
     try:
-        pixels = decode_image(path.read_bytes(), size)
+        pixels = decode_image(path.read_bytes(), Preprocessing(size))
     except BROKEN as error:
         # Pillow names the buffer that it was given, which is nothing a user knows.
         why = "not an image" if "cannot identify" in str(error) else str(error)

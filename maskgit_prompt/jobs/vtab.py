@@ -18,7 +18,7 @@ from PIL import Image
 
 from maskgit_prompt import backbones
 from maskgit_prompt.config import rules
-from maskgit_prompt.data import builders, vtab
+from maskgit_prompt.data.sets import builders, vtab
 from maskgit_prompt.devices import distributed, sharding
 from maskgit_prompt.errors import Stopped, UsageError, UserError
 from maskgit_prompt.metrics.run_result import RunResult

@@ -284,14 +284,12 @@ class CausalTransformer(nnx.Module):
         x = self._inputs(codes, prompt, class_ids)
         mask = visible(x.shape[1], self._corner(prompt))
         return run_blocks(
+            self.cfg,
             self.blocks,
             x,
             prompt,
             lambda block, x, prefix, key: block(x, mask, prefix, key),
-            layers=self.cfg.layers,
-            rate=self.cfg.dropout,
             key=key,
-            remat=self.cfg.remat,
             pin=pin,
         )[0]
 

@@ -88,28 +88,27 @@ def replace_prompt(x: Array, tokens: Array) -> Array:
 
 
 def run_blocks(
+    cfg: Any,
     blocks: Any,
     x: Array,
     prompt: Prompt | None,
     run: Callable[[Any, Array, Array | None, Array | None], Array],
     *,
-    layers: int,
-    rate: float = 0.0,
     key: Array | None = None,
-    remat: bool = False,
     keep_layers: bool = False,
     pin: Pin = as_it_is,
 ) -> tuple[Array, Array | None]:
     """Runs a transformer's stacked blocks one after the other; one is compiled.
 
     Args:
+      cfg: the transformer's: layers; dropout, its rate on x; remat: recompute in the backward
+        pass what is cheap.
       blocks: a block whose every parameter has a leading dimension of `layers`.
       x: [B, S, D], the prompt in front.
       prompt: tokens or None: x goes through as it is; layers: fresh tokens take the place of
         the prompt's at every layer; prefix: one for every layer, which x holds nothing of.
       run: (block, x, the layer's prefix [B, 2, P, D] or None, key or None) -> x.
-      rate: of dropout on x; key: None is deterministic.
-      remat: recompute in the backward pass what is cheap.
+      key: of dropout; None is deterministic.
       keep_layers: also return every block's output.
       pin: called with every block's output; fixes where it lies on a mesh.
 
@@ -119,11 +118,11 @@ def run_blocks(
     Raises:
       ValueError: a prompt for another number of layers.
     """
-    tokens, prefix = per_layer(prompt, layers, x.dtype)
+    tokens, prefix = per_layer(prompt, cfg.layers, x.dtype)
     x, keys = pin(x), None
     if key is not None:
-        first, *_ = keys = jax.random.split(key, layers + 1)
-        x = dropout(x, rate, first)
+        first, *_ = keys = jax.random.split(key, cfg.layers + 1)
+        x = dropout(x, cfg.dropout, first)
         keys = keys[1:]
 
     def layer(x, inputs):
@@ -133,7 +132,7 @@ def run_blocks(
         x = pin(run(block, x, prefix, key))
         return x, x if keep_layers else None
 
-    if remat:
+    if cfg.remat:
         # What costs time, the matrix products, is kept; attention weights and GELUs are not.
         kept = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
         layer = jax.checkpoint(layer, prevent_cse=False, policy=kept)

@@ -164,14 +164,12 @@ class MaskedTransformer(nnx.Module):
         x = self.embed(codes, 1)  # [B, L', D]
         x = jnp.concatenate([front.astype(x.dtype), x], axis=1)  # [B, P + L', D]
         return run_blocks(
+            self.cfg,
             self.blocks,
             x,
             prompt,
             lambda block, x, prefix, key: block(x, prefix, key),
-            layers=self.cfg.layers,
-            rate=self.cfg.dropout,
             key=key,
-            remat=self.cfg.remat,
             keep_layers=keep_layers,
             pin=pin,
         )

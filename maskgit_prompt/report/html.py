@@ -82,14 +82,19 @@ class Gallery:
 Section = Heading | Text | Note | Command | Table | Figure | Gallery
 
 
-def write_report(path: str | os.PathLike, title: str, sections: Sequence[Section]) -> None:
+def write_report(
+    path: str | os.PathLike, title: str, sections: Sequence[Section], reload: int = 0
+) -> None:
     """Writes a self-contained report: pictures inside, everything escaped, whole or not at all.
+
+    reload: seconds after which a browser looks at the file again; 0: never.
 
     Raises:
       UserError: a picture that is missing or no PNG, or a file that cannot be written.
     """
     body = "\n".join(_render(section) for section in sections)
-    page = _PAGE.format(title=html.escape(title), style=_STYLE, body=body)
+    again = f'\n<meta http-equiv="refresh" content="{reload}">' if reload else ""
+    page = _PAGE.format(title=html.escape(title), reload=again, style=_STYLE, body=body)
     write_whole(path, page.encode())
 
 
@@ -219,7 +224,7 @@ _PAGE = """<!DOCTYPE html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy"
  content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>{title}</title>
+<title>{title}</title>{reload}
 <style>
 {style}
 </style>

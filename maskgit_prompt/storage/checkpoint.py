@@ -1,6 +1,7 @@
 """Checkpoints of what training changes. The only file that knows Orbax."""
 
 import contextlib
+import dataclasses
 import os
 import pathlib
 import re
@@ -49,11 +50,27 @@ def manager(
 
 
 def save(manager: ocp.CheckpointManager, step: int, state: Any, force: bool = False) -> bool:
-    """Starts a save; False where the policy says no. Raises UserError where the disk refuses."""
+    """Starts a save of a dataclass of trees of arrays; False where the policy says no.
+
+    Raises UserError where the disk refuses.
+    """
     if force and manager.latest_step() == step:
         return False
     with _refusals(manager):
-        return manager.save(step, args=ocp.args.StandardSave(state), force=force)
+        return manager.save(step, args=ocp.args.StandardSave(_fields(state)), force=force)
+
+
+def _fields(state: Any) -> dict[str, Any]:
+    """The fields of a dataclass that a file has: arrays that are there, or have to be.
+
+    A field that was added later, with None as its default, changes no file that has no use for it.
+    """
+    fields = {f.name: (f, getattr(state, f.name)) for f in dataclasses.fields(state)}
+    return {
+        name: x
+        for name, (f, x) in fields.items()
+        if f.metadata.get("pytree_node", True) and not (x is None and f.default is None)
+    }
 
 
 def wait(manager: ocp.CheckpointManager) -> None:
@@ -92,12 +109,13 @@ def restore(manager: ocp.CheckpointManager, like: Any, step: int | None = None) 
       UserError: the files are damaged, or of a state of other names or shapes.
     """
     step = manager.latest_step() if step is None else step
-    like = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+    fields = jax.tree.map(ocp.utils.to_shape_dtype_struct, _fields(like))
     try:
-        return manager.restore(step, args=ocp.args.StandardRestore(like))
+        found = manager.restore(step, args=ocp.args.StandardRestore(fields))
     except Exception as error:  # Orbax and TensorStore raise a dozen types for a damaged folder
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else "no reason"
         raise UserError(
             f"checkpoint {manager.directory}/{step} cannot be read ({type(error).__name__}: "
             f"{reason}); delete that folder to resume from the one before, or use another workdir"
         ) from error
+    return dataclasses.replace(like, **found)

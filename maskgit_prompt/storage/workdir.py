@@ -1,10 +1,8 @@
 """The folder of a run: its config, which must not change, and its metrics."""
 
 import json
-import os
 import pathlib
-import sys
-import threading
+import time
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -19,7 +17,9 @@ FREE = (
     "mesh",
     "train.log_every",
     "train.save_every",
+    "train.show_every",
     "train.tensorboard",
+    "profile",
     "data.codes",
     "data.download",
     "tasks",
@@ -96,8 +96,7 @@ def check(workdir: str | pathlib.Path, config: ConfigDict) -> tuple[pathlib.Path
 def _differences(old: dict, new: dict) -> list[tuple[str, Any, Any]]:
     flat = [{k.replace("/", "."): v for k, v in params.flatten(d).items()} for d in (old, new)]
     flat[0] = {k if k in flat[1] else renamed.KEYS.get(k, k): v for k, v in flat[0].items()}
-    added = json.loads(json.dumps(renamed.ADDED)).items()
-    flat[0] = {k: v for k, v in added if k in flat[1]} | flat[0]
+    flat[0] = {k: v for k, v in renamed.ADDED.items() if k in flat[1]} | flat[0]
     flat[0]["job"] = renamed.JOBS.get(flat[0].get("job"), flat[0].get("job"))
     keys = sorted(flat[0].keys() | flat[1].keys(), key=lambda key: (key != "job", key))
     rows = [(key, flat[0].get(key), flat[1].get(key)) for key in keys]
@@ -105,39 +104,22 @@ def _differences(old: dict, new: dict) -> list[tuple[str, Any, Any]]:
 
 
 class Metrics:
-    """metrics.jsonl, one line a log step, and TensorBoard events through clu.
+    """metrics.jsonl, one line a log step, and the same in TensorBoard's event files.
 
     A resumed run first drops the lines after the step it resumes from, so that the file has each
-    step once. TensorFlow, which clu's writer needs, is imported while the first step compiles.
+    step once. Event files only grow: that of a resumed run says from which step on TensorBoard is
+    to forget the others.
     """
 
     def __init__(self, folder: pathlib.Path, tensorboard: bool):
         self.path = folder / "metrics.jsonl"
-        self._writer = None
-        self._thread = None
-        if tensorboard and distributed.is_first():
-            # TensorFlow writes to file 2 while it starts, whatever its log level. Python keeps a
-            # way of its own to the terminal, and file 2 leads nowhere until it has started.
-            sys.stderr = open(os.dup(2), "w", buffering=1)  # noqa: SIM115
-            self._thread = threading.Thread(target=self._open, args=(folder,), daemon=True)
-            self._thread.start()
-
-    def _open(self, folder: pathlib.Path) -> None:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        terminal, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 2)
-        try:
-            from clu import metric_writers
-
-            self._writer = metric_writers.SummaryWriter(str(folder))
-            self._writer.flush()
-        finally:
-            os.dup2(terminal, 2)
-            os.close(terminal)
-            os.close(nowhere)
+        self._tensorboard = tensorboard
+        self._resumed = 0
+        self._events = None  # made with the first row
 
     def resume(self, step: int) -> None:
         """Drops what was logged after `step`."""
+        self._resumed = step
         rows = [row for row in self.rows() if row["step"] <= step]
         if rows or self.path.exists():
             write_whole(self.path, "".join(json.dumps(row) + "\n" for row in rows).encode())
@@ -161,14 +143,29 @@ class Metrics:
         try:
             with open(self.path, "a") as file:
                 file.write(json.dumps({"step": step, **values}) + "\n")
+            if self._tensorboard:
+                self._log_event(step, values)
         except OSError as error:
-            raise UserError(f"cannot write {self.path}: {error.strerror}") from error
-        if self._thread is not None:
-            self._thread.join()
-            self._writer.write_scalars(step, values)
+            where = error.filename or self.path.parent
+            raise UserError(f"cannot write {where}: {error.strerror}") from error
+
+    def _log_event(self, step: int, values: dict[str, float]) -> None:
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+        from tensorboardX.proto.summary_pb2 import Summary
+
+        if self._events is None:
+            # Names begin with the second; the count parts those of one second, and orders them.
+            count = len(list(self.path.parent.glob("events.out.tfevents.*")))
+            self._events = EventsWriter(str(self.path.parent / "events"), f".{count}")
+            start = SessionLog(status=SessionLog.START)
+            first = self._resumed + 1
+            self._events.write_event(Event(wall_time=time.time(), step=first, session_log=start))
+        scalars = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
+        summary = Summary(value=scalars)
+        self._events.write_event(Event(wall_time=time.time(), step=step, summary=summary))
+        self._events.flush()
 
     def close(self) -> None:
-        if self._thread is not None:
-            self._thread.join()
-            self._writer.flush()
-            self._writer.close()
+        if self._events is not None:
+            self._events.close()

@@ -1,5 +1,6 @@
 """Loss functions. All are computed in float32."""
 
+import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -52,21 +53,29 @@ def entropy_loss(affinity: Array, temperature: float = 1.0, kind: str = "softmax
     return -jnp.mean(jnp.sum(probabilities * log_probabilities, -1)) - of_average
 
 
+@dataclasses.dataclass(frozen=True)
+class QuantizerWeights:
+    """The factors of `quantizer_losses`, and how its entropy is taken.
+
+    Published VQGANs were trained with the first two exchanged, commitment 1 and codebook 0.25
+    (CompVis/taming-transformers#57), and without the entropy.
+
+    Attributes:
+      commitment, codebook, entropy: the terms' factors.
+      temperature, kind: see `entropy_loss`.
+    """
+
+    commitment: float = 0.25
+    codebook: float = 1.0
+    entropy: float = 0.1
+    temperature: float = 0.01
+    kind: str = "softmax"
+
+
 def quantizer_losses(
-    features: Array,
-    codebook: Array,
-    distances: Array,
-    *,
-    commitment: float = 0.25,
-    codebook_weight: float = 1.0,
-    entropy_ratio: float = 0.1,
-    entropy_temperature: float = 0.01,
-    entropy_kind: str = "softmax",
+    features: Array, codebook: Array, distances: Array, weights: QuantizerWeights
 ) -> tuple[Array, dict[str, Array]]:
     """Straight-through codes and the terms of the tokenizer's codebook loss.
-
-    Published VQGANs were trained with the two factors exchanged, commitment 1 and codebook 0.25
-    (CompVis/taming-transformers#57), and without the entropy.
 
     Args:
       features: [B, h, h, E]; codebook: [V, E]; distances: [B, h, h, V], squared.
@@ -76,11 +85,11 @@ def quantizer_losses(
     """
     codes = codebook[jnp.argmin(distances, -1)]  # [B, h, h, E]
     stop = jax.lax.stop_gradient
-    entropy = entropy_loss(-distances, entropy_temperature, entropy_kind)
+    entropy = entropy_loss(-distances, weights.temperature, weights.kind)
     terms = {
-        "commitment": commitment * jnp.mean((stop(codes) - features) ** 2),
-        "codebook": codebook_weight * jnp.mean((codes - stop(features)) ** 2),
-        "entropy": entropy_ratio * entropy,
+        "commitment": weights.commitment * jnp.mean((stop(codes) - features) ** 2),
+        "codebook": weights.codebook * jnp.mean((codes - stop(features)) ** 2),
+        "entropy": weights.entropy * entropy,
     }
     return features + stop(codes - features), terms
 

@@ -11,7 +11,7 @@ from maskgit_prompt.tuning.train import Batch, LossFn
 Array = jax.Array
 
 
-def tokenizer_loss(tokenizer: nnx.GraphDef, entropy_ratio: float, commitment: float) -> LossFn:
+def tokenizer_loss(tokenizer: nnx.GraphDef, weights: losses.QuantizerWeights) -> LossFn:
     """Pixel loss |x - y| + (x - y)² and the codebook's losses, of pixels [B, S, S, 3]."""
 
     def loss_fn(tree: Tree, batch: Batch, key: Array):
@@ -19,13 +19,7 @@ def tokenizer_loss(tokenizer: nnx.GraphDef, entropy_ratio: float, commitment: fl
         images = batch["pixels"].astype(jnp.float32) / 255
         features = model.features(images)
         distances = model.distances(features)
-        codes, terms = losses.quantizer_losses(
-            features,
-            model.codebook[...],
-            distances,
-            commitment=commitment,
-            entropy_ratio=entropy_ratio,
-        )
+        codes, terms = losses.quantizer_losses(features, model.codebook[...], distances, weights)
         error = model.decode_features(codes) - images
         pixel = jnp.mean(jnp.abs(error)) + jnp.mean(error**2)
         use = jnp.mean(jax.nn.one_hot(jnp.argmin(distances, -1), distances.shape[-1]), (0, 1, 2))

@@ -1,8 +1,10 @@
-"""Whether a prompt's attention fits into memory, told before anything is run."""
+"""How much memory there is, whether a prompt's attention fits into it, and how much was in use."""
 
 import math
 import os
 import pathlib
+import resource
+import sys
 from typing import Any
 
 import jax
@@ -25,6 +27,20 @@ def available() -> int | None:
     if not all("bytes_limit" in found for found in stats):
         return None
     return sum(found["bytes_limit"] - found["bytes_in_use"] for found in stats)
+
+
+def peaks() -> dict[str, int]:
+    """The most bytes that were in use at once so far.
+
+    "host_peak_bytes" of this process, and "device_peak_bytes" of its fullest device, where the
+    devices have memory of their own and count it.
+    """
+    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
+    found = {"host_peak_bytes": unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
+    stats = [device.memory_stats() or {} for device in jax.local_devices()]
+    if used := [row["peak_bytes_in_use"] for row in stats if "peak_bytes_in_use" in row]:
+        found["device_peak_bytes"] = max(used)
+    return found
 
 
 def needed(prompt: PromptConfig, transformer: Any, rows: int, length: int) -> int:

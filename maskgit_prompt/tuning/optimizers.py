@@ -1,11 +1,19 @@
-"""The optimizer and its learning rate, from a config."""
+"""The optimizer and its learning rate, from a config; rates and decays by parameter path."""
 
-import jax
+import math
+import re
+from collections.abc import Callable
+
 import optax
 from ml_collections import ConfigDict
 
+from maskgit_prompt import params
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.params import Tree
+
+NAMES = ("adamw", "sgd")
+BACKBONE = re.compile("(?!prompt/).*")  # all but the prompt, which starts from nothing and
+# takes steps that would ruin trained weights
 
 
 def learning_rate(config: ConfigDict, steps: int) -> optax.Schedule:
@@ -23,24 +31,95 @@ def learning_rate(config: ConfigDict, steps: int) -> optax.Schedule:
 
 
 def make_optimizer(config: ConfigDict, steps: int) -> optax.GradientTransformation:
-    """AdamW (arXiv 1711.05101) with the gradient clipped to a global norm where `clip` > 0.
+    """AdamW (arXiv 1711.05101) or SGD, with the gradient clipped to a global norm where `clip` > 0.
 
-    Where config has a `backbone_learning_rate` above 0, all but the prompt goes by it: a prompt
-    starts from nothing and takes steps that would ruin trained weights.
+    AdamW's decay is added to its step; SGD's to the gradient, so that momentum sees it, as
+    PyTorch has it.
+
+    Raises:
+      UsageError: an unknown name; a rate or a decay that is not PATTERN=VALUE.
     """
-    adamw = optax.adamw(
-        learning_rate(config, steps),
-        b1=config.b1,
-        b2=config.b2,
-        eps=config.eps,
-        weight_decay=config.weight_decay,
+    name = config.get("name", "adamw")
+    if name not in NAMES:
+        raise UsageError(f"config.optimizer.name = {name!r}, expected {' or '.join(NAMES)}")
+    decay = _decay(config)
+    if name == "adamw":
+        parts = [optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.eps), decay]
+    else:
+        parts = [decay, optax.trace(config.momentum, config.nesterov)]
+    # Steps of both are proportional to the learning rate, so scaling them is a rate of its own.
+    step = optax.chain(*parts, optax.scale_by_learning_rate(learning_rate(config, steps)))
+    clip = [] if config.clip <= 0 else [optax.clip_by_global_norm(config.clip)]
+    scales = [
+        optax.masked(optax.scale(rate / config.learning_rate), mask)
+        for rate, mask in _groups(_rates(config), None)
+    ]
+    return optax.chain(*clip, step, *scales) if clip or scales else step
+
+
+def check_paths(config: ConfigDict, tree: Tree) -> None:
+    """Raises UsageError for a rate or a decay of no parameter of the whole tree."""
+    paths = [params.whole_path(path) for path in params.flatten(tree)]
+    for key in ("rates", "decays"):
+        for pattern, _ in _parse(config, key):
+            if not any(pattern.fullmatch(path) for path in paths):
+                tops = sorted({"/".join(path.split("/")[:2]) for path in paths})
+                raise UsageError(
+                    f"config.optimizer.{key}: {pattern.pattern!r} matches no parameter; they begin "
+                    f"with {', '.join(tops)}"
+                )
+
+
+Rules = list[tuple[re.Pattern, float]]  # the first that matches a whole path wins
+
+
+def _rates(config: ConfigDict) -> Rules:
+    """config.rates; where it is above 0, backbone_learning_rate is the last of them."""
+    rate = config.get("backbone_learning_rate", 0.0)
+    return _parse(config, "rates") + ([(BACKBONE, rate)] if rate else [])
+
+
+def _decay(config: ConfigDict) -> optax.GradientTransformation:
+    decays = _parse(config, "decays")
+    if not decays:
+        return optax.add_decayed_weights(config.weight_decay)
+    return optax.chain(
+        *(
+            optax.masked(optax.add_decayed_weights(decay), mask)
+            for decay, mask in _groups(decays, config.weight_decay)
+        )
     )
-    parts = [adamw] if config.clip <= 0 else [optax.clip_by_global_norm(config.clip), adamw]
-    if rate := config.get("backbone_learning_rate", 0.0):
-        # AdamW's steps are proportional to the learning rate, so scaling them is a rate of its own.
-        parts.append(optax.masked(optax.scale(rate / config.learning_rate), _is_backbone))
-    return parts[0] if len(parts) == 1 else optax.chain(*parts)
 
 
-def _is_backbone(tree: Tree) -> Tree:
-    return {part: jax.tree.map(lambda _, p=part: p != "prompt", x) for part, x in tree.items()}
+def _groups(rules: Rules, default: float | None) -> list[tuple[float, Callable[[Tree], Tree]]]:
+    """(value, tree -> whether each of its parameters has that value), of each value but None."""
+
+    def value_of(path: str) -> float | None:
+        path = params.whole_path(path)
+        return next((value for pattern, value in rules if pattern.fullmatch(path)), default)
+
+    def mask(value: float) -> Callable[[Tree], Tree]:
+        return lambda tree: params.unflatten(
+            {path: value_of(path) == value for path in params.flatten(tree)}
+        )
+
+    values = dict.fromkeys([value for _, value in rules] + [default])
+    return [(value, mask(value)) for value in values if value is not None]
+
+
+def _parse(config: ConfigDict, key: str) -> Rules:
+    """("PATTERN=VALUE", …) of a config."""
+    rules = []
+    for text in config.get(key, ()):
+        pattern, _, value = text.rpartition("=")
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not pattern or not 0 <= number < math.inf:
+            raise UsageError(
+                f"config.optimizer.{key} has {text!r}, expected PATTERN=VALUE as "
+                "'transformer/.*=1e-4', the value 0 or more"
+            )
+        rules.append((params.compile_pattern(pattern, f"config.optimizer.{key}"), number))
+    return rules

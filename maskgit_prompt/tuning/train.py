@@ -23,12 +23,18 @@ from maskgit_prompt import params
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import Stopped, UserError
 from maskgit_prompt.params import Tree
-from maskgit_prompt.progress import progress
+from maskgit_prompt.progress import Pace, progress
 from maskgit_prompt.storage import checkpoint
+from maskgit_prompt.tuning import memory
+from maskgit_prompt.tuning.profile import Profile
 
 Array = jax.Array
 Batch = dict[str, Array]
-LossFn = Callable[[Tree, Batch, Array], tuple[Array, dict[str, Array]]]
+# (parameters, batch, key) -> (loss, metrics by name; under STATS new values of the state's stats).
+LossFn = Callable[[Tree, Batch, Array], tuple[Array, dict[str, Any]]]
+STATS = "stats"
+# What a line of metrics has of this start and this machine; all else is the same in every run.
+MEASURED = ("step_seconds", "images_per_second", "host_peak_bytes", "device_peak_bytes")
 
 # --- State ---------------------------------------------------------------------------------------
 
@@ -42,39 +48,77 @@ class TrainState:
       trainable: the trained part of the parameter tree.
       opt: the optimizer's state, of `trainable` alone.
       ema: exponential moving average of `trainable`, or None.
+      stats: parameters that no gradient trains and the loss renews (BatchNorm's), or None.
+      players: where several train (tuning/game.py), their names: `trainable` and `opt` are by name.
     """
 
     step: Array
     trainable: Tree
     opt: optax.OptState
     ema: Tree | None
+    stats: Tree | None = None
+    players: tuple[str, ...] = struct.field(pytree_node=False, default=())
 
 
 def init_state(
-    tree: Tree, patterns: tuple[str, ...], tx: optax.GradientTransformation, mesh: Mesh, ema: bool
+    tree: Tree,
+    patterns: tuple[str, ...],
+    tx: optax.GradientTransformation,
+    mesh: Mesh,
+    ema: bool,
+    stats: tuple[str, ...] = (),
 ) -> tuple[TrainState, Tree]:
     """(state, frozen) of a whole parameter tree {"tokenizer", "transformer", "prompt", …}.
 
     Args:
       tree: arrays on the mesh; what is trained stays where it lies, and so do its moments.
       patterns: what is trained, see params.split.
+      stats: the same, of what the loss renews; it is not trained, whatever the others say.
     """
-    trainable, frozen = params.split(tree, patterns)
+    renewed, rest = split_stats(tree, stats)
+    trainable, frozen = params.split(rest, patterns)
+    return begin(trainable, init_opt(tx, trainable, mesh), renewed, mesh, ema), frozen
+
+
+def begin(trainable: Tree, opt: Any, stats: Tree | None, mesh: Mesh, ema: bool) -> TrainState:
+    """The state before the first step."""
     # Copies: the step donates the state, and arrays on the mesh may be others' frozen weights, too.
-    trainable = jax.tree.map(jnp.copy, trainable)
-    opt = sharding.optimizer_shardings(tx, trainable, mesh)
+    # One for the average, as well: a buffer can be donated once.
+    copy = lambda tree: jax.tree.map(jnp.copy, tree)
     return TrainState(
         step=jax.jit(lambda: jnp.zeros((), jnp.int32), out_shardings=sharding.replicated(mesh))(),
-        trainable=trainable,
-        opt=jax.jit(tx.init, out_shardings=opt)(trainable),
-        # A copy of its own: the step donates the state, and a buffer can be donated once.
-        ema=jax.tree.map(jnp.copy, trainable) if ema else None,
-    ), frozen
+        trainable=copy(trainable),
+        opt=opt,
+        ema=copy(trainable) if ema else None,
+        stats=copy(stats),
+    )
+
+
+def split_stats(tree: Tree, patterns: tuple[str, ...]) -> tuple[Tree | None, Tree]:
+    """(what the patterns name, the rest); None where there are no patterns."""
+    return params.split(tree, patterns, "stats") if patterns else (None, tree)
+
+
+def init_opt(tx: optax.GradientTransformation, trainable: Tree, mesh: Mesh) -> optax.OptState:
+    """An optimizer's first state; moments lie where their parameters do."""
+    shardings = sharding.optimizer_shardings(tx, trainable, mesh)
+    return jax.jit(tx.init, out_shardings=shardings)(trainable)
+
+
+def changed(state: TrainState) -> Tree:
+    """What training changes of the parameters: averaged weights where the state keeps them, stats.
+
+    Slices of stacked layers are not joined, see params.split.
+    """
+    trained = state.trainable if state.ema is None else state.ema
+    parts = [trained[name] for name in state.players] if state.players else [trained]
+    flat = [params.flatten(part) for part in (*parts, state.stats or {})]
+    return params.unflatten({path: x for part in flat for path, x in part.items()})
 
 
 def parameters(state: TrainState, frozen: Tree) -> Tree:
     """The whole parameter tree, of averaged weights where the state keeps them."""
-    return params.merge(state.trainable if state.ema is None else state.ema, frozen)
+    return params.merge(changed(state), frozen)
 
 
 # --- Step ----------------------------------------------------------------------------------------
@@ -94,42 +138,77 @@ def make_step(
     a second time.
 
     With micro_batches = 2 a batch of 8 is run as 4 and 4 and the two gradients are averaged:
-    the memory of 4, the update of 8.
+    the memory of 4, the update of 8. Stats go through one after the other.
     """
-
-    def gradient(trainable, frozen, batch, key):
-        whole = lambda trainable: loss_fn(params.merge(trainable, frozen), batch, key)
-        (loss, aux), grads = jax.value_and_grad(whole, has_aux=True)(trainable)
-        return grads, {"loss": loss, **aux}
-
-    def accumulated(trainable, frozen, batch, key):
-        # Rows i, i + M, i + 2M, … make micro-batch i, so that every device keeps its own rows.
-        split = lambda x: jnp.swapaxes(x.reshape(-1, micro_batches, *x.shape[1:]), 0, 1)
-
-        def body(total, inputs):
-            part = gradient(trainable, frozen, *inputs)
-            return jax.tree.map(lambda t, p: t + p / micro_batches, total, part), None
-
-        inputs = (jax.tree.map(split, batch), jax.random.split(key, micro_batches))
-        shapes = jax.eval_shape(gradient, trainable, frozen, *jax.tree.map(lambda x: x[0], inputs))
-        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-        return jax.lax.scan(body, zeros, inputs)[0]
+    update = make_update(loss_fn, tx, micro_batches)
 
     def step(state: TrainState, frozen: Tree, batch: Batch, key: Array):
         key = jax.random.fold_in(key, state.step)
-        run = gradient if micro_batches == 1 else accumulated
-        grads, metrics = run(state.trainable, frozen, batch, key)
-        updates, opt = tx.update(grads, state.opt, state.trainable)
-        trainable = optax.apply_updates(state.trainable, updates)
-        ema = state.ema
-        if ema is not None:
-            # min(): the first steps average what there is (as TensorFlow's num_updates does).
-            decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
-            ema = optax.incremental_update(trainable, ema, 1.0 - decay)
-        state = TrainState(step=state.step + 1, trainable=trainable, opt=opt, ema=ema)
-        return state, {**metrics, "grad_norm": optax.tree.norm(grads)}
+        own = (state.trainable, state.opt, state.stats)
+        (trainable, opt, stats), metrics = update(own, (frozen,), batch, key)
+        ema = averaged(state.ema, trainable, state.step, ema_decay)
+        state = state.replace(
+            step=state.step + 1, trainable=trainable, opt=opt, ema=ema, stats=stats
+        )
+        return state, metrics
 
     return jax.jit(step, donate_argnums=0, out_shardings=(sharding.of(like), None))
+
+
+def make_update(loss_fn: LossFn, tx: optax.GradientTransformation, micro_batches: int):
+    """The function (own, others, batch, key) -> (own, metrics) of one who trains.
+
+    own: (parameters, optimizer's state, stats); others: the trees of all other parameters.
+    """
+
+    def gradient(trainable, stats, others, batch, key):
+        whole = lambda trainable: loss_fn(params.merge(trainable, stats or {}, *others), batch, key)
+        (loss, aux), grads = jax.value_and_grad(whole, has_aux=True)(trainable)
+        aux = dict(aux)
+        stats = _checked_stats(stats, aux.pop(STATS, stats))
+        return (grads, {"loss": loss, **aux}), stats
+
+    def accumulated(trainable, stats, others, batch, key):
+        # Rows i, i + M, i + 2M, … make micro-batch i, so that every device keeps its own rows.
+        split = lambda x: jnp.swapaxes(x.reshape(-1, micro_batches, *x.shape[1:]), 0, 1)
+
+        def body(carry, inputs):
+            total, stats = carry
+            part, stats = gradient(trainable, stats, others, *inputs)
+            return (jax.tree.map(lambda t, p: t + p / micro_batches, total, part), stats), None
+
+        inputs = (jax.tree.map(split, batch), jax.random.split(key, micro_batches))
+        first = jax.tree.map(lambda x: x[0], inputs)
+        shapes, _ = jax.eval_shape(gradient, trainable, stats, others, *first)
+        return jax.lax.scan(body, (jax.tree.map(jnp.zeros_like, shapes), stats), inputs)[0]
+
+    def update(own, others, batch, key):
+        trainable, opt, stats = own
+        run = gradient if micro_batches == 1 else accumulated
+        (grads, metrics), stats = run(trainable, stats, others, batch, key)
+        updates, opt = tx.update(grads, opt, trainable)
+        trainable = optax.apply_updates(trainable, updates)
+        norms = {"grad_norm": grads, "update_norm": updates, "param_norm": trainable}
+        metrics |= {name: optax.tree.norm(tree) for name, tree in norms.items()}
+        return (trainable, opt, stats), metrics
+
+    return update
+
+
+def _checked_stats(old: Tree | None, new: Tree | None) -> Tree | None:
+    shapes = lambda tree: {k: (x.shape, x.dtype) for k, x in params.flatten(tree or {}).items()}
+    if shapes(old) != shapes(new):
+        raise ValueError(f"the loss gives stats {shapes(new)}, the state has {shapes(old)}")
+    return new
+
+
+def averaged(ema: Tree | None, trainable: Tree, step: Array, most: float) -> Tree | None:
+    """The average after a step, or None where there is none."""
+    if ema is None:
+        return None
+    # min(): the first steps average what there is (as TensorFlow's num_updates does).
+    decay = jnp.minimum(most, (1.0 + step) / (10.0 + step))
+    return optax.incremental_update(trainable, ema, 1.0 - decay)
 
 
 # --- Loop ----------------------------------------------------------------------------------------
@@ -144,9 +223,11 @@ class Loop:
       batch: step -> global batch of numpy arrays; a pure function.
       log_every: steps between lines of metrics.
       log: called with (step, {name: float}) after step steps.
-      evaluate_every, evaluate: called with the state after so many steps (0: never).
-      what: the word in front of the progress line.
       batch_size: for the rate in images a second.
+      evaluate_every, evaluate: called with the state after so many steps (0: never).
+      show_every, show: the same, after evaluations.
+      profile: which steps are traced.
+      what: the word in front of the progress line.
     """
 
     steps: int
@@ -156,6 +237,9 @@ class Loop:
     batch_size: int
     evaluate_every: int = 0
     evaluate: Callable[[TrainState], None] | None = None
+    show_every: int = 0
+    show: Callable[[TrainState], None] | None = None
+    profile: Profile = dataclasses.field(default_factory=Profile)
     what: str = "tune"
 
 
@@ -170,6 +254,8 @@ def run(step_fn, state: TrainState, frozen: Tree, loop: Loop, mesh, key: Array, 
         state = checkpoint.restore(manager, state)
     first = int(state.step)
     pending: collections.deque = collections.deque()  # (steps taken, metrics on the device)
+    pace = Pace()
+    between = ((loop.evaluate_every, loop.evaluate), (loop.show_every, loop.show))
     # On CPU a queue of collective steps can hang; elsewhere one step runs while one is queued.
     in_flight = 0 if jax.default_backend() == "cpu" else 2
 
@@ -183,24 +269,33 @@ def run(step_fn, state: TrainState, frozen: Tree, loop: Loop, mesh, key: Array, 
 
     with (
         _Terminate() as terminate,
+        loop.profile as profile,
         jax.set_mesh(mesh),
         progress(loop.steps * loop.batch_size, loop.what, "image", first * loop.batch_size) as bar,
     ):
         for index in range(first, loop.steps):
+            profile.before(index)
             batch = sharding.to_global(loop.batch(index), mesh)
             with jax.transfer_guard("disallow"):
                 state, metrics = step_fn(state, frozen, batch, key)
             taken = index + 1
             pending.append((taken, metrics))
             values = settle(in_flight)
-            bar.update(loop.batch_size, **({"loss": values["loss"]} if values else {}))
+            pace.step()
+            bar.update(loop.batch_size, **{k: x for k, x in values.items() if _is_loss(k)})
             last = taken == loop.steps
-            due = loop.evaluate_every and (taken % loop.evaluate_every == 0 or last)
-            if taken % loop.log_every == 0 or last:
-                loop.log(taken, settle(0) or values)
-            if due and loop.evaluate:
+            if profile.ends(taken):
                 settle(0)
-                loop.evaluate(state)
+                with pace.paused():
+                    profile.stop()
+            if taken % loop.log_every == 0 or last:
+                values = settle(0) or values
+                loop.log(taken, {**values, **pace.rates(loop.batch_size), **memory.peaks()})
+            for every, call in between:
+                if call and every and (taken % every == 0 or last):
+                    settle(0)
+                    with pace.paused():
+                        call(state)
             # After log and evaluation: what is killed between them and the save is done again.
             stop = terminate.asked
             if last or stop or manager.should_save(taken):
@@ -214,6 +309,11 @@ def run(step_fn, state: TrainState, frozen: Tree, loop: Loop, mesh, key: Array, 
                 )
     checkpoint.wait(manager)
     return state
+
+
+def _is_loss(name: str) -> bool:
+    """Whether a metric is a loss, or that of one of several players."""
+    return name == "loss" or name.endswith("/loss")
 
 
 def _check_finite(taken: int, values: dict[str, float], manager: Any) -> None:

@@ -17,8 +17,8 @@ from maskgit_prompt.devices import sharding
 from maskgit_prompt.params import Tree
 from maskgit_prompt.storage import checkpoint, workdir
 from maskgit_prompt.storage.files import write_whole
-from maskgit_prompt.tuning import train
-from maskgit_prompt.tuning.optimizers import make_optimizer
+from maskgit_prompt.tuning import profile, train
+from maskgit_prompt.tuning.optimizers import check_paths, learning_rate, make_optimizer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +30,9 @@ class Examples:
       batch: step -> global batch of numpy arrays; a pure function.
       evaluations: name -> function of the whole parameter tree that gives a loss, lower is better;
         None where there is nothing to measure it on.
+      show: called with the step and the whole tree every config.train.show_every steps.
+      stats: path patterns of parameters that no gradient trains and the loss renews.
+      what: the word in front of the progress line.
     """
 
     number: int
@@ -37,6 +40,9 @@ class Examples:
     evaluations: Mapping[str, Callable[[Tree], float | None]] = dataclasses.field(
         default_factory=dict
     )
+    show: Callable[[int, Tree], None] | None = None
+    stats: tuple[str, ...] = ()
+    what: str = "tune"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,24 +81,25 @@ def tune(
     mesh,
     *,
     best: str = "",
-    what: str = "tune",
 ) -> Tuned:
     """Trains what config.trainable names, for config.train.steps or epochs.
 
     Args:
-      config: "seed", "trainable", "train" and "optimizer" are read.
+      config: "seed", "trainable", "train", "optimizer" and "profile" are read.
       tree: the whole parameter tree, of arrays on the mesh.
       loss_fn: of that tree, a batch and a key.
-      home: the workdir: checkpoints/, metrics.jsonl, best.safetensors.
+      home: the workdir: checkpoints/, metrics.jsonl, best.safetensors, profile/.
       best: name of an evaluation: return the state where it was smallest instead of the last.
-      what: the word in front of the progress line.
     """
     began = time.perf_counter()
     settings = config.train
     sharding.check_batch(settings.batch_size, settings.micro_batches, mesh)
     steps, ema = steps_of(settings, examples.number), settings.ema_decay
-    tx = make_optimizer(config.optimizer, steps)
-    state, frozen = train.init_state(tree, tuple(config.trainable), tx, mesh, ema > 0)
+    check_paths(config.optimizer, tree)
+    tx, rate = make_optimizer(config.optimizer, steps), learning_rate(config.optimizer, steps)
+    state, frozen = train.init_state(
+        tree, tuple(config.trainable), tx, mesh, ema > 0, examples.stats
+    )
     step_fn = train.make_step(
         loss_fn, tx, state, micro_batches=settings.micro_batches, ema_decay=ema
     )
@@ -103,12 +110,17 @@ def tune(
         whole = train.parameters(state, frozen)
         return {name: evaluate(whole) for name, evaluate in examples.evaluations.items()}
 
+    def log(step: int, values: dict[str, float]) -> None:
+        metrics.log(step, {**values, "learning_rate": float(rate(step - 1))})
+
+    def show(state: train.TrainState) -> None:
+        examples.show(int(state.step), train.parameters(state, frozen))
+
     def log_score(state: train.TrainState) -> None:
         scores, step = score(state), int(state.step)
         metrics.log(step, {f"evaluated_{k}": v for k, v in scores.items() if v is not None})
         if kept is not None:
-            trained = state.trainable if state.ema is None else state.ema
-            kept.offer(step, scores, lambda: sharding.tree_to_host(trained, mesh))
+            kept.offer(step, scores, lambda: sharding.tree_to_host(train.changed(state), mesh))
 
     with checkpoint.manager(home / "checkpoints", settings.save_every) as manager:
         resumed = manager.latest_step() or 0
@@ -123,11 +135,14 @@ def tune(
                 steps=steps,
                 batch=examples.batch,
                 log_every=settings.log_every,
-                log=metrics.log,
+                log=log,
                 batch_size=settings.batch_size,
                 evaluate_every=settings.get("evaluate_every", 0),
                 evaluate=log_score if examples.evaluations else None,
-                what=what,
+                show_every=settings.get("show_every", 0),
+                show=show if examples.show else None,
+                profile=profile.parse(config.profile, steps, resumed, home / "profile"),
+                what=examples.what,
             ),
             mesh,
             sharding.make_key(streams.seed_of(config.seed, "train"), mesh),
@@ -137,7 +152,7 @@ def tune(
     whole, step = train.parameters(state, frozen), int(state.step)
     if kept is not None and kept.scores:
         step, loss = kept.step, kept.scores
-        whole = params.merge(sharding.place_like(kept.tree, state.trainable), frozen)
+        whole = params.merge(sharding.place_like(kept.tree, train.changed(state)), frozen)
     else:
         loss = score(state)
     rows = metrics.rows()
@@ -149,7 +164,7 @@ def tune(
         steps=step,
         seconds=time.perf_counter() - began,
         resumed=resumed,
-        curves=_curves(rows, ["loss", *(f"evaluated_{name}" for name in examples.evaluations)]),
+        curves=curves_of(rows, ["loss", *(f"evaluated_{name}" for name in examples.evaluations)]),
         last=rows[-1] if rows else {},
     )
 
@@ -193,7 +208,7 @@ class _Best:
         write_whole(self._path, safetensors.numpy.save(params.flatten(self.tree), header))
 
 
-def _curves(rows: list[dict[str, float]], columns: list[str]) -> dict[str, tuple[list, list]]:
+def curves_of(rows: list[dict[str, float]], columns: list[str]) -> dict[str, tuple[list, list]]:
     """column -> (steps, values) of the logged values; a column never logged is left out."""
     found = {}
     for column in columns:

@@ -85,7 +85,7 @@ def test_few_shot_of_a_class_does_not_depend_on_the_others():
 
 
 def test_few_shot_refuses_zero_shots():
-    with pytest.raises(UsageError, match="shots 0: expected at least 1 image a class"):
+    with pytest.raises(UsageError, match="shots 0: expected at least 1 image per class"):
         splits.few_shot(LABELS, 0, seed=0)
     assert splits.few_shot(np.zeros(0, np.int32), 3, seed=0).shape == (0,)
 

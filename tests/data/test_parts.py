@@ -6,6 +6,8 @@ import pytest
 from maskgit_prompt.config import defaults
 from maskgit_prompt.data import parts
 from maskgit_prompt.data.images import ImageSet
+from maskgit_prompt.data.pixels import Preprocessing
+from maskgit_prompt.errors import UsageError
 
 # Twenty images of class 0 and ten of class 1, mixed.
 LABELS = np.array([0, 0, 1] * 10, np.int32)
@@ -14,7 +16,7 @@ IMAGES = ImageSet("stub", ("ant", "bee"), LABELS, tuple(map(str, range(30))), "n
 
 @pytest.fixture
 def loaded(monkeypatch):
-    monkeypatch.setattr(parts.digits, "digits", lambda size: IMAGES)
+    monkeypatch.setattr(parts.digits, "digits", lambda preprocessing: IMAGES)
 
     def load(**changes) -> parts.Parts:
         config = defaults.transfer().data
@@ -69,3 +71,31 @@ def test_thinned_parts_are_judge_and_test_and_not_the_reference(loaded):
     assert counts(thin.test) == [3, 2] and set(thin.test) < set(whole.test)
     np.testing.assert_array_equal(thin.tune, whole.tune)
     np.testing.assert_array_equal(thin.reference, whole.test)
+
+
+@pytest.mark.parametrize("fit", ["crop", "resize"])
+def test_every_set_is_asked_for_the_fit_of_the_config(monkeypatch, fit):
+    got = []
+
+    def stub(preprocessing: Preprocessing) -> ImageSet:
+        got.append(preprocessing)
+        return IMAGES
+
+    monkeypatch.setattr(parts.digits, "digits", stub)
+    monkeypatch.setattr(parts.folder, "image_folder", lambda path, how, *_, **__: stub(how))
+    config = defaults.transfer().data
+    config.fit = fit
+    parts.load(config, 8)
+    config.name, config.path = "folder", "somewhere"
+    parts.load(config, 8)
+    assert got == [Preprocessing(8, fit, 1, "bicubic"), Preprocessing(8, fit, 1, "lanczos")]
+
+
+def test_an_unknown_fit_is_refused_before_any_image_is_looked_at(monkeypatch):
+    looked = []
+    monkeypatch.setattr(parts.digits, "digits", looked.append)
+    config = defaults.transfer().data
+    config.fit = "squash"
+    with pytest.raises(UsageError, match="fit 'squash': expected crop or resize"):
+        parts.load(config, 8)
+    assert looked == []

@@ -8,6 +8,11 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+import pytest
+
+from maskgit_prompt.importers import pytorch
+
+DATA = pathlib.Path(__file__).parent / "data"  # files that PyTorch itself wrote
 
 KINDS = {
     np.dtype(np.float32): "Float",
@@ -121,3 +126,34 @@ def write_old(path: pathlib.Path, x: Any, *, little: bool = True, tail: tuple = 
         file.write(written + pickle.dumps(sorted(storages), 2))
         for _, storage in sorted(storages.items()):
             file.write(storage.data.size.to_bytes(8, "little") + storage.data.tobytes())
+
+
+WRITERS = (write_zip, write_old)
+both = pytest.mark.parametrize("write", WRITERS)
+
+
+def values(path) -> dict:
+    """{name: the numbers} of a file, read."""
+    return {name: x.read().tolist() for name, x in pytorch.read(path).items()}
+
+
+# What training leaves beside the weights.
+FOREIGN = {
+    "callbacks": {Name("pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint"): {"n": 1}},
+    "only named": Name("os.system"),
+    "namespace": Call("argparse.Namespace", state={"lr": 0.1}),
+    "hyper_parameters": Call("pytorch_lightning.utilities.parsing.AttributeDict", {"a": 1}),
+    "config": Call("omegaconf.dictconfig.DictConfig", state={"_content": {}}),
+    "reconstructed": Call("copyreg._reconstructor", Name("argparse.Namespace"), None, None),
+    "counts": Call("collections.Counter", {1: 2}),
+    "default": Call("collections.defaultdict", Name("builtins.list")),
+    "device": Call("torch.device", "cuda", 0),
+    "size": Call("torch.Size", (2, 3)),
+    "dtype": Name("torch.float32"),
+    "number": Call("numpy.core.multiarray.scalar", Call("numpy.dtype", "f8"), b"12345678"),
+    "set": {1, 2},
+    "frozen": frozenset({1}),
+    "big": 2**100,
+    "pairs": {(1, (2, 3)): 4},
+    "bytes": bytearray(b"abc"),
+}

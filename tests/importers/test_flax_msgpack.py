@@ -181,7 +181,7 @@ def test_a_byte_that_begins_nothing_and_a_name_that_is_no_text(tmp_path):
     (tmp_path / "a.msgpack").write_bytes(b"\x81\xa1a\xc1")
     assert "no msgpack value at byte 3" in refusal(flax_msgpack.read, tmp_path / "a.msgpack")
     (tmp_path / "a.msgpack").write_bytes(b"\x81\xa1\xff\x01")
-    assert "the name at byte 1 is no text" in refusal(flax_msgpack.read, tmp_path / "a.msgpack")
+    assert "the name at byte 1 is not text" in refusal(flax_msgpack.read, tmp_path / "a.msgpack")
 
 
 def test_an_array_in_chunks(tmp_path, monkeypatch):

@@ -177,7 +177,7 @@ def test_config_of_fewer_blocks_and_levels():
     [
         (
             lambda: {},
-            "a.bin is no whole MaskGIT tokenizer: quantize.embedding.weight is missing",
+            "a.bin is not a whole MaskGIT tokenizer: quantize.embedding.weight is missing",
         ),
         (lambda: without("encoder.conv_in"), "encoder.conv_in.weight is missing"),
         (lambda: without("encoder.mid"), "encoder.mid.0.conv1.weight is missing"),
@@ -288,6 +288,6 @@ def test_a_renamed_parameter_that_tells_a_size():
         maskgit_torch.read(arrays, "a.bin", rules.Options())
     assert str(caught.value) == (
         "a.bin (tokenizer) does not fit the model: decoder.conv_one.bias, decoder.conv_one.weight, "
-        "encoder.conv_one.weight are unexpected; a.bin (tokenizer) is no whole MaskGIT tokenizer: "
-        "encoder.conv_in.weight is missing"
+        "encoder.conv_one.weight are unexpected; a.bin (tokenizer) is not a whole MaskGIT "
+        "tokenizer: encoder.conv_in.weight is missing"
     )

@@ -59,5 +59,5 @@ def test_a_yaml_that_is_none(text, logs):
     if text == "model: {params: {}}":
         assert find(str(logs), Options())[1] == Options()
         return
-    with pytest.raises(UserError, match="project.yaml is no config of Taming Transformers"):
+    with pytest.raises(UserError, match="project.yaml is not a config of Taming Transformers"):
         find(str(logs), Options())

@@ -85,7 +85,7 @@ def test_small_size_is_read_from_shapes():
         (dict(heads=3), "3 heads do not divide the width 4; give --config.heads"),
         (
             dict(heads=2, prefix="transformer."),
-            r"no whole transformer .*transformer\.tok_emb\.weight is miss",
+            r"not a whole transformer .*transformer\.tok_emb\.weight is miss",
         ),
         (dict(heads=2, length=4), "3 positions, expected at least the 4 codes"),
         (dict(heads=2, length=1, classes=5), "makes 1 codes; leave --config.image_size out"),

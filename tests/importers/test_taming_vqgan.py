@@ -188,8 +188,8 @@ def without(shapes: Shapes, start: str) -> Shapes:
     [
         (
             lambda: without(whole(), "first_stage_model."),
-            "^the checkpoint is no whole VQGAN of Taming Transformers: encoder.conv_in.weight is "
-            "missing$",
+            "^the checkpoint is not a whole VQGAN of Taming Transformers: encoder.conv_in.weight "
+            "is missing$",
         ),
         (lambda: without(tiny(), "encoder.down"), "encoder.down.0.block.0.conv1.weight is missing"),
         (
@@ -257,7 +257,7 @@ def renamed(shapes: Shapes, old: str, new: str) -> Shapes:
         (
             lambda: renamed(tiny(), "encoder.conv_in", "encoder.conv_one"),
             "encoder.conv_one.bias, encoder.conv_one.weight are unexpected; a.ckpt (tokenizer) is "
-            "no whole VQGAN of Taming Transformers: encoder.conv_in.weight is missing",
+            "not a whole VQGAN of Taming Transformers: encoder.conv_in.weight is missing",
         ),
     ],
 )

@@ -14,14 +14,13 @@ QUICKSTART = f"--config={ROOT}/configs/quickstart.py"
 FOLDER = f"--config={ROOT}/configs/folder.py"
 SAMPLE = f"--config={ROOT}/configs/sample.py"
 
-# Few steps of few images; TensorBoard would import TensorFlow, which takes ten seconds.
+# Few steps of few images.
 TINY = (
     "--config.train.steps=4",
     "--config.train.batch_size=8",
     "--config.train.save_every=2",
     "--config.train.log_every=1",
     "--config.train.evaluate_every=2",
-    "--config.train.tensorboard=False",
     "--config.prompt.tokens=2",
     "--config.sample.steps=2",
     "--config.sample.batch_size=8",

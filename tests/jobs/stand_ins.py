@@ -107,9 +107,12 @@ FINGERPRINT = "5fede84cc8087799"
 
 def backbone(name: str = "tiny", kind: str = "masked") -> backbones.Backbone:
     cfg = types.SimpleNamespace(width=2, layers=1, heads=1)
-    part = backbones.Part(kind, cfg, {"head": {"bias": np.zeros(3, np.float32)}})
+    parts = {
+        "tokenizer": backbones.Part("vq", types.SimpleNamespace(codebook=5), {}),
+        "transformer": backbones.Part(kind, cfg, {"head": {"bias": np.zeros(3, np.float32)}}),
+    }
     identities = {"tokenizer": "vq", "transformer": kind, "features": "small"}
-    return backbones.Backbone(name, {"transformer": part}, identities=identities)
+    return backbones.Backbone(name, parts, identities=identities)
 
 
 def prompt_tree() -> dict[str, np.ndarray]:

@@ -31,6 +31,27 @@ def refused(capsys, code: int, message: str, *flags: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("config", "old", "new"),
+    [
+        ("quickstart.py", "config.source", "config.backbone"),
+        ("quickstart.py:causal", "config.models.sources", "config.models.backbones"),
+    ],
+)
+def test_a_key_by_the_name_it_had_once(config, old, new, tmp_path, capsys):
+    done = run(
+        capsys, f"--config={ROOT}/configs/{config}", f"--{old}=nope", f"--workdir={tmp_path}"
+    )
+    assert (done.code, done.err.splitlines()[0]) == (2, f"note: {old} is called {new} now")
+    assert f"{new} = 'nope': no config.json in nope" in done.error()
+
+
+def test_the_import_jobs_source_is_not_a_backbone(tmp_path, capsys):
+    flags = (f"--config={ROOT}/configs/import.py", "--config.source=a", "--config.foo=3")
+    done = run(capsys, *flags, f"--workdir={tmp_path}")
+    assert done.err == f"error: --config={ROOT}/configs/import.py has no key foo\n"
+
+
+@pytest.mark.parametrize(
     "flags, message",
     [
         ((), "no --config given, as --config=configs/quickstart.py"),
@@ -141,6 +162,7 @@ def test_debug_shows_the_traceback():
             "--config.attention=flash",
             "config.attention = 'flash', expected auto, xla, cudnn, tokamax",
         ),
+        ("--config.data.fit=squash", "config.data.fit = 'squash', expected crop, resize"),
         ("--config.attention=cudnn", "config.attention = 'cudnn' needs an NVIDIA GPU of compute"),
         ("--config.prompt.tokens=0", "config.prompt: tokens = 0, expected at least 1"),
         ("--config.prompt.dropout=1.5", "config.prompt: dropout = 1.5, expected 0 to 1"),

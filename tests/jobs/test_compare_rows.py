@@ -1,6 +1,7 @@
 """The comparison with stand-ins: what each method trains, and whose numbers stand in which row."""
 
 import json
+import re
 import types
 
 import numpy as np
@@ -13,6 +14,7 @@ from maskgit_prompt.errors import UsageError
 from maskgit_prompt.jobs import compare
 from maskgit_prompt.report import sheets
 from maskgit_prompt.tasks.generation import images
+from maskgit_prompt.tuning import methods
 from tests.jobs import stand_ins
 from tests.jobs.stand_ins import CLASSES, flat
 from tests.report.reading import capture, read
@@ -264,4 +266,17 @@ def test_defaults_of_the_comparison():
     config = stand_ins.config("compare").compare
     assert config.methods == METHODS
     assert config.shots == (2, 5, 10)
-    assert config.learning_rates.to_dict() == {"full": 3e-5, "scratch": 1e-3}
+    rates = config.learning_rates.to_dict()
+    assert (rates["full"], rates["scratch"]) == (3e-5, 1e-3)
+    # Every method that trains the transformer has one of its own.
+    trains = lambda method: any("transformer" in pattern for pattern in method.trainable)
+    assert rates.keys() == {name for name, method in methods.METHODS.items() if trains(method)}
+
+
+def test_a_method_that_the_backbone_is_too_small_for_claims_no_workdir(tmp_path, monkeypatch):
+    config = settings()
+    config.compare.methods = ("prompt", "head", "last_2")
+    message = "config.compare.methods, last_2: 'transformer/blocks/.*[-2:]' matches no parameter"
+    with pytest.raises(UsageError, match=re.escape(message)):
+        compare_all(monkeypatch, tmp_path / "run", config)
+    assert not (tmp_path / "run").exists()

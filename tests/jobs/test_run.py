@@ -10,9 +10,11 @@ import sys
 import pytest
 
 from maskgit_prompt import main
-from maskgit_prompt.data import digits
+from maskgit_prompt.data.pixels import Preprocessing
+from maskgit_prompt.data.sets import digits
 from maskgit_prompt.storage import workdir
 from maskgit_prompt.tuning import tuned_prompt
+from tests import light
 from tests.jobs.running import QUICKSTART, ROOT, SAMPLE, TINY, run
 
 pytestmark = pytest.mark.slow
@@ -26,10 +28,12 @@ PROMPT_PARAMETERS = (1 + 10 + 20 + 2) * 32 + 2 * 32 + 32 * 16 + 16
 
 @pytest.fixture(scope="module")
 def whole(backbone, tmp_path_factory) -> pathlib.Path:
-    """The workdir of a run that went through."""
+    """The workdir of a run that went through, with what a light installation has."""
     home = tmp_path_factory.mktemp("whole") / "run"
     argv = ["", QUICKSTART, f"--config.backbone={backbone}", *FLAGS, f"--workdir={home}"]
-    assert main.main(argv) == 0
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        light.leave_out(monkeypatch)
+        assert main.main(argv) == 0
     return home
 
 
@@ -82,6 +86,7 @@ def test_report_and_pictures(whole):
     rows = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if "loss" in row] == [1, 2, 3, 4]
     assert [row["step"] for row in rows if "evaluated_heldout" in row] == [2, 4]
+    assert len(list(whole.glob("events.out.tfevents.*"))) == 1
 
 
 def test_prompt_file_is_small_and_names_all(whole):
@@ -90,7 +95,7 @@ def test_prompt_file_is_small_and_names_all(whole):
     prompt = tuned_prompt.load(path)
     assert prompt.classes == tuple("0123456789")
     assert sorted(prompt.instance_classes) == [c for c in range(10) for _ in range(2)]
-    images = digits.digits(16)
+    images = digits.digits(Preprocessing(16))
     rows = [images.ids.index(name) for name in prompt.instances]
     assert tuple(images.labels[rows]) == prompt.instance_classes
     assert (prompt.backbone.name, prompt.sample["steps"]) == ("tiny", 2)

@@ -48,13 +48,13 @@ def test_row_of_a_finished_main_job(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "causal, prefix, keep, temperature, guidance",
-    [(True, True, 0.9, 0.9, 1.5), (False, False, 1.0, 1.0, 1.0)],
+    "decoding, prefix, keep, temperature, guidance",
+    [("autoregressive", True, 0.9, 0.9, 1.5), ("parallel", False, 1.0, 1.0, 1.0)],
 )
-def test_settings_of_one_model(causal, prefix, keep, temperature, guidance):
+def test_settings_of_one_model(decoding, prefix, keep, temperature, guidance):
     config = settings()
     config.seed = 7
-    one = side_by_side._of_one(config, "models/some", 3, causal)
+    one = side_by_side._of_one(config, "models/some", 3, decoding)
     assert (one.job, one.backbone, one.model, one.data.shots) == ("run", "models/some", "", 3)
     assert (one.prompt.prefix, one.next_code.keep) == (prefix, keep)
     assert (one.sample.temperature, one.sample.guidance, one.seed) == (temperature, guidance, 7)

@@ -8,10 +8,11 @@ import pytest
 
 from maskgit_prompt import main
 from maskgit_prompt.config import defaults
-from maskgit_prompt.data import parts, vtab
+from maskgit_prompt.data import parts
+from maskgit_prompt.data.sets import vtab
 from maskgit_prompt.jobs import vtab as vtab_job
 from maskgit_prompt.tasks.generation import transfer
-from tests import prepared
+from tests import light, prepared
 from tests.jobs.running import ROOT, run, write_images
 
 VTAB = f"--config={ROOT}/configs/vtab.py"
@@ -119,6 +120,22 @@ def test_without_data_all_tasks_are_listed_and_nothing_is_made(tmp_path, capsys,
     assert [line.split()[2] for line in lines[1::2]] == [task.name for task in vtab.TASKS]
     assert all("download_and_prepare" in line for line in lines[2::2])
     assert "warning" not in done.err
+
+
+@pytest.mark.parametrize(
+    "config",
+    [f"{VTAB}:svhn", f"{FEW}:imagenette,shots=5"],
+)
+def test_without_tfds_the_way_out_is_told(config, backbone, tmp_path, capsys, monkeypatch):
+    light.leave_out(monkeypatch)
+    flags = (config, f"--config.backbone={backbone}", f"--workdir={tmp_path / 'run'}")
+    done = run(capsys, *flags)
+    assert done.error() == (
+        "error: this data is read through TFDS, which is not installed (requirements-light.txt "
+        "leaves it out): pip install -r requirements.txt, or use a folder of images"
+    )
+    assert done.code == 1
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_folder_of_data_is_that_of_tfds(vtab_data, tmp_path, capsys):
@@ -389,7 +406,7 @@ def test_few_shot_sets_that_cannot_be(argument, message, tmp_path, capsys):
 
 
 def test_the_classes_of_few_shot_sets_are_there(tmp_path):
-    from maskgit_prompt.data import fewshot
+    from maskgit_prompt.data.sets import fewshot
 
     for found in fewshot.SETS.values():
         if found.dataset:

@@ -6,7 +6,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from maskgit_prompt.config import defaults
-from maskgit_prompt.data.vtab import TASKS
+from maskgit_prompt.data.sets.vtab import TASKS
 from maskgit_prompt.jobs import vtab
 from maskgit_prompt.report import sheets
 from tests.jobs import stand_ins

@@ -34,16 +34,16 @@ def test_nearest_across_blocks_keeps_the_first_of_equals(monkeypatch):
 
 
 def test_near_copies_by_hand():
-    # Distances over 255: held-out 10, 20, 30 (median 20); generated 0, 15, 25, 40.
+    # Distances over 255: held-out 10, 20, 30 (median 20); generated 0, 15, 30, 40 (median 22.5).
     found = neighbors.near_copies(
-        flat(100, 115, 125, 140), flat(100), flat(110, 120, 130), quantile=0.5
+        flat(100, 115, 130, 140), flat(100), flat(110, 120, 130), quantile=0.5
     )
     assert found == {
         "fraction": 0.5,
         "count": 2,
         "threshold": pytest.approx(20 / 255),
         "quantile": 0.5,
-        "median_distance": pytest.approx(20 / 255),
+        "median_distance": pytest.approx(22.5 / 255),
         "median_distance_heldout": pytest.approx(20 / 255),
     }
 

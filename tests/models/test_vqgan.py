@@ -128,9 +128,7 @@ def test_codebook_loss_and_its_gradients(kind, commitment, codebook_weight):
             features,
             codebook,
             vqgan.squared_distances(features, codebook),
-            commitment=commitment,
-            codebook_weight=codebook_weight,
-            entropy_ratio=0,
+            losses.QuantizerWeights(commitment, codebook_weight, entropy=0),
         )
         return sum(terms.values())
 

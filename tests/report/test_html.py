@@ -250,7 +250,7 @@ def test_comparison_report(tmp_path):
         {"method": "scratch", "shots": 5, "accuracy": 0.9, "frechet": 130.0, "heldout_loss": 1.9},
         {"method": "untuned", "shots": 5, "accuracy": 0.1, "frechet": 385.0},
         {"method": "prompt", "shots": 2, "accuracy": 0.6},
-        {"method": "bias", "shots": 2, "accuracy": 0.6},
+        {"method": "lora", "shots": 2, "accuracy": 0.6},
     ]
     comparison.comparison_report(
         tmp_path / "r.html",
@@ -264,7 +264,7 @@ def test_comparison_report(tmp_path):
     headings = re.findall("<h2>(.*?)</h2>", text)
     assert headings == ["2 images a class", "5 images a class", "Pictures"]
     # The best by each measure, ties named together; 2 before 5.
-    assert '<td class="n">2</td><td>prompt tuning, bias</td><td>—</td>' in text
+    assert '<td class="n">2</td><td>prompt tuning, lora</td><td>—</td>' in text
     assert (
         '<td class="n">5</td><td>from scratch</td><td>from scratch</td><td>prompt tuning</td>'
         "<td>prompt tuning</td>"

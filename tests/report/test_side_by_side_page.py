@@ -68,6 +68,9 @@ def test_scores(page):
             "training loss": "3.250",
         },
     ]
+    assert list(scores[0])[3:8] == [
+        "accuracy", "accuracy untuned", "Fréchet distance", "Fréchet untuned", "KID",
+    ]  # fmt: skip
     assert [scores[0][name] for name in ("images a class", "model", "accuracy")] == [
         "1", "one", "40.0 %",
     ]  # fmt: skip

@@ -1,5 +1,6 @@
 """The folder of a run: its config must not change, and its metrics have each step once."""
 
+import errno
 import json
 import pathlib
 
@@ -9,6 +10,7 @@ from ml_collections import ConfigDict
 from maskgit_prompt.config import defaults as configs
 from maskgit_prompt.errors import UsageError, UserError
 from maskgit_prompt.storage import workdir
+from tests import light
 
 
 def test_a_new_folder_keeps_the_config(tmp_path):
@@ -36,12 +38,13 @@ def test_a_workdir_of_an_earlier_version_goes_on(tmp_path):
     assert old["job"] == "transfer" and "source" in old and "attention" not in old
     workdir.check(tmp_path, configs.transfer())
     config = configs.transfer()
-    config.backbone, config.attention = "models/other", "xla"
+    config.backbone, config.attention, config.data.fit = "models/other", "xla", "resize"
     with pytest.raises(UsageError) as error:
         workdir.check(tmp_path, config)
-    assert "attention is 'auto' there, 'xla' now; backbone is '' there, 'models/other' now" in str(
-        error.value
-    )
+    assert (
+        "attention is 'auto' there, 'xla' now; backbone is '' there, 'models/other' now; "
+        "data.fit is 'crop' there, 'resize' now"
+    ) in str(error.value)
 
 
 def test_another_config_is_refused_by_its_keys(tmp_path):
@@ -134,14 +137,73 @@ def test_a_folder_that_is_gone(tmp_path):
         metrics.log(1, {"loss": 1.0})
 
 
-@pytest.mark.slow  # it imports TensorFlow
-def test_tensorboard_has_the_same(tmp_path):
+def in_tensorboard(folder) -> dict[str, list[tuple[int, float]]]:
+    """(step, value) of each point that TensorBoard shows, by the name of its curve."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    metrics = workdir.Metrics(tmp_path, tensorboard=True)
-    metrics.log(10, {"loss": 0.5})
-    metrics.log(20, {"loss": 0.25})
-    metrics.close()
-    events = EventAccumulator(str(tmp_path), size_guidance={"tensors": 0})
+    events = EventAccumulator(str(folder))
     events.Reload()
-    assert [(event.step) for event in events.Tensors("loss")] == [10, 20]
+    return {
+        tag: [(event.step, event.value) for event in events.Scalars(tag)]
+        for tag in events.Tags()["scalars"]
+    }
+
+
+@pytest.fixture
+def no_tensorflow(monkeypatch):
+    """TensorBoard's reader uses TensorFlow where it finds it."""
+    light.leave_out(monkeypatch, "tensorflow")
+
+
+def test_tensorboard_has_the_same(tmp_path, no_tensorflow):
+    metrics = workdir.Metrics(tmp_path, tensorboard=True)
+    metrics.log(10, {"loss": 0.5, "grad_norm": 2.0})
+    metrics.log(20, {"loss": 0.25})
+    metrics.log(20, {"evaluated_train": 0.125})
+    loss = [(10, 0.5), (20, 0.25)]
+    expected = {"loss": loss, "grad_norm": [(10, 2.0)], "evaluated_train": [(20, 0.125)]}
+    assert in_tensorboard(tmp_path) == expected  # while the run goes on
+    metrics.close()
+    assert in_tensorboard(tmp_path) == expected
+
+
+@pytest.mark.parametrize(("step", "kept"), [(0, []), (10, [10]), (15, [10]), (99, [10, 20, 30])])
+def test_tensorboard_forgets_what_came_after(tmp_path, step, kept, no_tensorflow):
+    for values, resumed, steps in ((0.5, 0, (10, 20, 30)), (0.25, step, (40, 50))):
+        metrics = workdir.Metrics(tmp_path, tensorboard=True)
+        metrics.resume(resumed)
+        for logged in steps:
+            metrics.log(logged, {"loss": values})
+    assert in_tensorboard(tmp_path) == {
+        "loss": [*((one, 0.5) for one in kept), (40, 0.25), (50, 0.25)]
+    }
+
+
+def test_a_step_that_is_done_again_is_shown_once(tmp_path, no_tensorflow):
+    for resumed, logged in ((0, {10: 4.0, 20: 3.0}), (10, {20: 2.0}), (10, {20: 1.0, 30: 0.5})):
+        metrics = workdir.Metrics(tmp_path, tensorboard=True)
+        metrics.resume(resumed)
+        for step, loss in logged.items():
+            metrics.log(step, {"loss": loss})
+    assert in_tensorboard(tmp_path) == {"loss": [(10, 4.0), (20, 1.0), (30, 0.5)]}
+    assert [row["step"] for row in metrics.rows()] == [10, 20, 30]
+
+
+def test_only_metrics_where_tensorboard_is_switched_off(tmp_path):
+    metrics = workdir.Metrics(tmp_path, tensorboard=False)
+    metrics.log(10, {"loss": 0.5})
+    metrics.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
+def test_events_that_cannot_be_written(tmp_path, monkeypatch):
+    from tensorboardX import event_file_writer
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    metrics = workdir.Metrics(tmp_path / "run", tensorboard=True)
+    (tmp_path / "run").mkdir()
+    monkeypatch.setattr(event_file_writer.EventsWriter, "flush", full)
+    with pytest.raises(UserError, match="cannot write .*/run: No space left on device"):
+        metrics.log(10, {"loss": 0.5})

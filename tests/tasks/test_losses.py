@@ -81,8 +81,7 @@ def test_quantizer_losses_and_gradients(kind, temperature):
             features,
             codebook,
             squared_distances(features, codebook),
-            entropy_kind=kind,
-            entropy_temperature=temperature,
+            losses.QuantizerWeights(temperature=temperature, kind=kind),
         )
         value = sum(terms.values())
         everything = value + jnp.mean(through * tokenizer["in_probe"])

@@ -1,4 +1,4 @@
-"""Steps that only count: after step n every trained number is n, and its average 10 n."""
+"""Steps that only count: after step n every trained number is n, its average 10 n, stats 100 n."""
 
 import dataclasses
 import json
@@ -44,7 +44,10 @@ def _advance(state: train.TrainState) -> train.TrainState:
     number = state.step + 1
     fill = lambda tree, x: jax.tree.map(lambda a: jnp.full_like(a, x), tree)
     average = None if state.ema is None else fill(state.ema, 10 * number)
-    return state.replace(step=number, trainable=fill(state.trainable, number), ema=average)
+    stats = None if state.stats is None else fill(state.stats, 100 * number)
+    return state.replace(
+        step=number, trainable=fill(state.trainable, number), ema=average, stats=stats
+    )
 
 
 def values(tree) -> set[float]:

@@ -28,3 +28,24 @@ def test_refused_with_figures(monkeypatch):
 
 def test_this_machine_has_memory():
     assert 2**27 < memory.available() < 2**45
+
+
+def test_the_fullest_device_counts(monkeypatch):
+    class Device:
+        def __init__(self, stats):
+            self.memory_stats = lambda: stats
+
+    devices = [{"peak_bytes_in_use": 7, "bytes_in_use": 9}, {"peak_bytes_in_use": 8}, None]
+    monkeypatch.setattr(memory.jax, "local_devices", lambda: [Device(x) for x in devices])
+    found = memory.peaks()
+    assert found.keys() == {"host_peak_bytes", "device_peak_bytes"}
+    assert found["device_peak_bytes"] == 8
+
+
+def test_devices_without_memory_of_their_own_are_left_out():
+    before = memory.peaks()
+    assert before.keys() == {"host_peak_bytes"}
+    held = bytearray(2**28)
+    held[:: 2**12] = b"x" * len(held[:: 2**12])
+    # Bytes, not KiB: so much more is in use than before, unless something larger was.
+    assert memory.peaks()["host_peak_bytes"] >= max(before["host_peak_bytes"], len(held))

@@ -45,7 +45,8 @@ def loss_fn(tree, batch, key):
 def tuned(
     folder: pathlib.Path, ema: float = 0.0, measured=("train", "heldout"), trainable=None, **options
 ) -> Run:
-    """measured: of evaluations; the others give None."""
+    """measured: of evaluations; the others give None. options: keys of the config's sections,
+    fields of Examples, arguments of tune."""
     scored, steps = [], counting.Steps()
     by_step = {"train": TRAIN_LOSS, "heldout": HELDOUT_LOSS}
 
@@ -65,10 +66,12 @@ def tuned(
     config.trainable = trainable or config.trainable
     config.train.update(options.pop("train", {}))
     config.optimizer.update(options.pop("optimizer", {}))
+    config.profile = options.pop("profile", "")
     examples = tune.Examples(
         EXAMPLES,
         lambda step: {"number": np.full(4, step)},
         {name: evaluation(name) for name in options.pop("evaluations", ("train", "heldout"))},
+        **{name: options.pop(name) for name in ("show", "stats", "what") if name in options},
     )
     tree = {
         "prompt": {"x": np.zeros(2, np.float32)},
@@ -132,6 +135,45 @@ def test_the_progress_line_begins_with_what_is_trained(tmp_path, capsys):
     assert "tokenizer: 100%" in capsys.readouterr().err
 
 
+# --- What is shown -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("every", "expected"), [(2, [2, 3]), (3, [3]), (1, [1, 2, 3]), (0, [])])
+def test_the_whole_tree_is_shown_every_so_many_steps_and_at_the_last(tmp_path, every, expected):
+    shown = []
+    show = lambda step, tree: shown.append(
+        (step, values(tree["prompt"]), values(tree["transformer"]))
+    )
+    tuned(tmp_path, train={"show_every": every}, show=show)
+    assert shown == [(step, {float(step)}, {9.0}) for step in expected]
+
+
+def test_averages_are_shown(tmp_path):
+    shown = []
+    show = lambda step, tree: shown.append(values(tree["prompt"]))
+    tuned(tmp_path, ema=0.9, train={"show_every": 3}, show=show)
+    assert shown == [{30.0}]
+
+
+def test_nothing_to_show(tmp_path):
+    assert tuned(tmp_path, train={"show_every": 1}).tuned.steps == 3
+
+
+def test_a_trace_lies_in_the_workdir(tmp_path):
+    tuned(tmp_path, profile="1:1")
+    assert list((tmp_path / "profile").rglob("*.xplane.pb"))
+    with pytest.raises(UsageError, match="config.profile = '3:1' goes to step 4, the run has 3"):
+        tuned(tmp_path / "other", profile="3:1")
+
+
+def test_rates_of_parameters_that_are_not_there(tmp_path):
+    message = "config.optimizer.rates: 'transformer/word' matches no parameter"
+    with pytest.raises(UsageError, match=message):
+        tuned(tmp_path, optimizer={"rates": ("transformer/word=1",)})
+    # Of what is frozen a rate is not used.
+    assert tuned(tmp_path, optimizer={"rates": ("transformer/words=1",)}).tuned.steps == 3
+
+
 # --- Scores --------------------------------------------------------------------------------------
 
 
@@ -161,8 +203,24 @@ def test_a_loss_that_nothing_is_measured_on_is_not_logged(tmp_path):
 def test_without_evaluations_only_batches_are_logged(tmp_path):
     found = tuned(tmp_path, evaluations=())
     assert found.tuned.loss == {}
-    assert found.rows == [{"step": step, "loss": 7.0, "grad_norm": 0.5} for step in (2, 3)]
+    # Half a cosine over 3 steps: 0.01 at step 0, then 3/4 and 1/4 of it.
+    assert [without_measured(row) for row in found.rows] == [
+        {"step": step, "loss": 7.0, "grad_norm": 0.5, "learning_rate": pytest.approx(rate)}
+        for step, rate in ((2, 0.0075), (3, 0.0025))
+    ]
     assert found.tuned.last == found.rows[-1]
+
+
+def without_measured(row: dict[str, float]) -> dict[str, float]:
+    """A line of metrics without speed and memory."""
+    return {name: x for name, x in row.items() if name not in train.MEASURED}
+
+
+def test_every_line_has_speed_and_memory(tmp_path):
+    # Eight images in the two steps of the first line are four that count: the first compiles.
+    for row in tuned(tmp_path, evaluations=()).rows:
+        assert row["images_per_second"] == pytest.approx(4 / row["step_seconds"])
+        assert row["host_peak_bytes"] > 2**26 and "device_peak_bytes" not in row
 
 
 def test_curves_are_of_batches_and_of_every_evaluation(run):
@@ -175,11 +233,11 @@ def test_curves_are_of_batches_and_of_every_evaluation(run):
 
 def test_curves_hold_the_rows_that_have_the_column():
     rows = [{"step": 5, "loss": 2.0}, {"step": 6, "evaluated_a": 1.5}, {"step": 9, "loss": 1.0}]
-    assert tune._curves(rows, ["loss", "evaluated_a", "evaluated_b"]) == {
+    assert tune.curves_of(rows, ["loss", "evaluated_a", "evaluated_b"]) == {
         "loss": ([5, 9], [2.0, 1.0]),
         "evaluated_a": ([6], [1.5]),
     }
-    assert tune._curves(rows, ["loss"]).keys() == {"loss"}
+    assert tune.curves_of(rows, ["loss"]).keys() == {"loss"}
 
 
 # --- What is kept --------------------------------------------------------------------------------
@@ -217,6 +275,15 @@ def test_averages_are_scored_and_kept(tmp_path):
 def test_the_best_is_an_average_where_there_is_one(tmp_path):
     found = tuned(tmp_path, ema=0.9, best="heldout")
     assert found.tuned.steps == 2 and values(found.tuned.tree["prompt"]) == {20.0}
+
+
+@pytest.mark.parametrize(("best", "step"), [("", 3), ("heldout", 2)])
+def test_stats_are_kept_of_the_same_step(tmp_path, best, step):
+    found = tuned(tmp_path, best=best, stats=("transformer/words",))
+    assert values(found.tuned.tree["prompt"]) == {float(step)}
+    assert values(found.tuned.tree["transformer"]) == {100.0 * step}
+    assert found.scored[1][1:] == (1, 100.0)
+    assert (found.tuned.trainable, found.tuned.frozen) == (2, 0)
 
 
 def test_a_finished_run_gives_the_same_again(tmp_path):

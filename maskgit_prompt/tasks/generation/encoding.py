@@ -3,13 +3,13 @@
 import dataclasses
 import pathlib
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from maskgit_prompt.backbones import Part
 from maskgit_prompt.backbones.compiled import make_encoder
 from maskgit_prompt.data import augment, codes_writer
+from maskgit_prompt.data.augment import PLAIN, Views
 from maskgit_prompt.data.codes import Codes, CodesFile
 from maskgit_prompt.data.images import ImageSet
 from maskgit_prompt.devices import distributed, sharding
@@ -51,7 +51,7 @@ class Encoded:
 
 def encode_once(
     images: ImageSet,
-    parts: Sequence[tuple[np.ndarray, dict[str, Any]]],
+    parts: Sequence[tuple[np.ndarray, Views]],
     part: Part,
     directory: pathlib.Path,
     dtype: str = "float32",
@@ -61,30 +61,20 @@ def encode_once(
     Each host encodes on its own devices: nothing waits for another host but at the end.
 
     Args:
-      parts: rows of images, and what `codes_writer.build` takes of views, view_fn and seed; each
-        part that has any gets a codes file of its own, so that runs which have one of them in
-        common share it.
+      parts: rows of images, and what is stored of each; a part that has any rows gets a codes file
+        of its own, so that runs which have one of them in common share it.
     """
     encode, batch_size = make_encoder(part, sharding.local_mesh(), dtype)
     key = {"tokenizer": part.sha256, "size": part.cfg.image_size, "dtype": dtype}
-    host, hosts = distributed.index_and_count()
+    made = codes_writer.Encoding(encode, batch_size, key)
+    host = codes_writer.Host(*distributed.index_and_count(), distributed.barrier)
     files = []
     for rows, views in parts:
         rows = np.unique(rows)
         if not len(rows):
             continue
         chosen = images if len(rows) == len(images) else images.subset(rows)
-        file = codes_writer.build(
-            directory,
-            chosen,
-            encode,
-            key,
-            batch_size,
-            host=host,
-            hosts=hosts,
-            meet=distributed.barrier,
-            **views,
-        )
+        file = codes_writer.build(directory, chosen, made, views, host=host)
         files.append((rows, file))
     return Encoded(tuple(files))
 
@@ -93,13 +83,11 @@ def encode(plan: Plan, home: pathlib.Path) -> Encoded:
     """The codes of what is tuned on, in as many views as the config asks for, and of what is held
     out."""
     config = plan.config
-    view_fn = None
-    if config.data.views > 1:
-        view_fn = augment.random_crop_flip(config.data.crop, config.data.flip)
-    views = dict(views=config.data.views, view_fn=view_fn, seed=config.data.seed)
+    view_fn = augment.random_crop_flip(config.data.crop, config.data.flip)
+    views = Views(config.data.views, view_fn, config.data.seed)
     return encode_once(
         plan.data.images,
-        ((plan.data.tune, views), (plan.data.test, {})),
+        ((plan.data.tune, views), (plan.data.test, PLAIN)),
         plan.backbone.part("tokenizer"),
         codes_folder(config, home),
         config.dtype,

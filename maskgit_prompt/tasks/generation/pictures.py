@@ -11,10 +11,15 @@ from PIL import Image
 from maskgit_prompt.data.parts import Parts
 from maskgit_prompt.report import curves, sheets
 from maskgit_prompt.storage.files import write_whole
-from maskgit_prompt.tasks.generation.prompt_tuning import CURVES
 from maskgit_prompt.tasks.generation.score import Scorer
 
 SHEET_COLUMNS, SHEET_ROWS = 12, 20
+# Column of metrics.jsonl -> what reports call its curve.
+CURVES = {
+    "loss": "training batches",
+    "evaluated_train": "training images",
+    "evaluated_heldout": "held-out images",
+}
 
 
 @dataclasses.dataclass(frozen=True)

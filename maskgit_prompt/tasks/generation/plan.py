@@ -20,7 +20,7 @@ from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 from maskgit_prompt.storage import workdir
-from maskgit_prompt.tuning import memory
+from maskgit_prompt.tuning import memory, optimizers
 
 PARTS = ("tokenizer", "transformer")  # of a backbone: what a tuned prompt depends on
 
@@ -120,9 +120,19 @@ def check_prompt(config: ConfigDict, backbone: Backbone, cfg: PromptConfig) -> N
         config.train.batch_size // config.train.micro_batches // jax.process_count(),
         backbone.part("tokenizer").cfg.length,
     )
-    prompt = abstract(lambda rngs: PromptGenerator(cfg, rngs=rngs))
-    model = {"transformer": backbone.part("transformer").tree, "prompt": prompt}
+    model = _abstract_model(backbone, cfg)
     params.split(model, tuple(config.trainable))
+    optimizers.check_paths(config.optimizer, model)
+
+
+def check_trainable(plan: Plan, patterns: tuple[str, ...], key: str) -> None:
+    """Raises UsageError for patterns that no part of the plan's model fits; key: for messages."""
+    params.split(_abstract_model(plan.backbone, plan.cfg), patterns, key)
+
+
+def _abstract_model(backbone: Backbone, cfg: PromptConfig) -> params.Tree:
+    prompt = abstract(lambda rngs: PromptGenerator(cfg, rngs=rngs))
+    return params.abstract({"transformer": backbone.part("transformer").tree, "prompt": prompt})
 
 
 def prompt_config(

@@ -22,14 +22,8 @@ from maskgit_prompt.tasks.generation.evaluator import make_evaluator
 from maskgit_prompt.tasks.generation.loss import prompt_loss
 from maskgit_prompt.tasks.generation.objectives import make_objective
 from maskgit_prompt.tasks.generation.plan import Plan
-from maskgit_prompt.tuning.tune import Examples, Tuned, tune
-
-# Column of metrics.jsonl -> what reports call its curve.
-CURVES = {
-    "loss": "training batches",
-    "evaluated_train": "training images",
-    "evaluated_heldout": "held-out images",
-}
+from maskgit_prompt.tasks.generation.watching import make_show
+from maskgit_prompt.tuning.tune import Examples, Tuned, steps_of, tune
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,11 +110,15 @@ def tune_prompt(
     tree = {"transformer": transformer, "prompt": sharding.place(drawn, mesh, prompt.AXES)}
     objective = make_objective(config, part.decoding, backbone.part("tokenizer").cfg.codebook)
     evaluate = make_evaluator(config, objective, model, generator, mesh)
+    examples = make_examples(config, codes, evaluate)
+    if config.train.show_every:
+        show = make_show(plan, home, steps_of(config.train, examples.number))
+        examples = dataclasses.replace(examples, show=show)
     tuned = tune(
         config,
         tree,
         prompt_loss(model, generator, objective),
-        make_examples(config, codes, evaluate),
+        examples,
         home,
         mesh,
         best="heldout" if keep_best else "",

@@ -21,8 +21,9 @@ from maskgit_prompt.config import defaults
 from maskgit_prompt.data.batches import batch_indices, views
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 from maskgit_prompt.tasks.generation import prompt_tuning
+from maskgit_prompt.tasks.generation.pictures import CURVES
 from maskgit_prompt.tasks.generation.plan import Plan
-from maskgit_prompt.tasks.generation.prompt_tuning import CURVES, TunedModel, make_examples
+from maskgit_prompt.tasks.generation.prompt_tuning import TunedModel, make_examples
 from maskgit_prompt.tuning import train
 from tests import tiny, training
 from tests.tuning import counting
@@ -36,12 +37,10 @@ CODES = prompt_tuning.TuningCodes(
     ),
     labels=5 - np.arange(IMAGES, dtype=np.int32),
     scored=np.array([1, 4]),
-    heldout=np.full((3, LENGTH), [[100], [101], [102]], np.int32),
-    heldout_labels=np.array([3, 3, 0], np.int32),
+    test=np.full((3, LENGTH), [[100], [101], [102]], np.int32),
+    test_labels=np.array([3, 3, 0], np.int32),
 )
-NONE_HELD_OUT = dataclasses.replace(
-    CODES, heldout=CODES.heldout[:0], heldout_labels=np.zeros(0, np.int32)
-)
+NONE_HELD_OUT = dataclasses.replace(CODES, test=CODES.test[:0], test_labels=np.zeros(0, np.int32))
 # Sizes that differ where one could be taken for the other: 20 codes, of the transformer's 24.
 TOKENIZER = dataclasses.replace(tiny.TOKENIZER, codebook=20)
 TRANSFORMER = dataclasses.replace(training.TRANSFORMER, dropout=0.1)

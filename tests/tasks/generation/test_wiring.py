@@ -10,6 +10,7 @@ from PIL import Image
 
 from maskgit_prompt import backbones
 from maskgit_prompt.data import splits
+from maskgit_prompt.data.augment import PLAIN
 from maskgit_prompt.decoding.config import DecodeConfig
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.progress import Clock
@@ -65,7 +66,7 @@ def test_only_what_is_tuned_on_is_encoded_in_views(monkeypatch, tmp_path):
     encoding.encode(plan, tmp_path)
     (tuned, views), (held, plain) = asked["parts"]
     assert (tuned.tolist(), held.tolist()) == ([6, 7, 8], [0, 1, 2, 3])
-    assert (views["views"], views["seed"], plain) == (3, 8, {})
+    assert (views.count, views.seed, plain) == (3, 8, PLAIN)
 
 
 # --- What a workdir is bound to ------------------------------------------------------------------

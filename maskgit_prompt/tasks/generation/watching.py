@@ -1,0 +1,57 @@
+"""What tuning comes to, while it goes on: a sheet of images every so many steps, and their page."""
+
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+
+from maskgit_prompt import streams
+from maskgit_prompt.backbones.compute import Compute
+from maskgit_prompt.devices import distributed, sharding
+from maskgit_prompt.models.prompts import stack
+from maskgit_prompt.params import Tree
+from maskgit_prompt.report import sheets
+from maskgit_prompt.report.progress import progress_page
+from maskgit_prompt.storage import workdir
+from maskgit_prompt.tasks.generation import pictures
+from maskgit_prompt.tasks.generation.plan import Plan
+from maskgit_prompt.tasks.generation.sampling import Sampler, make_prompts, unconditional
+from maskgit_prompt.tuning.tune import curves_of
+
+EACH = 4  # images per class
+FOLDER, PAGE = "progress", "progress.html"
+
+
+def make_show(plan: Plan, home: pathlib.Path, steps: int) -> Callable[[int, Tree], None]:
+    """The function of a step and the whole tree that writes progress/STEP.png and progress.html.
+
+    Images are decoded as config.sample says, of the classes that are tuned on, or of as many as
+    other sheets show. The noise is that of the run's final images.
+
+    steps: of the whole run; with the last of them the page is finished.
+    """
+    config, mesh, data = plan.config, plan.mesh, plan.data
+    classes = np.repeat(pictures.shown_classes(data.labels(data.tune)), EACH)
+    key = sharding.make_key(streams.seed_of(config.seed, "generate"), mesh)
+    compute = Compute.of(config)
+
+    def show(step: int, tree: Tree) -> None:
+        sampler = Sampler(
+            plan.backbone, mesh, plan.decode_config, compute, tree["transformer"], plan.cfg
+        )
+        prompts = make_prompts(plan.cfg, sharding.tree_to_host(tree["prompt"], mesh))
+        uncond = unconditional(plan.decode_config, prompts)
+        images = sampler.images(stack([prompts(classes)]), key, uncond=uncond, what="show")
+        if not distributed.is_first():
+            return
+        sheet = pictures.sheet(images, classes, data.images.classes)
+        sheets.save_png(sheet, home / FOLDER / f"{step}.png")
+        rows = workdir.Metrics(home, tensorboard=False).rows()
+        losses = {pictures.CURVES[c]: x for c, x in curves_of(rows, list(pictures.CURVES)).items()}
+        # A run that was resumed may have left sheets of steps that it takes again.
+        drawn = {int(path.stem): path for path in (home / FOLDER).glob("*.png")}
+        drawn = {made: path for made, path in drawn.items() if made <= step}
+        title = f"Tuning: {data.images.name} on {plan.backbone.name}"
+        progress_page(home / PAGE, title, losses, drawn, steps)
+
+    return show

@@ -1,0 +1,30 @@
+"""Wrong changes that tests have to notice, for tests/mutants.py: a file per room or two."""
+
+from tests.mutations import (
+    data,
+    decoding,
+    images,
+    jobs,
+    losses,
+    metrics,
+    pages,
+    prompts,
+    scores,
+    tuning,
+)
+from tests.mutations.mutation import Mutation
+
+__all__ = ["MUTATIONS", "Mutation"]
+
+MUTATIONS = (
+    *metrics.MUTATIONS,
+    *scores.MUTATIONS,
+    *images.MUTATIONS,
+    *losses.MUTATIONS,
+    *tuning.MUTATIONS,
+    *prompts.MUTATIONS,
+    *decoding.MUTATIONS,
+    *data.MUTATIONS,
+    *pages.MUTATIONS,
+    *jobs.MUTATIONS,
+)

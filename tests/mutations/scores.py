@@ -1,0 +1,384 @@
+"""Wrong changes to which scores there are, of what, and to the results of a run."""
+
+from tests.mutations.mutation import in_file
+
+SCORE = ("tests/tasks/generation/test_score.py",)
+WIRING = ("tests/tasks/generation/test_wiring.py",)
+SUMMARY = ("tests/tasks/generation/test_summary.py",)
+TRANSFER_PAGE = ("tests/report/test_transfer_page.py",)
+SCORES = ("tests/metrics/test_scores.py",)
+COMPARISON_PAGE = ("tests/report/test_comparison_page.py",)
+SIDE_BY_SIDE_PAGE = ("tests/report/test_side_by_side_page.py",)
+SIDE_BY_SIDE_ROWS = ("tests/jobs/test_side_by_side_rows.py",)
+VTAB_ROWS = ("tests/jobs/test_vtab_rows.py",)
+MAIN_JOB = ("tests/jobs/test_main_job.py",)
+NEW_SCORE = ("tests/tasks/generation/test_new_score.py",)
+
+MUTATIONS = (
+    *in_file(
+        "metrics/scores.py",
+        SCORE,
+        (
+            "kid-of-real-against-real",
+            "kid.kid(seen.real, seen.some)",
+            "kid.kid(seen.real, seen.real)",
+        ),
+        ("kid-deviation-for-mean", "seen.some)[0]", "seen.some)[1]"),
+        (
+            "frechet-of-real-and-real",
+            "seen.statistics.distance(seen.features)",
+            "seen.statistics.distance(seen.real)",
+        ),
+        (
+            "frechet-of-some-generated",
+            "seen.statistics.distance(seen.features)",
+            "seen.statistics.distance(seen.some)",
+        ),
+        (
+            "precision-and-recall-arguments-exchanged",
+            "precision_recall.precision_recall(seen.real, seen.some)",
+            "precision_recall.precision_recall(seen.some, seen.real)",
+        ),
+        (
+            "precision-of-three-images",
+            "min(len(seen.real), len(seen.some)) <= 3",
+            "min(len(seen.real), len(seen.some)) < 3",
+        ),
+        (
+            "near-copies-against-held-out-images",
+            "neighbors.near_copies(seen.images, seen.tune, seen.test)",
+            "neighbors.near_copies(seen.images, seen.test, seen.test)",
+        ),
+        (
+            "accuracy-of-reversed-labels",
+            "seen.judge.accuracy(seen.images, seen.labels)",
+            "seen.judge.accuracy(seen.images, seen.labels[::-1])",
+        ),
+    ),
+    *in_file(
+        "metrics/scores.py",
+        WIRING,
+        (
+            "precision-and-recall-exchanged-in-the-report",
+            '"precision",\n        percent,',
+            '"recall",\n        percent,',
+        ),
+        ("precision-of-the-report-is-recall", 'part="precision"', 'part="recall"'),
+        ("frechet-is-kid", '_frechet,\n        key="frechet"', '_kid,\n        key="frechet"'),
+    ),
+    *in_file(
+        "metrics/scores.py",
+        SCORES,
+        ("scores-kid-is-frechet", '_kid, key="kid"', '_kid, key="frechet"'),
+        (
+            "scores-heldout-loss-is-training",
+            "read=lambda run: run.test_loss",
+            "read=lambda run: run.tune_loss",
+        ),
+        ("scores-near-copies-are-a-count", 'part="fraction"', 'part="count"'),
+        (
+            "scores-trainable-is-frozen",
+            "read=lambda run: run.trainable",
+            "read=lambda run: run.frozen",
+        ),
+    ),
+    *in_file(
+        "metrics/scores.py",
+        TRANSFER_PAGE,
+        ("page-precision-and-recall-exchanged", 'part="recall"', 'part="precision"'),
+        (
+            "page-kid-and-frechet-exchanged",
+            '_frechet,\n        key="frechet"',
+            '_frechet,\n        key="kid"',
+        ),
+        (
+            "page-marquee-columns-exchanged",
+            (
+                '"diversity": Score("diversity", fixed(4), HIGHER),\n'
+                '    "distance_to_instance": Score("distance to the instance", fixed(4), LOWER)'
+            ),
+            (
+                '"diversity": Score("distance to the instance", fixed(4), HIGHER),\n'
+                '    "distance_to_instance": Score("diversity", fixed(4), LOWER)'
+            ),
+        ),
+    ),
+    *in_file(
+        "metrics/scores.py",
+        COMPARISON_PAGE,
+        (
+            "comparison-losses-exchanged",
+            '"held-out loss",\n        fixed(3)',
+            '"training loss",\n        fixed(3)',
+        ),
+        (
+            "comparison-kid-and-frechet-exchanged",
+            '"kid": Score("KID"',
+            '"kid": Score("Fréchet distance"',
+        ),
+        (
+            "comparison-worst-distance-leads",
+            ('"Fréchet distance",\n        number,\n        LOWER'),
+            ('"Fréchet distance",\n        number,\n        HIGHER'),
+        ),
+        (
+            "lower-accuracy-is-better",
+            ("percent,\n        HIGHER,\n        _accuracy"),
+            ("percent,\n        LOWER,\n        _accuracy"),
+        ),
+    ),
+    *in_file(
+        "metrics/scores.py",
+        SIDE_BY_SIDE_PAGE,
+        (
+            "models-untuned-and-tuned-distance-exchanged",
+            "{self.short or self.label} {origin}",
+            "{self.short or self.label}",
+        ),
+        (
+            "models-seconds-exchanged",
+            '"tuning_seconds": Score(\n        "seconds of tuning"',
+            '"tuning_seconds": Score(\n        "seconds an image"',
+        ),
+        (
+            "models-marquee-columns-exchanged",
+            '"distance_to_instance": Score("distance to the instance"',
+            '"distance_to_instance": Score("diversity"',
+        ),
+    ),
+    *in_file(
+        "metrics/scores.py",
+        SIDE_BY_SIDE_ROWS,
+        (
+            "models-row-seconds-of-sampling",
+            '"seconds of tuning", fixed(1), LOWER, read=lambda run: run.seconds.get("tune")',
+            '"seconds of tuning", fixed(1), LOWER, read=lambda run: run.seconds.get("sample")',
+        ),
+    ),
+    *in_file(
+        "metrics/scores.py",
+        VTAB_ROWS,
+        ("vtab-images-of-the-judge", 'run.data.images["tune"]', 'run.data.images["judge"]'),
+    ),
+    *in_file(
+        "metrics/scores.py",
+        MAIN_JOB,
+        (
+            "job-last-words-of-reconstructed",
+            'beside=("real", "untuned"),\n        caption',
+            'beside=("reconstructed", "untuned"),\n        caption',
+        ),
+    ),
+    *in_file(
+        "metrics/scores.py",
+        NEW_SCORE,
+        (
+            "tables-without-new-scores",
+            "found += more if name is ... else [name]",
+            "found += [] if name is ... else [name]",
+        ),
+    ),
+    *in_file(
+        "tasks/generation/score.py",
+        SCORE,
+        (
+            "features-of-held-out-for-generated",
+            "features = self._features(images)\n",
+            "features = self._features(self._test)\n",
+        ),
+        (
+            "reference-features-of-tuned-images",
+            "rows, images = self._data.reference, self._data.images",
+            "rows, images = self._data.tune, self._data.images",
+        ),
+        (
+            "reference-features-of-held-out-images",
+            "rows, images = self._data.reference, self._data.images",
+            "rows, images = self._data.test, self._data.images",
+        ),
+        (
+            "reference-statistics-of-some",
+            "whole.add(features)",
+            "whole.add(features[np.isin(rows[place : place + len(pixels)], kept)])",
+        ),
+        ("reference-not-thinned", "rows], FEATURES, 0)", "rows], 0, 0)"),
+        ("reference-rows-of-the-first-block", "place += len(pixels)", "place += 0"),
+        (
+            "generated-not-subsampled",
+            "features[:: -(-len(features) // FEATURES)]",
+            "features[:: 1]",
+        ),
+        (
+            "generated-subsampled-from-the-front",
+            "features[:: -(-len(features) // FEATURES)]",
+            "features[:FEATURES]",
+        ),
+        ("distances-of-one-image", "len(images) >= 2:", "len(images) >= 1:"),
+        (
+            "reconstructed-is-real",
+            "self.accuracy(self._test_reconstructed, labels)",
+            "self.accuracy(self._test, labels)",
+        ),
+        (
+            "real-is-reconstructed",
+            "self.accuracy(self._test, labels)",
+            "self.accuracy(self._test_reconstructed, labels)",
+        ),
+        (
+            "held-out-labels-reversed-for-the-judge",
+            "labels = self._data.labels(self._data.test)",
+            "labels = self._data.labels(self._data.test)[::-1]",
+        ),
+        (
+            "near-copies-training-and-held-out-exchanged",
+            "tune=self._tune_reconstructed,\n            test=self._test_reconstructed,",
+            "test=self._tune_reconstructed,\n            tune=self._test_reconstructed,",
+        ),
+        (
+            "near-copies-scale-not-reconstructed",
+            "test=self._test_reconstructed,",
+            "test=self._test,",
+        ),
+        (
+            "near-copies-training-not-reconstructed",
+            "self.reconstruct(data.tune[few])",
+            "data.images.read(data.tune[few])",
+        ),
+        ("most-ignored-by-the-scorer", "most, seed)\n", "0, seed)\n"),
+        ("seed-ignored-by-the-scorer", "most, seed)\n", "most, 0)\n"),
+        (
+            "judge-trained-on-held-out-images",
+            "self._data.labels(self._data.judge)\n",
+            (
+                "self._data.labels(self._data.test)\n"
+                "        data = Parts(data.images, data.tune, data.test, data.test, "
+                "data.reference)\n"
+            ),
+        ),
+        (
+            "judge-trained-on-tuned-images",
+            "self._data.labels(self._data.judge)\n",
+            (
+                "self._data.labels(self._data.tune)\n"
+                "        data = Parts(data.images, data.tune, data.tune, data.test, "
+                "data.reference)\n"
+            ),
+        ),
+        ("judge-lacks-a-class", "if len(missing):", "if False:"),
+        (
+            "most-not-passed-to-the-scorer",
+            "plan.mesh, config.score.most, config.data.seed",
+            "plan.mesh, 0, config.data.seed",
+        ),
+        (
+            "scorer-with-the-seed-of-tuning",
+            "plan.mesh, config.score.most, config.data.seed",
+            "plan.mesh, config.score.most, config.seed",
+        ),
+        (
+            "missing-classes-of-the-judge",
+            "len(np.unique(data.labels(data.tune)))",
+            "len(np.unique(data.labels(data.judge)))",
+        ),
+    ),
+    *in_file(
+        "tasks/generation/summary.py",
+        SUMMARY,
+        (
+            "training-and-held-out-loss-exchanged",
+            'tune_loss=run.loss["train"],\n        test_loss=run.loss["heldout"],',
+            'test_loss=run.loss["train"],\n        tune_loss=run.loss["heldout"],',
+        ),
+        (
+            "trainable-and-frozen-exchanged",
+            "trainable=run.trainable,\n        frozen=tuned.frozen,",
+            "frozen=run.trainable,\n        trainable=tuned.frozen,",
+        ),
+        ("frozen-without-the-tokenizer", "frozen=tuned.frozen", "frozen=run.frozen"),
+        ("counts-of-tune-and-test-exchanged", '"tune": len(data.tune),', '"tune": len(data.test),'),
+        ("count-of-test-is-judge", '"test": len(data.test)', '"test": len(data.judge)'),
+        (
+            "count-of-reference-is-test",
+            '"reference": len(data.reference)',
+            '"reference": len(data.test)',
+        ),
+        ("generated-counts-classes", "generated=len(classes)", "generated=len(set(classes))"),
+        ("real-accuracy-left-out", "scores={**real, **scores}", "scores={**scores}"),
+        (
+            "last-words-real-for-prompt",
+            "{score.label} {shown[PROMPT]}{beside}",
+            "{score.label} {list(shown.values())[-1]}{beside}",
+        ),
+        (
+            "last-words-frechet-is-kid",
+            "found.value(name, origin)",
+            'found.value("accuracy", origin)',
+        ),
+    ),
+    *in_file(
+        "metrics/run_result.py",
+        SUMMARY,
+        (
+            "share-without-the-tokenizer",
+            "self.trainable / (self.trainable + self.frozen)",
+            "self.trainable / (self.trainable + self.frozen - 70)",
+        ),
+        (
+            "share-of-the-frozen",
+            "self.trainable / (self.trainable + self.frozen)",
+            "self.trainable / self.frozen",
+        ),
+        (
+            "near-copies-of-untuned-images",
+            "self.scores[PROMPT].found.get(key)",
+            'self.scores["untuned"].found.get(key)',
+        ),
+    ),
+    *in_file(
+        "metrics/run_result.py",
+        TRANSFER_PAGE,
+        (
+            "scores-tuned-accuracy-is-untuned",
+            "origin: str = PROMPT) -> Any:",
+            'origin: str = "untuned") -> Any:',
+        ),
+    ),
+    *in_file(
+        "metrics/run_result.py",
+        SCORES,
+        (
+            "scores-untuned-distance-is-tuned",
+            "self.scores.get(named or origin)",
+            "self.scores.get(origin)",
+        ),
+        (
+            "scores-kid-is-untuned",
+            "origin: str = PROMPT) -> dict",
+            'origin: str = "untuned") -> dict',
+        ),
+        (
+            "results-read-with-losses-exchanged",
+            'tune_loss=group("loss").get("train")',
+            'tune_loss=group("loss").get("heldout")',
+        ),
+        (
+            "results-parameters-exchanged",
+            'trainable=group("parameters").get("trainable")',
+            'trainable=group("parameters").get("frozen")',
+        ),
+    ),
+    *in_file(
+        "metrics/run_result.py",
+        MAIN_JOB,
+        (
+            "job-kid-is-frechet",
+            "{origin: s.found[key] for",
+            "{origin: s.found['frechet' if key == 'kid' else key] for",
+        ),
+        (
+            "job-losses-exchanged",
+            '"train": self.tune_loss, "heldout": self.test_loss',
+            '"train": self.test_loss, "heldout": self.tune_loss',
+        ),
+    ),
+)
