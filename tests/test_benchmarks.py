@@ -87,9 +87,8 @@ def test_recomputing_needs_less_memory_and_gives_the_same_gradient():
 
         def loss(prompt, weights, graphdef=graphdef):
             codes = np.zeros((4, 64), np.int32)
-            return (
-                nnx.merge(graphdef, weights).code_logits(codes, Prompt(tokens=prompt))[..., 0].sum()
-            )
+            model = nnx.merge(graphdef, weights)
+            return model.code_logits(codes, Prompt(tokens=prompt))[..., 0].sum()
 
         prompt = np.ones((4, 2, 16), np.float32)
         compiled = jax.jit(jax.grad(loss)).lower(prompt, weights).compile()

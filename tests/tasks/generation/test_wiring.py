@@ -11,6 +11,7 @@ from PIL import Image
 from maskgit_prompt import backbones
 from maskgit_prompt.data import splits
 from maskgit_prompt.data.augment import PLAIN
+from maskgit_prompt.decoding.config import DecodeConfig
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.progress import Clock
 from maskgit_prompt.tasks.generation import encoding, transfer
@@ -194,7 +195,8 @@ def test_precision_and_recall_reach_the_report_under_their_names(carry_out, tmp_
 
 
 def test_tuned_images_are_made_by_what_was_tuned(carry_out):
-    _, _, (tuned, untuned), _ = carry_out()
+    _, _, (tuned, untuned), _ = carry_out(sample__steps=5, sample__cutoff=0.5)
+    assert tuned.config == untuned.config == DecodeConfig(steps=5, cutoff=0.5)
     assert (tuned.transformer, untuned.transformer) == ("tuned transformer", None)
     assert (tuned.prompt.tokens, untuned.prompt) == (1, None)
     assert tuned.calls[0].headers.ravel().tolist() == [50, 50, 150, 150]
