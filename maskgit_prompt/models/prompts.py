@@ -60,6 +60,10 @@ class Prompt:
     def __len__(self) -> int:
         return len(self.array)
 
+    def __array__(self, *args, **kwargs):
+        # numpy would else take it for a sequence of sequences without end.
+        raise TypeError(f"a prompt is not an array: take its {self.kind}")
+
     def __getitem__(self, rows: np.ndarray) -> "Prompt":
         """The prompts of some images, by their numbers [b]."""
         return jax.tree.map(lambda x: x[rows], self)

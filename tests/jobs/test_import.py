@@ -11,6 +11,7 @@ from flax import nnx
 
 from maskgit_prompt import backbones, params
 from maskgit_prompt.models.prompt import PromptGenerator
+from maskgit_prompt.models.prompts import Prompt
 from maskgit_prompt.tasks.generation.plan import PARTS
 from maskgit_prompt.tuning import tuned_prompt
 from maskgit_prompt.tuning.tuned_prompt import TunedOn
@@ -84,8 +85,8 @@ def test_prompt_of_generative_transfer(name, capsys, tmp_path):
     assert found.classes == tuple(str(i) for i in range(prompt["num_classes"]))
     assert found.backbone == TunedOn.of(backbones.load(str(backbone)), PARTS)
     graphdef, _ = params.create(lambda rngs: PromptGenerator(found.config, rngs=rngs))
-    tokens = nnx.merge(graphdef, found.tree)(case["in_labels"].reshape(-1))
-    close(tokens[:, 0], case["out_prompts"], LAYER)
+    prompts = nnx.merge(graphdef, found.tree)(case["in_labels"].reshape(-1))
+    close(prompts.tokens, case["out_prompts"], LAYER)
 
 
 def test_taming(capsys, tmp_path):
@@ -185,7 +186,7 @@ def test_a_gpt_alone(capsys, tmp_path):
     assert (transformer.cfg.length, transformer.cfg.positions) == (20, 20)
     ids = case["in_tokens_full_block"]
     close(
-        transformer(ids[:, 1:], case["in_embeddings"][:, None], ids[:, 0]),
+        transformer(ids[:, 1:], Prompt(tokens=case["in_embeddings"]), ids[:, 0]),
         case["out_logits_embeddings_unshifted"],
         STACK,
     )

@@ -67,3 +67,8 @@ def test_compiled_functions_take_prompts_and_tell_their_places_apart():
         assert found.kind == prompt.kind
         np.testing.assert_array_equal(found.array, 2 * prompt.array)
     assert traces == ["layers", "tokens"]
+
+
+def test_a_prompt_is_not_an_array():
+    with pytest.raises(TypeError, match="a prompt is not an array: take its layers"):
+        np.asarray(Prompt(layers=np.zeros((2, 3, 1, 4))))
