@@ -97,6 +97,8 @@ def split(tree: Tree, patterns: Iterable[str], key: str = "config.trainable") ->
             raise UsageError(
                 f"{key}: {rule.pattern!r} matches no parameter; they begin with {', '.join(tops)}"
             )
+        for path in filter(rule.matches, flat):  # whichever pattern comes first
+            rule.rows(path, (*np.shape(flat[path]), 0)[0])
     trainable, frozen = {}, {}
     for path, leaf in flat.items():
         for name, part, trained in _parts(path, leaf, [r for r in rules if r.matches(path)]):
@@ -170,6 +172,8 @@ class _Rule:
 
     @classmethod
     def of(cls, pattern: str, key: str) -> "_Rule":
+        if not isinstance(pattern, str):
+            raise UsageError(f"{key} has {pattern!r}, expected path patterns, as 'prompt/.*'")
         expression, layers = pattern.removeprefix("!"), None
         if found := _SLICED.fullmatch(expression):
             bounds = [int(found[name]) if found[name] else None for name in ("first", "stop")]
@@ -184,7 +188,7 @@ class _Rule:
         if not _STACKED.fullmatch(path):
             raise UsageError(
                 f"{self.key}: {self.pattern!r} takes layers of {path}, which has no axis of layers;"
-                " a slice is of parameters as blocks/…"
+                " slices are for stacked layers, as in 'transformer/blocks/.*[-2:]'"
             )
         bounds = [bound for bound in (self.layers.start, self.layers.stop) if bound is not None]
         if any(not -count <= bound <= count for bound in bounds):

@@ -1,9 +1,9 @@
 """Named random streams of one config.seed, so that no two uses share numbers by accident.
 
-A stream's seed is config.seed plus its number, so the same stream of two seeds differs, and two
-streams of one seed do. Numbers are never reused or changed: a new one would give every finished
-run other images than it has. Images, batches and views have streams of their own, by words in
-front of their numbers (data/batches.py).
+A stream's seed is config.seed plus its number. Three share the number 0, and never meet: "classes"
+is numpy's, and the job that draws "more" makes no "prompt". Numbers are never changed: a new one
+would give every finished run other images than it has. Images, batches and views have streams of
+their own, by words in front of their numbers (data/batches.py).
 """
 
 STREAMS = {

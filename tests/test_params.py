@@ -119,7 +119,7 @@ def test_abstract_trees_are_split_alike():
         ("blocks/bias[4:]", "'blocks/bias[4:]' selects none of the 4 layers of blocks/bias"),
         ("blocks/bias[-5:]", "'blocks/bias[-5:]' is out of range: blocks/bias has 4 layers"),
         ("blocks/bias[1:5]", "'blocks/bias[1:5]' is out of range: blocks/bias has 4 layers"),
-        ("c[-1:]", "'c[-1:]' takes layers of c, which has no axis of layers; a slice is of "),
+        ("c[-1:]", "'c[-1:]' takes layers of c, which has no axis of layers; slices are for "),
         ("blocks/0/d[-1:]", "'blocks/0/d[-1:]' takes layers of blocks/0/d, which has no axis of"),
         ("blocks/scale[-1:]", "'blocks/scale[-1:]' matches no parameter; they begin with blocks/0"),
     ],
@@ -235,3 +235,14 @@ def test_the_compiled_step_computes_no_gradient_of_frozen_weights():
     assert stacked not in only.as_text()
     numbers = lambda step: sum(x.size for x in jax.tree.leaves(step.out_info[0]))
     assert numbers(only) == 3 * 128 + 3  # parameters and moments; three counts
+
+
+def test_a_slice_out_of_range_is_told_even_behind_a_pattern_that_matches_first():
+    tree = {"blocks": {"bias": np.zeros((6, 2))}}
+    with pytest.raises(UsageError, match=r"'blocks/\.\*\[9:\]' is out of range: .* has 6 layers"):
+        params.split(tree, ("blocks/.*", "blocks/.*[9:]"))
+
+
+def test_a_pattern_that_is_not_text():
+    with pytest.raises(UsageError, match="config.trainable has 3, expected path patterns"):
+        params.split({"a": np.zeros(2)}, (3,))

@@ -111,7 +111,7 @@ def _parse(config: ConfigDict, key: str) -> Rules:
     """("PATTERN=VALUE", …) of a config."""
     rules = []
     for text in config.get(key, ()):
-        pattern, _, value = text.rpartition("=")
+        pattern, _, value = str(text).rpartition("=")
         try:
             number = float(value)
         except ValueError:

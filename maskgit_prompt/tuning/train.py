@@ -1,4 +1,4 @@
-"""The state, the losses, the step and the loop.
+"""The state, the step and the loop.
 
 A step changes TrainState and nothing else: `frozen` is an argument that is neither differentiated
 nor donated, so no gradient, no optimizer state and no file is made of it. A batch is a pure

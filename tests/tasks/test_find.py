@@ -10,6 +10,7 @@ from maskgit_prompt.tasks.generation import plan, transfer
 def test_the_generation_task():
     found = tasks.find("generation")
     assert (found.make_plan, found.claim) == (plan.make_plan, plan.claim)
+    assert found.PARTS == ("tokenizer", "transformer")
     assert found.carry_out is transfer.carry_out
 
 
