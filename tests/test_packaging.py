@@ -151,7 +151,7 @@ def test_what_is_imported_is_required():
         for name in foreign
         if not declared & {normal(d) for d in distributions.get(name, (name,))}
     }
-    # Of an extra, imported where it is asked for; the other two for data of TFDS alone.
+    # tokamax is an extra, imported where it is asked for; the other two are for data of TFDS.
     assert left_out == {"tokamax", "array_record", "tensorflow_datasets"}
     assert {"array-record", "tensorflow-datasets"} <= {normal(r.name) for r in requirements()}
 

@@ -38,7 +38,7 @@ class Part:
 
     @property
     def decoding(self) -> str:
-        """Of a transformer, see models.kind.Kind."""
+        """How a transformer makes images, see models.kind.Kind."""
         return registry.kinds()[self.kind].decoding
 
     @property

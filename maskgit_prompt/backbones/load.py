@@ -125,7 +125,7 @@ def _size(path: pathlib.Path) -> int:
 
 
 def sha256(path: str | os.PathLike, update: Callable[[int], None]) -> str:
-    """Of a file, in hex; update is told how many bytes were read."""
+    """A file's digest in hex; update is told how many bytes were read."""
     digest = hashlib.sha256()
     try:
         with open(path, "rb") as file:

@@ -149,7 +149,7 @@ def _near_copies(seen: Evidence) -> dict[str, float | int] | None:
 # Name -> score, in the order of the run's own page. Names are the keys of rows of several runs,
 # with the origin in front where it is not the tuned prompt: "kid", "untuned_kid".
 SCORES: dict[str, Score] = {
-    # Of a set of images.
+    # Measured on a set of images.
     "accuracy": Score(
         "accuracy",
         percent,
@@ -201,7 +201,7 @@ SCORES: dict[str, Score] = {
         alone=True,
         places=(),
     ),
-    # Of a run. Files call the test part "heldout", here and in results.json's loss.heldout.
+    # Read of a whole run. Files call the test part "heldout", here and in results.json's loss.heldout.
     "heldout_loss": Score(
         "held-out loss",
         fixed(3),

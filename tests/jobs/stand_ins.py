@@ -116,7 +116,7 @@ def backbone(name: str = "tiny", kind: str = "masked") -> backbones.Backbone:
 
 
 def prompt_tree() -> dict[str, np.ndarray]:
-    """Of a table; see above."""
+    """A table's parameters; see above."""
     row = lambda value: np.full((1, 2), value, np.float32)
     return {
         "positions": row(100),

@@ -170,7 +170,7 @@ def test_rates_of_parameters_that_are_not_there(tmp_path):
     message = "config.optimizer.rates: 'transformer/word' matches no parameter"
     with pytest.raises(UsageError, match=message):
         tuned(tmp_path, optimizer={"rates": ("transformer/word=1",)})
-    # Of what is frozen a rate is not used.
+    # A rate for what is frozen is not used.
     assert tuned(tmp_path, optimizer={"rates": ("transformer/words=1",)}).tuned.steps == 3
 
 

@@ -107,7 +107,7 @@ def _open_archive(file: pathlib.Path) -> "_Archive":
 
 
 def stamp(found: os.stat_result) -> bytes:
-    """Of a file, see Place.stamp."""
+    """A file's stamp, see Place.stamp."""
     # The time of change, too: the time of modification can be set back, as unpackers do.
     if time.time_ns() - found.st_ctime_ns < _SETTLED_NS:
         return UNSURE

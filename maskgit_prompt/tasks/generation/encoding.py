@@ -44,7 +44,7 @@ class Encoded:
 
     @property
     def images_per_second(self) -> float | None:
-        """Of the largest file; None where it was there already."""
+        """How fast the largest file was made; None where it was there already."""
         _, file = max(self.files, key=lambda found: len(found[0]))
         return file.images_per_second
 

@@ -30,7 +30,7 @@ MARQUEE = [{"cutoff": 0.0}]
 
 
 def summary(**changes):
-    """Of the images of stubs.py: 3 tuned on, 2 for the judge, 4 held out, and 5 to compare with."""
+    """The images of stubs.py: 3 tuned on, 2 for the judge, 4 held out, and 5 to compare with."""
     scorer = types.SimpleNamespace(
         of_real=lambda: {"real": 0.99, "reconstructed": 0.98}, warnings=["Few images."]
     )
