@@ -212,7 +212,7 @@ def _write_backbone(
 
 
 def _sha256(files: dict, name: str) -> str:
-    """The digest of the file that a part of a folder comes from, as its config.json says."""
+    """The digest of the file that a folder's part comes from, as its config.json says."""
     return files.get(name, {}).get("sha256", "")
 
 
