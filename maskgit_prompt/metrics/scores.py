@@ -201,7 +201,7 @@ SCORES: dict[str, Score] = {
         alone=True,
         places=(),
     ),
-    # Read of a whole run. Files call the test part "heldout", here and in results.json's loss.heldout.
+    # Read of a run. Files call the test part "heldout", here and in results.json's loss.heldout.
     "heldout_loss": Score(
         "held-out loss",
         fixed(3),
