@@ -283,6 +283,8 @@ def published(config: ConfigDict, backbone: str) -> ConfigDict:
 
 def compare(config: ConfigDict) -> ConfigDict:
     """Turns a config of the main job into one of the comparison of methods."""
+    from maskgit_prompt.tuning.methods import RATES
+
     config.job = "compare"
     # Each method is judged at its best held-out step, so that is looked for often, by fewer masks.
     config.train.evaluate_every = 30
@@ -292,16 +294,7 @@ def compare(config: ConfigDict) -> ConfigDict:
             "methods": ("prompt", "full", "scratch", "untuned"),
             "shots": (2, 5, 10),  # images a class; config.data.shots is not used
             # Of the transformer; prompts have config.optimizer.learning_rate with every method.
-            "learning_rates": {
-                "full": 3e-5,
-                "scratch": 1e-3,
-                "head": 1e-3,
-                "bias": 1e-3,
-                "norm": 1e-3,
-                "last_1": 1e-4,
-                "last_2": 1e-4,
-                "last_4": 1e-4,
-            },
+            "learning_rates": RATES,
         }
     )
     return config

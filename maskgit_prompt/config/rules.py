@@ -6,7 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from maskgit_prompt import params
+from maskgit_prompt import params, tasks
 from maskgit_prompt.data import pixels
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.models import attention
@@ -54,4 +54,6 @@ def check(config: ConfigDict) -> None:
     for key, (holds, expected) in RULES.items():
         if key in flat and not holds(flat[key]):
             raise UsageError(f"config.{key} = {flat[key]!r}, expected {expected}")
+    if "task" in flat:
+        tasks.find(flat["task"])
     make_optimizer(config.optimizer, config.train.steps)

@@ -133,7 +133,7 @@ def compare_one(
     else:
         config = ConfigDict(config.to_dict())
         config.trainable = METHODS[method].trainable
-        rate = config.compare.learning_rates.get(method, 0.0)
+        rate = config.compare.learning_rates.get(method, METHODS[method].learning_rate)
         config.optimizer.backbone_learning_rate = rate
         tuned = tune_prompt(
             dataclasses.replace(plan, config=config),

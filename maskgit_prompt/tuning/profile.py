@@ -51,18 +51,16 @@ class Profile:
         self.stop()
 
 
-def parse(text: str, steps: int, resumed: int, folder: pathlib.Path) -> Profile:
-    """The profile that config.profile asks for, of a run of so many steps.
+def bounds(text: str, steps: int) -> tuple[int, int]:
+    """(start, number) of the steps that config.profile asks for; (0, 0) for an empty text.
 
-    Args:
-      text: START:STEPS; empty: no trace.
-      resumed: the step that the run goes on from. What was taken before cannot be traced any more.
+    steps: how many the run has.
 
     Raises:
-      UsageError: another form, or steps that the run does not have.
+      UsageError: another form than START:STEPS, or steps that the run does not have.
     """
     if not text:
-        return Profile()
+        return 0, 0
     found = FORM.fullmatch(text)
     if not found:
         raise UsageError(f"config.profile = {text!r}, expected {EXPECTED}")
@@ -72,7 +70,17 @@ def parse(text: str, steps: int, resumed: int, folder: pathlib.Path) -> Profile:
             f"config.profile = {text!r} goes to step {start + count}, the run has {steps}; "
             f"expected {EXPECTED}"
         )
-    if resumed > start:
+    return start, count
+
+
+def parse(text: str, steps: int, resumed: int, folder: pathlib.Path) -> Profile:
+    """The profile that config.profile asks for, as `bounds` reads it.
+
+    Args:
+      resumed: the step that the run goes on from. What was taken before cannot be traced any more.
+    """
+    start, count = bounds(text, steps)
+    if count and resumed > start:
         left = max(0, start + count - resumed)
         logging.warning(
             "config.profile = %s: the run is at step %d; %d traced", text, resumed, left

@@ -99,8 +99,8 @@ MUTATIONS = (
         ),
         (
             "compare-learning-rate-of-another-method",
-            "config.compare.learning_rates.get(method, 0.0)",
-            'config.compare.learning_rates.get("full", 0.0)',
+            "config.compare.learning_rates.get(method, METHODS[method].learning_rate)",
+            'config.compare.learning_rates.get("full", METHODS[method].learning_rate)',
         ),
         (
             "compare-learning-rate-of-the-prompt",

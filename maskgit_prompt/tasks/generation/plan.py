@@ -20,7 +20,9 @@ from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 from maskgit_prompt.storage import workdir
-from maskgit_prompt.tuning import memory, optimizers
+from maskgit_prompt.tasks.generation.objectives import make_objective
+from maskgit_prompt.tuning import memory, optimizers, profile
+from maskgit_prompt.tuning.tune import steps_of
 
 PARTS = ("tokenizer", "transformer")  # of a backbone: what a tuned prompt depends on
 
@@ -60,6 +62,7 @@ def make_plan(config: ConfigDict, backbone: Backbone, mesh: Mesh, path: str | os
     data = data.thinned(config.score.most, config.data.seed)
     cfg = prompt_config(config, backbone, len(data.images.classes), len(data.tune))
     check_prompt(config, backbone, cfg)
+    profile.bounds(config.profile, steps_of(config.train, len(data.tune)))
     return Plan(config, backbone, mesh, data, cfg)
 
 
@@ -98,6 +101,8 @@ def check(config: ConfigDict, backbone: Backbone, mesh) -> None:
     if config.data.views < 1:
         raise UsageError(f"config.data.views = {config.data.views}, expected at least 1")
     augment.random_crop_flip(config.data.crop, config.data.flip)
+    part = backbone.part("transformer")
+    make_objective(config, part.decoding, backbone.part("tokenizer").cfg.codebook)
     check_prompt(config, backbone, prompt_config(config, backbone, classes=1, instances=1))
     for name, least in (
         ("per_class", 1),
