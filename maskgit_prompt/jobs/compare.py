@@ -14,7 +14,7 @@ from typing import Any
 from ml_collections import ConfigDict
 from PIL import Image
 
-from maskgit_prompt import backbones, streams
+from maskgit_prompt import backbones
 from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.config import rules
 from maskgit_prompt.data import splits
@@ -22,13 +22,12 @@ from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.metrics.run_result import RunResult
 from maskgit_prompt.metrics.scores import expand
-from maskgit_prompt.models.prompts import stack
 from maskgit_prompt.report import results, sheets
 from maskgit_prompt.report.comparison import comparison_report
 from maskgit_prompt.storage import workdir
 from maskgit_prompt.tasks.generation import pictures
 from maskgit_prompt.tasks.generation.encoding import Encoded, encode
-from maskgit_prompt.tasks.generation.images import classes_to_draw, untuned_images
+from maskgit_prompt.tasks.generation.images import TunedSampler, classes_to_draw, untuned_images
 from maskgit_prompt.tasks.generation.plan import (
     Plan,
     check_trainable,
@@ -37,7 +36,7 @@ from maskgit_prompt.tasks.generation.plan import (
     prompt_config,
 )
 from maskgit_prompt.tasks.generation.prompt_tuning import tune_prompt, tuning_codes
-from maskgit_prompt.tasks.generation.sampling import Sampler, make_prompts, unconditional
+from maskgit_prompt.tasks.generation.sampling import Sampler
 from maskgit_prompt.tasks.generation.score import Scorer, make_scorer
 from maskgit_prompt.tuning import methods
 from maskgit_prompt.tuning.methods import METHODS, TITLES
@@ -142,20 +141,8 @@ def compare_one(
             scratch=METHODS[method].scratch,
             keep_best=True,
         )
-        prompts = make_prompts(plan.cfg, tuned.prompt)
-        sampler = Sampler(
-            plan.backbone,
-            plan.mesh,
-            plan.decode_config,
-            Compute.of(config),
-            tuned.transformer,
-            plan.cfg,
-        )
-        generated = sampler.images(
-            stack([prompts(classes)]),
-            sharding.make_key(streams.seed_of(config.seed, "generate"), plan.mesh),
-            uncond=unconditional(plan.decode_config, prompts),
-        )
+        drawing = TunedSampler.of(plan, tuned.transformer, tuned.prompt)
+        generated = drawing.of_classes(plan, classes)
         result = RunResult(
             tune_loss=tuned.run.loss["train"],
             test_loss=tuned.run.loss["heldout"],

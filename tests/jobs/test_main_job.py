@@ -21,7 +21,7 @@ CATS, DOGS = [101, 101, 0], [102, 102, 0]  # of the class's prompt alone
 def job(monkeypatch, home, config, results=None, untuned=None):
     """Carries out the main job with stand-ins; its parts as a namespace."""
     charts = capture(monkeypatch)
-    samplers = stand_ins.decoding(monkeypatch, transfer, images)
+    samplers = stand_ins.decoding(monkeypatch, images)
     clock = stand_ins.Sampler.clock
     scorer = stand_ins.Scorer(clock)
     asked = {}

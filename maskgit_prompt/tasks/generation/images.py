@@ -1,5 +1,6 @@
 """What is generated: images of every class, untuned ones, and strips under a marquee header."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,11 @@ from maskgit_prompt.errors import UserError
 from maskgit_prompt.metrics import diversity
 from maskgit_prompt.models.prompt import NONE
 from maskgit_prompt.models.prompts import Prompt, stack
+from maskgit_prompt.params import Tree
 from maskgit_prompt.tasks.generation import pictures
 from maskgit_prompt.tasks.generation.encoding import Encoded
 from maskgit_prompt.tasks.generation.plan import Plan
-from maskgit_prompt.tasks.generation.sampling import Prompts, Sampler
+from maskgit_prompt.tasks.generation.sampling import Prompts, Sampler, make_prompts, unconditional
 from maskgit_prompt.tasks.generation.score import Scorer
 
 
@@ -41,6 +43,40 @@ def classes_to_draw(plan: Plan) -> np.ndarray:
     return np.repeat(np.arange(classes, dtype=np.int32), counts)
 
 
+@dataclasses.dataclass(frozen=True)
+class TunedSampler:
+    """Draws with a tuned prompt generator and the transformer behind it.
+
+    Attributes:
+      prompts: of classes and instances.
+      uncond: what guidance moves away from, see sampling.unconditional.
+    """
+
+    sampler: Sampler
+    prompts: Prompts
+    uncond: Prompt | None
+
+    @classmethod
+    def of(cls, plan: Plan, transformer: Tree, prompt: Tree) -> "TunedSampler":
+        """transformer, prompt: parameters, on the mesh and on the host."""
+        sampler = Sampler(
+            plan.backbone,
+            plan.mesh,
+            plan.decode_config,
+            Compute.of(plan.config),
+            transformer,
+            plan.cfg,
+        )
+        prompts = make_prompts(plan.cfg, prompt)
+        return cls(sampler, prompts, unconditional(plan.decode_config, prompts))
+
+    def of_classes(self, plan: Plan, classes: np.ndarray, what: str = "sample") -> np.ndarray:
+        """Images under the prompts of classes [n]: uint8 [n, S, S, 3]; the same at every call."""
+        key = sharding.make_key(streams.seed_of(plan.config.seed, "generate"), plan.mesh)
+        headers = stack([self.prompts(classes)])
+        return self.sampler.images(headers, key, uncond=self.uncond, what=what)
+
+
 def untuned_images(plan: Plan, count: int) -> np.ndarray:
     """What the backbone makes of classes of its own, drawn at random: uint8 [n, S, S, 3]."""
     config = plan.config
@@ -54,12 +90,7 @@ def untuned_images(plan: Plan, count: int) -> np.ndarray:
 
 
 def marquee_of(
-    plan: Plan,
-    stored: Encoded,
-    sampler: Sampler,
-    prompts: Prompts,
-    uncond: Prompt | None,
-    scorer: Scorer,
+    plan: Plan, stored: Encoded, tuned: TunedSampler, scorer: Scorer
 ) -> tuple[np.ndarray | None, list[dict[str, Any]]]:
     """Images under headers [an instance's prompt, its class's prompt], one instance a class.
 
@@ -77,19 +108,20 @@ def marquee_of(
     labels = data.labels(data.tune)
     classes = pictures.shown_classes(labels)
     instances = np.array([np.argmax(labels == c) for c in classes])  # the first image of each class
-    originals = sampler.decode(stored.plain(data.tune[instances]))
+    originals = tuned.sampler.decode(stored.plain(data.tune[instances]))
     owner = np.repeat(np.arange(len(classes)), num)
     drawn = np.repeat(classes, num)
-    of_instance, of_class = prompts(classes, instances)[owner], prompts(classes)[owner]
+    of_instance = tuned.prompts(classes, instances)[owner]
+    of_class = tuned.prompts(classes)[owner]
     headers, alone = stack([of_instance, of_class]), stack([of_class])  # [n, 2, …], [n, 1, …]
     rows, columns = [], [originals]
     for cutoff in (0.0, *config.score.marquee_cutoffs):
         # The same key at every cutoff: what differs is the header alone.
         key = sharding.make_key(streams.seed_of(config.seed, "marquee"), plan.mesh)
-        made = sampler.images(
+        made = tuned.sampler.images(
             headers if cutoff else alone,
             key,
-            uncond=uncond,
+            uncond=tuned.uncond,
             cutoff=cutoff or 1.0,
             what=f"marquee {cutoff:g}",
         )

@@ -13,21 +13,22 @@ import pathlib
 
 import numpy as np
 
-from maskgit_prompt import streams
-from maskgit_prompt.backbones.compute import Compute
-from maskgit_prompt.devices import distributed, sharding
+from maskgit_prompt.devices import distributed
 from maskgit_prompt.metrics.run_result import RunResult
-from maskgit_prompt.models.prompts import stack
 from maskgit_prompt.progress import Clock
 from maskgit_prompt.report import results
 from maskgit_prompt.report.transfer import transfer_report
 from maskgit_prompt.tasks.generation import pictures
 from maskgit_prompt.tasks.generation.encoding import encode
-from maskgit_prompt.tasks.generation.images import classes_to_draw, marquee_of, untuned_images
+from maskgit_prompt.tasks.generation.images import (
+    TunedSampler,
+    classes_to_draw,
+    marquee_of,
+    untuned_images,
+)
 from maskgit_prompt.tasks.generation.outputs import save_choice, save_prompt
 from maskgit_prompt.tasks.generation.plan import Plan
 from maskgit_prompt.tasks.generation.prompt_tuning import tune_prompt, tuning_codes
-from maskgit_prompt.tasks.generation.sampling import Sampler, make_prompts, unconditional
 from maskgit_prompt.tasks.generation.score import make_scorer
 from maskgit_prompt.tasks.generation.summary import last_words, summarize
 from maskgit_prompt.tuning.methods import ORIGINS
@@ -47,7 +48,7 @@ def carry_out(
     Returns:
       Images of the backbone without tuning, uint8 [n, S, S, 3].
     """
-    config, data, backbone, mesh = plan.config, plan.data, plan.backbone, plan.mesh
+    config, data, backbone = plan.config, plan.data, plan.backbone
 
     # 1. Codes.
     if config.data.shots:
@@ -61,27 +62,17 @@ def carry_out(
 
     # 3. Images.
     classes = classes_to_draw(plan)
-    key = sharding.make_key(streams.seed_of(config.seed, "generate"), mesh)
     with clock("sample"):
-        sampler = Sampler(
-            backbone,
-            mesh,
-            plan.decode_config,
-            Compute.of(config),
-            tuned.transformer,
-            plan.cfg,
-        )
-        prompts = make_prompts(plan.cfg, tuned.prompt)
-        uncond = unconditional(plan.decode_config, prompts)
-        generated = sampler.images(stack([prompts(classes)]), key, uncond=uncond)
-        per_image = sampler.seconds_per_image
+        drawing = TunedSampler.of(plan, tuned.transformer, tuned.prompt)
+        generated = drawing.of_classes(plan, classes)
+        per_image = drawing.sampler.seconds_per_image
     with clock("untuned"):
         if untuned is None or len(untuned) != len(classes):
             untuned = untuned_images(plan, len(classes))
     with clock("judge"):
-        scorer = make_scorer(plan, stored, sampler.decode)
+        scorer = make_scorer(plan, stored, drawing.sampler.decode)
     with clock("marquee"):
-        strip, marquee = marquee_of(plan, stored, sampler, prompts, uncond, scorer)
+        strip, marquee = marquee_of(plan, stored, drawing, scorer)
 
     # 4. Scores.
     with clock("score"):

@@ -5,17 +5,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from maskgit_prompt import streams
-from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.devices import distributed, sharding
-from maskgit_prompt.models.prompts import stack
 from maskgit_prompt.params import Tree
 from maskgit_prompt.report import sheets
 from maskgit_prompt.report.progress import progress_page
 from maskgit_prompt.storage import workdir
 from maskgit_prompt.tasks.generation import pictures
+from maskgit_prompt.tasks.generation.images import TunedSampler
 from maskgit_prompt.tasks.generation.plan import Plan
-from maskgit_prompt.tasks.generation.sampling import Sampler, make_prompts, unconditional
 from maskgit_prompt.tuning.tune import curves_of
 
 EACH = 4  # images per class
@@ -30,18 +27,13 @@ def make_show(plan: Plan, home: pathlib.Path, steps: int) -> Callable[[int, Tree
 
     steps: of the whole run; with the last of them the page is finished.
     """
-    config, mesh, data = plan.config, plan.mesh, plan.data
+    data = plan.data
     classes = np.repeat(pictures.shown_classes(data.labels(data.tune)), EACH)
-    key = sharding.make_key(streams.seed_of(config.seed, "generate"), mesh)
-    compute = Compute.of(config)
 
     def show(step: int, tree: Tree) -> None:
-        sampler = Sampler(
-            plan.backbone, mesh, plan.decode_config, compute, tree["transformer"], plan.cfg
-        )
-        prompts = make_prompts(plan.cfg, sharding.tree_to_host(tree["prompt"], mesh))
-        uncond = unconditional(plan.decode_config, prompts)
-        images = sampler.images(stack([prompts(classes)]), key, uncond=uncond, what="show")
+        prompt = sharding.tree_to_host(tree["prompt"], plan.mesh)
+        drawing = TunedSampler.of(plan, tree["transformer"], prompt)
+        images = drawing.of_classes(plan, classes, what="show")
         if not distributed.is_first():
             return
         sheet = pictures.sheet(images, classes, data.images.classes)

@@ -34,7 +34,7 @@ from maskgit_prompt.data.parts import Parts
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.models.prompt import PromptConfig
 from maskgit_prompt.models.prompts import Prompt
-from maskgit_prompt.tasks.generation import images, score, transfer
+from maskgit_prompt.tasks.generation import images, score
 from maskgit_prompt.tasks.generation.encoding import Encoded
 from maskgit_prompt.tasks.generation.plan import Plan
 from maskgit_prompt.tasks.generation.prompt_tuning import TunedModel
@@ -229,8 +229,7 @@ def use_sampler(monkeypatch: pytest.MonkeyPatch, diverse: bool = False) -> list[
     """Puts StubSampler in the sampler's place; returns the list that each one made is added to."""
     monkeypatch.setattr(StubSampler, "made", [])
     monkeypatch.setattr(StubSampler, "diverse", diverse)
-    for module in (transfer, images):
-        monkeypatch.setattr(module, "Sampler", StubSampler)
+    monkeypatch.setattr(images, "Sampler", StubSampler)
     return StubSampler.made
 
 

@@ -8,7 +8,12 @@ import pytest
 from maskgit_prompt.errors import UserError
 from maskgit_prompt.models.prompt import NONE
 from maskgit_prompt.models.prompts import Prompt
-from maskgit_prompt.tasks.generation.images import classes_to_draw, marquee_of, untuned_images
+from maskgit_prompt.tasks.generation.images import (
+    TunedSampler,
+    classes_to_draw,
+    marquee_of,
+    untuned_images,
+)
 from maskgit_prompt.tasks.generation.plan import Plan
 from maskgit_prompt.tasks.generation.sampling import make_prompts
 from tests.tasks.generation import stubs
@@ -107,7 +112,8 @@ def marquee(monkeypatch, **changes):
     )
     prompts = make_prompts(plan.cfg, stubs.prompt_tree(CLASS_PROMPTS, INSTANCE_PROMPTS))
     sampler = stubs.StubSampler(plan.backbone, plan.mesh, plan.decode_config)
-    strip, rows = marquee_of(plan, stubs.encoded(data), sampler, prompts, NINE, ReadsAt120())
+    tuned = TunedSampler(sampler, prompts, NINE)
+    strip, rows = marquee_of(plan, stubs.encoded(data), tuned, ReadsAt120())
     return strip, rows, sampler.calls
 
 
@@ -158,4 +164,4 @@ def test_a_marquee_of_one_image_has_no_diversity(monkeypatch):
 def test_no_marquee(changes):
     nothing = types.SimpleNamespace()  # nothing is asked of any of them
     plan = Plan(stubs.config(**changes), *[nothing] * 4)
-    assert marquee_of(plan, *[nothing] * 5) == (None, [])
+    assert marquee_of(plan, *[nothing] * 3) == (None, [])

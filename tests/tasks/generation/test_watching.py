@@ -15,9 +15,7 @@ from tests.tasks.generation import stubs
 
 @pytest.fixture
 def samplers(monkeypatch) -> list[stubs.StubSampler]:
-    made = stubs.use_sampler(monkeypatch)
-    monkeypatch.setattr(watching, "Sampler", stubs.StubSampler)
-    return made
+    return stubs.use_sampler(monkeypatch)
 
 
 @pytest.fixture
