@@ -83,7 +83,7 @@ MUTATIONS = (
             'streams.seed_of(config.seed, "marquee"), plan.mesh',
             'streams.seed_of(config.seed, "marquee") + len(rows), plan.mesh',
         ),
-        ("marquee-unguided", "            uncond=uncond,\n", ""),
+        ("marquee-unguided", "            uncond=tuned.uncond,\n", ""),
         (
             "marquee-diversity-is-distance",
             '"diversity": spread,\n                "distance_to_instance": nearness,',
@@ -164,13 +164,13 @@ MUTATIONS = (
         ),
         (
             "samples-of-the-untuned-transformer",
-            "            tuned.transformer,\n",
-            "            None,\n",
+            "TunedSampler.of(plan, tuned.transformer,",
+            "TunedSampler.of(plan, None,",
         ),
         (
             "prompts-of-other-classes",
-            "stack([prompts(classes)]), key",
-            "stack([prompts(classes[::-1])]), key",
+            "of_classes(plan, classes)",
+            "of_classes(plan, classes[::-1])",
         ),
         (
             "untuned-of-another-count-reused",
@@ -191,14 +191,18 @@ MUTATIONS = (
         ("seconds-of-tuning-lost", "if tuned.run.resumed == tuned.run.steps and", "if False and"),
     ),
     *in_file(
-        "tasks/generation/transfer.py",
+        "tasks/generation/images.py",
         STREAMS,
         (
             "generated-from-another-stream",
-            'seed_of(config.seed, "generate")',
-            'seed_of(config.seed, "more")',
+            'seed_of(plan.config.seed, "generate")',
+            'seed_of(plan.config.seed, "more")',
         ),
-        ("generated-not-of-the-seed", 'seed_of(config.seed, "generate")', 'seed_of(0, "generate")'),
+        (
+            "generated-not-of-the-seed",
+            'seed_of(plan.config.seed, "generate")',
+            'seed_of(0, "generate")',
+        ),
     ),
     *in_file(
         "tasks/generation/transfer.py",
@@ -273,17 +277,12 @@ MUTATIONS = (
     *in_file(
         "tasks/generation/watching.py",
         WATCHING,
-        ("watched-images-of-the-backbone", 'tree["transformer"], plan.cfg', "None, plan.cfg"),
+        ("watched-images-of-the-backbone", '(plan, tree["transformer"],', "(plan, None,"),
         (
             "watched-under-other-classes-prompts",
-            "stack([prompts(classes)])",
-            "stack([prompts(classes[::-1])])",
+            "of_classes(plan, classes,",
+            "of_classes(plan, classes[::-1],",
         ),
         ("watched-steps-that-are-taken-again", "if made <= step}", "if True}"),
-        (
-            "watched-from-another-stream",
-            'seed_of(config.seed, "generate")',
-            'seed_of(config.seed, "train")',
-        ),
     ),
 )

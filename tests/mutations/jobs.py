@@ -96,8 +96,8 @@ MUTATIONS = (
         ("compare-last-instead-of-best", "keep_best=True", "keep_best=False"),
         (
             "compare-images-of-the-backbone",
-            "            tuned.transformer,\n",
-            "            None,\n",
+            "TunedSampler.of(plan, tuned.transformer,",
+            "TunedSampler.of(plan, None,",
         ),
         (
             "compare-method-of-another-row",
