@@ -16,6 +16,7 @@ import multiprocessing
 import os
 import pathlib
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -25,6 +26,7 @@ from tests.mutations import MUTATIONS, Mutation
 ROOT = pathlib.Path(__file__).parents[1]
 ENOUGH = 0.95
 FAILED = 1  # pytest: tests ran and some failed; other codes say that none ran
+ENDLESS = -1
 LIMIT = 300  # seconds for the tests of one mutation, which may make an endless loop
 PASSED, CAUGHT, MISSED, BROKEN = "passed", "caught", "MISSED", "BROKEN"
 LARGE = (
@@ -109,12 +111,14 @@ def try_all(mutations: list[Mutation], jobs: int):
                 yield done.get()
         finally:
             for worker in workers:
-                worker.terminate()
+                if worker.is_alive():
+                    os.killpg(worker.pid, signal.SIGTERM)  # the tests that it runs, too
                 worker.join()
 
 
 def work(copy: pathlib.Path, texts: dict[str, str], todo, done) -> None:
     """Tries mutations on a copy of the repository until there are no more."""
+    os.setpgrp()
     os.chdir(copy)
     sys.path[:] = [str(copy), *(path for path in sys.path if path not in ("", str(ROOT)))]
     sys.dont_write_bytecode = True  # two mutations of a file may have one size and one second
@@ -132,13 +136,15 @@ def work(copy: pathlib.Path, texts: dict[str, str], todo, done) -> None:
         code = run_tests(mutation.tests, log)
         if before is not None:
             path.write_text(before)
-            done.put((mutation.name, CAUGHT if code == FAILED else MISSED, _first_failure(log)))
+            caught = code in (FAILED, ENDLESS)
+            reason = "no end" if code == ENDLESS else _first_failure(log)
+            done.put((mutation.name, CAUGHT if caught else MISSED, reason))
         else:
             done.put((mutation.name, PASSED if code == 0 else BROKEN, log.read_text()[-2000:]))
 
 
 def run_tests(tests: tuple[str, ...], log: pathlib.Path) -> int:
-    """pytest's exit code, from a process of its own; FAILED where it does not end."""
+    """pytest's exit code, from a process of its own; ENDLESS where it does not end in time."""
     pid = os.fork()
     if pid == 0:
         file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -155,7 +161,7 @@ def run_tests(tests: tuple[str, ...], log: pathlib.Path) -> int:
         time.sleep(0.02)
     os.kill(pid, 9)
     os.waitpid(pid, 0)
-    return FAILED
+    return ENDLESS
 
 
 def _first_failure(log: pathlib.Path) -> str:
