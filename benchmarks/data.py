@@ -90,7 +90,7 @@ def measure(place: str, folder: pathlib.Path) -> dict[str, float]:
     from maskgit_prompt import backbones
     from maskgit_prompt.backbones import compiled
     from maskgit_prompt.config import defaults
-    from maskgit_prompt.data import codes_writer, parts
+    from maskgit_prompt.data import codes_writer, loading
     from maskgit_prompt.data.augment import PLAIN
     from maskgit_prompt.devices import sharding
     from maskgit_prompt.tasks.generation import encoding
@@ -111,8 +111,8 @@ def measure(place: str, folder: pathlib.Path) -> dict[str, float]:
         return result
 
     count = len(list((folder / "folder").rglob("*.png")))
-    timed("scan", lambda: parts.load(config, SIZE, cache), count)
-    images = timed("rescan", lambda: parts.load(config, SIZE, cache), count).images
+    timed("scan", lambda: loading.load(config, SIZE, cache), count)
+    images = timed("rescan", lambda: loading.load(config, SIZE, cache), count).images
     rows = np.arange(len(images))
 
     def feed() -> None:

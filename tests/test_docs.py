@@ -13,7 +13,7 @@ from ml_collections import ConfigDict, config_flags
 from maskgit_prompt import main, params
 from maskgit_prompt.backbones import abstract
 from maskgit_prompt.config import defaults
-from maskgit_prompt.data import parts, splits
+from maskgit_prompt.data import loading, splits
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -225,7 +225,7 @@ def test_parts_of_small_classes_are_as_the_document_says():
     text = (ROOT / "docs" / "own_images.md").read_text()
     rows = re.findall(r"^\| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", text, re.M)
     config = shipped("folder.py", "PATH")
-    fractions = {name: config.data.fractions[name] for name in parts.ORDER}
+    fractions = {name: config.data.fractions[name] for name in loading.ORDER}
     assert len(rows) == 6
     for row in rows:
         images, *said = map(int, row)

@@ -43,7 +43,7 @@ def training(
         {
             "steps": steps,
             "batch_size": batch_size,  # of all devices together
-            "micro_batches": 1,  # gradient accumulation: parts that a batch is run in
+            "micro_batches": 1,  # gradient accumulation: pieces that a batch is run in
             "ema_decay": 0.0,  # 0: no average is kept
             "log_every": 10,
             "save_every": 200,

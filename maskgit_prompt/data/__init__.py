@@ -1,1 +1,1 @@
-"""Images in: sets of them, their parts, the codes file, batches."""
+"""Images in: sets of them, their splits, the codes file, batches."""

@@ -33,11 +33,11 @@ def check(prompts: Prompt, uncond: Prompt | None, start: ArrayLike, guided: bool
     Raises:
       UsageError: shapes that do not fit, or an unconditional prompt that has no use.
     """
-    images, kind, shape = len(start), prompts.kind, prompts.array.shape
-    names = DIMENSIONS[kind]
+    images, place, shape = len(start), prompts.place, prompts.array.shape
+    names = DIMENSIONS[place]
     if len(shape) != len(names) or shape[1] < 1 or shape[0] != images:
         raise UsageError(
-            f"prompts have {kind} of shape {shape} for {images} images; use [{', '.join(names)}] "
+            f"prompts have {place} of shape {shape} for {images} images; use [{', '.join(names)}] "
             "with at least one prompt an image"
         )
     if uncond is None:
@@ -48,8 +48,8 @@ def check(prompts: Prompt, uncond: Prompt | None, start: ArrayLike, guided: bool
             "or give None"
         )
     expected = (images, *shape[2:])
-    if (uncond.kind, uncond.array.shape) != (kind, expected):
+    if (uncond.place, uncond.array.shape) != (place, expected):
         raise UsageError(
-            f"the unconditional prompt has {uncond.kind} of shape {uncond.array.shape}; expected "
-            f"{kind} of shape {expected}, a prompt for each image"
+            f"the unconditional prompt has {uncond.place} of shape {uncond.array.shape}; expected "
+            f"{place} of shape {expected}, a prompt for each image"
         )

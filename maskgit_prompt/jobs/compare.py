@@ -117,7 +117,7 @@ def with_shots(plan: Plan, shots: int) -> Plan:
     chosen = splits.few_shot(labels, shots, plan.config.data.seed, data.images.classes)
     data = dataclasses.replace(data, tune=data.tune[chosen])
     cfg = prompt_config(plan.config, plan.backbone, len(data.images.classes), len(data.tune))
-    return dataclasses.replace(plan, data=data, cfg=cfg)
+    return dataclasses.replace(plan, data=data, prompt_config=cfg)
 
 
 def compare_one(

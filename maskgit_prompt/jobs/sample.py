@@ -1,7 +1,7 @@
 """Images from a prompt file, in seconds.
 
 1. Load the prompt file, and the backbone that it was tuned on.
-2. Plan: which images, each under which prompts, decoded how, around which known codes.
+2. Request: which images, each under which prompts, decoded how, around which known codes.
 3. Decode.
 4. Write images/CLASS/*.png, sheet.png and samples.json.
 
@@ -47,7 +47,7 @@ LISTED = 20  # names in a message
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class Request:
     """What to decode: n images, in groups of one folder and one row of the sheet each.
 
     Attributes:
@@ -96,19 +96,19 @@ def run(config: ConfigDict, path: str) -> None:
     mesh = sharding.make_mesh(**config.mesh)
     compute = Compute.of(config)
     compute.check(backbone.part("transformer").cfg, mesh)
-    plan = plan_images(config, prompt)
-    settings = decoding_settings(config, prompt, len(plan.group_of), mesh)
+    request = request_images(config, prompt)
+    settings = decoding_settings(config, prompt, len(request.group_of), mesh)
     settings.check(backbone.part("tokenizer").cfg.codebook, mesh)
     given = given_picture(config, backbone, mesh) if config.image else None
     sampler = Sampler(backbone, mesh, settings, compute, prompt=prompt.config)
-    start = None if given is None else np.repeat(given.codes[None], len(plan.group_of), axis=0)
+    start = None if given is None else np.repeat(given.codes[None], len(request.group_of), axis=0)
     sampler.check_start(start)
     home = workdir.prepare(path, config)  # now, so that a mistake claims no workdir
 
     # 3. Images.
     prompts = make_prompts(prompt.config, prompt.tree)
-    headers = prompts(plan.class_ids.ravel(), plan.instance_ids.ravel())  # [n K, …]
-    split = lambda x: x.reshape(*plan.class_ids.shape, *x.shape[1:])
+    headers = prompts(request.class_ids.ravel(), request.instance_ids.ravel())  # [n K, …]
+    split = lambda x: x.reshape(*request.class_ids.shape, *x.shape[1:])
     headers = jax.tree.map(split, headers)  # [n, K, …]
     images = sampler.images(
         headers,
@@ -118,9 +118,9 @@ def run(config: ConfigDict, path: str) -> None:
     )
 
     # 4. Files.
-    files = write_images(home, plan, images)
-    sheets.save_png(draw_sheet(plan, images, given), home / "sheet.png")
-    results.write_json(home / "samples.json", describe(config, prompt, settings, plan, files))
+    files = write_images(home, request, images)
+    sheets.save_png(draw_sheet(request, images, given), home / "sheet.png")
+    results.write_json(home / "samples.json", describe(config, prompt, settings, request, files))
     seconds = time.perf_counter() - began
     print(f"{len(images)} images in {seconds:.1f} s: {home / 'sheet.png'}, {home / 'images'}")
 
@@ -128,7 +128,7 @@ def run(config: ConfigDict, path: str) -> None:
 # --- 2. What to make -----------------------------------------------------------------------------
 
 
-def plan_images(config: ConfigDict, prompt: TunedPrompt) -> Plan:
+def request_images(config: ConfigDict, prompt: TunedPrompt) -> Request:
     """config.num images of each class; of none where the header names every prompt itself.
 
     Two classes, num 2 and header ("instance", "class") give, for instances 0, 2 of class 0 and 1 of
@@ -160,7 +160,7 @@ def plan_images(config: ConfigDict, prompt: TunedPrompt) -> Plan:
     ]
     table = np.array(rows, np.int32)  # [n, K, 2]
     group_of = np.repeat(np.arange(len(ids)), config.num)
-    return Plan(tuple(names), group_of, table[..., 0], table[..., 1])
+    return Request(tuple(names), group_of, table[..., 0], table[..., 1])
 
 
 def _resolve(item: str, prompt: TunedPrompt, class_id: int, number: int) -> tuple[int, int]:
@@ -293,7 +293,7 @@ def folder_names(names: Sequence[str]) -> list[str]:
     return found
 
 
-def write_images(home: pathlib.Path, plan: Plan, images: np.ndarray) -> list[str]:
+def write_images(home: pathlib.Path, request: Request, images: np.ndarray) -> list[str]:
     """Puts images/GROUP/00000.png in place of an earlier images/, all or none.
 
     Returns:
@@ -302,11 +302,11 @@ def write_images(home: pathlib.Path, plan: Plan, images: np.ndarray) -> list[str
     Raises:
       UserError: they cannot be written; what was there before is kept.
     """
-    folders = folder_names(plan.groups)
-    numbers = np.arange(len(images)) - np.searchsorted(plan.group_of, plan.group_of)
+    folders = folder_names(request.groups)
+    numbers = np.arange(len(images)) - np.searchsorted(request.group_of, request.group_of)
     files = [
         f"{folders[group]}/{number:05d}.png"
-        for group, number in zip(plan.group_of, numbers, strict=True)
+        for group, number in zip(request.group_of, numbers, strict=True)
     ]
     if distributed.is_first():
         temporary, final = home / f".images.{os.getpid()}", home / "images"
@@ -327,21 +327,25 @@ def write_images(home: pathlib.Path, plan: Plan, images: np.ndarray) -> list[str
     return [f"images/{name}" for name in files]
 
 
-def draw_sheet(plan: Plan, images: np.ndarray, given: Given | None) -> Image.Image:
+def draw_sheet(request: Request, images: np.ndarray, given: Given | None) -> Image.Image:
     """A row a group; where a picture was given, it stands in front of each."""
-    columns = min(SHEET_COLUMNS, int(np.bincount(plan.group_of).max()))
-    cells, present = sheets.by_class(images, plan.group_of, len(plan.groups), columns)
+    columns = min(SHEET_COLUMNS, int(np.bincount(request.group_of).max()))
+    cells, present = sheets.by_class(images, request.group_of, len(request.groups), columns)
     labels = None
     if given is not None:
         front = np.repeat(given.picture[None, None], len(cells), axis=0)  # [groups, 1, S, S, 3]
         cells = np.concatenate([front, cells], axis=1)
         present = np.concatenate([np.ones((len(cells), 1), bool), present], axis=1)
         labels = ["given"] + [""] * columns
-    return sheets.grid(cells, row_labels=plan.groups, col_labels=labels, present=present)
+    return sheets.grid(cells, row_labels=request.groups, col_labels=labels, present=present)
 
 
 def describe(
-    config: ConfigDict, prompt: TunedPrompt, settings: DecodeConfig, plan: Plan, files: list[str]
+    config: ConfigDict,
+    prompt: TunedPrompt,
+    settings: DecodeConfig,
+    request: Request,
+    files: list[str],
 ) -> dict:
     """samples.json: what made each image."""
 
@@ -363,11 +367,11 @@ def describe(
         "images": [
             {
                 "file": file,
-                "group": plan.groups[group],
+                "group": request.groups[group],
                 "header": [item(c, i) for c, i in zip(class_ids, instance_ids, strict=True)],
             }
             for file, group, class_ids, instance_ids in zip(
-                files, plan.group_of, plan.class_ids, plan.instance_ids, strict=True
+                files, request.group_of, request.class_ids, request.instance_ids, strict=True
             )
         ],
     }

@@ -13,7 +13,7 @@ class RunData:
 
     Attributes:
       name, classes: of the data set.
-      images: how many in the parts tune, judge, test and reference.
+      images: how many in the splits tune, judge, test and reference.
       reference: what distances are measured to.
       generated: how many images were scored.
       shown: how many classes contact sheets show.

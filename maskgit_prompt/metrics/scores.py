@@ -57,7 +57,7 @@ class Score:
       format: its text.
       better: HIGHER or LOWER; empty where neither is.
       measure: of a set of images; a number, or several by name; None where it cannot be measured.
-      part: the number's name where `measure` gives several.
+      item: the number's name where `measure` gives several.
       key: results.json holds what `measure` gave under KEY.ORIGIN.
       alone: under KEY, and of the tuned prompt's images only.
       read: of a run as a whole, in place of `measure`. With neither it stands in rows only.
@@ -74,7 +74,7 @@ class Score:
     format: Format = number
     better: str = ""
     measure: Callable[[Evidence], Any] | None = None
-    part: str = ""
+    item: str = ""
     key: str = ""
     alone: bool = False
     read: Callable[["RunResult"], Any] | None = None
@@ -106,11 +106,11 @@ class Scores:
 
     def value(self, score: Score) -> float | None:
         found = self.found.get(score.key)
-        return found[score.part] if score.part and found is not None else found
+        return found[score.item] if score.item and found is not None else found
 
     def has(self, score: Score) -> bool:
         """Whether a table shows it; of several numbers there have to be some, one may be None."""
-        return score.key in self.found and not (score.part and self.found[score.key] is None)
+        return score.key in self.found and not (score.item and self.found[score.key] is None)
 
 
 def measure(evidence: Evidence) -> Scores:
@@ -175,7 +175,7 @@ SCORES: dict[str, Score] = {
         percent,
         HIGHER,
         _precision_recall,
-        part="precision",
+        item="precision",
         key="precision_recall",
         places=("page",),
         about="Precision: share of generated images near a real one, low where images are broken; "
@@ -187,7 +187,7 @@ SCORES: dict[str, Score] = {
         percent,
         HIGHER,
         _precision_recall,
-        part="recall",
+        item="recall",
         key="precision_recall",
         places=("page",),
     ),
@@ -196,12 +196,12 @@ SCORES: dict[str, Score] = {
         percent,
         LOWER,
         _near_copies,
-        part="fraction",
+        item="fraction",
         key="near_copies",
         alone=True,
         places=(),
     ),
-    # Read of a run. Files call the test part "heldout", here and in results.json's loss.heldout.
+    # Read of a run. Files call the test split "heldout", here and in results.json's loss.heldout.
     "heldout_loss": Score(
         "held-out loss",
         fixed(3),

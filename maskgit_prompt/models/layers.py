@@ -75,7 +75,7 @@ def per_layer(
     depth = prompt.array.shape[1]
     if depth != layers:
         raise ValueError(
-            f"prompt of {prompt.kind} {prompt.array.shape}: depth {depth}, expected the {layers} "
+            f"prompt of {prompt.place} {prompt.array.shape}: depth {depth}, expected the {layers} "
             "layers"
         )
     by_layer = jnp.swapaxes(prompt.array, 0, 1).astype(dtype)

@@ -44,7 +44,7 @@ class Prompt:
             )
 
     @property
-    def kind(self) -> str:
+    def place(self) -> str:
         """The field that is set: tokens, layers or prefix."""
         return next(
             field.name
@@ -55,14 +55,14 @@ class Prompt:
     @property
     def array(self) -> Array | np.ndarray:
         """The vectors, whatever their place."""
-        return getattr(self, self.kind)
+        return getattr(self, self.place)
 
     def __len__(self) -> int:
         return len(self.array)
 
     def __array__(self, *args, **kwargs):
         # numpy would else take it for a sequence of sequences without end.
-        raise TypeError(f"a prompt is not an array: take its {self.kind}")
+        raise TypeError(f"a prompt is not an array: take its {self.place}")
 
     def __getitem__(self, rows: np.ndarray) -> "Prompt":
         """The prompts of some images, by their numbers [b]."""

@@ -45,7 +45,7 @@ def test_one_prompt_is_itself_and_keeps_its_type():
     prompts = jax.random.normal(jax.random.key(0), (2, 1, 3, 4, 5), jnp.bfloat16)
     for p in (0.0, 0.4, 1.0):
         found = marquee.header(Prompt(layers=prompts), p, 0.5, 1.0)
-        assert found.kind == "layers" and found.layers.dtype == jnp.bfloat16
+        assert found.place == "layers" and found.layers.dtype == jnp.bfloat16
         np.testing.assert_array_equal(found.layers, prompts[:, 0])
 
 
@@ -54,7 +54,7 @@ def test_a_header_mixes_prompts_of_any_place(kind):
     shape = {"tokens": (1, 2, 1), "layers": (1, 3, 2, 1), "prefix": (1, 3, 2, 2, 1)}[kind]
     first, last = (Prompt(**{kind: np.full(shape, x, np.float32)}) for x in (4, 8))
     found = marquee.header(stack([first, last]), 0.25, 1.0, 1.0)
-    assert found.kind == kind
+    assert found.place == kind
     np.testing.assert_array_equal(found.array, np.full(shape, 5))  # 3/4 · 4 + 1/4 · 8
 
 

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from maskgit_prompt import backbones
 from maskgit_prompt.config import defaults
 from maskgit_prompt.data.images import ImageSet
-from maskgit_prompt.data.parts import Parts
+from maskgit_prompt.data.loading import Splits
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.metrics.scores import Scores
 from maskgit_prompt.models.prompt import PromptConfig
@@ -85,12 +85,12 @@ def colours(images: np.ndarray) -> list[list[int]]:
     return images[:, 0, 0].tolist()
 
 
-def data() -> Parts:
+def data() -> Splits:
     """Image i is a red of 10 i; two each are held out and of the judge, all are the reference."""
     read = lambda rows: flat([(10 * row, 0, 0) for row in rows])
     names = tuple(f"{i}.png" for i in range(8))
     images = ImageSet("pets", CLASSES, LABELS, names, "fingerprint", read)
-    return Parts(images, TUNE, np.array([6, 7]), np.array([0, 1]), np.arange(8))
+    return Splits(images, TUNE, np.array([6, 7]), np.array([0, 1]), np.arange(8))
 
 
 def config(job: str = "run") -> ConfigDict:

@@ -143,7 +143,7 @@ def compare_all(monkeypatch, home, config: ConfigDict) -> list[tuple]:
     def run_one(plan, method, stored, scorer, folder):
         assert plan.config == config
         labels = plan.data.labels(plan.data.tune).tolist()
-        assert (plan.cfg.classes, plan.cfg.instances) == (2, len(labels))
+        assert (plan.prompt_config.classes, plan.prompt_config.instances) == (2, len(labels))
         shots = max(map(labels.count, labels))
         ran.append((method, shots, labels))
         row = row_of(method, shots)

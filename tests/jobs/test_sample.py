@@ -56,7 +56,7 @@ def plan(prompt_path, **changes) -> sample.Plan:
     config = defaults.sample()
     config.num = 2
     config.update(changes)
-    return sample.plan_images(config, tuned_prompt.load(prompt_path))
+    return sample.request_images(config, tuned_prompt.load(prompt_path))
 
 
 # --- Plans ----------------------------------------------------------------------------------------
@@ -124,10 +124,10 @@ def test_a_prompt_without_instances_has_none_to_show(prompt_path):
     config = defaults.sample()
     config.header = ("instance",)
     with pytest.raises(UsageError, match="the prompt has no instances of class 'a/b'; use class"):
-        sample.plan_images(config, bare)
+        sample.request_images(config, bare)
     config.header = ("instance:x",)
     with pytest.raises(UsageError, match="the prompt has no instance 'x', nor any other"):
-        sample.plan_images(config, bare)
+        sample.request_images(config, bare)
 
 
 # --- Known codes and names ------------------------------------------------------------------------

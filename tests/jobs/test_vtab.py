@@ -8,7 +8,7 @@ import pytest
 
 from maskgit_prompt import main
 from maskgit_prompt.config import defaults
-from maskgit_prompt.data import parts
+from maskgit_prompt.data import loading
 from maskgit_prompt.data.sets import vtab
 from maskgit_prompt.jobs import vtab as vtab_job
 from maskgit_prompt.tasks.generation import transfer
@@ -62,7 +62,7 @@ def images_of(data, size: int) -> list[dict[str, str | None]]:
     for task in vtab.TASKS:
         config = defaults.vtab(defaults.transfer(), "", "vtab.py").data
         config.task, config.data_dir = task.name, str(data)
-        loaded = parts.load(config, size)
+        loaded = loading.load(config, size)
         rows = {"tune": np.unique(loaded.tune), "test": np.unique(loaded.test)}
         subset = lambda r, images=loaded.images: images.subset(r).fingerprint if len(r) else None
         found.append({part: subset(r) for part, r in rows.items()})

@@ -57,7 +57,7 @@ def count(**changes) -> int:
 )
 def test_shapes(kind, sizes, place, slots):
     prompt = made(make(kind=kind, **sizes), jnp.array([0, 2, NONE]), jnp.array([3, NONE, NONE]))
-    assert prompt.kind == place
+    assert prompt.place == place
     assert prompt.array.shape == (3, *slots, WIDTH) and prompt.array.dtype == jnp.float32
     # Every vector of every layer and every condition is one of its own.
     flat = np.asarray(prompt.array).reshape(-1, WIDTH)

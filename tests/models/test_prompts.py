@@ -28,7 +28,7 @@ def test_a_prompt_of_none_or_two_fields_is_refused(fields, message):
 @pytest.mark.parametrize("kind", ["tokens", "layers", "prefix"])
 def test_the_field_that_is_set(kind):
     prompt = Prompt(**{kind: ONE})
-    assert prompt.kind == kind and prompt.array is ONE and len(prompt) == 1
+    assert prompt.place == kind and prompt.array is ONE and len(prompt) == 1
 
 
 def test_the_first_layer_gets_the_tokens_of_the_first_layer():
@@ -58,13 +58,13 @@ def test_compiled_functions_take_prompts_and_tell_their_places_apart():
 
     @jax.jit
     def double(prompt):
-        traces.append(prompt.kind)
+        traces.append(prompt.place)
         return jax.tree.map(lambda x: 2 * x, prompt)
 
     x = jnp.ones((1, 2, 3, 4))
     for prompt in (Prompt(layers=x), Prompt(tokens=x), Prompt(layers=2 * x)):
         found = double(prompt)
-        assert found.kind == prompt.kind
+        assert found.place == prompt.place
         np.testing.assert_array_equal(found.array, 2 * prompt.array)
     assert traces == ["layers", "tokens"]
 

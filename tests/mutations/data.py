@@ -4,7 +4,7 @@ from tests.mutations.mutation import in_file
 
 WIRING = ("tests/tasks/generation/test_wiring.py",)
 BATCHES = ("tests/data/test_batches.py",)
-PARTS = ("tests/data/test_parts.py",)
+PARTS = ("tests/data/test_loading.py",)
 PIXELS = ("tests/data/test_pixels.py",)
 AUGMENT = ("tests/data/test_augment.py",)
 
@@ -48,7 +48,7 @@ MUTATIONS = (
         ),
     ),
     *in_file(
-        "data/parts.py",
+        "data/loading.py",
         WIRING,
         (
             "reference-thinned",
@@ -57,12 +57,12 @@ MUTATIONS = (
         ),
     ),
     *in_file(
-        "data/parts.py",
+        "data/loading.py",
         PARTS,
         (
             "judge-and-test-exchanged",
-            'parts["tune"], parts["judge"], parts["test"], parts["test"]',
-            'parts["tune"], parts["test"], parts["judge"], parts["judge"]',
+            'cut["tune"], cut["judge"], cut["test"], cut["test"]',
+            'cut["tune"], cut["test"], cut["judge"], cut["judge"]',
         ),
         ("shots-of-another-seed", "config.shots, config.seed, found", "config.shots, 0, found"),
         ("shots-of-all-images", "tune=found.tune[chosen]", "tune=chosen"),

@@ -230,8 +230,8 @@ MUTATIONS = (
         ("sample-ids-exchanged", "table[..., 0], table[..., 1])", "table[..., 1], table[..., 0])"),
         (
             "sample-prompts-of-exchanged-ids",
-            "prompts(plan.class_ids.ravel(), plan.instance_ids.ravel())",
-            "prompts(plan.instance_ids.ravel(), plan.class_ids.ravel())",
+            "prompts(request.class_ids.ravel(), request.instance_ids.ravel())",
+            "prompts(request.instance_ids.ravel(), request.class_ids.ravel())",
         ),
         (
             "sample-instances-of-any-class",
@@ -248,7 +248,11 @@ MUTATIONS = (
             'f"instance:{prompt.instances[instance_id]}"',
             'f"instance:{prompt.classes[class_id]}"',
         ),
-        ("sample-sheet-names-reversed", "row_labels=plan.groups", "row_labels=plan.groups[::-1]"),
+        (
+            "sample-sheet-names-reversed",
+            "row_labels=request.groups",
+            "row_labels=request.groups[::-1]",
+        ),
         (
             "sample-files-of-another-class",
             'f"{folders[group]}/{number:05d}.png"',

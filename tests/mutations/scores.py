@@ -63,7 +63,7 @@ MUTATIONS = (
             '"precision",\n        percent,',
             '"recall",\n        percent,',
         ),
-        ("precision-of-the-report-is-recall", 'part="precision"', 'part="recall"'),
+        ("precision-of-the-report-is-recall", 'item="precision"', 'item="recall"'),
         ("frechet-is-kid", '_frechet,\n        key="frechet"', '_kid,\n        key="frechet"'),
     ),
     *in_file(
@@ -75,7 +75,7 @@ MUTATIONS = (
             "read=lambda run: run.test_loss",
             "read=lambda run: run.tune_loss",
         ),
-        ("scores-near-copies-are-a-count", 'part="fraction"', 'part="count"'),
+        ("scores-near-copies-are-a-count", 'item="fraction"', 'item="count"'),
         (
             "scores-trainable-is-frozen",
             "read=lambda run: run.trainable",
@@ -85,7 +85,7 @@ MUTATIONS = (
     *in_file(
         "metrics/scores.py",
         TRANSFER_PAGE,
-        ("page-precision-and-recall-exchanged", 'part="recall"', 'part="precision"'),
+        ("page-precision-and-recall-exchanged", 'item="recall"', 'item="precision"'),
         (
             "page-kid-and-frechet-exchanged",
             '_frechet,\n        key="frechet"',
@@ -251,7 +251,7 @@ MUTATIONS = (
             "self._data.labels(self._data.judge)\n",
             (
                 "self._data.labels(self._data.test)\n"
-                "        data = Parts(data.images, data.tune, data.test, data.test, "
+                "        data = Splits(data.images, data.tune, data.test, data.test, "
                 "data.reference)\n"
             ),
         ),
@@ -260,7 +260,7 @@ MUTATIONS = (
             "self._data.labels(self._data.judge)\n",
             (
                 "self._data.labels(self._data.tune)\n"
-                "        data = Parts(data.images, data.tune, data.tune, data.test, "
+                "        data = Splits(data.images, data.tune, data.tune, data.test, "
                 "data.reference)\n"
             ),
         ),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from maskgit_prompt.data.images import ImageSet
-from maskgit_prompt.data.parts import Parts
+from maskgit_prompt.data.loading import Splits
 from maskgit_prompt.report import curves, sheets
 from maskgit_prompt.tasks.generation import pictures
 
@@ -25,14 +25,14 @@ def flat(values, colour) -> np.ndarray:
 
 
 @pytest.fixture
-def data() -> Parts:
+def data() -> Splits:
     """Six images, as bright as ten times their number from 1 on; the odd ones are cats."""
     labels = np.array([0, 1, 0, 1, 0, 1], np.int32)
     images = ImageSet(
         "pets", ("cat", "dog"), labels, [f"{i}.png" for i in range(6)], "f",
         lambda rows: flat(10 * np.asarray(rows) + 10, RED),
     )  # fmt: skip
-    return Parts(images, np.array([1, 2, 4]), np.array([3]), np.array([0, 5]), np.array([0, 5]))
+    return Splits(images, np.array([1, 2, 4]), np.array([3]), np.array([0, 5]), np.array([0, 5]))
 
 
 @pytest.fixture

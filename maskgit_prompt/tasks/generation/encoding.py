@@ -51,7 +51,7 @@ class Encoded:
 
 def encode_once(
     images: ImageSet,
-    parts: Sequence[tuple[np.ndarray, Views]],
+    wanted: Sequence[tuple[np.ndarray, Views]],
     part: Part,
     directory: pathlib.Path,
     dtype: str = "float32",
@@ -61,7 +61,7 @@ def encode_once(
     Each host encodes on its own devices: nothing waits for another host but at the end.
 
     Args:
-      parts: rows of images, and what is stored of each; a part that has any rows gets a codes file
+      wanted: rows of images, and what is stored of each; what has any rows gets a codes file
         of its own, so that runs which have one of them in common share it.
     """
     encode, batch_size = make_encoder(part, sharding.local_mesh(), dtype)
@@ -69,7 +69,7 @@ def encode_once(
     made = codes_writer.Encoding(encode, batch_size, key)
     host = codes_writer.Host(*distributed.index_and_count(), distributed.barrier)
     files = []
-    for rows, views in parts:
+    for rows, views in wanted:
         rows = np.unique(rows)
         if not len(rows):
             continue

@@ -65,9 +65,9 @@ class TunedSampler:
             plan.decode_config,
             Compute.of(plan.config),
             transformer,
-            plan.cfg,
+            plan.prompt_config,
         )
-        prompts = make_prompts(plan.cfg, prompt)
+        prompts = make_prompts(plan.prompt_config, prompt)
         return cls(sampler, prompts, unconditional(plan.decode_config, prompts))
 
     def of_classes(self, plan: Plan, classes: np.ndarray, what: str = "sample") -> np.ndarray:

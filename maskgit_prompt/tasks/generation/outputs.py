@@ -8,7 +8,7 @@ import shlex
 from typing import Any
 
 from maskgit_prompt import backbones, params
-from maskgit_prompt.data.parts import Parts
+from maskgit_prompt.data.loading import Splits
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.storage.files import write_whole
 from maskgit_prompt.tasks.generation.plan import PARTS, Plan
@@ -17,7 +17,7 @@ from maskgit_prompt.tuning import tuned_prompt
 from maskgit_prompt.tuning.tuned_prompt import TunedOn, TunedPrompt
 
 
-def save_choice(home: pathlib.Path, data: Parts) -> None:
+def save_choice(home: pathlib.Path, data: Splits) -> None:
     """chosen.csv: the images that the prompt is tuned on and their classes."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
@@ -35,7 +35,7 @@ def save_prompt(
     Where config.trainable changed the transformer, too, a prompt is of use on that one alone: the
     folder backbone/ is then written beside it, and is the backbone that the prompt file names.
     """
-    config, backbone, data, cfg = plan.config, plan.backbone, plan.data, plan.cfg
+    config, backbone, data, cfg = plan.config, plan.backbone, plan.data, plan.prompt_config
     name = config.backbone
     model = {"transformer": backbone.part("transformer").tree, "prompt": tuned.prompt}
     trained, _ = params.split(model, config.trainable)

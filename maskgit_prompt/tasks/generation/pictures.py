@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from maskgit_prompt.data.parts import Parts
+from maskgit_prompt.data.loading import Splits
 from maskgit_prompt.report import curves, sheets
 from maskgit_prompt.storage.files import write_whole
 from maskgit_prompt.tasks.generation.score import Scorer
@@ -39,7 +39,7 @@ class Made:
 
 
 def draw(
-    data: Parts,
+    data: Splits,
     scorer: Scorer,
     made: Made,
     losses: Mapping[str, curves.Series],

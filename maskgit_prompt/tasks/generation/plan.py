@@ -13,8 +13,8 @@ from ml_collections import ConfigDict
 from maskgit_prompt import params
 from maskgit_prompt.backbones import Backbone, abstract
 from maskgit_prompt.backbones.compute import Compute
-from maskgit_prompt.data import augment, parts
-from maskgit_prompt.data.parts import Parts
+from maskgit_prompt.data import augment, loading
+from maskgit_prompt.data.loading import Splits
 from maskgit_prompt.decoding.config import DecodeConfig
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
@@ -35,15 +35,15 @@ class Plan:
       config: of the run.
       backbone: the frozen model.
       mesh: of all devices.
-      data: the images by part.
-      cfg: the prompt generator's sizes.
+      data: the images by split.
+      prompt_config: the prompt generator's sizes.
     """
 
     config: ConfigDict
     backbone: Backbone
     mesh: Mesh
-    data: Parts
-    cfg: PromptConfig
+    data: Splits
+    prompt_config: PromptConfig
 
     @functools.cached_property
     def decode_config(self) -> DecodeConfig:
@@ -58,10 +58,10 @@ def make_plan(config: ConfigDict, backbone: Backbone, mesh: Mesh, path: str | os
     """
     check(config, backbone, mesh)
     size = backbone.part("tokenizer").cfg.image_size
-    data = parts.load(config.data, size, codes_folder(config, path))
+    data = loading.load(config.data, size, codes_folder(config, path))
     data = data.thinned(config.score.most, config.data.seed)
     cfg = prompt_config(config, backbone, len(data.images.classes), len(data.tune))
-    check_prompt(config, backbone, cfg)
+    check_model(config, backbone, cfg)
     profile.bounds(config.profile, steps_of(config.train, len(data.tune)))
     return Plan(config, backbone, mesh, data, cfg)
 
@@ -103,7 +103,7 @@ def check(config: ConfigDict, backbone: Backbone, mesh) -> None:
     augment.random_crop_flip(config.data.crop, config.data.flip)
     part = backbone.part("transformer")
     make_objective(config, part.decoding, backbone.part("tokenizer").cfg.codebook)
-    check_prompt(config, backbone, prompt_config(config, backbone, classes=1, instances=1))
+    check_model(config, backbone, prompt_config(config, backbone, classes=1, instances=1))
     for name, least in (
         ("per_class", 1),
         ("images", 0),
@@ -117,8 +117,9 @@ def check(config: ConfigDict, backbone: Backbone, mesh) -> None:
             )
 
 
-def check_prompt(config: ConfigDict, backbone: Backbone, cfg: PromptConfig) -> None:
-    """Raises UsageError for a prompt that would end the run only after it has begun to write."""
+def check_model(config: ConfigDict, backbone: Backbone, cfg: PromptConfig) -> None:
+    """Raises UsageError for a prompt that memory cannot hold, and for path patterns, of what is
+    trained or has a rate of its own, that fit no parameter."""
     memory.check_prompt(
         cfg,
         backbone.part("transformer").cfg,
@@ -132,7 +133,7 @@ def check_prompt(config: ConfigDict, backbone: Backbone, cfg: PromptConfig) -> N
 
 def check_trainable(plan: Plan, patterns: tuple[str, ...], key: str) -> None:
     """Raises UsageError for patterns that no part of the plan's model fits; key: for messages."""
-    params.split(_abstract_model(plan.backbone, plan.cfg), patterns, key)
+    params.split(_abstract_model(plan.backbone, plan.prompt_config), patterns, key)
 
 
 def _abstract_model(backbone: Backbone, cfg: PromptConfig) -> params.Tree:

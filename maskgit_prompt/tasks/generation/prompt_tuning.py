@@ -89,7 +89,7 @@ def tune_prompt(
       scratch: begin with random transformer weights in place of the backbone's.
       keep_best: return the state with the smallest held-out loss instead of the last.
     """
-    config, backbone, cfg, mesh = plan.config, plan.backbone, plan.cfg, plan.mesh
+    config, backbone, cfg, mesh = plan.config, plan.backbone, plan.prompt_config, plan.mesh
     part = backbone.part("transformer")
     model = part.prompted(
         cfg,

@@ -8,7 +8,7 @@ from maskgit_prompt.backbones import Backbone
 from maskgit_prompt.backbones.compiled import make_features
 from maskgit_prompt.data import splits
 from maskgit_prompt.data.codes_writer import load_ahead
-from maskgit_prompt.data.parts import Parts
+from maskgit_prompt.data.loading import Splits
 from maskgit_prompt.metrics import frechet, scores
 from maskgit_prompt.metrics.accuracy import Judge
 from maskgit_prompt.metrics.scores import Scores
@@ -34,7 +34,7 @@ class Scorer:
     def __init__(
         self,
         backbone: Backbone,
-        data: Parts,
+        data: Splits,
         encoded: Encoded,
         decode: Callable,
         mesh,

@@ -3,7 +3,7 @@
 import numpy as np
 
 from maskgit_prompt.config import defaults
-from maskgit_prompt.data import parts
+from maskgit_prompt.data import loading
 
 
 def data_config(data_dir, task="svhn", **changes):
@@ -14,10 +14,10 @@ def data_config(data_dir, task="svhn", **changes):
 
 
 def load(data_dir, task="svhn", size=32, cache=None, **changes):
-    return parts.load(data_config(data_dir, task, **changes), size, cache)
+    return loading.load(data_config(data_dir, task, **changes), size, cache)
 
 
-def numbers(found: parts.Parts, rows: np.ndarray) -> list[int]:
+def numbers(found: loading.Splits, rows: np.ndarray) -> list[int]:
     """Which images these are, by their red: of svhn train 0 to 23, test 24 to 47."""
     return found.images.read(rows)[:, 0, 0, 0].tolist()
 

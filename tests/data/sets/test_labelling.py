@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from maskgit_prompt.config import defaults
-from maskgit_prompt.data import parts
+from maskgit_prompt.data import loading
 from maskgit_prompt.data.pixels import Preprocessing
 from maskgit_prompt.data.sets import places
 from maskgit_prompt.data.sets.folder import image_folder
@@ -163,11 +163,11 @@ def test_a_choice_of_classes_that_are_not_there(classes, match, pets):
 def test_the_config_chooses_classes_and_names_the_table(pets, tmp_path):
     config = defaults.transfer().data
     config.update(name="folder", path=str(pets), classes=("dog", "cat"))
-    assert parts.load(config, 8).images.classes == ("dog", "cat")
+    assert loading.load(config, 8).images.classes == ("dog", "cat")
     table = tmp_path / "labels.csv"
     table.write_text("file,class\ncat/0.png,1\ncow/0.png,10\n")
     config.update(csv=str(table), classes=(10,))  # as the command line makes of --….classes=10
-    assert parts.load(config, 8).images.ids == ("cow/0.png",)
+    assert loading.load(config, 8).images.ids == ("cow/0.png",)
 
 
 # Parts of a data set are no classes.

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from maskgit_prompt.data import parts
+from maskgit_prompt.data import loading
 from maskgit_prompt.data.sets import builders, vtab
 from tests import prepared
 from tests.data.sets.loading import load, numbers, tfds_config
@@ -192,7 +192,7 @@ def test_images_labels_and_order_are_those_of_tfds(vtab_data, split):
     builder = tfds.builder("svhn_cropped", data_dir=vtab_data)
     one_after_the_other = tfds.ReadConfig(interleave_cycle_length=1)
     theirs = list(tfds.as_numpy(builder.as_dataset(split=split, read_config=one_after_the_other)))
-    ours = parts.load(tfds_config(vtab_data, split=split), 32)
+    ours = loading.load(tfds_config(vtab_data, split=split), 32)
     pixels = ours.images.read(ours.tune)
     assert len(pixels) == len(theirs) > 9
     for image, label, example in zip(pixels, ours.labels(ours.tune), theirs, strict=True):

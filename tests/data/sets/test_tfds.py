@@ -2,19 +2,19 @@
 
 import pytest
 
-from maskgit_prompt.data import parts
+from maskgit_prompt.data import loading
 from maskgit_prompt.errors import UsageError, UserError
 from tests.data.sets.loading import load, numbers, tfds_config
 
 
 def test_any_data_set_by_its_slices(vtab_data):
-    found = parts.load(tfds_config(vtab_data, split="train[3:9]+train[20:]"), 32)
+    found = loading.load(tfds_config(vtab_data, split="train[3:9]+train[20:]"), 32)
     assert numbers(found, found.tune) == [3, 4, 5, 6, 7, 8, 20, 21, 22, 23]
     assert found.reference is found.test and found.images.name == "svhn_cropped/3.1.0"
 
 
 def test_some_classes_in_an_order_and_with_names(vtab_data):
-    found = parts.load(tfds_config(vtab_data, classes=("7=seven", "2"), shots=1), 32)
+    found = loading.load(tfds_config(vtab_data, classes=("7=seven", "2"), shots=1), 32)
     assert found.images.classes == ("seven", "2")
     assert {n % 10 for n in numbers(found, found.tune)} == {7, 2}
     labels = found.labels(found.tune)
@@ -24,7 +24,7 @@ def test_some_classes_in_an_order_and_with_names(vtab_data):
 
 def test_the_choice_depends_on_seed_and_class_alone(vtab_data):
     def chosen(seed, *classes):
-        found = parts.load(tfds_config(vtab_data, classes=classes, shots=1, seed=seed), 32)
+        found = loading.load(tfds_config(vtab_data, classes=classes, shots=1, seed=seed), 32)
         return dict(zip(found.labels(found.tune).tolist(), numbers(found, found.tune), strict=True))
 
     assert chosen(0, "1", "2") == chosen(0, "1", "2")
@@ -49,7 +49,7 @@ def test_the_choice_depends_on_seed_and_class_alone(vtab_data):
 )
 def test_what_tfds_does_not_have_is_one_line(vtab_data, changes, error, message):
     with pytest.raises(error, match=message) as caught:
-        parts.load(tfds_config(vtab_data, **changes), 32)
+        loading.load(tfds_config(vtab_data, **changes), 32)
     assert len(str(caught.value)) < 500 and "\n" not in str(caught.value)
 
 

@@ -30,7 +30,7 @@ from maskgit_prompt import backbones
 from maskgit_prompt.config import defaults as configs
 from maskgit_prompt.data.codes import Codes, CodesFile
 from maskgit_prompt.data.images import ImageSet
-from maskgit_prompt.data.parts import Parts
+from maskgit_prompt.data.loading import Splits
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.models.prompt import PromptConfig
 from maskgit_prompt.models.prompts import Prompt
@@ -59,7 +59,7 @@ def shades(images: np.ndarray) -> list[int]:
     return images[..., 0, 0, 0].tolist()
 
 
-def data(classes: tuple[str, ...] = ("dark", "light"), **parts: list[tuple[int, int]]) -> Parts:
+def data(classes: tuple[str, ...] = ("dark", "light"), **parts: list[tuple[int, int]]) -> Splits:
     """The images above; parts: other (shade, class) for some of them, [] for none."""
     items = {name: list(zip(SHADES[name], LABELS[name], strict=True)) for name in PARTS} | parts
     rows, pixels, labels = {}, [], []
@@ -76,10 +76,10 @@ def data(classes: tuple[str, ...] = ("dark", "light"), **parts: list[tuple[int, 
         "0123",
         lambda indices: pixels[indices],
     )
-    return Parts(images, rows["tune"], rows["judge"], rows["test"], rows["reference"], "old ones")
+    return Splits(images, rows["tune"], rows["judge"], rows["test"], rows["reference"], "old ones")
 
 
-def encoded(data: Parts) -> Encoded:
+def encoded(data: Splits) -> Encoded:
     """Codes of the tuned part, in two views, the second 1 more, and of the test part in one."""
     files = []
     for rows, views in ((data.tune, 2), (data.test, 1)):
@@ -140,7 +140,7 @@ def mesh():
     return sharding.make_mesh(1, 1, 1, jax.devices()[:1])
 
 
-def plan(data: Parts, parts=("tokenizer", "transformer", "features"), **changes) -> Plan:
+def plan(data: Splits, parts=("tokenizer", "transformer", "features"), **changes) -> Plan:
     """A plan for `data`; parts: those the backbone has; changes: as `config` takes them."""
     cfg = prompt_config(len(data.images.classes), len(data.tune))
     return Plan(config(**changes), backbone(*parts), mesh(), data, cfg)
@@ -152,7 +152,7 @@ def use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(score, "Judge", NearestShade)
 
 
-def scorer(data: Parts, most: int = 0, seed: int = 0, parts=("features",)) -> Scorer:
+def scorer(data: Splits, most: int = 0, seed: int = 0, parts=("features",)) -> Scorer:
     """Made the way jobs make it; call `use` before."""
     settings = plan(data, parts, score__most=most, data__seed=seed)
     return score.make_scorer(settings, encoded(data), decode)

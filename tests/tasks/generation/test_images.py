@@ -110,7 +110,7 @@ def marquee(monkeypatch, **changes):
     plan = stubs.plan(
         data, **{"score__marquee_images": 2, "score__marquee_cutoffs": (0.5, 1.0)} | changes
     )
-    prompts = make_prompts(plan.cfg, stubs.prompt_tree(CLASS_PROMPTS, INSTANCE_PROMPTS))
+    prompts = make_prompts(plan.prompt_config, stubs.prompt_tree(CLASS_PROMPTS, INSTANCE_PROMPTS))
     sampler = stubs.StubSampler(plan.backbone, plan.mesh, plan.decode_config)
     tuned = TunedSampler(sampler, prompts, NINE)
     strip, rows = marquee_of(plan, stubs.encoded(data), tuned, ReadsAt120())

@@ -289,7 +289,7 @@ def test_a_plan_has_at_most_so_many_images_to_judge_and_to_hold_out_but_all_to_c
     """Of 1,797 digits 0.3 are for the judge and 0.4 held out, here about 100 each, ten a class."""
     config = stubs.config(score__most=100)
     plan = make_plan(config, backbones.load("mini"), stubs.mesh(), tmp_path)
-    data, cfg = plan.data, plan.cfg
+    data, cfg = plan.data, plan.prompt_config
     assert 95 <= len(data.judge) <= 105
     assert 95 <= len(data.test) <= 105
     assert 715 <= len(data.reference) <= 723

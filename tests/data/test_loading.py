@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from maskgit_prompt.config import defaults
-from maskgit_prompt.data import parts
+from maskgit_prompt.data import loading
 from maskgit_prompt.data.images import ImageSet
 from maskgit_prompt.data.pixels import Preprocessing
 from maskgit_prompt.errors import UsageError
@@ -16,13 +16,13 @@ IMAGES = ImageSet("stub", ("ant", "bee"), LABELS, tuple(map(str, range(30))), "n
 
 @pytest.fixture
 def loaded(monkeypatch):
-    monkeypatch.setattr(parts.digits, "digits", lambda preprocessing: IMAGES)
+    monkeypatch.setattr(loading.digits, "digits", lambda preprocessing: IMAGES)
 
-    def load(**changes) -> parts.Parts:
+    def load(**changes) -> loading.Splits:
         config = defaults.transfer().data
         config.update({"shots": 0, "fractions": {"tune": 0.5, "judge": 0.3, "test": 0.2}})
         config.update(changes)
-        return parts.load(config, 8)
+        return loading.load(config, 8)
 
     return load
 
@@ -81,21 +81,21 @@ def test_every_set_is_asked_for_the_fit_of_the_config(monkeypatch, fit):
         got.append(preprocessing)
         return IMAGES
 
-    monkeypatch.setattr(parts.digits, "digits", stub)
-    monkeypatch.setattr(parts.folder, "image_folder", lambda path, how, *_, **__: stub(how))
+    monkeypatch.setattr(loading.digits, "digits", stub)
+    monkeypatch.setattr(loading.folder, "image_folder", lambda path, how, *_, **__: stub(how))
     config = defaults.transfer().data
     config.fit = fit
-    parts.load(config, 8)
+    loading.load(config, 8)
     config.name, config.path = "folder", "somewhere"
-    parts.load(config, 8)
+    loading.load(config, 8)
     assert got == [Preprocessing(8, fit, 1, "bicubic"), Preprocessing(8, fit, 1, "lanczos")]
 
 
 def test_an_unknown_fit_is_refused_before_any_image_is_looked_at(monkeypatch):
     looked = []
-    monkeypatch.setattr(parts.digits, "digits", looked.append)
+    monkeypatch.setattr(loading.digits, "digits", looked.append)
     config = defaults.transfer().data
     config.fit = "squash"
     with pytest.raises(UsageError, match="fit 'squash': expected crop or resize"):
-        parts.load(config, 8)
+        loading.load(config, 8)
     assert looked == []

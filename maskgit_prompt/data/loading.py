@@ -20,15 +20,15 @@ NAMES = ("digits", "folder", "tfds", "vtab")
 
 
 @dataclasses.dataclass(frozen=True)
-class Parts:
-    """A set of images and indices of three parts without common images.
+class Splits:
+    """A set of images and indices of three splits without common images.
 
     Attributes:
       images: the whole set.
       tune: images the prompt is tuned on.
       judge: images the classifier is trained on that reads generated ones.
       test: held-out images: of the loss, near-copies and the accuracy of the classifier.
-      reference: images that distances are measured to; they may be of the other parts, too.
+      reference: images that distances are measured to; they may be of the other splits, too.
       reference_name: what reports call them.
     """
 
@@ -43,15 +43,15 @@ class Parts:
         """Labels of images by index, int32."""
         return self.images.labels[rows].astype(np.int32)
 
-    def thinned(self, most: int, seed: int) -> "Parts":
+    def thinned(self, most: int, seed: int) -> "Splits":
         """At most about so many images to judge and to hold out, each class in proportion; what
         distances are measured to stays. 0: all."""
         thin = lambda rows: rows[splits.thin(self.images.labels[rows], most, seed)]
         return dataclasses.replace(self, judge=thin(self.judge), test=thin(self.test))
 
 
-def load(config: ConfigDict, size: int, cache: pathlib.Path | None = None) -> Parts:
-    """Finds the images and parts them, class by class, by (seed, class).
+def load(config: ConfigDict, size: int, cache: pathlib.Path | None = None) -> Splits:
+    """Finds the images and splits them, class by class, by (seed, class).
 
     Args:
       config: a config.data.
@@ -69,8 +69,8 @@ def load(config: ConfigDict, size: int, cache: pathlib.Path | None = None) -> Pa
     else:
         images = _images(config, preprocessing, cache)
         fractions = {name: config.fractions[name] for name in ORDER}
-        parts = splits.split(images.labels, fractions, config.seed)
-        found = Parts(images, parts["tune"], parts["judge"], parts["test"], parts["test"])
+        cut = splits.split(images.labels, fractions, config.seed)
+        found = Splits(images, cut["tune"], cut["judge"], cut["test"], cut["test"])
     if config.shots > 0:
         chosen = splits.few_shot(
             found.labels(found.tune), config.shots, config.seed, found.images.classes
@@ -108,18 +108,18 @@ def _names(classes: Sequence) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def _prepared(
     config: ConfigDict, preprocessing: Preprocessing, cache: pathlib.Path | None
-) -> Parts:
-    """Parts of a data set of TFDS by its own splits.
+) -> Splits:
+    """The splits of a data set of TFDS, by its own.
 
     The prompt is tuned on config.split. config.test, with VTAB its test split, is cut class by
     class into two halves: one trains the judge, the other is held out. Distances are to
     config.reference, or where that is empty to the held-out half.
     """
     names = {"tune": config.split, "test": config.test, "reference": config.reference}
-    for part, key in (("tune", "split"), ("test", "test")):
-        if not names[part]:
+    for split, key in (("tune", "split"), ("test", "test")):
+        if not names[split]:
             raise UsageError(f"config.data.{key} is empty, expected a split or slice, as train")
-    names = {part: name for part, name in names.items() if name}
+    names = {split: name for split, name in names.items() if name}
     if config.name == "vtab":
         [task] = vtab.chosen([config.task])
         builder = vtab.open_task(task, config.data_dir)
@@ -136,7 +136,7 @@ def _prepared(
         raise UserError(f"{builder.info.full_name} is not prepared in {builder.data_dir}: {how}")
     if config.name == "vtab":
         counts = {name: split.num_examples for name, split in builder.info.splits.items()}
-        names = {part: task.slices(name, counts) for part, name in names.items()}
+        names = {split: task.slices(name, counts) for split, name in names.items()}
     data = prepared.Prepared(builder, tuple(names.values()), labels, preprocessing, beside, cache)
     images = data.images
     if config.name == "vtab":
@@ -144,17 +144,17 @@ def _prepared(
     if config.classes:
         images = only(images, config.classes)
 
-    rows = {part: data.rows(name) for part, name in names.items()}
-    rows = {part: found[images.labels[found] >= 0] for part, found in rows.items()}
+    rows = {split: data.rows(name) for split, name in names.items()}
+    rows = {split: found[images.labels[found] >= 0] for split, found in rows.items()}
     if not len(rows["tune"]):
         raise UserError(f"{images.name}: {names['tune']} has no images to tune on")
     test = np.setdiff1d(rows["test"], rows["tune"])
     halves = splits.split(images.labels[test], {"judge": 0.5, "test": 0.5}, config.seed)
-    parts = Parts(images, rows["tune"], test[halves["judge"]], held := test[halves["test"]], held)
+    found = Splits(images, rows["tune"], test[halves["judge"]], held := test[halves["test"]], held)
     if not config.reference:
-        return parts
+        return found
     name = f"real images of the split {config.reference}"
-    return dataclasses.replace(parts, reference=rows["reference"], reference_name=name)
+    return dataclasses.replace(found, reference=rows["reference"], reference_name=name)
 
 
 def only(images: ImageSet, classes: Sequence[str]) -> ImageSet:
