@@ -145,7 +145,7 @@ def step(sizes: Sizes, remat: bool) -> Callable[[], Any]:
     tree = {"transformer": part.placed(mesh), "prompt": sharding.place(drawn, mesh, AXES)}
     tx = make_optimizer(config.optimizer, config.train.steps)
     state, frozen = train.init_state(tree, config.trainable, tx, mesh, ema=False)
-    model = part.graphdef(remat=remat)
+    model = part.graphdef(dataclasses.replace(part.cfg, remat=remat))
     objective = make_objective(config, part.decoding, part.cfg.codebook)
     step_fn = train.make_step(prompt_loss(model, generator, objective), tx, state)
     ids = np.zeros(sizes.batch, np.int32)

@@ -66,6 +66,7 @@ def check(found: Tree, expected: Tree, what: str) -> None:
 # Parameters of layers that are scanned have the layers along their first axis. They stand below
 # "blocks"; layers that are called one by one are "blocks/0", "blocks/1", … and have no such axis.
 _STACKED = re.compile(r"(.*/)?blocks/(?!\d+/).+")
+_LIKE_SLICED = re.compile(r"\[[-\d: ]+\]$")  # as [3], [::2]: a set of characters, not a slice
 _SLICED = re.compile(r"(?P<path>.*)\[(?P<first>-?\d*):(?P<stop>-?\d*)\]")
 
 
@@ -94,8 +95,10 @@ def split(tree: Tree, patterns: Iterable[str], key: str = "config.trainable") ->
     for rule in rules:
         if not any(rule.matches(path) for path in flat):
             tops = sorted({"/".join(path.split("/")[:2]) for path in flat})
+            hint = "; layers are taken as in 'transformer/blocks/.*[-2:]'"
             raise UsageError(
                 f"{key}: {rule.pattern!r} matches no parameter; they begin with {', '.join(tops)}"
+                + hint * bool(_LIKE_SLICED.search(rule.pattern))
             )
         for path in filter(rule.matches, flat):  # whichever pattern comes first
             rule.rows(path, (*np.shape(flat[path]), 0)[0])
@@ -237,5 +240,5 @@ def compile_pattern(pattern: str, key: str) -> re.Pattern:
     except re.error as error:
         raise UsageError(
             f"{key}: {pattern!r} is not a regular expression ({error}); "
-            "all of a part is 'prompt/.*'"
+            "for all of the prompt write 'prompt/.*'"
         ) from error

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from tqdm import tqdm
 
@@ -31,8 +31,8 @@ class Progress:
     def __init__(self, bar: tqdm):
         self._bar = bar
 
-    def update(self, n: int = 1, **values: float | str) -> None:
-        """Counts n more units done and shows values at the line's end: update(1, loss=1.8251)
+    def update(self, n: int = 1, values: Mapping[str, float | str] | None = None) -> None:
+        """Counts n more units done and shows values at the line's end: update(1, {"loss": 1.8251})
         shows "loss=1.825" (four significant digits)."""
         if values:
             shown = {k: v if isinstance(v, str) else f"{float(v):.4g}" for k, v in values.items()}

@@ -246,3 +246,10 @@ def test_a_slice_out_of_range_is_told_even_behind_a_pattern_that_matches_first()
 def test_a_pattern_that_is_not_text():
     with pytest.raises(UsageError, match="config.trainable has 3, expected path patterns"):
         params.split({"a": np.zeros(2)}, (3,))
+
+
+@pytest.mark.parametrize("pattern", ["blocks/.*[3]", "blocks/.*[::2]", "blocks/.*[-1]"])
+def test_what_looks_like_a_slice(pattern):
+    tree = {"blocks": {"bias": np.zeros((6, 2))}}
+    with pytest.raises(UsageError, match=r"matches no .*; layers are taken as in .*\[-2:\]'$"):
+        params.split(tree, (pattern,))

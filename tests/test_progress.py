@@ -17,7 +17,7 @@ class Terminal(io.StringIO):
 def test_a_log_gets_plain_lines_at_start_and_end(capsys):
     with progress(4, "encode", "image") as bar:
         for loss in (4.0, 3.0, 2.0, 1.82512):
-            bar.update(1, loss=loss)
+            bar.update(1, {"loss": loss})
     out, err = capsys.readouterr()
     lines = err.splitlines()
     assert out == "" and "\r" not in err
@@ -46,7 +46,7 @@ def test_a_terminal_line_redraws_itself(monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     with progress(2, "train", "step", initial=1) as bar:
-        bar.update(1, note="best")
+        bar.update(1, {"note": "best"})
     shown = terminal.getvalue()
     assert "train:  50%" in shown and "1/2" in shown
     assert shown.split("\r")[-1].endswith("note=best]\n")

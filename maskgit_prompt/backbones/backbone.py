@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 
 from maskgit_prompt import params
 from maskgit_prompt.backbones import registry
+from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.backbones.registry import make_module
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UserError
@@ -47,18 +48,22 @@ class Part:
         kind = registry.kinds()[self.kind]
         return registry.axes(kind.part, kind.axes)
 
-    def graphdef(self, **changes: Any) -> nnx.GraphDef:
+    def graphdef(self, cfg: Any = None) -> nnx.GraphDef:
         """For nnx.merge.
 
-        changes: of fields of the config that add no parameter, as dtype, attention_implementation.
+        cfg: the part's own with other values of fields that add no parameter, such as dtype.
         """
-        return params.create(make_module(self.kind, dataclasses.replace(self.cfg, **changes)))[0]
+        return params.create(make_module(self.kind, cfg or self.cfg))[0]
 
-    def prompted(self, prompt: PromptConfig | None, **changes: Any) -> nnx.GraphDef:
-        """The transformer as it stands behind a prompt; its parameters are the same."""
-        if prompt is not None and hasattr(self.cfg, "prompt_attention"):
-            changes["prompt_attention"] = prompt.attention
-        return self.graphdef(**changes)
+    def prompted(
+        self, prompt: PromptConfig | None, compute: Compute, *, remat: bool = False
+    ) -> nnx.GraphDef:
+        """The transformer as it stands behind a prompt, without dropout of its own; its parameters
+        are the same."""
+        cfg = dataclasses.replace(compute.applied(self.cfg), dropout=0.0, remat=remat)
+        if prompt is not None and hasattr(cfg, "prompt_attention"):
+            cfg = dataclasses.replace(cfg, prompt_attention=prompt.attention)
+        return self.graphdef(cfg)
 
     def placed(self, mesh: Mesh) -> Tree:
         """The parameters as float32 arrays on the mesh; read once."""

@@ -1,8 +1,8 @@
 """A backbone's parts as functions of numpy arrays, compiled once, in batches over the mesh."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,13 +26,13 @@ def _compiled(
     part: Part,
     mesh,
     compute: Callable[[nnx.Module, jax.Array], jax.Array],
-    **changes: Any,
+    dtype: str = "",
 ) -> Callable[[np.ndarray], np.ndarray]:
     """compute(the part's module, a batch), compiled, from and to arrays on every host.
 
-    changes: of the part's config, see Part.graphdef.
+    dtype: of activations; empty: the part's own.
     """
-    graphdef = part.graphdef(**changes)
+    graphdef = part.graphdef(dataclasses.replace(part.cfg, dtype=dtype) if dtype else None)
     weights = part.placed(mesh)
     run = _jitted(graphdef, compute)
 

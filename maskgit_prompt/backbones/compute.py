@@ -25,9 +25,9 @@ class Compute:
         """What a job's config says."""
         return cls(config.dtype, config.attention)
 
-    def of_transformer(self) -> dict[str, Any]:
-        """The fields of a transformer's config that are set by it."""
-        return {"dtype": self.dtype, "attention_implementation": self.attention}
+    def applied(self, cfg: Any) -> Any:
+        """A transformer's config that computes so."""
+        return dataclasses.replace(cfg, dtype=self.dtype, attention_implementation=self.attention)
 
     def check(self, cfg: Any, mesh: Mesh) -> None:
         """Raises UsageError where a transformer of sizes cfg cannot be computed so here."""

@@ -36,12 +36,18 @@ def load_for(config: ConfigDict) -> Backbone:
     Raises:
       UsageError: no such model or kind, or one of another kind. UserError: as `load`.
     """
-    if config.model not in ("", *EMBEDDED_OF):
+    transformers = [name for name, kind in kinds().items() if kind.part == "transformer"]
+    if config.model not in ("", *transformers):
         raise UsageError(
-            f"config.model = {config.model!r}, expected {' or '.join(EMBEDDED_OF)}, or nothing for "
-            "what the backbone has"
+            f"config.model = {config.model!r}, expected {' or '.join(transformers)}, or nothing "
+            "for what the backbone has"
         )
-    backbone = load(config.backbone or EMBEDDED_OF[config.model or "masked"])
+    name = config.backbone or EMBEDDED_OF.get(config.model or "masked")
+    if name is None:
+        raise UsageError(
+            f"config.model = {config.model!r}: no such backbone is embedded; give --config.backbone"
+        )
+    backbone = load(name)
     kind = backbone.part("transformer").kind
     if config.model not in ("", kind):
         raise UsageError(

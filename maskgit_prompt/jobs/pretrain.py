@@ -122,14 +122,16 @@ def _part(config: ConfigDict, before: backbones.Backbone):
         codebook=tokenizer.codebook,
         length=tokenizer.length,
         classes=len(synthetic.CLASSES),
-        **Compute.of(config).of_transformer(),
     )
     if config.model == "causal":
         # Classes share the codes' rows; the start token has a row that is no class.
         sizes |= {"positions": tokenizer.length, "start": len(synthetic.CLASSES)}
-    kind = backbones.kinds()[config.model]
+    kinds = {name: k for name, k in backbones.kinds().items() if k.part == "transformer"}
+    if config.model not in kinds:
+        raise UsageError(f"config.model = {config.model!r}, expected {' or '.join(kinds)}")
+    kind = kinds[config.model]
     try:
-        cfg = kind.config(**options, **sizes)
+        cfg = Compute.of(config).applied(kind.config(**options, **sizes))
     except ValueError as error:
         raise UsageError(f"config.transformer: {error}") from error
     objective = make_objective(config, kind.decoding, tokenizer.codebook)

@@ -7,6 +7,8 @@ from typing import Any
 # Parameter path (full match, first wins) -> logical axis of each dimension; None: on every device.
 Axes = tuple[tuple[str, tuple[str, ...] | None], ...]
 
+DECODING = ("parallel", "autoregressive")
+
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
@@ -18,8 +20,9 @@ class Kind:
       config: the class of its sizes.
       module: (config, *, rngs) -> the network.
       axes: where its parameters lie on a mesh.
-      decoding: a transformer's: "parallel" (hidden codes at once) or "autoregressive" (one code
-        after the other); it decides what is learned and how images are made.
+      decoding: a transformer's, one of DECODING: "parallel" (hidden codes at once) or
+        "autoregressive" (one code after the other); it decides what is learned and how images are
+        made.
       project: whose published networks are of this kind; a tokenizer and a transformer that were
         imported from two projects do not belong together.
     """
@@ -31,3 +34,10 @@ class Kind:
     axes: Axes
     decoding: str = ""
     project: str = ""
+
+    def __post_init__(self):
+        if (self.decoding in DECODING) is not (self.part == "transformer"):
+            raise ValueError(
+                f"{self.name}: decoding {self.decoding!r}; a transformer's is one of "
+                f"{', '.join(DECODING)}, and other parts have none"
+            )

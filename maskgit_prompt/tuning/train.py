@@ -282,7 +282,7 @@ def run(step_fn, state: TrainState, frozen: Tree, loop: Loop, mesh, key: Array, 
             pending.append((taken, metrics))
             values = settle(in_flight)
             pace.step()
-            bar.update(loop.batch_size, **{k: x for k, x in values.items() if _is_loss(k)})
+            bar.update(loop.batch_size, {k: x for k, x in values.items() if _is_loss(k)})
             last = taken == loop.steps
             if profile.ends(taken):
                 settle(0)

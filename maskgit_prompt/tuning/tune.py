@@ -169,15 +169,15 @@ def tune(
     )
 
 
-def steps_of(train: ConfigDict, number: int) -> int:
+def steps_of(settings: ConfigDict, number: int) -> int:
     """Steps that a config.train asks for: train.steps, or fewer where train.epochs says so.
 
     1,000 examples in batches of 32: 3 epochs are 94 steps.
     """
-    epochs = train.get("epochs", 0.0)
+    epochs = settings.get("epochs", 0.0)
     if not epochs:
-        return train.steps
-    return max(1, min(train.steps, math.ceil(epochs * number / train.batch_size)))
+        return settings.steps
+    return max(1, min(settings.steps, math.ceil(epochs * number / settings.batch_size)))
 
 
 class _Best:

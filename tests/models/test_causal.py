@@ -347,7 +347,7 @@ def test_saved_and_loaded(tmp_path):
     loaded = backbones.save(backbones.Backbone("tiny", {"transformer": part}), tmp_path / "tiny")
     part = loaded.part("transformer")
     assert part.cfg == TINY
-    graphdef = part.graphdef(prompt_attention="both")
+    graphdef = part.graphdef(dataclasses.replace(TINY, prompt_attention="both"))
     model = nnx.merge(graphdef, jax.tree.map(np.asarray, part.tree))
     close(model.code_logits(CODES), tiny().code_logits(CODES), 0)
 

@@ -289,11 +289,10 @@ MUTATIONS = (
             "generator(jnp.asarray(class_ids, jnp.int32), instances)",
             "generator(jnp.asarray(class_ids, jnp.int32))",
         ),
-        ("sampler-computes-as-it-likes", "**compute.of_transformer(), dropout=0.0", "dropout=0.0"),
         (
-            "sampler-with-dropout",
-            "**compute.of_transformer(), dropout=0.0",
-            "**compute.of_transformer()",
+            "sampler-computes-as-it-likes",
+            "prompted(prompt, compute)",
+            "prompted(prompt, Compute())",
         ),
         (
             "sampler-decodes-in-another-type",

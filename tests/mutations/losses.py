@@ -184,9 +184,8 @@ MUTATIONS = (
             "make_module(part.kind, part.cfg)",
             'make_module("causal", part.cfg)',
         ),
-        ("tuned-with-the-backbones-dropout", "        dropout=0.0,\n", ""),
         ("remat-ignored", "remat=config.train.remat", "remat=False"),
-        ("computed-in-another-type", "        **Compute.of(config).of_transformer(),\n", ""),
+        ("computed-in-another-type", "Compute.of(config), remat", "Compute(), remat"),
         (
             "evaluator-models-exchanged",
             "make_evaluator(config, objective, model, generator, mesh)",
@@ -348,5 +347,10 @@ MUTATIONS = (
             "jax.nn.one_hot(labels, logits.shape[-1]), smoothing)",
             "jax.nn.one_hot(labels, logits.shape[-1]), 0.0)",
         ),
+    ),
+    *in_file(
+        "backbones/backbone.py",
+        PROMPT_TUNING,
+        ("tuned-with-the-backbones-dropout", "dropout=0.0, remat=remat", "remat=remat"),
     ),
 )

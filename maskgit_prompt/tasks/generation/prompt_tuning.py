@@ -91,12 +91,7 @@ def tune_prompt(
     """
     config, backbone, cfg, mesh = plan.config, plan.backbone, plan.prompt_config, plan.mesh
     part = backbone.part("transformer")
-    model = part.prompted(
-        cfg,
-        **Compute.of(config).of_transformer(),
-        dropout=0.0,
-        remat=config.train.remat,
-    )
+    model = part.prompted(cfg, Compute.of(config), remat=config.train.remat)
     generator, init_prompt = params.create(lambda rngs: PromptGenerator(cfg, rngs=rngs))
     if scratch:
         _, init = params.create(make_module(part.kind, part.cfg))

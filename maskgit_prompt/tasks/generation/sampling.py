@@ -91,7 +91,7 @@ class Sampler:
         tokenizer = backbone.part("tokenizer")
         if transformer is None:
             transformer = part.placed(mesh)
-        self._graphdef = part.prompted(prompt, **compute.of_transformer(), dropout=0.0)
+        self._graphdef = part.prompted(prompt, compute)
         self._weights, self._mesh, self._config = transformer, mesh, config
         self.length, self.classes = tokenizer.cfg.length, part.cfg.classes
         self.causal = part.decoding == "autoregressive"

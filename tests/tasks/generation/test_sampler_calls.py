@@ -135,19 +135,17 @@ def test_every_setting_reaches_the_loop(part, options, loop):
 
 def test_networks_are_computed_as_asked(loop, monkeypatch):
     asked = {}
-    real = Part.prompted
-    prompted = lambda part, prompt, **options: asked.update(options) or real(part, prompt)
-    monkeypatch.setattr(Part, "prompted", prompted)
+    real = Part.graphdef
+    graphdef = lambda part, cfg: asked.update(transformer=cfg) or real(part, cfg)
+    monkeypatch.setattr(Part, "graphdef", graphdef)
     monkeypatch.setattr(
         sampling, "make_decoder", lambda tokenizer, mesh, dtype: asked.update(decoder=dtype)
     )
     sampler(compute=Compute("bfloat16", "xla"))
-    assert asked == {
-        "dtype": "bfloat16",
-        "attention_implementation": "xla",
-        "dropout": 0.0,
-        "decoder": "bfloat16",
-    }
+    transformer = dataclasses.replace(
+        training.TRANSFORMER, dtype="bfloat16", attention_implementation="xla", dropout=0.0
+    )
+    assert asked == {"transformer": transformer, "decoder": "bfloat16"}
 
 
 def test_a_cutoff_given_with_the_call_is_the_one(loop):
