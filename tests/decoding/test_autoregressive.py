@@ -163,6 +163,15 @@ def test_guidance_grows_by_rows():
     np.testing.assert_array_equal(codes, [[V - 1, V - 1, 0, 0, 0, 0]] * 2)
 
 
+def test_guidance_grows_by_rows_by_its_own_power():
+    # As above; power 2 makes the share 0.15 at the second row: s = 1, 1.29, 3, slopes 1, 0.41, -3.
+    config = DecodeConfig(
+        guidance=3.0, guidance_schedule="power-cosine", guidance_power=2.0, temperature=0.0
+    )
+    codes = sampler(Sloped())(jax.random.key(0), prompts_of(1), one(3), START, config)
+    np.testing.assert_array_equal(codes, [[V - 1] * 4 + [0, 0]] * 2)
+
+
 def test_values_do_not_compile_anew():
     model = Naming()
     sample = sampler(model)

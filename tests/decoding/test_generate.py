@@ -102,6 +102,17 @@ def test_the_scale_follows_its_schedule():
     assert seen == [[0], [V - 1], [V - 1]]
 
 
+def test_the_power_of_guidance_is_not_that_of_the_marquee():
+    # As above; power 2 makes the share (1 - cos(pi / 4)) / 2 = 0.15 half way, the scale 0.41 and
+    # the slope -4.1, where power 1 would make it 10.
+    sample = generate.make_sampler(linear, keep_trace=True)
+    guided = dict(guidance=-3.0, guidance_schedule="power-cosine", guidance_power=2.0)
+    config = DecodeConfig(steps=3, schedule="linear", **guided, **FLAT)
+    _, trace = sample(jax.random.key(0), prompts_of(-10), one(0), START, config)
+    seen = [np.unique(trace.codes[t][trace.unknown[t]]).tolist() for t in range(3)]
+    assert seen == [[0], [0], [V - 1]]
+
+
 def test_one_compilation_for_any_condition_header_and_temperature():
     model = Counting()
     sample = generate.make_sampler(model)

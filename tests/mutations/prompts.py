@@ -155,7 +155,7 @@ MUTATIONS = (
         ),
         (
             "attention-of-every-transformer-changed",
-            'if prompt is not None and hasattr(self.cfg, "prompt_attention"):',
+            'if prompt is not None and hasattr(cfg, "prompt_attention"):',
             "if False:",
         ),
     ),

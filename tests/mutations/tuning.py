@@ -185,8 +185,8 @@ MUTATIONS = (
         EPOCHS,
         (
             "epochs-without-the-limit",
-            "max(1, min(train.steps, math.ceil(",
-            "max(1, max(train.steps, math.ceil(",
+            "max(1, min(settings.steps, math.ceil(",
+            "max(1, max(settings.steps, math.ceil(",
         ),
     ),
     *in_file(

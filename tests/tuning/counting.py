@@ -7,6 +7,7 @@ import pathlib
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from maskgit_prompt.tuning import train
 
@@ -21,16 +22,18 @@ class Steps:
     Attributes:
       made: the loss function and the options that the step was made with.
       like: the state whose place the step was made for.
+      tx: the optimizer.
       batches, keys: of each step.
     """
 
     made: dict = dataclasses.field(default_factory=dict)
     like: train.TrainState | None = None
+    tx: optax.GradientTransformation | None = None
     batches: list[dict] = dataclasses.field(default_factory=list)
     keys: list[jax.Array] = dataclasses.field(default_factory=list)
 
     def make(self, loss_fn, tx, like, **options):
-        self.made, self.like = {"loss_fn": loss_fn, **options}, like
+        self.made, self.like, self.tx = {"loss_fn": loss_fn, **options}, like, tx
         return self._step
 
     def _step(self, state, frozen, batch, key):

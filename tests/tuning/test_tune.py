@@ -8,6 +8,7 @@ import dataclasses
 import pathlib
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -209,6 +210,19 @@ def test_without_evaluations_only_batches_are_logged(tmp_path):
         for step, rate in ((2, 0.0075), (3, 0.0025))
     ]
     assert found.tuned.last == found.rows[-1]
+
+
+def test_the_optimizers_rate_falls_over_the_steps_that_epochs_give(tmp_path):
+    """One epoch of 6 examples in batches of 4 is 2 steps, not 300: half the rate at the second."""
+    plain = {"name": "sgd", "learning_rate": 1.0, "momentum": 0.0, "clip": 0.0}
+    found = tuned(tmp_path, train={"epochs": 1.0, "steps": 300}, optimizer=plain)
+    assert found.tuned.steps == 2
+    state = found.steps.tx.init({"prompt": jnp.zeros(1)})
+    for expected in (-1.0, -0.5):
+        update, state = found.steps.tx.update(
+            {"prompt": jnp.ones(1)}, state, {"prompt": jnp.ones(1)}
+        )
+        assert float(update["prompt"][0]) == pytest.approx(expected)
 
 
 def without_measured(row: dict[str, float]) -> dict[str, float]:
