@@ -231,6 +231,11 @@ MUTATIONS = (
             "codes = start.at[:, known].set",
             "codes = start.at[:, 0].set",
         ),
+        (
+            "causal-guidance-with-the-power-of-the-marquee",
+            "config.guidance, config.guidance_power)",
+            "config.guidance, config.power)",
+        ),
     ),
     *in_file(
         "decoding/autoregressive.py",
