@@ -15,6 +15,7 @@ BY_ROWS = (
     "tests/decoding/test_autoregressive.py::test_completion_keeps_the_top_rows_and_their_progress",
     "tests/decoding/test_autoregressive.py::test_guidance_by_hand",
     "tests/decoding/test_autoregressive.py::test_guidance_grows_by_rows",
+    "tests/decoding/test_autoregressive.py::test_guidance_grows_by_rows_by_its_own_power",
 )
 SAMPLER_CALLS = ("tests/tasks/generation/test_sampler_calls.py",)
 CONFIG = ("tests/decoding/test_config.py",)
