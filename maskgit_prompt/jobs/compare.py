@@ -37,7 +37,7 @@ from maskgit_prompt.tasks.generation.plan import (
 )
 from maskgit_prompt.tasks.generation.prompt_tuning import tune_prompt, tuning_codes
 from maskgit_prompt.tasks.generation.sampling import Sampler
-from maskgit_prompt.tasks.generation.score import Scorer, make_scorer
+from maskgit_prompt.tasks.generation.score import Scorer
 from maskgit_prompt.tuning import methods
 from maskgit_prompt.tuning.methods import METHODS, TITLES
 
@@ -76,7 +76,7 @@ def run(config: ConfigDict, path: str) -> None:
     for shots in config.compare.shots:
         plan = with_shots(everything, shots)
         decode = Sampler(backbone, mesh, plan.decode_config, Compute.of(config)).decode
-        scorer = make_scorer(plan, stored, decode)
+        scorer = Scorer(plan, stored, decode)
         for method in config.compare.methods:
             folder = home / f"{method}-{shots}"
             row = _finished(folder)

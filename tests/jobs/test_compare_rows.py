@@ -155,7 +155,7 @@ def compare_all(monkeypatch, home, config: ConfigDict) -> list[tuple]:
     monkeypatch.setattr(backbones, "load_for", lambda config: stand_ins.backbone())
     monkeypatch.setattr(compare, "make_plan", make_plan)
     monkeypatch.setattr(compare, "encode", lambda *_: stand_ins.Stored())
-    monkeypatch.setattr(compare, "make_scorer", make_scorer)
+    monkeypatch.setattr(compare, "Scorer", make_scorer)
     monkeypatch.setattr(compare, "compare_one", run_one)
     compare.run(config, str(home))
     assert [sampler.compute for sampler in samplers] == [Compute.of(config)] * len(samplers)

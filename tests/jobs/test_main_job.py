@@ -42,7 +42,7 @@ def job(monkeypatch, home, config, results=None, untuned=None):
     monkeypatch.setattr(progress, "time", clock)
     monkeypatch.setattr(transfer, "encode", encode)
     monkeypatch.setattr(transfer, "tune_prompt", tune_prompt)
-    monkeypatch.setattr(transfer, "make_scorer", make_scorer)
+    monkeypatch.setattr(transfer, "Scorer", make_scorer)
     made = transfer.carry_out(stand_ins.plan(config), home, progress.Clock(), untuned)
     found = json.loads((home / "results.json").read_text())
     return types.SimpleNamespace(

@@ -267,13 +267,13 @@ MUTATIONS = (
         ("judge-lacks-a-class", "if len(missing):", "if False:"),
         (
             "most-not-passed-to-the-scorer",
-            "plan.mesh, config.score.most, config.data.seed",
-            "plan.mesh, 0, config.data.seed",
+            "plan.config.score.most, plan.config.data.seed",
+            "0, plan.config.data.seed",
         ),
         (
             "scorer-with-the-seed-of-tuning",
-            "plan.mesh, config.score.most, config.data.seed",
-            "plan.mesh, config.score.most, config.seed",
+            "plan.config.score.most, plan.config.data.seed",
+            "plan.config.score.most, plan.config.seed",
         ),
         (
             "missing-classes-of-the-judge",

@@ -4,11 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from maskgit_prompt.backbones import Backbone
 from maskgit_prompt.backbones.compiled import make_features
 from maskgit_prompt.data import splits
 from maskgit_prompt.data.codes_writer import load_ahead
-from maskgit_prompt.data.loading import Splits
 from maskgit_prompt.metrics import frechet, scores
 from maskgit_prompt.metrics.accuracy import Judge
 from maskgit_prompt.metrics.scores import Scores
@@ -25,22 +23,16 @@ class Scorer:
     """Holds what every score needs: the judge, the features of real images.
 
     Args:
-      data: real images by part; encoded: codes of those of tune and test; decode: codes [n, L] ->
-        images.
-      most: images of the tuned part, at most, that near-copies are looked for among; 0: all.
-      seed: of the choice.
+      plan: near-copies are looked for among at most config.score.most of the images tuned on.
+      encoded: codes of the images of tune and test.
+      decode: codes [n, L] -> images.
+
+    Attributes:
+      warnings: what could not be measured, and why; what to know of what was.
     """
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        data: Splits,
-        encoded: Encoded,
-        decode: Callable,
-        mesh,
-        most: int = 0,
-        seed: int = 0,
-    ):
+    def __init__(self, plan: Plan, encoded: Encoded, decode: Callable):
+        data, backbone, mesh = plan.data, plan.backbone, plan.mesh
         self._data, self._encoded, self._decode = data, encoded, decode
         self.warnings: list[str] = []
         self._judge = self._train_judge()
@@ -66,6 +58,13 @@ class Scorer:
             self.warnings.append(
                 "No held-out loss and no count of near-copies: no images are held out."
             )
+        classes = len(data.images.classes)
+        if missing := classes - len(np.unique(data.labels(data.tune))):
+            self.warnings.append(
+                f"{missing} of {classes} classes have no image to tune on: none of theirs are "
+                "generated."
+            )
+        most, seed = plan.config.score.most, plan.config.data.seed
         few = splits.thin(data.labels(data.tune), most, seed)
         self._tune_reconstructed = self.reconstruct(data.tune[few])
         self._test_reconstructed = self.reconstruct(data.test) if len(data.test) else None
@@ -142,18 +141,3 @@ class Scorer:
             test=self._test_reconstructed,
         )
         return scores.measure(evidence)
-
-
-def make_scorer(plan: Plan, stored: Encoded, decode: Callable) -> Scorer:
-    """A plan's scorer; decode: codes [n, L] -> images."""
-    config, data = plan.config, plan.data
-    scorer = Scorer(
-        plan.backbone, data, stored, decode, plan.mesh, config.score.most, config.data.seed
-    )
-    missing = len(data.images.classes) - len(np.unique(data.labels(data.tune)))
-    if missing:
-        scorer.warnings.append(
-            f"{missing} of {len(data.images.classes)} classes have no image to tune on: none of "
-            "theirs are generated."
-        )
-    return scorer

@@ -29,7 +29,7 @@ from maskgit_prompt.tasks.generation.images import (
 from maskgit_prompt.tasks.generation.outputs import save_choice, save_prompt
 from maskgit_prompt.tasks.generation.plan import Plan
 from maskgit_prompt.tasks.generation.prompt_tuning import tune_prompt, tuning_codes
-from maskgit_prompt.tasks.generation.score import make_scorer
+from maskgit_prompt.tasks.generation.score import Scorer
 from maskgit_prompt.tasks.generation.summary import last_words, summarize
 from maskgit_prompt.tuning.methods import ORIGINS
 
@@ -70,7 +70,7 @@ def carry_out(
         if untuned is None or len(untuned) != len(classes):
             untuned = untuned_images(plan, len(classes))
     with clock("judge"):
-        scorer = make_scorer(plan, stored, drawing.sampler.decode)
+        scorer = Scorer(plan, stored, drawing.sampler.decode)
     with clock("marquee"):
         strip, marquee = marquee_of(plan, stored, drawing, scorer)
 

@@ -155,7 +155,7 @@ def use(monkeypatch: pytest.MonkeyPatch) -> None:
 def scorer(data: Splits, most: int = 0, seed: int = 0, parts=("features",)) -> Scorer:
     """Made the way jobs make it; call `use` before."""
     settings = plan(data, parts, score__most=most, data__seed=seed)
-    return score.make_scorer(settings, encoded(data), decode)
+    return score.Scorer(settings, encoded(data), decode)
 
 
 # --- Prompts and images --------------------------------------------------------------------------
