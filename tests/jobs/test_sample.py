@@ -1,4 +1,4 @@
-"""Images from a prompt file: plans, known codes, files, and the job through `main`."""
+"""Images from a prompt file: requests, known codes, files, and the job through `main`."""
 
 import dataclasses
 import json
@@ -52,14 +52,14 @@ def flags(backbone, prompt_path) -> tuple[str, ...]:
     return (SAMPLE, f"--config.backbone={backbone}", f"--config.prompt={prompt_path}")
 
 
-def plan(prompt_path, **changes) -> sample.Plan:
+def request(prompt_path, **changes) -> sample.Request:
     config = defaults.sample()
     config.num = 2
     config.update(changes)
     return sample.request_images(config, tuned_prompt.load(prompt_path))
 
 
-# --- Plans ----------------------------------------------------------------------------------------
+# --- Requests -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def plan(prompt_path, **changes) -> sample.Plan:
     ],
 )
 def test_header_of_each_class(header, class_ids, instance_ids, prompt_path):
-    found = plan(prompt_path, header=header)
+    found = request(prompt_path, header=header)
     assert found.groups == ("a/b", "A?B")
     assert found.group_of.tolist() == [0, 0, 1, 1]
     assert found.class_ids.tolist() == class_ids
@@ -88,14 +88,14 @@ def test_header_of_each_class(header, class_ids, instance_ids, prompt_path):
 
 
 def test_header_that_names_all_its_prompts_makes_one_group(prompt_path):
-    found = plan(prompt_path, header=("instance:y", "class:a/b", "instance:z"))
+    found = request(prompt_path, header=("instance:y", "class:a/b", "instance:z"))
     assert (found.groups, found.group_of.tolist()) == (("header",), [0, 0])
     assert found.class_ids.tolist() == [[1, 0, 0]] * 2
     assert found.instance_ids.tolist() == [[1, -1, 2]] * 2
 
 
 def test_some_classes_in_the_order_asked_for(prompt_path):
-    found = plan(prompt_path, classes=("A?B",), num=1)
+    found = request(prompt_path, classes=("A?B",), num=1)
     assert (found.groups, found.class_ids.tolist()) == (("A?B",), [[1]])
 
 
@@ -114,9 +114,9 @@ def test_some_classes_in_the_order_asked_for(prompt_path):
         ),
     ],
 )
-def test_plans_that_cannot_be(changes, message, prompt_path):
+def test_requests_that_cannot_be(changes, message, prompt_path):
     with pytest.raises(UsageError, match=re.escape(message)):
-        plan(prompt_path, **changes)
+        request(prompt_path, **changes)
 
 
 def test_a_prompt_without_instances_has_none_to_show(prompt_path):

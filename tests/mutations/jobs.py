@@ -7,7 +7,7 @@ COMPARISON_PAGE = ("tests/report/test_comparison_page.py",)
 COMPARE_ROWS = ("tests/jobs/test_compare_rows.py",)
 SIDE_BY_SIDE_ROWS = ("tests/jobs/test_side_by_side_rows.py",)
 VTAB_ROWS = ("tests/jobs/test_vtab_rows.py",)
-SAMPLE_PLAN = ("tests/jobs/test_sample_plan.py",)
+SAMPLE_REQUESTS = ("tests/jobs/test_sample_requests.py",)
 METHODS = ("tests/tuning/test_methods.py",)
 
 MUTATIONS = (
@@ -216,7 +216,7 @@ MUTATIONS = (
     ),
     *in_file(
         "jobs/sample.py",
-        SAMPLE_PLAN,
+        SAMPLE_REQUESTS,
         (
             "sample-short-header-reversed",
             '{"instance-class": ("instance", "class")}',

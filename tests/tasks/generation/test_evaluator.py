@@ -10,7 +10,8 @@ from maskgit_prompt.devices import sharding
 from maskgit_prompt.models.prompt import AXES, PromptConfig, PromptGenerator
 from maskgit_prompt.tasks.generation import evaluator
 from maskgit_prompt.tasks.generation.objectives import make_objective
-from tests import stubs, tiny, training
+from tests import tiny, training
+from tests.tasks.generation import odds
 
 # --- By hand -------------------------------------------------------------------------------------
 
@@ -22,11 +23,11 @@ def made(objective, rounds: int = 1, seed: int = 0, **prompt):
     evaluate = evaluator.make_evaluator(
         config,
         objective,
-        stubs.transformer(dropout=True),
-        stubs.generator(**prompt),
+        odds.transformer(dropout=True),
+        odds.generator(**prompt),
         training.mesh(),
     )
-    tree = jax.device_put(stubs.parameters(instances=(5, 5, 5)))
+    tree = jax.device_put(odds.parameters(instances=(5, 5, 5)))
     return lambda codes, labels: evaluate(
         tree, np.array(codes, np.int32), np.array(labels, np.int32)
     )
@@ -34,21 +35,21 @@ def made(objective, rounds: int = 1, seed: int = 0, **prompt):
 
 def test_the_loss_is_of_the_hidden_codes_under_the_class():
     # Two of four codes are hidden, 0 and 1. Odds 3: ln 4/3 and ln 4; odds 1: ln 2 and ln 2.
-    evaluate = made(stubs.Hide(((0, 1),)))
+    evaluate = made(odds.Hide(((0, 1),)))
     of_three = (np.log(4 / 3) + np.log(4)) / 2
     assert evaluate([[0, 1, 1, 1]], [1]) == pytest.approx(of_three, rel=1e-5)
     assert evaluate([[0, 1, 1, 1]], [0]) == pytest.approx(np.log(2), rel=1e-5)
 
 
 def test_nothing_is_dropped_and_labels_are_not_smoothed():
-    objective = stubs.Hide(smoothing=0.5, drop_class=1.0)
+    objective = odds.Hide(smoothing=0.5, drop_class=1.0)
     evaluate = made(objective, drop_class=1.0, drop_instance=1.0, dropout=0.5)
     assert evaluate([[0, 1]], [1]) == pytest.approx(np.log(4 / 3), rel=1e-5)
 
 
 def test_rounds_count_alike_however_much_they_hide():
     # Round 0 hides code 0 alone, round 1 the codes 1, 1, 0.
-    evaluate = made(stubs.Hide(((0,), (1, 2, 3))), rounds=2)
+    evaluate = made(odds.Hide(((0,), (1, 2, 3))), rounds=2)
     second = (2 * np.log(4) + np.log(4 / 3)) / 3
     expected = (np.log(4 / 3) + second) / 2
     assert evaluate([[0, 1, 1, 0]], [1]) == pytest.approx(expected, rel=1e-5)
@@ -59,12 +60,12 @@ def test_images_have_their_own_labels_and_count_once_in_any_chunks(monkeypatch):
     monkeypatch.setattr(evaluator, "ROWS", 2)
     codes, labels = [[0, 0], [0, 0], [1, 0], [1, 0], [1, 0]], [0, 1, 1, 1, 0]
     expected = (np.log(2) + np.log(4 / 3) + 2 * np.log(4) + np.log(2)) / 5
-    assert made(stubs.Hide())(codes, labels) == pytest.approx(expected, rel=1e-5)
+    assert made(odds.Hide())(codes, labels) == pytest.approx(expected, rel=1e-5)
 
 
 def test_chunks_draw_for_themselves_and_calls_draw_the_same(monkeypatch):
     monkeypatch.setattr(evaluator, "ROWS", 1)
-    evaluate = made(stubs.HideDrawn())
+    evaluate = made(odds.HideDrawn())
     found = evaluate([[0, 1]] * 16, [1] * 16)
     # k of 16 images hide code 0, the others code 1.
     hidden = (np.log(4) - found) / (np.log(4) - np.log(4 / 3)) * 16
@@ -73,7 +74,7 @@ def test_chunks_draw_for_themselves_and_calls_draw_the_same(monkeypatch):
 
 
 def test_rounds_draw_for_themselves():
-    found = made(stubs.HideDrawn(), rounds=16)([[0, 1]], [1])
+    found = made(odds.HideDrawn(), rounds=16)([[0, 1]], [1])
     hidden = (np.log(4) - found) / (np.log(4) - np.log(4 / 3)) * 16
     assert hidden == pytest.approx(round(hidden), abs=1e-3) and 0 < round(hidden) < 16
 
@@ -83,14 +84,14 @@ def test_what_is_drawn_is_of_the_seed():
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(25), 0), 0)
     codes = np.zeros((1, 100))
     codes[0, jax.random.randint(key, (), 0, 100)] = 1
-    found = made(stubs.HideDrawn(), seed=20)(codes, [1])
+    found = made(odds.HideDrawn(), seed=20)(codes, [1])
     assert found == pytest.approx(np.log(4), rel=1e-5)
 
 
 def test_as_many_rounds_as_asked_for_and_fewer_of_many_images(monkeypatch):
     # Round 0 hides code 0, all others code 1. For 2 images 4 draws are 2 each, 3 draws are 1 each.
     first, others = np.log(4 / 3), np.log(4)
-    evaluate = made(stubs.Hide(((0,), (1,), (1,), (1,))), rounds=4)
+    evaluate = made(odds.Hide(((0,), (1,), (1,), (1,))), rounds=4)
     found = {evaluator.DRAWS: evaluate([[0, 1]] * 2, [1, 1])}
     expected = {evaluator.DRAWS: (first + 3 * others) / 4, 4: (first + others) / 2, 3: first}
     for draws in (4, 3):
@@ -104,12 +105,12 @@ def test_large_images_are_scored_few_at_once(monkeypatch):
     spy = lambda batch, mesh: seen.append(len(batch["codes"])) or real(batch, mesh)
     monkeypatch.setattr(sharding, "to_global", spy)
     monkeypatch.setattr(evaluator, "CODES", 13)  # 3 images of 4 codes
-    made(stubs.Hide())([[0, 1, 1, 1]] * 7, [1] * 7)
+    made(odds.Hide())([[0, 1, 1, 1]] * 7, [1] * 7)
     assert seen == [3, 3, 3]
 
 
 def test_no_images_no_loss():
-    assert made(stubs.Hide())(np.zeros((0, 2)), []) is None
+    assert made(odds.Hide())(np.zeros((0, 2)), []) is None
 
 
 # --- On several devices --------------------------------------------------------------------------

@@ -24,7 +24,7 @@ def save(plan, tuned, home):
 
 def test_a_prompt_without_instances_names_none(tmp_path):
     cfg = stubs.prompt_config(classes=2, instances=0)
-    plan = dataclasses.replace(stubs.plan(stubs.data()), cfg=cfg)
+    plan = dataclasses.replace(stubs.plan(stubs.data()), prompt_config=cfg)
     tree = {name: x for name, x in stubs.tuned().prompt.items() if name != "instances"}
     found, command = save(plan, dataclasses.replace(stubs.tuned(), prompt=tree), tmp_path)
     assert (found.instances, found.instance_classes) == ((), ())

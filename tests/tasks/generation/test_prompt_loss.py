@@ -12,9 +12,10 @@ from maskgit_prompt.decoding import schedules
 from maskgit_prompt.models.prompt import NONE
 from maskgit_prompt.tasks.generation.loss import class_loss, prompt_loss
 from maskgit_prompt.tasks.generation.objectives import Masking
-from tests import stubs, training
+from tests import training
+from tests.tasks.generation import odds
 
-PLAIN, FIRST = stubs.transformer(), stubs.Hide()  # the first code is hidden
+PLAIN, FIRST = odds.transformer(), odds.Hide()  # the first code is hidden
 
 
 def loss(
@@ -28,13 +29,13 @@ def loss(
     **prompt,
 ) -> float:
     """The prompt loss of equal rows; classes have odds 1, 3 and instances odds 1, 5, 7."""
-    loss_fn = prompt_loss(transformer, stubs.generator(**prompt), objective)
+    loss_fn = prompt_loss(transformer, odds.generator(**prompt), objective)
     batch = {
         "codes": jnp.array([codes] * rows),
         "class_ids": jnp.full(rows, class_id),
         "instance_ids": jnp.full(rows, instance_id),
     }
-    value, _ = loss_fn(stubs.parameters(), batch, jax.random.key(seed))
+    value, _ = loss_fn(odds.parameters(), batch, jax.random.key(seed))
     return float(value)
 
 
@@ -77,13 +78,13 @@ def test_prompt_tokens_have_dropout():
 
 
 def test_the_transformer_has_dropout():
-    transformer = stubs.transformer(dropout=True)
+    transformer = odds.transformer(dropout=True)
     assert loss(1, 2, transformer=transformer) == pytest.approx(np.log(2), rel=1e-5)
 
 
 def test_hidden_codes_alone_count_and_are_not_seen():
     # Odds 3 and the codes 0, 1, 1, 0; a code that is seen has loss 0.
-    first, last_two = stubs.Hide(((0,),)), stubs.Hide(((2, 3),))
+    first, last_two = odds.Hide(((0,),)), odds.Hide(((2, 3),))
     codes = (0, 1, 1, 0)
     assert loss(1, 0, codes, first) == pytest.approx(np.log(4 / 3), rel=1e-5)
     mean = (np.log(4) + np.log(4 / 3)) / 2
@@ -93,7 +94,7 @@ def test_hidden_codes_alone_count_and_are_not_seen():
 def test_label_smoothing_is_the_objectives():
     # Targets 0.75 and 0.25 of the two codes, probabilities 3/4 and 1/4.
     expected = 0.75 * np.log(4 / 3) + 0.25 * np.log(4)
-    assert loss(1, 0, objective=stubs.Hide(smoothing=0.5)) == pytest.approx(expected, rel=1e-5)
+    assert loss(1, 0, objective=odds.Hide(smoothing=0.5)) == pytest.approx(expected, rel=1e-5)
 
 
 # --- Pretraining ---------------------------------------------------------------------------------
@@ -101,25 +102,25 @@ def test_label_smoothing_is_the_objectives():
 
 def pretraining_loss(objective, codes=(0, 1), dropout: bool = False, rows: int = 1) -> float:
     """Of class 1, whose odds are 3 without a prompt."""
-    loss_fn = class_loss(stubs.transformer(dropout=dropout), objective)
+    loss_fn = class_loss(odds.transformer(dropout=dropout), objective)
     batch = {"codes": jnp.array([codes] * rows), "class_ids": jnp.ones(rows, jnp.int32)}
-    return float(loss_fn(stubs.parameters(), batch, jax.random.key(0))[0])
+    return float(loss_fn(odds.parameters(), batch, jax.random.key(0))[0])
 
 
 def test_pretraining_is_under_the_models_own_class():
-    assert pretraining_loss(stubs.Hide()) == pytest.approx(np.log(4 / 3), rel=1e-5)
-    assert pretraining_loss(stubs.Hide(drop_class=1.0)) == pytest.approx(np.log(2), rel=1e-5)
-    assert pretraining_loss(stubs.Hide(), dropout=True) == pytest.approx(np.log(2), rel=1e-5)
+    assert pretraining_loss(odds.Hide()) == pytest.approx(np.log(4 / 3), rel=1e-5)
+    assert pretraining_loss(odds.Hide(drop_class=1.0)) == pytest.approx(np.log(2), rel=1e-5)
+    assert pretraining_loss(odds.Hide(), dropout=True) == pytest.approx(np.log(2), rel=1e-5)
 
 
 def test_pretraining_smooths_labels_and_counts_hidden_codes_alone():
     expected = 0.75 * np.log(4) + 0.25 * np.log(4 / 3)  # of code 1
-    found = pretraining_loss(stubs.Hide(((1,),), smoothing=0.5))
+    found = pretraining_loss(odds.Hide(((1,),), smoothing=0.5))
     assert found == pytest.approx(expected, rel=1e-5)
 
 
 def test_pretraining_drops_its_share_of_classes():
-    found = pretraining_loss(stubs.Hide(drop_class=0.25), rows=64)
+    found = pretraining_loss(odds.Hide(drop_class=0.25), rows=64)
     lost = (found - np.log(4 / 3)) / (np.log(2) - np.log(4 / 3)) * 64
     assert lost == pytest.approx(round(lost), abs=1e-3) and 6 < lost < 28
 

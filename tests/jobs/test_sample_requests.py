@@ -114,9 +114,9 @@ def test_the_sheet_has_a_row_for_each_class_in_the_order_asked_for(job):
 
 
 def test_a_given_picture_stands_in_front_of_each_row():
-    plan = sample.Request(CLASSES, np.array([0, 0, 1]), np.zeros((3, 1)), np.zeros((3, 1)))
+    request = sample.Request(CLASSES, np.array([0, 0, 1]), np.zeros((3, 1)), np.zeros((3, 1)))
     given = sample.Given(np.zeros(4), flat([(9, 9, 9)])[0])
-    found = sample.draw_sheet(plan, flat([(1, 0, 0), (2, 0, 0), (3, 0, 0)]), given)
+    found = sample.draw_sheet(request, flat([(1, 0, 0), (2, 0, 0), (3, 0, 0)]), given)
     pixels = [(9, 9, 9), (1, 0, 0), (2, 0, 0), (9, 9, 9), (3, 0, 0), (0, 0, 0)]
     expected = sheets.grid(
         flat(pixels).reshape(2, 3, 16, 16, 3),
