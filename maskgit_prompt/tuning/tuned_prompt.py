@@ -1,7 +1,7 @@
 """One tuned prompt, one small .safetensors file.
 
-Tensors are the generator's parameters; the header holds its config, the class names, the backbone's
-name and fingerprint, how to sample, and the scores.
+Its tensors are the generator's parameters. The header holds the generator's config, the class
+names, the backbone's name and fingerprint, the sampling settings and the scores.
 """
 
 import dataclasses
@@ -21,8 +21,8 @@ from maskgit_prompt.params import Tree
 from maskgit_prompt.storage.files import write_whole
 
 FORMAT = 1
-# What prompts of versions that wrote no "parts" depend on. It is left out of the header, so that
-# those versions read the files of this one.
+# Earlier versions wrote no "parts"; their prompts depend on these. The header leaves these out, so
+# that those versions can read new files.
 IMPLIED = ("tokenizer", "transformer")
 
 
@@ -33,7 +33,7 @@ class TunedOn:
     Attributes:
       name: for messages.
       fingerprint: of its parts, see Backbone.fingerprint.
-      parts: what the fingerprint covers: what the task needs of a backbone.
+      parts: those that the fingerprint covers: what the task needs of a backbone.
     """
 
     name: str
@@ -47,7 +47,7 @@ class TunedOn:
 
 @dataclasses.dataclass(frozen=True)
 class TunedPrompt:
-    """A tuned prompt generator and all that is needed to use it again.
+    """A tuned prompt generator and everything needed to use it again.
 
     Attributes:
       config, tree: the generator's sizes and parameters.
@@ -55,7 +55,7 @@ class TunedPrompt:
       backbone: what it was tuned on.
       instances: names of the images that have a prompt of their own, by instance id.
       instance_classes: the class of each of `instances`.
-      sample: how the images of the scores were decoded (config.sample).
+      sample: config.sample of the images that were scored.
       scores: what was measured.
     """
 
@@ -105,10 +105,12 @@ def load(path: str | pathlib.Path) -> TunedPrompt:
             "copy it again"
         ) from error
     if header is None:
-        raise UserError(f"{path} is a safetensors file, but holds no prompt of maskgit_prompt")
+        raise UserError(f"{path} is a safetensors file but holds no prompt of maskgit_prompt")
     try:
-        if header.pop("format") != FORMAT:
-            raise UserError(f"{path} is of another format than this version's {FORMAT}; update")
+        if (found := header.pop("format")) != FORMAT:
+            raise UserError(
+                f"{path} has format {found}, this version reads {FORMAT}; update maskgit_prompt"
+            )
         config = PromptConfig(**header.pop("cfg"))
         parts = tuple(header.pop("parts", IMPLIED))
         backbone = TunedOn(header.pop("source"), header.pop("fingerprint"), parts)
