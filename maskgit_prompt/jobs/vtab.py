@@ -96,8 +96,8 @@ def run(config: ConfigDict, path: str) -> None:
         print(f"report: {home / REPORT}\ntable: {home / 'results.md'}")
     if wrong:
         raise UserError(
-            f"{len(wrong)} of {len(chosen)} tasks are not done: {', '.join(wrong)}; see the reasons "
-            f"in {home / 'results.md'}; the same command again runs only these"
+            f"{len(wrong)} of {len(chosen)} tasks are not done: {', '.join(wrong)}; the reasons "
+            f"are in {home / 'results.md'}, and the same command again runs only these"
         )
 
 

@@ -133,7 +133,7 @@ def test_hosts_that_find_no_data_end_with_one_line_each(tmp_path):
     flags = dict(config="configs/vtab.py:svhn", config__data__data_dir=tmp_path / "none")
     outputs = run_on(2, 1, code=1, workdir=tmp_path / "run", **flags)
     for _, err in outputs:
-        assert "error: no data: of 1 tasks none is prepared in" in err and "Traceback" not in err
+        assert "error: no data: none of 1 tasks is prepared in" in err and "Traceback" not in err
     assert ["data of 0 of 1 tasks" in out for out, _ in outputs] == [True, False]
 
 

@@ -179,7 +179,7 @@ def test_debug_shows_the_traceback():
             "takes layers of transformer/words, which has no axis of layers",
         ),
         ("--config.train.show_every=-1", "config.train.show_every = -1, expected 0 or more"),
-        ("--config.profile=20", "config.profile = '20', expected START:STEPS as 20:5"),
+        ("--config.profile=20", "config.profile = '20', expected START:STEPS such as 20:5"),
         ("--config.optimizer.name=lion", "config.optimizer.name = 'lion', expected adamw or sgd"),
         ("--config.optimizer.momentum=1", "momentum = 1.0, expected 0 or more, and below 1"),
         ("--config.optimizer.rates=words", "rates has 'words', expected PATTERN=VALUE"),
@@ -341,7 +341,7 @@ def test_prompt_file_that_is_missing_truncated_or_another_file(prompt, backbone,
     flags = (SAMPLE, f"--config.backbone={backbone}", f"--workdir={tmp_path / 'run'}")
     refused(capsys, 2, f"no prompt file {tmp_path}", *flags, f"--config.prompt={tmp_path}")
     weights = f"--config.prompt={backbone}/tokenizer.safetensors"
-    refused(capsys, 1, "is a safetensors file, but holds no prompt", *flags, weights)
+    refused(capsys, 1, "is a safetensors file but holds no prompt", *flags, weights)
     for size in (4, 200, prompt.stat().st_size - 1):
         cut = tmp_path / f"{size}.safetensors"
         cut.write_bytes(prompt.read_bytes()[:size])
@@ -350,7 +350,11 @@ def test_prompt_file_that_is_missing_truncated_or_another_file(prompt, backbone,
         (b"format", b"farmot", "has a damaged header (KeyError('format'))"),
         (b"tokens", b"takens", "has a damaged header (TypeError("),
         (b'tokens\\": 1', b'tokens\\": 2', "does not fit the model"),
-        (b'format\\": 1', b'format\\": 9', "is of another format than this version's 1; update"),
+        (
+            b'format\\": 1',
+            b'format\\": 9',
+            "has format 9, this version reads 1; update maskgit_prompt",
+        ),
     ):
         assert old in prompt.read_bytes()
         edited = tmp_path / "edited.safetensors"
