@@ -232,7 +232,7 @@ class CausalTransformer(nnx.Module):
             label = class_ids.reshape(len(codes), -1)  # [B, condition]
             if label.shape[1] != cfg.condition:
                 raise ValueError(
-                    f"class_ids {class_ids.shape}: {label.shape[1]} an image, expected "
+                    f"class_ids {class_ids.shape}: {label.shape[1]} per image, expected "
                     f"{cfg.condition}"
                 )
             parts = [self.embed(label, self._position(prompt, class_ids) - cfg.condition)]

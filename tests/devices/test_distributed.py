@@ -39,7 +39,7 @@ def start(devices: int, variables: dict[str, str], **flags) -> subprocess.Popen:
 
 
 def run_on(hosts: int, devices: int, code: int = 0, **flags) -> list[tuple[str, str]]:
-    """A whole job on so many hosts of so many devices, and how all of them end."""
+    """A whole job on several hosts with several devices each, and how all of them end."""
     if hosts == 1:
         return finish([start(devices, {}, **flags)], code)
     return finish(start_all(hosts, devices, **flags), code)

@@ -408,7 +408,7 @@ def test_bad_sizes(changes, message):
         (dict(shifted=True), TOKENS, None, "6 tokens from position 4 on need 10 positions"),
         (dict(shifted=True, positions=99), LAYERS_3, None, r"\(2, 3, 4, 8\), but .*shifted.*once"),
         (dict(condition=2, length=5), None, None, r"give prompt tokens or class_ids \[B, 2\]"),
-        (dict(condition=2, length=5), None, LABELS, r"class_ids \(2,\): 1 an image, expected 2"),
+        (dict(condition=2, length=5), None, LABELS, r"class_ids \(2,\): 1 per image, expected 2"),
     ],
 )
 def test_bad_inputs(changes, prompt, label, message):
