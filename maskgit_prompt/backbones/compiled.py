@@ -77,7 +77,7 @@ def make_features(part: Part, mesh) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def rows(image_size: int) -> int:
-    """How many images a device encodes or decodes at once: 32 of 32 x 32, 16 of 128 x 128."""
+    """How many images each device encodes or decodes at once: 32 of 32 x 32, 16 of 128 x 128."""
     return max(1, min(ROWS, PIXELS // image_size**2))
 
 
