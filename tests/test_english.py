@@ -6,7 +6,7 @@ import re
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
-# Right are "is not a X", "per class", "the schedule sets how many", and no sentence opens with "Of".
+# Right are "is not a X", "per class", "the schedule sets how many", and sentences without "Of …".
 PHRASES = {
     "is no X": r"(?<![Tt]here )\b(?:is|are) no (?!longer|more|such|other)[a-z]+",
     "a class for per class": r"\b(?:image|code|prompt|token|step|report|score|block|file|process)s?"
