@@ -70,7 +70,7 @@ def check_same(
             differ.append((field.name, value))
     if differ:
         raise UsageError(
-            f"{folder} has the {name} of this very file already, but with "
+            f"{folder} has the {name} of this very file, but with "
             f"{', '.join(f'{key} {value}' for key, value in differ)}; give the options it was "
             "imported with, or use another --workdir"
         )

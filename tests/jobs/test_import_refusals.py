@@ -244,7 +244,7 @@ def test_sigterm_leaves_nothing_and_says_so(capsys, tmp_path, monkeypatch):
     flags = (IMPORT, "--config.format=maskgit", f"--config.source={','.join(files)}")
     done = run(capsys, *flags, f"--workdir={tmp_path / 'model'}")
     assert (done.code, signal.getsignal(signal.SIGTERM)) == (143, before)
-    assert "stopped before the import was done; the same command again starts" in done.err
+    assert "stopped before the import was done; run the same command to start" in done.err
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "tokenizer_checkpoint",
         "transformer_checkpoint",
@@ -302,7 +302,7 @@ def test_a_folder_that_may_not_be_searched(what, capsys, tmp_path, monkeypatch):
     done = run(capsys, *flags, f"--workdir={tmp_path / 'model'}")
     assert done.code == 1
     assert f"cannot use {tmp_path}" in done.error()
-    assert "Permission denied; check the permissions of it and of the folders" in done.error()
+    assert "Permission denied; check its permissions and those of the folders" in done.error()
 
 
 def test_a_folder_in_place_of_a_file(capsys, tmp_path):
