@@ -197,11 +197,11 @@ MUTATIONS = (
         (
             "streams-exchanged",
             (
-                '"generate": 2,  # images of a tuned prompt, and the untuned ones beside them\n'
+                '"generate": 2,  # images of a tuned prompt and the untuned ones\n'
                 '    "marquee": 3,'
             ),
             (
-                '"generate": 3,  # images of a tuned prompt, and the untuned ones beside them\n'
+                '"generate": 3,  # images of a tuned prompt and the untuned ones\n'
                 '    "marquee": 2,'
             ),
         ),
