@@ -391,7 +391,7 @@ LAYERS_2, LAYERS_3 = Prompt(layers=draw(2, 2, 4, 8)), Prompt(layers=draw(2, 3, 4
     [
         (dict(prompt_attention="some"), "prompt_attention 'some', expected one of causal, both"),
         (dict(heads=3), "width 8 does not divide into 3 heads"),
-        (dict(classes=12), "12 classes share 11 rows"),
+        (dict(classes=12), "12 classes, expected at most 11"),
         (dict(positions=5), "5 positions, expected at least 6 for 6 codes"),
     ],
 )
