@@ -81,8 +81,10 @@ def _quiet_logs(debug: bool) -> None:
 
 
 def _unraisable(found) -> None:
-    """After a save that failed Orbax's threads find their event loop closed: our error says it."""
-    if str(found.exc_value) != "Event loop is closed":
+    """Orbax's threads and coroutines fail again after a failure that our error tells."""
+    coroutine = getattr(found.object, "cr_code", None)
+    of_orbax = coroutine is not None and "orbax" in coroutine.co_filename
+    if not of_orbax and str(found.exc_value) != "Event loop is closed":
         sys.__unraisablehook__(found)
 
 
