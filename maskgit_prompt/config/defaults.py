@@ -3,6 +3,8 @@
 Nothing that takes time is imported here, so that --help stays fast.
 """
 
+from collections.abc import Callable
+
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
@@ -381,3 +383,18 @@ def import_weights() -> ConfigDict:
             "classes": 0,  # of a causal transformer
         }
     )
+
+
+# The keys and values that each job has before a config file or a flag changes them. Sizes of the
+# pretraining job are its config file's.
+JOBS: dict[str, Callable[[], ConfigDict]] = {
+    "run": transfer,
+    "vtab": lambda: vtab(transfer(), "", "vtab.py"),
+    "side_by_side": lambda: side_by_side(transfer()),
+    "compare": lambda: compare(transfer()),
+    "sample": sample,
+    "pretrain": lambda: training(
+        pretrain("transformer"), steps=5_000, batch_size=64, learning_rate=1e-3
+    ),
+    "import_weights": import_weights,
+}

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from maskgit_prompt import backbones, params, streams
 from maskgit_prompt.backbones.compute import Compute
-from maskgit_prompt.config import rules
+from maskgit_prompt.config import rules, uses
 from maskgit_prompt.data.augment import PLAIN
 from maskgit_prompt.data.batches import batch_indices
 from maskgit_prompt.data.images import ImageSet
@@ -36,8 +36,15 @@ from maskgit_prompt.tuning.tune import Examples, tune
 
 def run(config: ConfigDict, folder: str) -> None:
     began = time.time()
-    mesh = sharding.make_mesh(**config.mesh)
     rules.check(config)
+    if config.stage not in config:
+        raise UsageError(
+            f"config.stage = {config.stage!r} needs config.{config.stage}, the sizes; use "
+            f"--config=configs/mini.py:{config.stage}"
+        )
+    if config.stage == "transformer":
+        uses.check(config, {"transformer": config.model})
+    mesh = sharding.make_mesh(**config.mesh)
     sharding.check_batch(config.train.batch_size, config.train.micro_batches, mesh)
     before = (
         backbones.load(config.backbone) if config.backbone else backbones.Backbone(config.name, {})

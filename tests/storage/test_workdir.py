@@ -52,11 +52,11 @@ def test_another_config_is_refused_by_its_keys(tmp_path):
     before = (tmp_path / "config.json").read_bytes()
     config = configs.transfer()
     config.train.batch_size, config.mesh.data = 16, 2
-    config.data.path = "photos"
+    config.data.fit = "resize"
     with pytest.raises(UsageError) as error:
         workdir.prepare(tmp_path, config)
     assert str(error.value) == (
-        f"workdir {tmp_path} holds a run of another config: data.path is '' there, 'photos' now; "
+        f"workdir {tmp_path} holds a run of another config: data.fit is 'crop' there, 'resize' now; "
         "train.batch_size is 32 there, 16 now; use another --workdir, or delete that one"
     )
     assert (tmp_path / "config.json").read_bytes() == before

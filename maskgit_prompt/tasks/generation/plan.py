@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from maskgit_prompt import params
 from maskgit_prompt.backbones import Backbone, abstract
 from maskgit_prompt.backbones.compute import Compute
-from maskgit_prompt.data import augment, loading
+from maskgit_prompt.data import loading
 from maskgit_prompt.data.loading import Splits
 from maskgit_prompt.decoding.config import DecodeConfig
 from maskgit_prompt.devices import sharding
@@ -73,7 +73,12 @@ def claim(plan: Plan, path: str | os.PathLike) -> pathlib.Path:
     """
     home, data = workdir.prepare(path, plan.config), plan.data
     found = {}
-    for part, rows in (("tuned on", data.tune), ("held out", data.test)):
+    for part, rows in (
+        ("tuned on", data.tune),
+        ("held out", data.test),
+        ("of the classifier", data.judge),
+        ("that distances are to", data.reference),
+    ):
         digest = hashlib.sha256(data.images.subset(rows).fingerprint.encode())
         digest.update(data.labels(rows).tobytes())
         found[part] = digest.hexdigest()[:16]
@@ -94,27 +99,10 @@ def check(config: ConfigDict, backbone: Backbone, mesh) -> None:
     backbone.check_promptable()
     Compute.of(config).check(backbone.part("transformer").cfg, mesh)
     sharding.check_batch(config.train.batch_size, config.train.micro_batches, mesh)
-    decode_config = DecodeConfig(**config.sample)
-    decode_config.check(backbone.part("tokenizer").cfg.codebook, mesh)
-    for cutoff in config.score.marquee_cutoffs:
-        dataclasses.replace(decode_config, cutoff=cutoff)  # refuses one that is out of range
-    if config.data.views < 1:
-        raise UsageError(f"config.data.views = {config.data.views}, expected at least 1")
-    augment.random_crop_flip(config.data.crop, config.data.flip)
+    DecodeConfig(**config.sample).check(backbone.part("tokenizer").cfg.codebook, mesh)
     part = backbone.part("transformer")
     make_objective(config, part.decoding, backbone.part("tokenizer").cfg.codebook)
     check_model(config, backbone, prompt_config(config, backbone, classes=1, instances=1))
-    for name, least in (
-        ("per_class", 1),
-        ("images", 0),
-        ("rounds", 1),
-        ("most", 0),
-        ("marquee_images", 0),
-    ):
-        if config.score[name] < least:
-            raise UsageError(
-                f"config.score.{name} = {config.score[name]}, expected at least {least}"
-            )
 
 
 def check_model(config: ConfigDict, backbone: Backbone, cfg: PromptConfig) -> None:
