@@ -119,11 +119,17 @@ def meant(name: str, known: Iterable[str]) -> list[str]:
     found = list(leaves.get(leaf, ()))
     for nickname in (leaf, name.lower().replace(".", "_").replace("-", "_")):
         found += [key for key in (NICKNAMES.get(nickname),) if key in known]
+    section = name.rpartition(".")[0]
+    own = [key for key in known if section and key.startswith(f"{section}.")]
     if not found:
+        # Of the section, where there is one of that name: else its name would count as likeness.
+        near = difflib.get_close_matches(leaf, [k.rpartition(".")[2] for k in own], NAMED, 0.7)
+        found = [f"{section}.{one}" for one in near]
+    if not found and not own:
         found = difflib.get_close_matches(name, known, NAMED, cutoff=0.8)
     if not found:
-        for near in difflib.get_close_matches(leaf, leaves, NAMED, cutoff=0.75):
-            found += leaves[near]
+        for one in difflib.get_close_matches(leaf, leaves, NAMED, cutoff=0.75):
+            found += leaves[one]
     return sorted(dict.fromkeys(found), key=lambda key: not key.startswith("train."))[:NAMED]
 
 

@@ -73,8 +73,8 @@ def local(key: str, path: str, remote: bool = False) -> str:
     expanded = os.path.expanduser(path)
     if expanded.startswith("~") and not os.path.exists(path):
         raise UsageError(
-            f"{key} = {path!r}: there is no user {path[1:].partition('/')[0]!r}; write the path out, "
-            "or ./~… for a name that begins with ~"
+            f"{key} = {path!r}: there is no user {path[1:].partition('/')[0]!r}; write the path "
+            "out, or ./~… for a name that begins with ~"
         )
     return expanded
 

@@ -1,7 +1,8 @@
 """Values that no job can use, found before a run has written anything.
 
-A table of rules by key, first match wins. Choices are those of the room that owns them. Whatever the
-table says, every number is finite and fits what JAX computes with: 32 bits, but for seeds.
+A table of rules by key, first match wins. Choices are those of the room that owns them. Whatever
+the table says, every number is finite and fits into 32 bits, which JAX computes with; only seeds
+have 64.
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
-"""Settings that have no use with the others: an error, since their user expects them to do something.
+"""Settings that have no use beside the others: an error, since whoever set them expects an effect.
 
-A setting counts only where it is not at the default of its job. What a use depends on is another key, or
-one of the facts that a job learns later: the `transformer` of the backbone, what was `found` in an
+A setting counts only where it differs from the default of its job. Its use depends on another key,
+or on a fact that a job learns later: the `transformer` of the backbone, what was `found` in an
 imported file, how many `prompts` stand in the header.
 """
 
@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from maskgit_prompt.config import defaults, keys
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.importers.format import formats
-from maskgit_prompt.tuning.methods import METHODS
+from maskgit_prompt.tuning.methods import RATES
 
 FACTS = {
     "transformer": "a {} transformer",
@@ -129,7 +129,7 @@ USES = (
         unless=("compare",),
         instead="the methods set it; use config.compare.methods and config.compare.learning_rates",
     ),
-    *(Use((f"compare.learning_rates.{name}",), "compare.methods", (name,)) for name in METHODS),
+    *(Use((f"compare.learning_rates.{name}",), "compare.methods", (name,)) for name in RATES),
     Use(
         ("data.shots",),
         "job",
@@ -196,9 +196,9 @@ def unused(
     known = {**flat, **(facts or {})}
     found = {}
     for use in USES:
-        if use.needs not in known:
+        value = known.get(use.needs)
+        if value is None:  # not a key of this job, or as a prompt file says
             continue
-        value = known[use.needs]
         if f"causal.{use.needs}" in known:  # side by side: the masked models' and the causal ones'
             value = (value, known[f"causal.{use.needs}"])
         if use.holds(value):

@@ -13,8 +13,8 @@ from maskgit_prompt.devices import distributed
 from maskgit_prompt.errors import UsageError, UserError
 from maskgit_prompt.storage.files import write_whole
 
-# These say how long and where a run goes on, where its images are or which of its tasks it does, not
-# what it computes. That the images themselves are the same ones, `bind` sees to.
+# These say how long and where a run goes on, where its images are or which of its tasks it does,
+# not what it computes. That the images themselves are the same ones, `bind` sees to.
 FREE = (
     "mesh",
     "train.log_every",

@@ -13,9 +13,9 @@ from maskgit_prompt.config import defaults
 from maskgit_prompt.tasks.generation.plan import PARTS
 from maskgit_prompt.tuning import tuned_prompt
 from tests import tiny
-from tests.jobs.running import QUICKSTART, SAMPLE, TINY, run
+from tests.jobs.running import QUICKSTART, SAMPLE, TINY, TINY_CAUSAL, run
 
-FLAGS = (*TINY, "--config.data.shots=2", "--config.score.marquee_images=2")
+FLAGS = (*TINY_CAUSAL, "--config.data.shots=2", "--config.score.marquee_images=2")
 
 
 def save(folder: pathlib.Path, kind: str) -> str:

@@ -56,8 +56,8 @@ def test_another_config_is_refused_by_its_keys(tmp_path):
     with pytest.raises(UsageError) as error:
         workdir.prepare(tmp_path, config)
     assert str(error.value) == (
-        f"workdir {tmp_path} holds a run of another config: data.fit is 'crop' there, 'resize' now; "
-        "train.batch_size is 32 there, 16 now; use another --workdir, or delete that one"
+        f"workdir {tmp_path} holds a run of another config: data.fit is 'crop' there, 'resize' "
+        "now; train.batch_size is 32 there, 16 now; use another --workdir, or delete that one"
     )
     assert (tmp_path / "config.json").read_bytes() == before
 
