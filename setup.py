@@ -32,7 +32,6 @@ VERSION = re.search(
 )[1]
 
 
-
 class WithConfigs(build_py):
     """Puts configs/ into the package of a wheel, where main.py finds it outside of a clone."""
 

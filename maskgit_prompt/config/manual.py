@@ -75,7 +75,7 @@ def _section(title: str, found: dict[str, Any], meaning: dict[str, str]) -> str:
     lines = [title]
     for key, value in found.items():
         head = f"  --config.{key}={value!r}"
-        text = textwrap.wrap(meaning.get(key, ""), WIDTH - 6)
+        text = textwrap.wrap(of_key(key, meaning), WIDTH - 6)
         lines += [head, *(f"      {line}" for line in text)]
     return "\n".join(lines)
 
@@ -91,6 +91,13 @@ def meanings(job: str) -> dict[str, str]:
     for name in STORIES[job]:
         reader.read(functions[name], "")
     return reader.found
+
+
+def of_key(key: str, meaning: dict[str, str]) -> str:
+    """The meaning of a key, or of the section that it is in; empty where neither has one."""
+    while key and key not in meaning:
+        key = key.rpartition(".")[0]
+    return meaning.get(key, "")
 
 
 # The functions of defaults.py that make the config of a job; what these call is followed.
