@@ -25,5 +25,5 @@ def run(config: ConfigDict, path: str) -> None:
         backbone = backbones.load_for(config)
         uses.check(config, {"transformer": backbone.part("transformer").kind})
         plan = task.make_plan(config, backbone, mesh, path)
-    home = task.claim(plan, path)
-    task.carry_out(plan, home, clock)
+    with task.claim(plan, path) as home:
+        task.carry_out(plan, home, clock)
