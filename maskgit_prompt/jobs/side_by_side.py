@@ -58,7 +58,7 @@ def run(config: ConfigDict, path: str) -> None:
                 # A finished one is claimed, too: all of them are on the same images.
                 with claim(plans[name, shots], folder):
                     if not (folder / REPORT).exists():
-                        print(f"{backbone.name}, images per class: {shots}", flush=True)
+                        print(f"{backbone.name}, images a class: {shots}", flush=True)
                         clock = Clock()
                         with clock("load"):
                             plan = make_plan(configs[name, shots], backbone, mesh, folder)

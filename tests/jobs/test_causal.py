@@ -194,7 +194,7 @@ def test_side_by_side(causal, backbone, tmp_path, capsys):
     "flags, message",
     [
         (("--config.models.shots=2", "--config.models.shots=2"), "expected some, each once"),
-        (("--config.models.shots=2", "--config.models.shots=0"), "(2, 0), expected 1 or more each"),
+        (("--config.models.shots=2", "--config.models.shots=0"), "(2, 0), expected at least 1"),
         (("--config.prompt.deep=True",), "config.prompt.deep and config.prompt.prefix are both"),
         (
             ("--config.models.backbones=nowhere",),
