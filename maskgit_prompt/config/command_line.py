@@ -197,18 +197,21 @@ def _overrides(argv: list[str], config: ConfigDict, file: str) -> list[str]:
     return new
 
 
-def names(text: str) -> tuple:
+def names(text: str) -> tuple[str, ...]:
     """The names in the value of a flag: a tuple of them as Python writes it, else one as it stands.
 
-    "1.10" gives ("1.10",), "big cat" ("big cat",), "'cat'" ("cat",), "('a', 'b')" ("a", "b").
+    "1.10" gives ("1.10",), "big cat" ("big cat",), "'cat'" ("cat",), "('a', 1.10)" ("a", "1.10").
     """
     try:
-        value = ast.literal_eval(text)
+        node = ast.parse(text.strip(), mode="eval").body
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return (text,)
-    if isinstance(value, tuple | list):
-        return tuple(value)
-    return (value,) if isinstance(value, str) else (text,)
+    if isinstance(node, ast.Tuple | ast.List) and text.strip()[0] in "([":
+        parts = [(item, ast.get_source_segment(text.strip(), item) or "") for item in node.elts]
+    else:
+        parts = [(node, text)]
+    is_text = lambda item: isinstance(item, ast.Constant) and isinstance(item.value, str)
+    return tuple(item.value if is_text(item) else written for item, written in parts)
 
 
 def _of_type(error: flags.IllegalFlagValueError, config: ConfigDict) -> str:

@@ -52,7 +52,6 @@ class Use:
         return any(one not in self.unless for one in each)
 
 
-MASKED = "a key of masked transformers: a causal one has config.next_code"
 USES = (
     # Images.
     Use(
@@ -79,13 +78,8 @@ USES = (
     Use(("prompt.attention",), "transformer", ("causal",)),
     Use(("prompt.attention",), "prompt.prefix", (False,)),
     # Training.
-    Use(("masking.*",), "transformer", ("masked",), instead=MASKED),
-    Use(
-        ("next_code.*",),
-        "transformer",
-        ("causal",),
-        instead="a key of causal transformers: a masked one has config.masking",
-    ),
+    Use(("masking.*",), "transformer", ("masked",), instead="use config.next_code"),
+    Use(("next_code.*",), "transformer", ("causal",), instead="use config.masking"),
     Use(("masking.drop_class", "next_code.drop_class"), "job", ("pretrain",)),
     Use(("optimizer.b1", "optimizer.b2", "optimizer.eps"), "optimizer.name", ("adamw",)),
     Use(("optimizer.momentum", "optimizer.nesterov"), "optimizer.name", ("sgd",)),
@@ -101,7 +95,7 @@ USES = (
         ("sample.steps", "sample.schedule", "sample.order", "sample.choice_temperature"),
         "transformer",
         ("masked",),
-        instead="a key of masked transformers: a causal one draws code by code",
+        instead="it draws code by code, so leave the key out",
     ),
     Use(("sample.choice_temperature",), "sample.order", ("confidence",)),
     Use(
@@ -217,8 +211,7 @@ def _reason(use: Use, value: Any) -> str:
         way = f"it needs {needed}; leave it out"
     else:
         given = f"config.{use.needs} = {value!r}"
-        needed = (
-            " or ".join(map(str, use.values)) or f"other than {', '.join(map(str, use.unless))}"
-        )
+        other = f"another value than {', '.join(map(str, use.unless))}"
+        needed = " or ".join(map(str, use.values)) or other
         way = f"leave it out, or set config.{use.needs} to {needed}"
     return f"{given}; {use.instead or way}"

@@ -171,6 +171,8 @@ def test_a_key_inside_a_config_file_by_the_name_it_had_once(tmp_path, capsys):
         (("big cat",), ("big cat",)),
         (("'big cat'",), ("big cat",)),
         (("('a', 'b')", "c"), ("a", "b", "c")),
+        (("('a', 1.10, 007)", "[2, 'b']"), ("('a', 1.10, 007)", "2", "b")),  # 007 is not Python
+        (("('a', 1.10)", " 1.10", "-0"), ("a", "1.10", " 1.10", "-0")),
         (("None", "1e5", "True"), ("None", "1e5", "True")),
         (("it's", "a,b"), ("it's", "a,b")),
     ],
