@@ -82,7 +82,7 @@ def local(key: str, path: str, remote: bool = False) -> str:
 def _way(key: str) -> str:
     if key in WRITTEN:
         return (
-            "runs write to a disk; on a TPU VM launch/tpu_vm.sh --store=gs://BUCKET/NAME.tar.gz "
-            "keeps the workdir in a bucket"
+            "give a folder; on a TPU VM launch/tpu_vm.sh --store=gs://BUCKET/NAME.tar.gz keeps the "
+            "workdir in a bucket"
         )
     return "copy it first, as gcloud storage cp -r gs://BUCKET/NAME . does"

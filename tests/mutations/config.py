@@ -57,8 +57,8 @@ MUTATIONS = (
         ("tests/config/test_command_line.py",),
         (
             "names-read-as-numbers",
-            "return (value,) if isinstance(value, str) else (text,)",
-            "return (value,)",
+            "item.value if is_text(item) else written",
+            "getattr(item, 'value', written)",
         ),
         ("configs-of-the-package-first", "    if os.path.isfile(path):\n", "    if False:\n"),
         ("tilde-in-workdir", 'paths.local("--workdir", values.workdir or', "str(values.workdir or"),
