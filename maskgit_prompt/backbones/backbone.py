@@ -146,3 +146,9 @@ def sha256_of(entry: dict) -> str:
 def fingerprint_of(identities: Sequence[str]) -> str:
     """Sixteen hexadecimal digits that differ where a part does."""
     return hashlib.sha256(f"[{', '.join(identities)}]".encode()).hexdigest()[:16]
+
+
+def checksum(config: dict) -> str:
+    """SHA-256 of what a config.json says, but for this digest itself."""
+    rest = {name: value for name, value in config.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

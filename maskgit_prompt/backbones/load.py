@@ -15,7 +15,14 @@ from collections.abc import Callable, Sequence
 from ml_collections import ConfigDict
 
 from maskgit_prompt import params
-from maskgit_prompt.backbones.backbone import Backbone, Part, fingerprint_of, identity, sha256_of
+from maskgit_prompt.backbones.backbone import (
+    Backbone,
+    Part,
+    checksum,
+    fingerprint_of,
+    identity,
+    sha256_of,
+)
 from maskgit_prompt.backbones.registry import abstract, kinds, make_module
 from maskgit_prompt.errors import UsageError, UserError
 from maskgit_prompt.progress import bytes_progress
@@ -25,6 +32,7 @@ _EMBEDDED = pathlib.Path(__file__).parent / "embedded"
 EMBEDDED = {"mini": _EMBEDDED / "mini", "mini-causal": _EMBEDDED / "mini-causal"}
 EMBEDDED_OF = {"masked": "mini", "causal": "mini-causal"}  # by kind of transformer
 FORMAT = 2
+KEYS = {"format", "name", "classes", "provenance", "fingerprint", "parts", "sha256"}
 CHUNK = 2**24  # bytes read at once
 
 
@@ -87,6 +95,7 @@ def load(name: str, key: str = "config.backbone") -> Backbone:
         config = json.loads(text)
         if config["format"] != FORMAT:
             raise UserError(f"{folder} has format {config['format']}, this version reads {FORMAT}")
+        _check(config)
         files = [folder / file for entry in config["parts"].values() for file in entry["files"]]
         with bytes_progress(sum(map(_size, files)), "check") as update:
             parts = {
@@ -102,6 +111,14 @@ def load(name: str, key: str = "config.backbone") -> Backbone:
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{folder}/config.json is damaged ({error!r}); fetch it again") from error
+
+
+def _check(config: dict) -> None:
+    """Raises ValueError for a config whose checksum does not hold; earlier versions wrote none."""
+    if config.keys() - KEYS:
+        raise ValueError(f"strange keys {', '.join(sorted(config.keys() - KEYS))}")
+    if "sha256" in config and config["sha256"] != checksum(config):
+        raise ValueError("its checksum does not hold; delete the key sha256 if you edited the file")
 
 
 def _load_part(folder: pathlib.Path, name: str, entry: dict, update: Callable) -> Part:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from maskgit_prompt import params
-from maskgit_prompt.backbones.backbone import Backbone, fingerprint_of, identity
+from maskgit_prompt.backbones.backbone import Backbone, checksum, fingerprint_of, identity
 from maskgit_prompt.backbones.load import FORMAT, load
 from maskgit_prompt.backbones.registry import stored_fields
 from maskgit_prompt.devices import distributed
@@ -151,6 +151,7 @@ def _fill(temporary: pathlib.Path, backbone: Backbone, folder: pathlib.Path, dty
         ),
         "parts": entries,
     }
+    config["sha256"] = checksum(config)
     (temporary / "config.json").write_text(json.dumps(config, indent=1) + "\n")
 
 

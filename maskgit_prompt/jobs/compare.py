@@ -7,7 +7,6 @@
 """
 
 import dataclasses
-import json
 import pathlib
 from typing import Any
 
@@ -24,6 +23,7 @@ from maskgit_prompt.metrics.scores import expand
 from maskgit_prompt.report import results, sheets
 from maskgit_prompt.report.comparison import comparison_report
 from maskgit_prompt.storage import workdir
+from maskgit_prompt.storage.files import read_json
 from maskgit_prompt.tasks.generation import pictures
 from maskgit_prompt.tasks.generation.encoding import Encoded, encode
 from maskgit_prompt.tasks.generation.images import TunedSampler, classes_to_draw, untuned_images
@@ -156,4 +156,4 @@ def compare_one(
 
 def _finished(folder: pathlib.Path) -> dict[str, Any] | None:
     path = folder / "row.json"
-    return json.loads(path.read_text()) if path.exists() else None
+    return read_json(path, f"delete {folder} to train it again") if path.exists() else None

@@ -6,7 +6,6 @@
 3. Write results.json and report.html: scores, speed and marquee of all of them in one table.
 """
 
-import json
 import pathlib
 from typing import Any
 
@@ -17,7 +16,6 @@ from maskgit_prompt import backbones
 from maskgit_prompt.config import rules, uses
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
-from maskgit_prompt.metrics.run_result import RunResult
 from maskgit_prompt.metrics.scores import RUN_ROW
 from maskgit_prompt.progress import Clock
 from maskgit_prompt.report import results
@@ -96,7 +94,7 @@ def _of_one(config: ConfigDict, name: str, shots: int, decoding: str) -> ConfigD
 
 def _row(folder: pathlib.Path) -> dict[str, Any]:
     """What the table shows of a finished main job."""
-    run = RunResult.from_json(json.loads((folder / "results.json").read_text()))
+    run = results.read_run(folder)
     return run.row((*RUN_ROW, "tuning_seconds", "seconds_per_image")) | {
         "model": run.backbone,
         "transformer": run.transformer,

@@ -8,7 +8,6 @@
 """
 
 import contextlib
-import json
 import pathlib
 import traceback
 from typing import Any
@@ -22,7 +21,6 @@ from maskgit_prompt.config import rules, uses
 from maskgit_prompt.data.sets import builders, vtab
 from maskgit_prompt.devices import distributed, sharding
 from maskgit_prompt.errors import Stopped, UsageError, UserError
-from maskgit_prompt.metrics.run_result import RunResult
 from maskgit_prompt.metrics.scores import RUN_ROW
 from maskgit_prompt.progress import Clock
 from maskgit_prompt.report import results, tasks
@@ -158,7 +156,7 @@ def row_of(
     folder = home / task.name
     row = {"task": task.name, "group": task.group}
     if (folder / REPORT).exists():
-        done = RunResult.from_json(json.loads((folder / "results.json").read_text()))
+        done = results.read_run(folder)
         row |= {"status": "done", "error": None, "folder": task.name}
         return row | done.row((*RUN_ROW, "real_accuracy", *_COUNTS))
     if not asked:
