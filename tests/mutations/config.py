@@ -17,8 +17,8 @@ MUTATIONS = (
         ("true-is-a-number", "x, int | float) and not isinstance(x, bool)", "x, int | float)"),
         (
             "codes-folder-not-looked-at",
-            "files.check_folder(config.data.codes",
-            "str((config.data.codes",
+            'if "codes" in config.get("data", {}) and config.data.codes:',
+            "if False:",
         ),
     ),
     *in_file(
