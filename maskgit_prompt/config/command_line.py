@@ -21,8 +21,7 @@ from maskgit_prompt import renamed
 from maskgit_prompt.config import defaults, keys, paths
 from maskgit_prompt.errors import UsageError, UserError
 
-OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]+)(?:=(.*))?", re.DOTALL)
-TYPES = {bool: "True or False", int: "a whole number", float: "a number"}
+OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]*)(?:=(.*))?", re.DOTALL)
 
 
 def parse(argv: list[str]) -> tuple[ConfigDict, str]:
@@ -217,7 +216,7 @@ def names(text: str) -> tuple[str, ...]:
 def _of_type(error: flags.IllegalFlagValueError, config: ConfigDict) -> str:
     """What is said of a value of a wrong type."""
     match = re.match(r"flag --config\.([^=]+)=(.*?): ", str(error), re.DOTALL)
-    expected = TYPES.get(type(keys.flat(config).get(match[1]))) if match else None
+    expected = keys.TYPES.get(type(keys.flat(config).get(match[1]))) if match else None
     return f"config.{match[1]} = {match[2]!r}, expected {expected}" if expected else str(error)
 
 

@@ -90,6 +90,14 @@ NICKNAMES = {
     "warmup": "optimizer.warmup_steps",
     "wd": "optimizer.weight_decay",
 }
+# What values are called in messages, by the type of the default.
+TYPES = {
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    tuple: "a tuple",
+}
 NAMED = 3  # keys that a message proposes
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from maskgit_prompt import tasks
-from maskgit_prompt.config import keys, uses
+from maskgit_prompt.config import defaults, keys, uses
 from maskgit_prompt.data import loading, pixels
 from maskgit_prompt.decoding import schedules
 from maskgit_prompt.decoding.config import DecodeConfig
@@ -167,8 +167,11 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
 
 def check(config: ConfigDict) -> None:
     """Raises UsageError for the first value that makes no sense, whatever the images are."""
-    flat = keys.flat(config)
-    for key, value in flat.items():
+    before = keys.flat(defaults.JOBS[config.job]())
+    for key, value in keys.flat(config).items():
+        default = before.get(key)
+        if default is not None:
+            _check_type(key, value, type(default))
         if value is not None:  # of the sampling job: as the prompt file says
             _check_value(key, value)
     if "codes" in config.get("data", {}) and config.data.codes:
@@ -178,6 +181,12 @@ def check(config: ConfigDict) -> None:
     if "optimizer" in config:
         make_optimizer(config.optimizer, config.train.steps)
     uses.check(config)
+
+
+def _check_type(key: str, value: Any, kind: type) -> None:
+    fits = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
+    if not fits and not (kind is float and _number(value)):
+        raise UsageError(f"config.{key} = {value!r}, expected {keys.TYPES[kind]}")
 
 
 def _check_value(key: str, value: Any) -> None:

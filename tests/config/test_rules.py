@@ -118,6 +118,29 @@ def test_a_value_out_of_range_is_named(job, key, value, message):
 
 
 @pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("seed", None, "a whole number"),
+        ("seed", 1.5, "a whole number"),
+        ("seed", True, "a whole number"),
+        ("data.path", 3, "text"),
+        ("data.flip", 1, "True or False"),
+        ("sample.guidance", "2", "a number"),
+        ("data.classes", "cat", "a tuple"),
+        ("trainable", None, "a tuple"),
+    ],
+)
+def test_a_config_file_may_set_any_type(key, value, expected):
+    section, _, leaf = key.rpartition(".")
+    config = defaults.transfer()
+    with config.ignore_type():
+        (config[section] if section else config)[leaf] = value
+    with pytest.raises(UsageError) as error:
+        rules.check(config)
+    assert str(error.value) == f"config.{key} = {value!r}, expected {expected}"
+
+
+@pytest.mark.parametrize(
     ("job", "changes"),
     [
         ("run", {"seed": 2**62, "data.seed": 2**40}),
