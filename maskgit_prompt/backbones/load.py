@@ -1,8 +1,7 @@
 """Backbones: a folder of config.json and the safetensors files of its parts, never changed.
 
 Parts are "tokenizer", "transformer" and, where the model has a network to score images with,
-"features". `mini` and `mini-causal` are shipped with the package; any other name is a folder's
-path.
+"features". `mini` and `mini-causal` ship with the package; any other name is the path of a folder.
 Weights are read when they are placed on a mesh, each straight to its shards.
 """
 
@@ -39,21 +38,22 @@ CHUNK = 2**24  # bytes read at once
 def load_for(config: ConfigDict) -> Backbone:
     """The backbone that config.backbone and config.model ask for.
 
-    Without a backbone it is the embedded one with a transformer of config.model, masked by default.
+    An empty config.backbone means the embedded one with a transformer of config.model, by default
+    masked.
 
     Raises:
-      UsageError: no such model or kind, or one of another kind. UserError: as `load`.
+      UsageError: no such model or kind, or a backbone of another kind. UserError: as in `load`.
     """
     transformers = [name for name, kind in kinds().items() if kind.part == "transformer"]
     if config.model not in ("", *transformers):
         raise UsageError(
             f"config.model = {config.model!r}, expected {' or '.join(transformers)}, or nothing "
-            "for what the backbone has"
+            "to take what the backbone has"
         )
     name = config.backbone or EMBEDDED_OF.get(config.model or "masked")
     if name is None:
         raise UsageError(
-            f"config.model = {config.model!r}: no such backbone is embedded; give --config.backbone"
+            f"config.model = {config.model!r}: no embedded backbone has one; give --config.backbone"
         )
     backbone = load(name)
     kind = backbone.part("transformer").kind
@@ -66,7 +66,7 @@ def load_for(config: ConfigDict) -> Backbone:
 
 
 def embedded_with(fingerprint: str, parts: Sequence[str]) -> str:
-    """The name of the embedded backbone whose parts have this fingerprint; "mini" if none has."""
+    """The name of the embedded backbone whose parts have this fingerprint; "mini" if none does."""
     for name, folder in EMBEDDED.items():
         entries = json.loads((folder / "config.json").read_text())["parts"]
         if fingerprint_of([identity(entries[part]) for part in parts]) == fingerprint:
@@ -148,7 +148,7 @@ def _size(path: pathlib.Path) -> int:
 
 
 def sha256(path: str | os.PathLike, update: Callable[[int], None]) -> str:
-    """A file's digest in hex; update is told how many bytes were read."""
+    """A file's digest in hex; calls update with the number of bytes read."""
     digest = hashlib.sha256()
     try:
         with open(path, "rb") as file:
