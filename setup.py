@@ -5,8 +5,10 @@ pip install -e .            pip install -e '.[dev]'            pip install -e '.
 
 import pathlib
 import re
+import shutil
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = pathlib.Path(__file__).parent
 
@@ -29,6 +31,19 @@ VERSION = re.search(
     r'^__version__ = "(.+)"$', (HERE / "maskgit_prompt" / "__init__.py").read_text(), re.M
 )[1]
 
+
+class WithConfigs(build_py):
+    """Puts configs/ into the package of a wheel, where main.py finds it outside of a clone."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            configs = pathlib.Path(self.build_lib, "maskgit_prompt", "configs")
+            configs.mkdir(parents=True, exist_ok=True)
+            for path in (HERE / "configs").glob("*.py"):
+                shutil.copy(path, configs)
+
+
 setup(
     name="maskgit-prompt",
     version=VERSION,
@@ -49,5 +64,6 @@ setup(
         "vtab": ["opencv-python-headless>=5.0.0.93,<6"],
         "dev": requirements("requirements-dev.txt"),
     },
+    cmdclass={"build_py": WithConfigs},
     entry_points={"console_scripts": ["maskgit-prompt = maskgit_prompt.main:cli"]},
 )

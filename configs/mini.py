@@ -43,7 +43,8 @@ def get_config(stage: str = "tokenizer") -> ConfigDict:
         defaults.training(config, steps=5_000, batch_size=64, learning_rate=1e-3)
         config.data.num = 160_000
         config.optimizer.weight_decay = 0.02
-        config.masking.drop_class = config.next_code.drop_class = 0.1
+        objective = config.next_code if stage == "causal" else config.masking
+        objective.drop_class = 0.1
         config.transformer = ConfigDict(
             {"width": 192, "layers": 5, "heads": 4, "mlp": 576, "dropout": 0.0}
         )

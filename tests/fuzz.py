@@ -35,8 +35,8 @@ import jax  # noqa: E402
 import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from maskgit_prompt import backbones, main, params  # noqa: E402
-from maskgit_prompt.config import defaults  # noqa: E402
+from maskgit_prompt import backbones, params  # noqa: E402
+from maskgit_prompt.config import command_line, defaults, rules  # noqa: E402
 from maskgit_prompt.data.pixels import Preprocessing  # noqa: E402
 from maskgit_prompt.data.sets.folder import image_folder  # noqa: E402
 from maskgit_prompt.errors import UserError  # noqa: E402
@@ -255,7 +255,9 @@ class Configs:
         for file in sorted(path.iterdir()):
             argument = "" if file.stem in ("quickstart", "sample") else ":photos"
             argv = ["maskgit_prompt", f"--config={file}{argument}", "--workdir=run"]
-            found.append(main._parse(argv)[0].to_json_best_effort())
+            config, _ = command_line.parse(argv)
+            rules.check(config)
+            found.append(config.to_json_best_effort())
         return found
 
 

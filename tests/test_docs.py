@@ -7,13 +7,13 @@ import shlex
 import jax
 import numpy as np
 import pytest
-from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
-from maskgit_prompt import main, params
+from maskgit_prompt import params
 from maskgit_prompt.backbones import abstract
-from maskgit_prompt.config import defaults
+from maskgit_prompt.config import command_line, defaults, rules
 from maskgit_prompt.data import loading, splits
+from maskgit_prompt.errors import UsageError
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -44,16 +44,9 @@ def shipped(file: str, argument: str | None) -> ConfigDict:
 
 def parse(arguments: list[str]) -> ConfigDict:
     """The config that the command line of maskgit_prompt.main with these flags has."""
-    argv = ["main", *arguments]
-    values = flags.FlagValues()
-    config_flags.DEFINE_config_file(
-        "config", None, "", flag_values=values, lock_config=True, sys_argv=argv
-    )
-    flags.DEFINE_string("workdir", None, "", flag_values=values)
-    flags.DEFINE_bool("debug", False, "", flag_values=values)
-    rest = values(argv)
-    assert rest == ["main"], f"not a flag: {rest[1:]}"
-    return values.config
+    workdir = [] if any(flag.startswith("--workdir") for flag in arguments) else ["--workdir=w"]
+    config, _ = command_line.parse(["main", *arguments, *workdir])
+    return config
 
 
 @pytest.mark.parametrize(
@@ -161,17 +154,16 @@ def test_commands_are_found():
 
 
 @pytest.mark.parametrize(("place", "arguments"), COMMANDS + LAUNCHES)
-def test_command_parses(place, arguments, monkeypatch):
+def test_command_keeps_the_rules(place, arguments, monkeypatch):
     monkeypatch.chdir(ROOT)
-    config = parse(arguments)
-    assert config.job in main.JOBS, place
+    rules.check(parse(arguments))
     workdir = any(flag.startswith("--workdir=") for flag in arguments)
     assert workdir or (place, arguments) in LAUNCHES, place
 
 
 def test_a_command_with_a_wrong_key_does_not_parse(monkeypatch):
     monkeypatch.chdir(ROOT)
-    with pytest.raises(AttributeError, match="nosuch"):
+    with pytest.raises(UsageError, match="has no key data.nosuch"):
         parse(["--config=configs/quickstart.py", "--config.data.nosuch=1"])
 
 

@@ -104,8 +104,16 @@ def test_embedded_backbones_are_in_the_wheel(built):
         path.relative_to(built / "wheel" / "maskgit_prompt")
         for path in built.rglob("wheel/**/*.py")
     }
-    assert packed == modules
+    assert packed - {path for path in packed if path.parts[0] == "configs"} == modules
     assert not (built / "wheel" / "tests").exists()
+
+
+def test_configs_are_in_the_wheel(built):
+    packed = built / "wheel" / "maskgit_prompt" / "configs"
+    names = {path.name for path in (ROOT / "configs").glob("*.py")}
+    assert {path.name for path in packed.iterdir()} == names and "quickstart.py" in names
+    for name in names:
+        assert (packed / name).read_bytes() == (ROOT / "configs" / name).read_bytes()
 
 
 def test_the_source_archive_can_be_installed(built):

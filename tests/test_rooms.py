@@ -31,6 +31,7 @@ GROUND = {
     "streams",
     "renamed",
     "progress",
+    "console",
     "errors",
 }  # every room may
 LAZY = {"tensorflow", "tensorflow_datasets", "clu", "array_record", "tokamax"}

@@ -3,6 +3,8 @@
 Nothing that takes time is imported here, so that --help stays fast.
 """
 
+from collections.abc import Callable
+
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
@@ -24,13 +26,14 @@ def base(job: str) -> ConfigDict:
     """What every job has."""
     return ConfigDict(
         {
-            "job": job,
-            "seed": 0,
+            "job": job,  # what is run: a file of maskgit_prompt/jobs/
+            "seed": 0,  # of weights, batches, masks and samples
             # An embedded model's name, or a backbone's folder; empty: the embedded one.
             "backbone": "",
             "dtype": "float32",  # of activations; "bfloat16" on accelerators
             "attention": "auto",  # or "xla", "cudnn", "tokamax": how transformers compute it
-            "mesh": {"data": -1, "fsdp": 1, "tensor": 1},  # -1: all devices that remain
+            # Devices along which batches, weights, and heads are split; -1: all that remain.
+            "mesh": {"data": -1, "fsdp": 1, "tensor": 1},
         }
     )
 
@@ -41,30 +44,29 @@ def training(
     """Adds what every job that trains has."""
     config.train = ConfigDict(
         {
-            "steps": steps,
+            "steps": steps,  # of the optimizer
             "batch_size": batch_size,  # of all devices together
             "micro_batches": 1,  # gradient accumulation: pieces that a batch is run in
-            "ema_decay": 0.0,  # 0: no average is kept
-            "log_every": 10,
-            "save_every": 200,
-            "tensorboard": True,
+            "ema_decay": 0.0,  # of an average of the trained parameters; 0: none is kept
+            "log_every": 10,  # steps between lines of metrics
+            "save_every": 200,  # steps between checkpoints
+            "tensorboard": True,  # write TensorBoard events, too
         }
     )
     config.profile = ""  # "20:5": a profiler's trace of the five steps after step 20
     config.optimizer = ConfigDict(
         {
             "name": "adamw",  # or "sgd"
-            "learning_rate": learning_rate,
-            "warmup_steps": 0,
-            # By path, first match wins, as "transformer/.*=1e-4"; the others go as this file says.
-            "rates": (),
-            "decays": (),
+            "learning_rate": learning_rate,  # the highest; it falls to 0 along half a cosine
+            "warmup_steps": 0,  # from 0 up to the learning rate
+            "rates": (),  # learning rates by path, first match wins: "transformer/.*=1e-4"
+            "decays": (),  # weight decays by path, in the same way
             "momentum": 0.9,  # of sgd
-            "nesterov": False,
-            "b1": 0.9,
-            "b2": 0.96,
-            "eps": 1e-8,
-            "weight_decay": 0.0,
+            "nesterov": False,  # of sgd's momentum
+            "b1": 0.9,  # of adamw
+            "b2": 0.96,  # of adamw
+            "eps": 1e-8,  # of adamw
+            "weight_decay": 0.0,  # of what no pattern of decays matches
             "clip": 1.0,  # of the gradient's global norm; 0: none
         }
     )
@@ -73,23 +75,37 @@ def training(
 
 def masking() -> ConfigDict:
     """How codes are hidden in training."""
-    return ConfigDict({"schedule": "cosine", "shared": False, "smoothing": 0.1, "drop_class": 0.0})
+    return ConfigDict(
+        {
+            "schedule": "cosine",  # share of hidden codes; or "linear", "uniform", "pow2", …
+            "shared": False,  # one share for the whole batch, not one for each image
+            "smoothing": 0.1,  # label smoothing of the loss
+            "drop_class": 0.0,  # share of examples without their class, in pretraining
+        }
+    )
 
 
 def next_code() -> ConfigDict:
     """How a causal transformer is trained."""
-    return ConfigDict({"keep": 1.0, "smoothing": 0.0, "drop_class": 0.0})
+    return ConfigDict(
+        {
+            "keep": 1.0,  # share of input codes that stay; the others become random ones
+            "smoothing": 0.0,  # label smoothing of the loss
+            "drop_class": 0.0,  # share of examples without their class, in pretraining
+        }
+    )
 
 
 def pretrain(stage: str) -> ConfigDict:
     """The pretraining job on synthetic images: stage "tokenizer", "transformer" or "features"."""
     config = base("pretrain")
     config.model = "masked"  # or "causal": what stage "transformer" makes
-    config.trainable = (".*",)
-    config.stage = stage
+    config.trainable = (".*",)  # path patterns of what is trained
+    config.stage = stage  # "tokenizer", "transformer" or "features"
     config.backbone = ""  # the folder that the stage before wrote; the first stage has none
-    config.name = "mini"
-    config.store_dtype = "float32"
+    config.name = "mini"  # of the backbone
+    config.store_dtype = "float32"  # of the stored weights
+    # How many images are drawn, from which seed, pixels a side.
     config.data = ConfigDict({"num": 50_000, "seed": 0, "size": 32})
     config.masking = masking()
     config.next_code = next_code()
@@ -100,7 +116,7 @@ def transfer() -> ConfigDict:
     """The main job: tune a prompt on a few images, generate, score, report."""
     config = training(base("run"), steps=300, batch_size=32, learning_rate=0.01)
     config.optimizer.backbone_learning_rate = 0.0  # of what is not the prompt; 0: the same
-    config.task = "generation"
+    config.task = "generation"  # what is learned: a room of maskgit_prompt/tasks/
     config.model = ""  # "masked" or "causal"; empty: what the backbone has
     config.trainable = ("prompt/.*",)  # path patterns; "!" in front freezes; first match wins
     config.data = ConfigDict(
@@ -125,25 +141,25 @@ def transfer() -> ConfigDict:
             # Shares of each class: to tune on; to train the judge on; to score against.
             "fractions": {"tune": 0.3, "judge": 0.3, "test": 0.4},
             "views": 1,  # codes stored of each image: the image, and views - 1 crops and flips
-            "crop": 0.125,
-            "flip": False,
+            "crop": 0.125,  # most that a crop cuts off, as a share of the side
+            "flip": False,  # mirror crops half of the time
         }
     )
     config.prompt = ConfigDict(
         {
             "kind": "factorized",  # or "table", "additive"
-            "tokens": 16,
+            "tokens": 16,  # prompt tokens
             "deep": False,  # fresh prompts at every layer
             "prefix": False,  # keys and values of every layer in place of tokens
             "attention": "causal",  # or "both": among tokens before a causal transformer
             "instances": True,  # learn a prompt of every image too, for the marquee header
             "embedding": 32,  # width of the tables; 0: the transformer's
-            "dense": False,
-            "factors": 1,
-            "hidden": 0,
-            "dropout": 0.0,
-            "drop_class": 0.1,
-            "drop_instance": 0.5,
+            "dense": False,  # of "additive": a dense layer up to the transformer's width
+            "factors": 1,  # of "factorized"
+            "hidden": 0,  # of "factorized": hidden width of its MLP; 0: one dense layer
+            "dropout": 0.0,  # on prompt tokens, in training
+            "drop_class": 0.1,  # share of training examples without their class
+            "drop_instance": 0.5,  # share of training examples without their instance
         }
     )
     config.masking = masking()
@@ -160,7 +176,7 @@ def transfer() -> ConfigDict:
             # are; 0: per_class decides.
             "images": 0,
             "most": 2000,  # real images of a part where cost grows with their square; 0: all
-            "marquee_cutoffs": (0.1, 0.25, 0.5, 0.75, 1.0),
+            "marquee_cutoffs": (0.1, 0.25, 0.5, 0.75, 1.0),  # of the header, each measured
             "marquee_images": 16,  # images an instance and cutoff; 0: no marquee
             "rounds": 8,  # masks drawn an image for the losses
         }
@@ -202,6 +218,7 @@ def vtab(config: ConfigDict, arg: str, file: str) -> ConfigDict:
       file: the config file's name, for messages.
     """
     config.job = "vtab"
+    # Tasks and groups; empty: all 19.
     config.tasks = tuple(part for part in arg.split(",") if part and "=" not in part)
     # As google-research/generative_transfer: tuned on train, measured against all there is.
     config.data.name = "vtab"
@@ -291,7 +308,7 @@ def compare(config: ConfigDict) -> ConfigDict:
     config.score.rounds = 2
     config.compare = ConfigDict(
         {
-            "methods": ("prompt", "full", "scratch", "untuned"),
+            "methods": ("prompt", "full", "scratch", "untuned"),  # ways to adapt the backbone
             "shots": (2, 5, 10),  # images a class; config.data.shots is not used
             # Of the transformer; prompts have config.optimizer.learning_rate with every method.
             "learning_rates": RATES,
@@ -328,18 +345,18 @@ def sampling() -> ConfigDict:
     """How codes are decoded; the first four are for masked transformers alone."""
     return ConfigDict(
         {
-            "steps": 12,
-            "schedule": "cosine",
+            "steps": 12,  # decoding steps
+            "schedule": "cosine",  # share of codes still masked; names as for masking.schedule
             "order": "confidence",  # or "halton", "halton-rolled", "random"
             "choice_temperature": 4.5,  # of the noise on the confidence
             "temperature": 1.0,  # 0: the best code always
             "top_k": 0,  # 0: all codes
-            "top_p": 1.0,
-            "cutoff": 1.0,  # of the marquee header
-            "power": 1.0,
+            "top_p": 1.0,  # the best codes that together have this probability; 1: all
+            "cutoff": 1.0,  # share of the way at which the marquee header has passed
+            "power": 1.0,  # of the marquee header's way
             "guidance": 1.0,  # scale s of u + s (c - u); 1: none
-            "guidance_schedule": "constant",
-            "guidance_power": 1.0,
+            "guidance_schedule": "constant",  # or "linear", "cosine", "power-cosine"
+            "guidance_power": 1.0,  # of "power-cosine"
             "guidance_from": "prompt",  # u: the prompt without condition; "backbone": no prompt
             "batch_size": 64,  # images decoded at once
         }
@@ -368,7 +385,7 @@ def import_weights() -> ConfigDict:
     """Other people's checkpoints to a backbone's folder, or to a prompt file."""
     return ConfigDict(
         {
-            "job": "import_weights",
+            "job": "import_weights",  # what is run: a file of maskgit_prompt/jobs/
             "source": "",  # FILE, or FILE,FILE; a folder of Taming Transformers' logs
             "format": "",  # "maskgit", "maskgit-torch" or "taming"
             "name": "",  # of the backbone; empty: the workdir's
@@ -381,3 +398,18 @@ def import_weights() -> ConfigDict:
             "classes": 0,  # of a causal transformer
         }
     )
+
+
+# The keys and values that each job has before a config file or a flag changes them. Sizes of the
+# pretraining job are its config file's.
+JOBS: dict[str, Callable[[], ConfigDict]] = {
+    "run": transfer,
+    "vtab": lambda: vtab(transfer(), "", "vtab.py"),
+    "side_by_side": lambda: side_by_side(transfer()),
+    "compare": lambda: compare(transfer()),
+    "sample": sample,
+    "pretrain": lambda: training(
+        pretrain("transformer"), steps=5_000, batch_size=64, learning_rate=1e-3
+    ),
+    "import_weights": import_weights,
+}

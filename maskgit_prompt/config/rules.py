@@ -1,59 +1,203 @@
-"""Values that no job can use, found before a run has written anything."""
+"""Values that no job can use, found before a run has written anything.
 
-import math
-from collections.abc import Callable
+A table of rules by key, first match wins. Choices are those of the room that owns them. Whatever
+the table says, every number is finite and fits into 32 bits, which JAX computes with; only seeds
+have 64.
+"""
+
+import dataclasses
+import fnmatch
+from collections.abc import Callable, Collection
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from maskgit_prompt import params, tasks
-from maskgit_prompt.data import pixels
+from maskgit_prompt import tasks
+from maskgit_prompt.config import defaults, keys, uses
+from maskgit_prompt.data import loading, pixels
+from maskgit_prompt.decoding import schedules
+from maskgit_prompt.decoding.config import DecodeConfig
 from maskgit_prompt.errors import UsageError
-from maskgit_prompt.models import attention
-from maskgit_prompt.tuning import profile
+from maskgit_prompt.importers.format import formats
+from maskgit_prompt.models import attention, tokenizer
+from maskgit_prompt.storage import files
+from maskgit_prompt.tuning import methods, profile
 from maskgit_prompt.tuning.optimizers import make_optimizer
 
 DTYPES = ("float32", "bfloat16", "float16")
-RATE = (lambda x: 0 <= x < 1, "0 or more, and below 1")
-COUNT = (lambda x: x >= 1, "at least 1")
-NOT_NEGATIVE = (lambda x: x >= 0 and math.isfinite(x), "0 or more")
-RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "dtype": (lambda x: x in DTYPES, ", ".join(DTYPES)),
-    "attention": (lambda x: x in attention.IMPLEMENTATIONS, ", ".join(attention.IMPLEMENTATIONS)),
-    "train.steps": COUNT,
+STAGES = ("tokenizer", "transformer", "features")
+LARGEST = 3.4e38  # of float32
+INT_BOUND = 2**31
+SEED_BOUND = 2**63 - 2**8  # streams add small numbers to it
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """What a value must be.
+
+    Attributes:
+      holds: whether a value is so. A value that it raises TypeError on is not.
+      expected: the same in words, for messages.
+    """
+
+    holds: Callable[[Any], bool]
+    expected: str
+
+    def __call__(self, value: Any) -> bool:
+        try:
+            return bool(self.holds(value))
+        except TypeError:  # compared with a number: of another type
+            return False
+
+
+def one_of(names: Collection[str]) -> Rule:
+    return Rule(lambda x: x in names, ", ".join(names))
+
+
+def each(rule: Rule) -> Rule:
+    return Rule(lambda xs: all(map(rule, xs)), f"{rule.expected}, each")
+
+
+def accepted(check: Callable[[Any], Any], expected: str) -> Rule:
+    """The rule of a function that raises UsageError on other values."""
+
+    def holds(value: Any) -> bool:
+        try:
+            check(value)
+        except UsageError:
+            return False
+        return True
+
+    return Rule(holds, expected)
+
+
+def _number(x: Any) -> bool:
+    return isinstance(x, int | float) and not isinstance(x, bool)
+
+
+FLAG = Rule(lambda x: isinstance(x, bool), "True or False")
+RATE = Rule(lambda x: _number(x) and 0 <= x < 1, "0 or more, and below 1")
+PART = Rule(lambda x: _number(x) and 0 < x <= 1, "above 0, and at most 1")
+POSITIVE = Rule(lambda x: _number(x) and x > 0, "a number above 0")
+NOT_NEGATIVE = Rule(lambda x: _number(x) and x >= 0, "0 or more")
+COUNT = Rule(lambda x: _number(x) and x >= 1, "at least 1")
+SEED = Rule(lambda x: _number(x) and 0 <= x < SEED_BOUND, "0 or more, and below 2**63 - 256")
+ONCE = Rule(lambda xs: len(xs) > 0 and len(set(xs)) == len(xs), "some, each once")
+NAME = Rule(lambda x: isinstance(x, str) and x.strip(), "a name")
+# A whole number is what a name may look like; of 1.10 a config file would have made 1.1.
+CLASS = Rule(
+    lambda x: NAME(x) or (isinstance(x, int) and not isinstance(x, bool)), "names in quotes"
+)
+PATTERN = Rule(lambda x: isinstance(x, str) and x, "a path pattern")
+
+RULES: dict[str, Rule | tuple[Rule, ...]] = {
+    "seed": SEED,
+    "data.seed": SEED,
+    "dtype": one_of(DTYPES),
+    "store_dtype": one_of(DTYPES),
+    "attention": one_of(attention.IMPLEMENTATIONS),
+    "task": accepted(tasks.find, ", ".join(tasks.names())),
+    "trainable": (Rule(lambda xs: len(xs) > 0, "some patterns"), each(PATTERN)),
+    "profile": Rule(lambda x: not x or profile.FORM.fullmatch(x), profile.EXPECTED),
     "train.epochs": NOT_NEGATIVE,
-    "train.batch_size": COUNT,
-    "train.micro_batches": COUNT,
-    "train.log_every": COUNT,
-    "train.save_every": COUNT,
     "train.evaluate_every": NOT_NEGATIVE,
     "train.show_every": NOT_NEGATIVE,
-    "profile": (lambda x: not x or profile.FORM.fullmatch(x), profile.EXPECTED),
     "train.ema_decay": RATE,
-    "optimizer.learning_rate": (lambda x: x > 0 and math.isfinite(x), "a number above 0"),
+    "train.remat": FLAG,
+    "train.tensorboard": FLAG,
+    "train.*": COUNT,
+    "optimizer.learning_rate": POSITIVE,
     "optimizer.backbone_learning_rate": NOT_NEGATIVE,
     "optimizer.b1": RATE,
     "optimizer.b2": RATE,
-    "optimizer.eps": (lambda x: x > 0, "above 0"),
+    "optimizer.eps": POSITIVE,
     "optimizer.momentum": RATE,
     "optimizer.weight_decay": NOT_NEGATIVE,
     "optimizer.clip": NOT_NEGATIVE,
-    "data.fit": (lambda x: x in pixels.FITS, ", ".join(pixels.FITS)),
+    "data.name": one_of(loading.NAMES),
+    "data.fit": one_of(pixels.FITS),
     "data.shots": NOT_NEGATIVE,
+    "data.classes": each(CLASS),
+    "data.fractions.*": PART,
+    "data.views": COUNT,
+    "data.crop": RATE,
+    "data.num": COUNT,
+    "data.size": COUNT,
+    "masking.schedule": accepted(schedules.schedule, ", ".join(schedules.NAMES)),
     "masking.smoothing": RATE,
     "masking.drop_class": RATE,
-    "next_code.keep": (lambda x: 0 < x <= 1, "above 0, and at most 1"),
+    "next_code.keep": PART,
     "next_code.smoothing": RATE,
     "next_code.drop_class": RATE,
+    "sample.batch_size": COUNT,
+    "score.per_class": COUNT,
+    "score.rounds": COUNT,
+    "score.images": NOT_NEGATIVE,
+    "score.most": NOT_NEGATIVE,
+    "score.marquee_images": NOT_NEGATIVE,
+    "score.marquee_cutoffs": each(PART),
+    "steps": NOT_NEGATIVE,
+    "tasks": each(NAME),
+    "compare.methods": (ONCE, each(one_of(methods.METHODS))),
+    "compare.shots": (ONCE, each(COUNT)),
+    "compare.learning_rates.*": POSITIVE,
+    "models.backbones": (ONCE, each(NAME)),
+    "models.shots": (ONCE, each(COUNT)),
+    "num": COUNT,
+    "classes": Rule(
+        lambda x: each(CLASS)(x) if isinstance(x, tuple) else NOT_NEGATIVE(x),
+        "names in quotes, each; in an import 0 or more",
+    ),
+    "header": each(NAME),
+    "stage": one_of(STAGES),
+    "commitment": NOT_NEGATIVE,
+    "entropy_ratio": NOT_NEGATIVE,
+    "transformer.dropout": RATE,
+    "tokenizer.multipliers": each(COUNT),
+    "tokenizer.shortcut": one_of(tokenizer.SHORTCUTS),
+    "tokenizer.conv_downsample": FLAG,
+    "t*r.*": COUNT,  # sizes of a tokenizer or a transformer
+    "features.*": COUNT,
+    "format": one_of(formats()),
+    "image_size": NOT_NEGATIVE,
+    "codebook": NOT_NEGATIVE,
+    "heads": NOT_NEGATIVE,
 }
 
 
 def check(config: ConfigDict) -> None:
     """Raises UsageError for the first value that makes no sense, whatever the images are."""
-    flat = {key.replace("/", "."): x for key, x in params.flatten(config.to_dict()).items()}
-    for key, (holds, expected) in RULES.items():
-        if key in flat and not holds(flat[key]):
-            raise UsageError(f"config.{key} = {flat[key]!r}, expected {expected}")
-    if "task" in flat:
-        tasks.find(flat["task"])
-    make_optimizer(config.optimizer, config.train.steps)
+    before = keys.flat(defaults.JOBS[config.job]())
+    for key, value in keys.flat(config).items():
+        default = before.get(key)
+        if default is not None:
+            _check_type(key, value, type(default))
+        if value is not None:  # of the sampling job: as the prompt file says
+            _check_value(key, value)
+    if "codes" in config.get("data", {}) and config.data.codes:
+        files.check_folder(config.data.codes, "config.data.codes")
+    if "sample" in config:
+        DecodeConfig(**{name: x for name, x in config.sample.items() if x is not None})
+    if "optimizer" in config:
+        make_optimizer(config.optimizer, config.train.steps)
+    uses.check(config)
+
+
+def _check_type(key: str, value: Any, kind: type) -> None:
+    fits = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
+    if not fits and not (kind is float and _number(value)):
+        raise UsageError(f"config.{key} = {value!r}, expected {keys.TYPES[kind]}")
+
+
+def _check_value(key: str, value: Any) -> None:
+    name = key.removeprefix("causal.")
+    pattern = next((p for p in RULES if fnmatch.fnmatchcase(name, p)), None)
+    found = RULES.get(pattern, ())
+    for rule in found if isinstance(found, tuple) else (found,):
+        if not rule(value):
+            raise UsageError(f"config.{key} = {value!r}, expected {rule.expected}")
+    for one in value if isinstance(value, tuple) else (value,):
+        if isinstance(one, float) and not abs(one) <= LARGEST:  # NaN is not
+            raise UsageError(f"config.{key} = {value!r}, expected a finite number of 32 bits")
+        if isinstance(one, int) and found is not SEED and not abs(one) < INT_BOUND:
+            raise UsageError(f"config.{key} = {value!r}, expected a number below 2**31")

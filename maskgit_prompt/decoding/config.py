@@ -71,23 +71,23 @@ class DecodeConfig:
                 f"unknown unmasking order {self.order!r}; use one of {', '.join(orders.NAMES)}",
             ),
             (
-                self.choice_temperature >= 0,
+                0 <= self.choice_temperature < math.inf,
                 f"choice temperature is {self.choice_temperature}; use a number >= 0 (0: no noise)",
             ),
             (
-                self.temperature >= 0,
+                0 <= self.temperature < math.inf,
                 f"temperature is {self.temperature}; use a number >= 0 (0: greedy, 1: as is)",
             ),
             (self.top_k >= 0, f"top-k is {self.top_k}; use an integer >= 0 (0: off)"),
             (0 < self.top_p <= 1, f"top-p is {self.top_p}; use a number in (0, 1] (1: off)"),
             (0 < self.cutoff <= 1, f"marquee cutoff is {self.cutoff}; use a number in (0, 1]"),
-            (self.power > 0, f"marquee power is {self.power}; use a number above 0"),
+            (0 < self.power < math.inf, f"marquee power is {self.power}; use a number above 0"),
             (
                 math.isfinite(self.guidance),
                 f"guidance is {self.guidance}; use a finite number (1: none)",
             ),
             (
-                self.guidance_power > 0,
+                0 < self.guidance_power < math.inf,
                 f"guidance power is {self.guidance_power}; use a number above 0",
             ),
             (

@@ -15,10 +15,9 @@ from PIL import Image
 
 from maskgit_prompt import backbones
 from maskgit_prompt.backbones.compute import Compute
-from maskgit_prompt.config import rules
+from maskgit_prompt.config import rules, uses
 from maskgit_prompt.data import splits
 from maskgit_prompt.devices import sharding
-from maskgit_prompt.errors import UsageError
 from maskgit_prompt.metrics.run_result import RunResult
 from maskgit_prompt.metrics.scores import expand
 from maskgit_prompt.report import results, sheets
@@ -38,7 +37,6 @@ from maskgit_prompt.tasks.generation.plan import (
 from maskgit_prompt.tasks.generation.prompt_tuning import tune_prompt, tuning_codes
 from maskgit_prompt.tasks.generation.sampling import Sampler
 from maskgit_prompt.tasks.generation.score import Scorer
-from maskgit_prompt.tuning import methods
 from maskgit_prompt.tuning.methods import METHODS, TITLES
 
 _BY_METHOD = ("accuracy", "frechet", "kid", ..., "heldout_loss", "train_loss", "near_copies")
@@ -47,20 +45,12 @@ _ROW = (*_BY_METHOD, "trainable", "seconds", "best_step")
 
 def run(config: ConfigDict, path: str) -> None:
     rules.check(config)
-    methods.check(config.compare.methods, "config.compare.methods")
-    for key in ("methods", "shots"):
-        values = tuple(config.compare[key])
-        if not values or len(set(values)) < len(values):
-            raise UsageError(f"config.compare.{key} = {values}, expected some, each once")
-    if min(config.compare.shots) < 1:
-        raise UsageError(
-            f"config.compare.shots = {tuple(config.compare.shots)}, expected 1 or more each"
-        )
 
     # 1. Backbone, images, codes.
     workdir.check(path, config)  # before it looks at all images
     mesh = sharding.make_mesh(**config.mesh)
     backbone = backbones.load_for(config)
+    uses.check(config, {"transformer": backbone.part("transformer").kind})
     whole = ConfigDict(config.to_dict())
     whole.data.shots = 0
     everything = dataclasses.replace(make_plan(whole, backbone, mesh, path), config=config)

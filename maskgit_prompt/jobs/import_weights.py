@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 
 from maskgit_prompt import backbones, params
 from maskgit_prompt.backbones import Backbone, Part, stored_fields
-from maskgit_prompt.config import defaults
+from maskgit_prompt.config import defaults, rules, uses
 from maskgit_prompt.errors import FORBIDDEN, Stopped, UsageError, UserError
 from maskgit_prompt.importers import fit
 from maskgit_prompt.importers.format import Format, formats
@@ -30,17 +30,18 @@ from maskgit_prompt.tasks.generation.plan import PARTS
 from maskgit_prompt.tuning import tuned_prompt
 from maskgit_prompt.tuning.tuned_prompt import TunedOn, TunedPrompt
 
-DTYPES = ("float32", "float16", "bfloat16")
 PROMPT = "prompt.safetensors"
 
 
 def run(config: ConfigDict, path: str) -> None:
     with _one_line():
-        form = _format(config)
+        rules.check(config)
+        form = formats()[config.format]
         folder = pathlib.Path(path).absolute()
         # 1. and 2. Names and shapes.
         there = _existing(folder)
         found = _read(config, form, there)
+        uses.check(config, {"found": "a prompt" if "prompt" in found else "a backbone"})
         # 3. The files.
         if "prompt" not in found:
             _write_backbone(found, there, config, folder, path)
@@ -51,24 +52,6 @@ def run(config: ConfigDict, path: str) -> None:
 
 
 # --- 1. and 2. Names and shapes ------------------------------------------------------------------
-
-
-def _format(config: ConfigDict) -> Format:
-    """The format named by the config.
-
-    Raises:
-      UsageError: no format has this name, or another setting is wrong.
-    """
-    if config.format not in formats():
-        raise UsageError(f"config.format = {config.format!r}, expected {', '.join(formats())}")
-    if config.store_dtype not in DTYPES:
-        raise UsageError(
-            f"config.store_dtype = {config.store_dtype!r}, expected {', '.join(DTYPES)}"
-        )
-    for name in ("image_size", "codebook", "heads", "classes"):
-        if config[name] < 0:
-            raise UsageError(f"config.{name} = {config[name]}, expected 0 (to find it) or more")
-    return formats()[config.format]
 
 
 def _existing(folder: pathlib.Path) -> Backbone:

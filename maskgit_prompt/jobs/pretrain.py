@@ -7,16 +7,19 @@
 
 import dataclasses
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import jax
 import numpy as np
 from absl import logging
+from flax import nnx
 from ml_collections import ConfigDict
 
 from maskgit_prompt import backbones, params, streams
 from maskgit_prompt.backbones.compute import Compute
-from maskgit_prompt.config import rules
+from maskgit_prompt.config import rules, uses
 from maskgit_prompt.data.augment import PLAIN
 from maskgit_prompt.data.batches import batch_indices
 from maskgit_prompt.data.images import ImageSet
@@ -31,13 +34,21 @@ from maskgit_prompt.tasks.generation.loss import class_loss
 from maskgit_prompt.tasks.generation.objectives import make_objective
 from maskgit_prompt.tasks.losses import QuantizerWeights
 from maskgit_prompt.tasks.pretraining import classifier_loss, tokenizer_loss
+from maskgit_prompt.tuning import optimizers, profile
 from maskgit_prompt.tuning.tune import Examples, tune
 
 
 def run(config: ConfigDict, path: str) -> None:
     began = time.time()
-    mesh = sharding.make_mesh(**config.mesh)
     rules.check(config)
+    if config.stage not in config:
+        raise UsageError(
+            f"config.stage = {config.stage!r} needs config.{config.stage}, the sizes; use "
+            f"--config=configs/mini.py:{config.stage}"
+        )
+    if config.stage == "transformer":
+        uses.check(config, {"transformer": config.model})
+    mesh = sharding.make_mesh(**config.mesh)
     sharding.check_batch(config.train.batch_size, config.train.micro_batches, mesh)
     before = (
         backbones.load(config.backbone) if config.backbone else backbones.Backbone(config.name, {})
@@ -45,6 +56,15 @@ def run(config: ConfigDict, path: str) -> None:
     kind, cfg, loss_of = _part(config, before)
     if config.stage == "transformer":
         Compute.of(config).check(cfg, mesh)
+    graphdef, init = _network(config, kind, cfg)
+    profile.bounds(config.profile, config.train.steps)
+    if config.stage != "features":
+        reader = cfg if config.stage == "tokenizer" else before.part("tokenizer").cfg
+        if reader.image_size != config.data.size:
+            raise UsageError(
+                f"config.data.size = {config.data.size}, but the tokenizer takes images of "
+                f"{reader.image_size} pixels a side; set config.data.size={reader.image_size}"
+            )
     images = synthetic.image_set(config.data.num, config.data.seed, config.data.size)
     with workdir.prepare(path, config) as folder:
         # 1. The batches.
@@ -63,7 +83,6 @@ def run(config: ConfigDict, path: str) -> None:
             batch = _Pixels(images, config.seed, config.train.batch_size)
 
         # 2. Training.
-        graphdef, init = params.create(backbones.make_module(kind, cfg))
         # Initialized by jit on one device, which gives the same numbers on every mesh.
         key = jax.random.key(streams.seed_of(config.seed, "prompt"))
         drawn = {config.stage: jax.device_get(jax.jit(init)(key))}
@@ -112,12 +131,15 @@ def _part(config: ConfigDict, before: backbones.Backbone):
     if config.stage == "tokenizer":
         try:
             cfg = TokenizerConfig(**options, dtype=config.dtype)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise UsageError(f"config.tokenizer: {error}") from error
         weights = QuantizerWeights(commitment=config.commitment, entropy=config.entropy_ratio)
         return "vq", cfg, lambda graphdef: tokenizer_loss(graphdef, weights)
     if config.stage == "features":
-        cfg = FeaturesConfig(**options, classes=len(synthetic.CLASSES))
+        try:
+            cfg = FeaturesConfig(**options, classes=len(synthetic.CLASSES))
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"config.features: {error}") from error
         return "convolutional", cfg, classifier_loss
     tokenizer = before.part("tokenizer").cfg
     sizes = dict(
@@ -134,10 +156,27 @@ def _part(config: ConfigDict, before: backbones.Backbone):
     kind = kinds[config.model]
     try:
         cfg = Compute.of(config).applied(kind.config(**options, **sizes))
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise UsageError(f"config.transformer: {error}") from error
     objective = make_objective(config, kind.decoding, tokenizer.codebook)
     return config.model, cfg, lambda graphdef: class_loss(graphdef, objective)
+
+
+def _network(config: ConfigDict, kind: str, cfg: Any) -> tuple[nnx.GraphDef, Callable]:
+    """The network of a stage, as params.create makes it.
+
+    Raises:
+      UsageError: sizes that do not fit one another, path patterns that fit no parameter of it.
+    """
+    try:
+        graphdef, init = params.create(backbones.make_module(kind, cfg))
+        tree = {config.stage: jax.eval_shape(init, jax.random.key(0))}
+    except (NotImplementedError, OverflowError, TypeError, ValueError) as error:
+        text = " ".join(str(error).split())
+        raise UsageError(f"config.{config.stage} has sizes that do not fit: {text}") from error
+    params.split(tree, tuple(config.trainable))
+    optimizers.check_paths(config.optimizer, tree)
+    return graphdef, init
 
 
 class _Pixels:

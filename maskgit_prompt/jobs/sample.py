@@ -26,7 +26,7 @@ from PIL import Image
 from maskgit_prompt import backbones, streams
 from maskgit_prompt.backbones.compiled import make_encoder
 from maskgit_prompt.backbones.compute import Compute
-from maskgit_prompt.config import defaults
+from maskgit_prompt.config import defaults, rules, uses
 from maskgit_prompt.data.pixels import BROKEN, Preprocessing, decode_image
 from maskgit_prompt.decoding.config import DecodeConfig
 from maskgit_prompt.devices import distributed, sharding
@@ -77,10 +77,7 @@ class Given:
 
 def run(config: ConfigDict, path: str) -> None:
     began = time.perf_counter()
-    if config.keep != defaults.sample().keep and not config.image:
-        raise UsageError(
-            f"config.keep = {config.keep!r} without a picture; give --config.image=FILE, too"
-        )
+    rules.check(config)
 
     # 1. Prompt and backbone.
     if not config.prompt:
@@ -99,6 +96,7 @@ def run(config: ConfigDict, path: str) -> None:
     request = request_images(config, prompt)
     settings = decoding_settings(config, prompt, len(request.group_of), mesh)
     settings.check(backbone.part("tokenizer").cfg.codebook, mesh)
+    check_uses(config, prompt, settings, request, backbone.part("transformer").kind)
     given = given_picture(config, backbone, mesh) if config.image else None
     sampler = Sampler(backbone, mesh, settings, compute, prompt=prompt.config)
     start = None if given is None else np.repeat(given.codes[None], len(request.group_of), axis=0)
@@ -139,8 +137,6 @@ def request_images(config: ConfigDict, prompt: TunedPrompt) -> Request:
     Raises:
       UsageError: a name that the prompt file does not have, listing those it has; no image at all.
     """
-    if config.num < 1:
-        raise UsageError(f"config.num = {config.num}, expected at least 1 image a class")
     items = sum((SHORT.get(str(item), (str(item),)) for item in config.header), ())
     if not items:
         raise UsageError("config.header is empty, expected class, instance or instance-class")
@@ -216,6 +212,22 @@ def decoding_settings(config: ConfigDict, prompt: TunedPrompt, count: int, mesh)
     return DecodeConfig(**known)
 
 
+def check_uses(
+    config: ConfigDict,
+    prompt: TunedPrompt,
+    settings: DecodeConfig,
+    request: Request,
+    transformer: str,
+) -> None:
+    """Raises UsageError for a setting other than the prompt file's that these images do not use."""
+    of_file = {name: prompt.sample.get(name, x) for name, x in defaults.sampling().items()}
+    before = {**defaults.sample().to_dict(), "sample": of_file}
+    now = {**config.to_dict(), "sample": dataclasses.asdict(settings)}
+    prompts = "several prompts" if request.class_ids.shape[1] > 1 else "one prompt"
+    facts = {"transformer": transformer, "prompts": prompts}
+    uses.check(ConfigDict(now), facts, ConfigDict(before))
+
+
 def given_picture(config: ConfigDict, backbone: backbones.Backbone, mesh) -> Given:
     """The codes of config.image that config.keep keeps.
 
@@ -225,7 +237,7 @@ def given_picture(config: ConfigDict, backbone: backbones.Backbone, mesh) -> Giv
     tokenizer = backbone.part("tokenizer")
     size, side = tokenizer.cfg.image_size, tokenizer.cfg.latent_size
     known = known_codes(config.keep, side)
-    path = pathlib.Path(config.image).expanduser()
+    path = pathlib.Path(config.image)
     if not path.is_file():
         raise UsageError(f"config.image = {config.image!r}: no such file")
     try:

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from maskgit_prompt import backbones
-from maskgit_prompt.config import rules
+from maskgit_prompt.config import rules, uses
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.metrics.scores import RUN_ROW
@@ -26,10 +26,8 @@ from maskgit_prompt.tasks.generation.transfer import REPORT, carry_out
 
 
 def run(config: ConfigDict, path: str) -> None:
+    rules.check(config)
     names, all_shots = list(config.models.backbones), list(config.models.shots)
-    for key, values in (("backbones", names), ("shots", all_shots)):
-        if not values or len(set(values)) < len(values):
-            raise UsageError(f"config.models.{key} = {tuple(values)}, expected some, each once")
 
     # 1. Backbones.
     found = {name: backbones.load(name, "config.models.backbones") for name in names}
@@ -39,17 +37,15 @@ def run(config: ConfigDict, path: str) -> None:
             f"config.models.backbones are called {', '.join(titles)}: two have the same name; "
             "import one again with another --config.name"
         )
-    if min(all_shots) < 1:
-        raise UsageError(f"config.models.shots = {tuple(all_shots)}, expected 1 or more each")
+    kinds = tuple(backbone.part("transformer").kind for backbone in found.values())
+    uses.check(config, {"transformer": kinds})
     mesh = sharding.make_mesh(**config.mesh)
     configs = {
         (name, shots): _of_one(config, name, shots, backbone.part("transformer").decoding)
         for shots in all_shots
         for name, backbone in found.items()
     }
-    for (name, _), one in configs.items():
-        rules.check(one)
-        make_plan(one, found[name], mesh, path)
+    plans = {key: make_plan(one, found[key[0]], mesh, path) for key, one in configs.items()}
 
     # 2. The main job on each.
     with workdir.prepare(path, config) as home:
@@ -57,12 +53,13 @@ def run(config: ConfigDict, path: str) -> None:
         for shots in all_shots:
             for name, backbone in found.items():
                 folder = home / f"{backbone.name}-{shots}"
-                if not (folder / REPORT).exists():
-                    print(f"{backbone.name}, images per class: {shots}", flush=True)
-                    clock = Clock()
-                    with clock("load"):
-                        plan = make_plan(configs[name, shots], backbone, mesh, folder)
-                    with claim(plan, folder):
+                # A finished one is claimed, too: all of them are on the same images.
+                with claim(plans[name, shots], folder):
+                    if not (folder / REPORT).exists():
+                        print(f"{backbone.name}, images per class: {shots}", flush=True)
+                        clock = Clock()
+                        with clock("load"):
+                            plan = make_plan(configs[name, shots], backbone, mesh, folder)
                         carry_out(plan, folder, clock)
                 rows.append({"shots": shots, **_row(folder)})
 

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from maskgit_prompt import backbones
-from maskgit_prompt.config import rules
+from maskgit_prompt.config import rules, uses
 from maskgit_prompt.data.sets import builders, vtab
 from maskgit_prompt.devices import distributed, sharding
 from maskgit_prompt.errors import Stopped, UsageError, UserError
@@ -41,8 +41,6 @@ def run(config: ConfigDict, path: str) -> None:
             raise UsageError(
                 f"config.data.{key} = {config.data[key]!r}, expected {', '.join(vtab.SPLITS)}"
             )
-    if config.steps < 0:
-        raise UsageError(f"config.steps = {config.steps}, expected 0 or more")
     home = workdir.check(path, config)
     finished = [task for task in chosen if (home / task.name / REPORT).exists()]
     left = [task for task in chosen if task not in finished]
@@ -57,6 +55,7 @@ def run(config: ConfigDict, path: str) -> None:
     # 2. Backbone.
     backbone = backbones.load_for(config)
     mesh = sharding.make_mesh(**config.mesh)
+    uses.check(config, {"transformer": backbone.part("transformer").kind})
     check(config, backbone, mesh)
     with workdir.prepare(path, config):
         # 3. Tasks.

@@ -18,6 +18,8 @@ class Pyramid:
     multipliers: tuple[int, ...]
 
     def __post_init__(self):
+        if not self.multipliers:
+            raise ValueError("multipliers = (), expected one for each level")
         if self.image_size % self.factor:
             raise ValueError(
                 f"image_size {self.image_size} does not divide by the tokenizer's factor "

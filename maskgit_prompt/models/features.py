@@ -27,6 +27,12 @@ class FeaturesConfig:
     stages: int = 3
     groups: int = 8
 
+    def __post_init__(self):
+        if self.image_size < 2**self.stages:
+            raise ValueError(
+                f"{self.stages} stages halve images of {self.image_size} pixels to nothing"
+            )
+
     @property
     def features(self) -> int:
         """F, the width of the last stage."""

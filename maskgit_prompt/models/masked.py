@@ -61,6 +61,10 @@ class MaskedConfig:
     attention_implementation: str = "auto"
     remat: bool = False
 
+    def __post_init__(self):
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} does not divide into {self.heads} heads")
+
     @property
     def vocabulary(self) -> int:
         return self.codebook + self.classes + 1

@@ -78,7 +78,9 @@ class PromptConfig:
         for name, least in (("tokens", 1), ("factors", 1), ("embedding", 0), ("hidden", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} = {getattr(self, name)}, expected at least {least}")
-        for name in ("dropout", "drop_class", "drop_instance"):
+        if not 0 <= self.dropout < 1:  # the tokens that are left are scaled up by 1 / (1 - dropout)
+            raise ValueError(f"dropout = {self.dropout}, expected 0 or more, and below 1")
+        for name in ("drop_class", "drop_instance"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} = {getattr(self, name)}, expected 0 to 1")
         if self.kind == "additive" and not self.dense and self.embedding not in (0, self.width):

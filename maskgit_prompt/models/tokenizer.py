@@ -22,6 +22,8 @@ from maskgit_prompt.models.kind import Kind
 
 Array = jax.Array
 
+SHORTCUTS = ("branch", "input")
+
 
 @dataclasses.dataclass(frozen=True)
 class TokenizerConfig(Pyramid):

@@ -3,10 +3,11 @@
 import json
 import os
 import pathlib
+import tempfile
 from typing import Any
 
 from maskgit_prompt.devices import distributed
-from maskgit_prompt.errors import FULL, UserError
+from maskgit_prompt.errors import FULL, UsageError, UserError
 
 
 def write_whole(path: str | os.PathLike, data: bytes, *, any_host: bool = False) -> None:
@@ -37,6 +38,25 @@ def write_whole(path: str | os.PathLike, data: bytes, *, any_host: bool = False)
             + ("an earlier file is kept; " if path.exists() else "")
             + ("free some space there or choose" if error.errno in FULL else "choose")
             + " another folder"
+        ) from error
+
+
+def check_folder(path: str | os.PathLike, key: str) -> None:
+    """Raises UsageError for a folder that cannot be written or made; leaves nothing behind.
+
+    key: where the user gave it, for messages.
+    """
+    there = pathlib.Path(path).absolute()
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        raise UsageError(f"{key} = {os.fspath(path)!r}: {there} is a file, expected a folder")
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=".maskgit_prompt.", dir=there))
+    except OSError as error:
+        raise UsageError(
+            f"{key} = {os.fspath(path)!r} cannot be written: {error.strerror or error} in {there}; "
+            "choose a folder that you may write to"
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import pathlib
 import time
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ from maskgit_prompt.errors import UsageError, UserError, unwritable
 from maskgit_prompt.storage import lock
 from maskgit_prompt.storage.files import read_json, write_whole
 
-# These say how long and where a run goes on, or which of its tasks, not what it computes.
+# These say how long and where a run goes on, where its images are or which of its tasks it does,
+# not what it computes. That the images themselves are the same ones, `bind` sees to.
 FREE = (
     "mesh",
     "train.log_every",
@@ -24,9 +26,14 @@ FREE = (
     "train.tensorboard",
     "profile",
     "data.codes",
+    "data.csv",
+    "data.data_dir",
     "data.download",
+    "data.path",
     "tasks",
 )
+# Compared as paths: models/a, models/a/ and /home/me/models/a may be one folder.
+PATHS = ("backbone", "image", "models.backbones", "prompt")
 LOCK = ".lock"
 NAMED = 5  # keys that differ, in a message
 
@@ -85,9 +92,9 @@ def bind(folder: pathlib.Path, images: dict[str, str]) -> None:
     if path.exists():
         old = read_json(path, "use another workdir")
         differ = [
-            f"those {name} were {old.get(name)}, are {new}"
+            f"those {name} were {old[name]}, are {new}"
             for name, new in images.items()
-            if old.get(name) != new
+            if old.get(name, new) != new
         ]
         if differ:
             raise UsageError(
@@ -141,7 +148,15 @@ def _differences(old: dict, new: dict) -> list[tuple[str, Any, Any]]:
     flat[0]["job"] = renamed.JOBS.get(flat[0].get("job"), flat[0].get("job"))
     keys = sorted(flat[0].keys() | flat[1].keys(), key=lambda key: (key != "job", key))
     rows = [(key, flat[0].get(key), flat[1].get(key)) for key in keys]
-    return [row for row in rows if row[1] != row[2]]
+    return [row for row in rows if _comparable(row[0], row[1]) != _comparable(row[0], row[2])]
+
+
+def _comparable(key: str, value: Any) -> Any:
+    """A path by the place that it names, anything else as it is."""
+    if key not in PATHS or not value:
+        return value
+    place = lambda path: os.path.abspath(os.path.expanduser(path))
+    return place(value) if isinstance(value, str) else [place(path) for path in value]
 
 
 class Metrics:

@@ -34,13 +34,17 @@ class Task(Protocol):
         """Trains, evaluates, and writes results.json and report.html."""
 
 
+def names() -> list[str]:
+    """The rooms that are tasks."""
+    return [info.name for info in pkgutil.iter_modules(__path__) if info.ispkg]
+
+
 def find(name: str) -> Task:
     """The task named by config.task.
 
     Raises:
       UsageError: no such task.
     """
-    names = [info.name for info in pkgutil.iter_modules(__path__) if info.ispkg]
-    if name not in names:
-        raise UsageError(f"config.task = {name!r}, expected {', '.join(names)}")
+    if name not in names():
+        raise UsageError(f"config.task = {name!r}, expected {', '.join(names())}")
     return importlib.import_module(f"{__name__}.{name}.task")

@@ -5,8 +5,6 @@ A new method is one entry here.
 
 import dataclasses
 
-from maskgit_prompt.errors import UsageError
-
 
 @dataclasses.dataclass(frozen=True)
 class Method:
@@ -87,10 +85,3 @@ ORIGINS = {
     "reconstructed": "real images, through the tokenizer and back",
     **{name: method.images for name, method in METHODS.items()},
 }
-
-
-def check(names: tuple[str, ...], key: str) -> None:
-    """Raises UsageError unless every name is one of METHODS; key: where the user gave them."""
-    unknown = sorted(set(names) - METHODS.keys())
-    if unknown:
-        raise UsageError(f"{key} names {', '.join(unknown)}, expected some of {', '.join(METHODS)}")

@@ -27,6 +27,8 @@ TINY = (
     "--config.score.per_class=3",
     "--config.score.rounds=2",
 )
+# The same with a causal transformer, which draws code by code and not in steps.
+TINY_CAUSAL = tuple(flag for flag in TINY if not flag.startswith("--config.sample.steps="))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,9 +13,9 @@ from maskgit_prompt.config import defaults
 from maskgit_prompt.tasks.generation.plan import PARTS
 from maskgit_prompt.tuning import tuned_prompt
 from tests import tiny
-from tests.jobs.running import QUICKSTART, SAMPLE, TINY, run
+from tests.jobs.running import QUICKSTART, SAMPLE, TINY, TINY_CAUSAL, run
 
-FLAGS = (*TINY, "--config.data.shots=2", "--config.score.marquee_images=2")
+FLAGS = (*TINY_CAUSAL, "--config.data.shots=2", "--config.score.marquee_images=2")
 
 
 def save(folder: pathlib.Path, kind: str) -> str:
@@ -194,7 +194,7 @@ def test_side_by_side(causal, backbone, tmp_path, capsys):
     "flags, message",
     [
         (("--config.models.shots=2", "--config.models.shots=2"), "expected some, each once"),
-        (("--config.models.shots=2", "--config.models.shots=0"), "(2, 0), expected 1 or more each"),
+        (("--config.models.shots=2", "--config.models.shots=0"), "(2, 0), expected at least 1"),
         (("--config.prompt.deep=True",), "config.prompt.deep and config.prompt.prefix are both"),
         (
             ("--config.models.backbones=nowhere",),

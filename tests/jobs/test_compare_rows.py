@@ -235,7 +235,7 @@ def test_images_are_decoded_as_the_config_says(tmp_path, monkeypatch):
     [
         ("shots", (2, 5, 2), r"shots = \(2, 5, 2\), expected some, each once"),
         ("shots", (), r"shots = \(\), expected some, each once"),
-        ("shots", (2, 0), r"shots = \(2, 0\), expected 1 or more each"),
+        ("shots", (2, 0), r"shots = \(2, 0\), expected at least 1, each"),
         ("methods", ("full", "full"), r"methods = \('full', 'full'\), expected some, each once"),
     ],
 )

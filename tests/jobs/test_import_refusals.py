@@ -114,7 +114,7 @@ def test_a_file_that_wants_to_run_code(capsys, tmp_path):
         ),
         (
             ("--config.format=maskgit", "--config.store_dtype=int8"),
-            "config.store_dtype = 'int8', expected float32, float16, bfloat16",
+            "config.store_dtype = 'int8', expected float32, bfloat16, float16",
         ),
     ],
 )

@@ -1,6 +1,7 @@
 """Wrong changes that tests have to notice, for tests/mutants.py: a file per room or two."""
 
 from tests.mutations import (
+    config,
     data,
     decoding,
     images,
@@ -27,4 +28,5 @@ MUTATIONS = (
     *data.MUTATIONS,
     *pages.MUTATIONS,
     *jobs.MUTATIONS,
+    *config.MUTATIONS,
 )

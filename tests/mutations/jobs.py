@@ -152,11 +152,6 @@ MUTATIONS = (
             "plan.decode_config, Compute.of(config)).decode",
             "plan.decode_config).decode",
         ),
-        (
-            "compare-shots-named-twice",
-            "if not values or len(set(values)) < len(values):",
-            "if not values:",
-        ),
     ),
     *in_file(
         "jobs/side_by_side.py",

@@ -56,17 +56,67 @@ def test_a_workdir_of_an_earlier_version_goes_on(tmp_path):
     ) in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("key", "there", "now"),
+    [
+        ("data.path", "photos", "/mnt/disk/photos/"),  # `bind` compares the images
+        ("data.csv", "labels.csv", "/mnt/disk/labels.csv"),
+        ("data.data_dir", "", "/mnt/tfds"),
+        ("backbone", "models/large", "models/large/"),
+        ("backbone", "models/large", "./x/../models//large"),
+        ("backbone", "~/large", "{home}/large"),
+        ("backbone", "models/large", "{cwd}/models/large"),
+    ],
+)
+def test_where_things_are_is_not_what_a_run_computes(key, there, now, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    config = configs.transfer()
+    config.update_from_flattened_dict({key: there})
+    prepare(tmp_path / "run", config)
+    config.update_from_flattened_dict({key: now.format(home="/home/me", cwd=tmp_path)})
+    prepare(tmp_path / "run", config)
+
+
+@pytest.mark.parametrize(
+    ("key", "there", "now"),
+    [
+        ("backbone", "models/a", "models/b"),
+        ("backbone", "", "mini"),
+        ("data.name", "digits", "tfds"),
+    ],
+)
+def test_another_thing_is_refused(key, there, now, tmp_path):
+    config = configs.transfer()
+    config.update_from_flattened_dict({key: there})
+    prepare(tmp_path / "run", config)
+    config.update_from_flattened_dict({key: now})
+    with pytest.raises(UsageError, match=f"{key} is '{there}' there, '{now}' now"):
+        prepare(tmp_path / "run", config)
+
+
+def test_backbones_in_a_list_are_compared_as_paths(tmp_path):
+    config = configs.side_by_side(configs.transfer())
+    config.models.backbones = ("mini", "models/large/")
+    prepare(tmp_path / "run", config)
+    config.models.backbones = ("mini", "models/large")
+    prepare(tmp_path / "run", config)
+    config.models.backbones = ("models/large", "mini")
+    with pytest.raises(UsageError, match="models.backbones is "):
+        prepare(tmp_path / "run", config)
+
+
 def test_another_config_is_refused_by_its_keys(tmp_path):
     prepare(tmp_path, configs.transfer())
     before = (tmp_path / "config.json").read_bytes()
     config = configs.transfer()
     config.train.batch_size, config.mesh.data = 16, 2
-    config.data.path = "photos"
+    config.data.fit = "resize"
     with pytest.raises(UsageError) as error:
         prepare(tmp_path, config)
     assert str(error.value) == (
-        f"workdir {tmp_path} holds a run of another config: data.path is '' there, 'photos' now; "
-        "train.batch_size is 32 there, 16 now; use another --workdir, or delete that one"
+        f"workdir {tmp_path} holds a run of another config: data.fit is 'crop' there, 'resize' "
+        "now; train.batch_size is 32 there, 16 now; use another --workdir, or delete that one"
     )
     assert (tmp_path / "config.json").read_bytes() == before
 

@@ -15,7 +15,6 @@ import pytest
 
 from maskgit_prompt import params
 from maskgit_prompt.errors import UsageError
-from maskgit_prompt.tuning import methods
 from maskgit_prompt.tuning.methods import METHODS
 from tests import tiny
 
@@ -118,16 +117,6 @@ def test_the_last_layer_is_a_slice():
     assert "blocks/mlp/up/kernel" in trained("last_2", "masked")
     with pytest.raises(UsageError, match=r"\[-4:\]' is out of range: .* has 2 layers"):
         trained("last_4", "masked")
-
-
-def test_names_that_do_not_exist():
-    methods.check(("head", "last_1"), "config.compare.methods")
-    with pytest.raises(UsageError) as error:
-        methods.check(("head", "lora"), "config.compare.methods")
-    assert str(error.value) == (
-        "config.compare.methods names lora, expected some of prompt, full, scratch, head, bias, "
-        "norm, last_1, last_2, last_4, untuned"
-    )
 
 
 def test_titles_tell_methods_apart():

@@ -70,7 +70,7 @@ def _open_builder(name: str, versions: Sequence[str], data_dir: str):
     for version in versions:
         full = f"{name}:{version}" if version else name
         try:
-            builder = tfds.builder(full, data_dir=expanded(data_dir) or None)
+            builder = tfds.builder(full, data_dir=data_dir or None)
             prepared = builder.is_prepared()
         except (tfds.core.registered.DatasetNotFoundError, AssertionError) as error:
             wrong = wrong or error
@@ -96,16 +96,11 @@ def _open_builder(name: str, versions: Sequence[str], data_dir: str):
     return first
 
 
-def expanded(data_dir: str) -> str:
-    """The folder with ~ resolved; gs:// paths stay."""
-    return data_dir if "://" in data_dir else os.path.expanduser(data_dir)
-
-
 def place(data_dir: str) -> str:
     """Where prepared data is looked for."""
     tfds = import_tfds()
 
-    return os.fspath(expanded(data_dir) or tfds.core.constants.DATA_DIR)
+    return os.fspath(data_dir or tfds.core.constants.DATA_DIR)
 
 
 def manual_dir(data_dir: str) -> str:
@@ -115,7 +110,7 @@ def manual_dir(data_dir: str) -> str:
 
 def how_to_prepare(name: str, data_dir: str) -> str:
     """The command that downloads and prepares a data set."""
-    where = f", data_dir={expanded(data_dir)!r}" if data_dir else ""
+    where = f", data_dir={data_dir!r}" if data_dir else ""
     script = f"import tensorflow_datasets as t; t.builder({name!r}{where}).download_and_prepare()"
     return f'python -c "{script}"'
 

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from maskgit_prompt import params
 from maskgit_prompt.backbones import Backbone, abstract
 from maskgit_prompt.backbones.compute import Compute
-from maskgit_prompt.data import augment, loading
+from maskgit_prompt.data import loading
 from maskgit_prompt.data.loading import Splits
 from maskgit_prompt.decoding.config import DecodeConfig
 from maskgit_prompt.devices import sharding
@@ -98,27 +98,10 @@ def check(config: ConfigDict, backbone: Backbone, mesh) -> None:
     backbone.check_promptable()
     Compute.of(config).check(backbone.part("transformer").cfg, mesh)
     sharding.check_batch(config.train.batch_size, config.train.micro_batches, mesh)
-    decode_config = DecodeConfig(**config.sample)
-    decode_config.check(backbone.part("tokenizer").cfg.codebook, mesh)
-    for cutoff in config.score.marquee_cutoffs:
-        dataclasses.replace(decode_config, cutoff=cutoff)  # refuses one that is out of range
-    if config.data.views < 1:
-        raise UsageError(f"config.data.views = {config.data.views}, expected at least 1")
-    augment.random_crop_flip(config.data.crop, config.data.flip)
+    DecodeConfig(**config.sample).check(backbone.part("tokenizer").cfg.codebook, mesh)
     part = backbone.part("transformer")
     make_objective(config, part.decoding, backbone.part("tokenizer").cfg.codebook)
     check_model(config, backbone, prompt_config(config, backbone, classes=1, instances=1))
-    for name, least in (
-        ("per_class", 1),
-        ("images", 0),
-        ("rounds", 1),
-        ("most", 0),
-        ("marquee_images", 0),
-    ):
-        if config.score[name] < least:
-            raise UsageError(
-                f"config.score.{name} = {config.score[name]}, expected at least {least}"
-            )
 
 
 def check_model(config: ConfigDict, backbone: Backbone, cfg: PromptConfig) -> None:

@@ -1,0 +1,217 @@
+"""Settings that have no use beside the others: an error, since whoever set them expects an effect.
+
+A setting counts only where it differs from the default of its job. Its use depends on another key,
+or on a fact that a job learns later: the `transformer` of the backbone, what was `found` in an
+imported file, how many `prompts` stand in the header.
+"""
+
+import dataclasses
+import fnmatch
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from maskgit_prompt.config import defaults, keys
+from maskgit_prompt.errors import UsageError
+from maskgit_prompt.importers.format import formats
+from maskgit_prompt.tuning.methods import RATES
+
+FACTS = {
+    "transformer": "a {} transformer",
+    "found": "a source that is {}",
+    "prompts": "a header of {}",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Use:
+    """Keys that are used only where another key, or a fact, has some value.
+
+    Attributes:
+      keys: patterns of keys.
+      needs: the other key or fact. A tuple's elements are looked at one by one: one is enough.
+      values: those with which the keys are used.
+      unless: without `values`: all but these.
+      idle: values of the keys that ask for nothing, and are fine everywhere.
+      instead: what to do, where it is not to set the other key.
+    """
+
+    keys: tuple[str, ...]
+    needs: str
+    values: Collection[Any] = ()
+    unless: Collection[Any] = ()
+    idle: Collection[Any] = ()
+    instead: str = ""
+
+    def holds(self, found: Any) -> bool:
+        """Whether the keys are used where `needs` has this value."""
+        each = found if isinstance(found, tuple) else (found,)
+        if self.values:
+            return any(one in self.values for one in each)
+        return any(one not in self.unless for one in each)
+
+
+USES = (
+    # Images.
+    Use(
+        ("data.path", "data.csv", "data.strict"),
+        "data.name",
+        ("folder",),
+        instead="for a folder of images use --config=configs/folder.py:PATH",
+    ),
+    Use(("data.dataset", "data.label"), "data.name", ("tfds",)),
+    Use(("data.task",), "data.name", ("vtab",)),
+    Use(
+        ("data.data_dir", "data.download", "data.split", "data.test", "data.reference"),
+        "data.name",
+        ("tfds", "vtab"),
+    ),
+    Use(("data.fractions.*",), "data.name", ("digits", "folder")),
+    Use(("data.crop", "data.flip"), "data.views", unless=(1,), instead="set config.data.views=8"),
+    # The prompt generator.
+    Use(("prompt.factors", "prompt.hidden"), "prompt.kind", ("factorized",)),
+    Use(("prompt.dense",), "prompt.kind", ("additive",)),
+    Use(("prompt.embedding",), "prompt.kind", ("factorized", "additive"), idle=(0,)),
+    Use(("prompt.drop_instance", "score.marquee_cutoffs"), "prompt.instances", (True,)),
+    Use(("score.marquee_images",), "prompt.instances", (True,), idle=(0,)),
+    Use(("prompt.attention",), "transformer", ("causal",)),
+    Use(("prompt.attention",), "prompt.prefix", (False,)),
+    # Training.
+    Use(("masking.*",), "transformer", ("masked",), instead="use config.next_code"),
+    Use(("next_code.*",), "transformer", ("causal",), instead="use config.masking"),
+    Use(("masking.drop_class", "next_code.drop_class"), "job", ("pretrain",)),
+    Use(("optimizer.b1", "optimizer.b2", "optimizer.eps"), "optimizer.name", ("adamw",)),
+    Use(("optimizer.momentum", "optimizer.nesterov"), "optimizer.name", ("sgd",)),
+    Use(("optimizer.nesterov",), "optimizer.momentum", unless=(0.0,)),
+    Use(
+        ("optimizer.backbone_learning_rate",),
+        "trainable",
+        unless=("prompt/.*",),
+        instead="name what else is trained, as --config.trainable='transformer/.*'",
+    ),
+    # Decoding.
+    Use(
+        ("sample.steps", "sample.schedule", "sample.order", "sample.choice_temperature"),
+        "transformer",
+        ("masked",),
+        instead="it draws code by code, so leave the key out",
+    ),
+    Use(("sample.choice_temperature",), "sample.order", ("confidence",)),
+    Use(
+        ("sample.guidance_schedule", "sample.guidance_power", "sample.guidance_from"),
+        "sample.guidance",
+        unless=(1.0,),
+    ),
+    Use(("sample.guidance_power",), "sample.guidance_schedule", ("power-cosine",)),
+    Use(("sample.top_k", "sample.top_p"), "sample.temperature", unless=(0.0,)),
+    Use(
+        ("sample.cutoff", "sample.power"),
+        "prompts",
+        ("several prompts",),
+        instead="take several, as --config.header=instance-class",
+    ),
+    Use(("keep",), "image", unless=("",), instead="give --config.image=FILE, too"),
+    # Scores.
+    Use(("score.per_class",), "score.images", (0,)),
+    Use(("score.marquee_cutoffs",), "score.marquee_images", unless=(0,)),
+    # Jobs that set keys of the main job themselves.
+    Use(("data.shots",), "job", unless=("compare",), idle=(0,), instead="use config.compare.shots"),
+    Use(
+        ("trainable", "optimizer.backbone_learning_rate"),
+        "job",
+        unless=("compare",),
+        instead="the methods set it; use config.compare.methods and config.compare.learning_rates",
+    ),
+    *(Use((f"compare.learning_rates.{name}",), "compare.methods", (name,)) for name in RATES),
+    Use(
+        ("data.shots",),
+        "job",
+        unless=("side_by_side",),
+        idle=(0,),
+        instead="use config.models.shots",
+    ),
+    Use(
+        ("backbone", "model"),
+        "job",
+        unless=("side_by_side",),
+        instead="use config.models.backbones",
+    ),
+    Use(("causal.*",), "transformer", ("causal",)),
+    Use(
+        ("data.name", "data.task"),
+        "job",
+        unless=("vtab",),
+        instead="each task sets it; use config.tasks",
+    ),
+    Use(("train.steps", "train.epochs"), "steps", (0,)),
+    # Pretraining.
+    Use(("model", "masking.*", "next_code.*", "attention"), "stage", ("transformer",)),
+    Use(("dtype",), "stage", ("tokenizer", "transformer")),
+    # Imports.
+    Use(("heads", "classes"), "format", ("taming",)),
+    Use(("codebook",), "format", ("maskgit",)),
+    Use(
+        ("backbone",),
+        "format",
+        tuple(name for name, form in formats().items() if form.tuned_on),
+    ),
+    Use(("backbone",), "found", ("a prompt",)),
+    Use(
+        ("name", "store_dtype", "image_size", "codebook", "heads", "classes"),
+        "found",
+        ("a backbone",),
+    ),
+)
+
+
+def check(
+    config: ConfigDict,
+    facts: Mapping[str, Any] | None = None,
+    default: ConfigDict | None = None,
+) -> None:
+    """Raises UsageError for the first setting that has no use, with the reason and the way out.
+
+    Args:
+      facts: values of FACTS, as far as they are known; a tuple has several.
+      default: what counts as unchanged; default: the job's.
+    """
+    for key, reason in unused(config, facts, default).items():
+        raise UsageError(f"config.{key} = {keys.flat(config)[key]!r} has no use with {reason}")
+
+
+def unused(
+    config: ConfigDict,
+    facts: Mapping[str, Any] | None = None,
+    default: ConfigDict | None = None,
+) -> dict[str, str]:
+    """key -> why it has no use, for all settings that have none; arguments as `check`."""
+    flat, before = keys.flat(config), keys.flat(default or defaults.JOBS[config.job]())
+    known = {**flat, **(facts or {})}
+    found = {}
+    for use in USES:
+        value = known.get(use.needs)
+        if value is None:  # not a key of this job, or as a prompt file says
+            continue
+        if f"causal.{use.needs}" in known:  # side by side: the masked models' and the causal ones'
+            value = (value, known[f"causal.{use.needs}"])
+        if use.holds(value):
+            continue
+        for key, given in flat.items():
+            changed = given != before.get(key, given) and given not in use.idle
+            if changed and any(fnmatch.fnmatchcase(key, pattern) for pattern in use.keys):
+                found.setdefault(key, _reason(use, known[use.needs]))
+    return found
+
+
+def _reason(use: Use, value: Any) -> str:
+    if use.needs in FACTS:
+        given = FACTS[use.needs].format(value)
+        needed = " or ".join(FACTS[use.needs].format(one) for one in use.values)
+        way = f"it needs {needed}; leave it out"
+    else:
+        given = f"config.{use.needs} = {value!r}"
+        other = f"another value than {', '.join(map(str, use.unless))}"
+        needed = " or ".join(map(str, use.values)) or other
+        way = f"leave it out, or set config.{use.needs} to {needed}"
+    return f"{given}; {use.instead or way}"

@@ -1,0 +1,184 @@
+"""Settings that have no use beside the others."""
+
+import fnmatch
+
+import pytest
+from ml_collections import ConfigDict
+
+from maskgit_prompt.config import defaults, keys, uses
+from maskgit_prompt.config.uses import USES, Use
+from maskgit_prompt.errors import UsageError
+
+
+def config_of(job: str, changes: dict) -> ConfigDict:
+    config = defaults.JOBS[job]()
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+UNUSED = [
+    ("run", {"data.path": "photos"}, {}, "config.data.path = 'photos' has no use with config.data"),
+    ("run", {"data.path": "photos"}, {}, "for a folder of images use --config=configs/folder.py:P"),
+    ("run", {"data.strict": True}, {}, "config.data.strict = True has no use with config.data.nam"),
+    ("run", {"data.name": "folder", "data.dataset": "svhn"}, {}, "or set config.data.name to tfds"),
+    (
+        "run",
+        {"data.name": "folder", "data.split": "all"},
+        {},
+        "set config.data.name to tfds or vtab",
+    ),
+    ("run", {"data.name": "tfds", "data.fractions.tune": 0.5}, {}, "to digits or folder"),
+    ("run", {"data.name": "tfds", "data.task": "svhn"}, {}, "set config.data.name to vtab"),
+    ("run", {"data.flip": True}, {}, "config.data.views = 1; set config.data.views=8"),
+    (
+        "run",
+        {"prompt.kind": "table", "prompt.factors": 3},
+        {},
+        "config.prompt.kind = 'table'; leave",
+    ),
+    ("run", {"prompt.kind": "table", "prompt.embedding": 8}, {}, "to factorized or additive"),
+    ("run", {"prompt.dense": True}, {}, "set config.prompt.kind to additive"),
+    (
+        "run",
+        {"prompt.instances": False, "score.marquee_images": 4},
+        {},
+        "config.prompt.instances to",
+    ),
+    ("run", {"score.marquee_images": 0, "score.marquee_cutoffs": (1,)}, {}, "another value than 0"),
+    ("run", {"prompt.attention": "both"}, {"transformer": "masked"}, "needs a causal transformer"),
+    (
+        "run",
+        {"masking.smoothing": 0.2},
+        {"transformer": "causal"},
+        "a causal transformer; use config.n",
+    ),
+    (
+        "run",
+        {"next_code.keep": 0.9},
+        {"transformer": "masked"},
+        "a masked transformer; use config.m",
+    ),
+    ("run", {"masking.drop_class": 0.1}, {}, "or set config.job to pretrain"),
+    (
+        "run",
+        {"sample.steps": 3},
+        {"transformer": "causal"},
+        "a causal transformer; it draws code by code",
+    ),
+    ("run", {"sample.order": "random", "sample.choice_temperature": 1.0}, {}, "to confidence"),
+    (
+        "run",
+        {"sample.guidance_from": "backbone"},
+        {},
+        "sample.guidance = 1.0; leave it out, or set",
+    ),
+    ("run", {"sample.guidance": 2.0, "sample.guidance_power": 2.0}, {}, "to power-cosine"),
+    ("run", {"sample.temperature": 0.0, "sample.top_k": 5}, {}, "another value than 0.0"),
+    ("run", {"score.images": 9, "score.per_class": 5}, {}, "set config.score.images to 0"),
+    ("run", {"optimizer.momentum": 0.5}, {}, "set config.optimizer.name to sgd"),
+    ("run", {"optimizer.name": "sgd", "optimizer.b2": 0.9}, {}, "config.optimizer.name to adamw"),
+    ("run", {"optimizer.backbone_learning_rate": 1e-4}, {}, "name what else is trained, as"),
+    ("compare", {"data.shots": 3}, {}, "config.job = 'compare'; use config.compare.shots"),
+    ("compare", {"trainable": (".*",)}, {}, "the methods set it; use config.compare.methods"),
+    ("compare", {"compare.learning_rates.norm": 1e-2}, {}, "set config.compare.methods to norm"),
+    ("side_by_side", {"backbone": "mini"}, {}, "use config.models.backbones"),
+    ("side_by_side", {"data.shots": 3}, {}, "use config.models.shots"),
+    (
+        "side_by_side",
+        {"causal.sample.guidance": 3.0},
+        {"transformer": ("masked",)},
+        "causal.sample.",
+    ),
+    ("vtab", {"data.task": "svhn"}, {}, "each task sets it; use config.tasks"),
+    ("vtab", {"steps": 9, "train.steps": 3}, {}, "set config.steps to 0"),
+    (
+        "sample",
+        {"keep": "left"},
+        {},
+        "config.keep = 'left' has no use with config.image = ''; give",
+    ),
+    ("sample", {"sample.cutoff": 0.5}, {"prompts": "one prompt"}, "a header of one prompt; take"),
+    ("pretrain", {"stage": "features", "masking.shared": True}, {}, "config.stage to transformer"),
+    ("pretrain", {"stage": "tokenizer", "model": "causal"}, {}, "config.stage = 'tokenizer'"),
+    ("import_weights", {"format": "maskgit", "heads": 8}, {}, "set config.format to taming"),
+    (
+        "import_weights",
+        {"format": "taming", "backbone": "mini"},
+        {},
+        "set config.format to maskgit",
+    ),
+    (
+        "import_weights",
+        {"format": "maskgit", "name": "x"},
+        {"found": "a prompt"},
+        "is a prompt; it",
+    ),
+]
+
+
+@pytest.mark.parametrize(("job", "changes", "facts", "message"), UNUSED)
+def test_a_setting_without_use_is_an_error(job, changes, facts, message):
+    with pytest.raises(UsageError) as error:
+        uses.check(config_of(job, changes), facts)
+    assert message in str(error.value) and "\n" not in str(error.value)
+    assert str(error.value).startswith("config.") and " has no use with " in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("job", "changes", "facts"),
+    [
+        ("run", {"data.name": "folder", "data.path": "photos", "data.strict": True}, {}),
+        ("run", {"data.views": 8, "data.flip": True}, {}),
+        ("run", {"prompt.factors": 3, "prompt.embedding": 8}, {"transformer": "masked"}),
+        ("run", {"prompt.kind": "table", "prompt.embedding": 0}, {}),
+        ("run", {"masking.smoothing": 0.2, "sample.steps": 3}, {"transformer": "masked"}),
+        ("run", {"masking.smoothing": 0.2}, {}),  # as long as the backbone is not known
+        ("run", {"prompt.instances": False, "score.marquee_images": 0}, {}),
+        (
+            "run",
+            {"trainable": ("prompt/.*", "transformer/.*"), "optimizer.backbone_learning_rate": 1.0},
+            {},
+        ),
+        ("compare", {"data.shots": 0, "compare.learning_rates.full": 1e-2}, {}),
+        # Of several models one that uses it is enough.
+        ("side_by_side", {"masking.shared": True}, {"transformer": ("masked", "causal")}),
+        (
+            "side_by_side",
+            {"sample.guidance_from": "backbone"},
+            {"transformer": ("masked", "causal")},
+        ),
+        ("sample", {"sample.cutoff": 0.5}, {"prompts": "several prompts"}),
+        ("sample", {"sample.choice_temperature": 1.0, "sample.guidance_from": "backbone"}, {}),
+        ("sample", {"image": "a.png", "keep": "left"}, {}),
+        ("import_weights", {"format": "maskgit", "backbone": "mini"}, {"found": "a prompt"}),
+    ],
+)
+def test_a_setting_with_a_use(job, changes, facts):
+    uses.check(config_of(job, changes), facts)
+
+
+def test_only_changes_count():
+    config = config_of("sample", {"sample.cutoff": 0.5})
+    uses.check(config, {"prompts": "one prompt"}, config)  # as the prompt file says
+
+
+@pytest.mark.parametrize(
+    ("use", "value", "holds"),
+    [
+        (Use(("k",), "x", values=(1, 2)), 2, True),
+        (Use(("k",), "x", values=(1, 2)), 3, False),
+        (Use(("k",), "x", values=(1, 2)), (3, 2), True),
+        (Use(("k",), "x", unless=(0,)), 0, False),
+        (Use(("k",), "x", unless=(0,)), (0, 5), True),
+    ],
+)
+def test_when_a_use_holds(use, value, holds):
+    assert use.holds(value) == holds
+
+
+def test_every_use_is_of_keys_that_some_job_has():
+    known = [key for make in defaults.JOBS.values() for key in keys.flat(make())]
+    for use in USES:
+        assert use.needs in (*known, *uses.FACTS)
+        for pattern in use.keys:
+            assert any(fnmatch.fnmatchcase(key, pattern) for key in known), pattern
