@@ -68,6 +68,9 @@ def deviation(real: np.ndarray, generated: np.ndarray) -> float:
     dims is another one.
 
     Features are taken in the at most MOST_DIMS directions in which they differ most.
+
+    Raises:
+      UserError: a set of fewer than three images.
     """
     together = np.concatenate([real, generated]).astype(np.float64)
     together -= together.mean(axis=0)
@@ -82,7 +85,7 @@ def _jackknife(features: np.ndarray, others: np.ndarray) -> float:
     """The variance that the images of `features` bring into their distance to `others`."""
     mean, cov = statistics(others)
     root = _factor(cov)
-    groups = np.arange(len(features)) % min(GROUPS, len(features) // 2)
+    groups = np.arange(len(features)) % GROUPS
     found = []
     for group in range(groups.max() + 1):
         mean_left, cov_left = statistics(features[groups != group])

@@ -92,7 +92,7 @@ def resampled(
         kernel = _kernel(x @ x.T, x)
         np.fill_diagonal(kernel, 0.0)
         pairs = u.sum(axis=1) ** 2 - (u**2).sum(axis=1)
-        return np.sum(u @ kernel * u, axis=1) / pairs
+        return np.sum(u @ kernel * u, axis=1) / np.maximum(pairs, 1)  # none of one image alone
 
     between = np.sum(u @ _kernel(x @ y.T, x) * w, axis=1) / (u.sum(axis=1) * w.sum(axis=1))
     return within(x, u) + within(y, w) - 2.0 * between

@@ -19,7 +19,7 @@ LEAST = {
     "accuracy": 10,  # of so few an interval of 60 points is left at worst
     "kid": 20,  # has no bias, but below that hardly tells a tuned prompt from an untuned one
     "frechet": 50,  # its bias outgrows the differences between prompts
-    "precision_recall": 50,  # a ball to the third neighbour holds 3 / n of all: a region, not a spot
+    "precision_recall": 50,  # to its third neighbour a ball spans 3 / n of all images
     "near_copies": 50,  # held-out ones: so that the threshold is not the nearest of them alone
 }
 
@@ -145,9 +145,7 @@ def near_copies(seen: Evidence) -> Measured:
     counts = {"images": len(seen.images), "training": len(seen.tune.images), "heldout": heldout}
     if found["count"] is not None:
         return Measured(found, intervals.of_share(found["fraction"], len(seen.images)), counts)
-    reason = seen.lacks.get("features") or too_few(
-        "near_copies", {"held-out images to set the threshold by": heldout}
-    )
+    reason = seen.lacks.get("features") or too_few("near_copies", {"held-out images": heldout})
     return Measured(found, None, counts, reason)
 
 

@@ -183,9 +183,7 @@ def _medians(found: Nearest) -> dict[str, float | None]:
     return {"pixel": float(np.median(found.pixel)), "feature": feature}
 
 
-def _candidates(
-    looks: Looks, training: Looks
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+def _candidates(looks: Looks, training: Looks) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Indices of the nearest training images [n, c], with both distances."""
     count = min(_CANDIDATES, len(training.images))
     size = max(1, _BLOCK_NUMBERS // len(training.images))
@@ -214,12 +212,12 @@ def _slides(fixed: np.ndarray, moved: np.ndarray) -> tuple[np.ndarray, Iterator[
 
 
 def _areas(images: np.ndarray) -> np.ndarray:
-    """Images [n, S, S', 3] as means of areas in 0..1, float64 [n, _SIDE * _SIDE * 3].
+    """Images [n, S, S', 3] as means of areas in 0..1, float64 [n, A * 3], A at most 16 * 16.
 
     Their mean colour is brought nearer to black, so that it counts for little.
     """
-    side = min(_SIDE, *images.shape[1:3])
-    down, across = (area_weights(size, side) / np.sqrt(255) for size in images.shape[1:3])
+    sides = images.shape[1:3]
+    down, across = (area_weights(size, min(_SIDE, size)) / np.sqrt(255) for size in sides)
     some = max(1, _BLOCK_NUMBERS // images[0].size)
     blocks = (images[i : i + some] for i in range(0, len(images), some))
     means = [np.einsum("as,nstc,bt->nabc", down, x, across, optimize=True) for x in blocks]

@@ -39,6 +39,7 @@ class Score:
         rows are of the same images, a column has the decimals that its values need.
       places: where it is shown unasked: "console", the run's own "page", "tables" of several runs.
       beside: whose images' number stands beside the prompt's on the console.
+      missing: what it is called after "No", where that is not the label.
       caption: of a chart, without which way is better.
       about: a sentence for the run's own page.
     """
@@ -55,6 +56,7 @@ class Score:
     decimals: int | None = None
     places: tuple[str, ...] = ("console", "page", "tables")
     beside: tuple[str, ...] = ("untuned",)
+    missing: str = ""
     caption: str = ""
     about: str = ""
 
@@ -76,20 +78,18 @@ class Scores:
         None says that it could not be.
       intervals: (low, high) of 95 %, or these by name, where they are known.
       counts: what it was made from, as {"images": 400, "real": 720}.
-      reasons: why there is no number.
     """
 
     found: Mapping[str, Any]
     intervals: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     counts: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
-    reasons: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, measured: Mapping[str, Measured]) -> "Scores":
         """By key, as `Score.measure` gave them."""
         pick = lambda name: {k: x for k, m in measured.items() if (x := getattr(m, name))}
         values = {key: m.value for key, m in measured.items()}
-        return cls(values, pick("interval"), pick("counts"), pick("reason"))
+        return cls(values, pick("interval"), pick("counts"))
 
     def value(self, score: Score) -> float | None:
         found = self.found.get(score.key)
@@ -104,15 +104,15 @@ class Scores:
         return score.key in self.found and not (score.item and self.found[score.key] is None)
 
 
-def measure(evidence: Evidence) -> Scores:
-    """All that SCORES measure."""
+def measured(evidence: Evidence) -> dict[str, Measured]:
+    """All that SCORES measure, by key."""
     found = {score.key: score.measure for score in SCORES.values() if score.measure}
-    return Scores.of({key: measure(evidence) for key, measure in found.items()})
+    return {key: measure(evidence) for key, measure in found.items()}
 
 
-def labels_of(key: str) -> list[str]:
-    """What tables call the numbers of a key: "precision_recall" is precision, recall, …"""
-    return [score.label for score in SCORES.values() if score.key == key]
+def left_out(key: str) -> list[str]:
+    """What is missing without a key's number: "precision_recall" is precision, recall, …"""
+    return [score.missing or score.label for score in SCORES.values() if score.key == key]
 
 
 # --- The table ------------------------------------------------------------------------------------
@@ -184,6 +184,7 @@ SCORES: dict[str, Score] = {
         key="near_copies",
         alone=True,
         places=(),
+        missing="count of near-copies",
     ),
     # Read of a run. Files call the test split "heldout", here and in results.json's loss.heldout.
     "heldout_loss": Score(

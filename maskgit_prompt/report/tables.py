@@ -2,14 +2,15 @@
 
 A row is a mapping with the keys that results.json of several runs has: names of scores, with the
 origin in front where it is not the tuned prompt ("kid", "untuned_kid"), and words. None, or a key
-that is missing: not measured, an em dash.
+that is missing: not measured, an em dash. "intervals" holds theirs, by the same names.
 """
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from maskgit_prompt.metrics.formats import aligned, fixed, percent
+from maskgit_prompt.metrics.formats import Format, aligned, brackets, fixed, percent
+from maskgit_prompt.metrics.run_result import INTERVALS
 from maskgit_prompt.metrics.scores import Names, Score, expand, find
 from maskgit_prompt.report import curves
 from maskgit_prompt.report.html import Figure, Section, Table
@@ -59,10 +60,17 @@ def table(rows: Sequence[Row], names: Names, *, steady: bool = False) -> Table:
       what else stands in the column.
     """
     shown = columns(names)
+    formats = {column.label: column.format(rows, steady) for column in shown}
     return Table(
         [{column.label: row.get(column.name) for column in shown} for row in rows],
-        formats={column.label: column.format(rows, steady) for column in shown},
+        formats=formats,
+        notes=[{c.label: _interval(row, c, formats[c.label]) for c in shown} for row in rows],
     )
+
+
+def _interval(row: Row, column: Column, format: Format) -> str:
+    """The 95 % interval of a row's number as text, "" where it is not known."""
+    return brackets(row.get(INTERVALS, {}).get(column.name), format)
 
 
 def markdown(rows: Sequence[Row], names: Names) -> str:
@@ -71,7 +79,10 @@ def markdown(rows: Sequence[Row], names: Names) -> str:
     cells = []
     for column in columns(names):
         text = column.format(rows, steady=True)
-        lines = [column.label, *(text(row.get(column.name)) for row in rows)]
+        lines = [column.label]
+        for row in rows:
+            words = (text(row.get(column.name)), _interval(row, column, text))
+            lines.append(" ".join(filter(None, words)))
         width = max(map(len, lines))
         if column.score is None:
             rule = "-" * width

@@ -10,8 +10,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from maskgit_prompt.metrics.formats import fixed, number
-from maskgit_prompt.metrics.run_result import RunResult
+from maskgit_prompt.metrics import reconstruction
+from maskgit_prompt.metrics.formats import brackets, fixed, number
+from maskgit_prompt.metrics.run_result import INTERVALS, RunResult
 from maskgit_prompt.metrics.scores import PROMPT, SCORES
 from maskgit_prompt.report.html import (
     Command,
@@ -25,12 +26,29 @@ from maskgit_prompt.report.html import (
 from maskgit_prompt.report.pieces import Picture, figure, flat_table, gallery
 from maskgit_prompt.report.tables import table
 
+_NAMED = 12  # training images that are copied: named on the page
 _MARQUEE_COLUMNS = ("cutoff", "diversity", "distance_to_instance", "accuracy")
 _MARQUEE = (
     "Every image begins under one instance's prompt and ends under its class's prompt; the cutoff "
     "is the share of the decoding after which only the class's prompt is left: of the steps, or "
     "with a causal transformer of the rows. At a low cutoff the class's prompt takes over at once, "
     "at a high one the instance's prompt stays longest. Cutoff 0 is the class's prompt alone."
+)
+_INTERVALS = (
+    "Brackets hold 95 % intervals: how far a number would move with other images of the same kind, "
+    "as many of them. They say nothing of another seed, prompt or classifier; and a Fréchet "
+    "distance from few images is too large, its interval with it."
+)
+_ABOVE_REAL = (
+    "Generated images are read as their class more often than real ones, reconstructed or not. "
+    "That does not make them better: a prompt draws what is typical of its class, and leaves out "
+    "the hard cases that real images have."
+)
+_COPIES = (
+    "A near-copy is nearer to one training image than held-out images are to theirs, both in "
+    "pixels and in features: than all but 2 % of them. Pixels: the difference over the contrast "
+    "of both, 0 for equal images, about 1 for images with nothing in common. All images went "
+    "through the tokenizer, so that its blur is on both sides."
 )
 _LOSS = (
     "Loss while tuning. Training batches carry dropped conditions, and with a masked transformer "
@@ -69,17 +87,21 @@ def transfer_report(
 
     marquee_picture = pictures.pop("marquee", None)
     loss_picture = pictures.pop("loss", None)
+    fit_picture, pairs_picture = pictures.pop("fit", None), pictures.pop("pairs", None)
     order = [name for name in origins if name in pictures]
     order += [name for name in pictures if name not in origins]
     sections += [Heading("Pictures")] if order else []
     sections += _which_classes(result) if order else []
-    sections += gallery({origins.get(name, name): pictures[name] for name in order})
+    captions = {**origins, **_own_resolution(result)}
+    sections += gallery({captions.get(name, name): pictures[name] for name in order})
 
+    sections += _fit(result, fit_picture)
     sections += _scores(result, origins)
+    sections += _copies_and_pairs(result, pairs_picture)
     if marquee_picture is not None or result.marquee:
-        sections.append(Heading("From diversity to fidelity: the marquee header"))
+        sections.append(Heading("Between an image and its class: the marquee header"))
         sections += figure(marquee_picture, _MARQUEE)
-        sections += [table(result.marquee, _MARQUEE_COLUMNS)] if result.marquee else []
+        sections += _marquee(result.marquee)
     if loss_picture is not None or result.tune_loss is not None:
         sections.append(Heading("Training"))
         sections += figure(loss_picture, _LOSS)
@@ -108,12 +130,12 @@ def _which_classes(result: RunResult) -> list[Section]:
 
 def summary(result: RunResult) -> str:
     """The key numbers in words, e.g. "A prompt of 30,240 numbers (1.80 % of the model) was tuned;
-    everything else stayed as it was. A classifier trained on held-out real images reads 91.3 % of
-    the generated images as their class (real ones: 98.1 %)." What is missing is not mentioned.
+    everything else stayed as it was. A classifier trained on other real images reads 91.3 % of the
+    400 generated images as their class (real ones: 98.1 %)." What is missing is not mentioned.
     """
-    sentences = [_what_was_tuned(result)]
+    sentences = [_what_was_tuned(result), _what_is_kept(result)]
     accuracy = SCORES["accuracy"].format
-    if (tuned := result.value("accuracy")) is not None:
+    if result.value("accuracy") is not None:
         beside = [
             f"{words}: {accuracy(value)}"
             for origin, words in (
@@ -124,15 +146,16 @@ def summary(result: RunResult) -> str:
             if (value := result.value("accuracy", origin)) is not None
         ]
         sentences.append(
-            f"A classifier trained on held-out real images reads {accuracy(tuned)} of the "
-            "generated images as their class" + (f" ({', '.join(beside)})." if beside else ".")
+            f"A classifier trained on other real images reads {_with_interval(result, 'accuracy')} "
+            f"of the {_generated(result)}generated images as their class"
+            + (f" ({', '.join(beside)})." if beside else ".")
         )
     distance = SCORES["frechet"]
     tuned, untuned = result.value("frechet"), result.value("untuned_frechet")
     if tuned is not None:
         sentence = (
             f"The {distance.label} of the generated images to {result.data.reference} is "
-            f"{distance.format(tuned)}"
+            f"{_with_interval(result, 'frechet')}"
         )
         if untuned:
             sentence += (
@@ -145,13 +168,7 @@ def summary(result: RunResult) -> str:
             f"The loss is {loss(result.tune_loss)} on training images and "
             f"{loss(result.test_loss)} on held-out ones."
         )
-    copies = _copies(result)
-    if copies:
-        share = SCORES["near_copies"].format
-        sentences.append(
-            f"{share(copies['fraction'])} of the generated images are near-copies of training "
-            f"images (of unseen real images {share(copies['quantile'])} would be)."
-        )
+    sentences.append(_how_many_copies(result))
     return " ".join(sentence for sentence in sentences if sentence)
 
 
@@ -167,6 +184,47 @@ def _what_was_tuned(result: RunResult) -> str:
     if parts == ["prompt"]:
         return f"A prompt of {tuned} was tuned; everything else stayed as it was."
     return f"{tuned} were tuned, in {' and '.join(parts)}; everything else stayed as it was."
+
+
+def _what_is_kept(result: RunResult) -> str:
+    """What the tokenizer leaves of the images, where that is not all."""
+    fit = result.reconstruction
+    if fit is None or fit["keeps"] == "details":
+        return ""
+    kept = reconstruction.in_words(result.backbone, fit["keeps"])
+    return f"{kept}: no prompt brings back what its tokenizer leaves out."
+
+
+def _how_many_copies(result: RunResult) -> str:
+    copies = _copies(result)
+    if copies is None or copies["count"] is None:
+        return ""
+    generated = f"{_generated(result)}generated images"
+    if not copies["count"]:
+        return f"None of the {generated} is a near-copy of a training image."
+    verb = "is a near-copy" if copies["count"] == 1 else "are near-copies"
+    share = _with_interval(result, "near_copies")
+    return f"{copies['count']} of the {generated} ({share}) {verb} of a training image."
+
+
+def _generated(result: RunResult) -> str:
+    """How many images were generated, before a noun: "400 "."""
+    return "" if result.data.generated is None else f"{result.data.generated:,} "
+
+
+def _with_interval(result: RunResult, name: str) -> str:
+    """A number of the tuned prompt and its interval."""
+    form = SCORES[name].format
+    words = (form(result.value(name)), brackets(result.interval(name), form))
+    return " ".join(filter(None, words))
+
+
+def _own_resolution(result: RunResult) -> dict[str, str]:
+    """The caption of real images, which are shown as the model sees them."""
+    if result.reconstruction is None:
+        return {}
+    side = result.reconstruction["size"]
+    return {"real": f"real images as the model sees them, {side} × {side} pixels"}
 
 
 def _parts(patterns: Sequence[str]) -> list[str]:
@@ -185,6 +243,35 @@ def _parts(patterns: Sequence[str]) -> list[str]:
     return [part for part in known if part in trained]
 
 
+def _fit(result: RunResult, picture: Picture | None) -> list[Section]:
+    """How well the backbone keeps the images, beside its own."""
+    fit = result.reconstruction
+    if fit is None:
+        return []
+    split = {"test": "held-out images", "tune": "images tuned on"}[fit["split"]]
+    own = fit["own"] or {}
+    rows = [{"images": f"these {split}", "number": fit["images"]}]
+    rows.append({"images": own.get("of", "the backbone's own: not known")})
+    for row, found in zip(rows, (fit, own), strict=True):
+        row["number"] = found.get("images")
+        row["PSNR, dB"] = found.get("psnr")
+        row["distance in features"] = found.get("feature_distance")
+    formats = {"PSNR, dB": fixed(1), "distance in features": fixed(2)}
+    kept = reconstruction.in_words(result.backbone, fit["keeps"])
+    about = (
+        f"{kept}. Both numbers are of images and their reconstructions: PSNR in pixels, higher is "
+        "nearer; the distance in the features of the network that ships with the backbone, 0 for "
+        "no difference, 1 for as much as between two of the images."
+    )
+    caption = "What goes into the tokenizer, and what comes out: the most a prompt can reach."
+    return [
+        Heading("What the backbone keeps of the images"),
+        *figure(picture, caption),
+        Table(rows, formats=formats),
+        Text(about),
+    ]
+
+
 def _scores(result: RunResult, origins: Mapping[str, str]) -> list[Section]:
     """A table with a row for each origin of images."""
     shown = {
@@ -192,29 +279,55 @@ def _scores(result: RunResult, origins: Mapping[str, str]) -> list[Section]:
         for name, score in SCORES.items()
         if score.measure
         and "page" in score.places
-        and any(found.has(score) for found in result.scores.values())
+        and any(result.value(name, origin) is not None for origin in result.scores)
     }
-    sections: list[Section] = []
-    if shown:
-        rows = [
-            {"origin": title} | {name: result.value(name, origin) for name in shown}
-            for origin, title in origins.items()
-            if origin in result.scores
-        ]
-        sections += [
-            table(rows, ("origin", *shown)),
-            Text(
-                "Accuracy: share read as their class by a classifier trained on held-out real "
-                f"images. Fréchet distance and KID: to {result.data.reference}, in the features of "
-                "the network shipped with the backbone; lower is better. They are not FID, and "
-                "compare only with numbers made the same way."
-            ),
-        ]
-        sections += [Text(score.about) for score in shown.values() if score.about]
-    copies = _copies(result)
-    if copies:
-        sections += _copies_in_pixels(copies)
-    return [Heading("Scores"), *sections] if sections else []
+    if not shown:
+        return []
+    rows = [
+        result.row(tuple(shown), origin) | {"origin": title}
+        for origin, title in origins.items()
+        if origin in result.scores
+    ]
+    abouts = [score.about for score in shown.values() if score.about]
+    sections = [table(rows, ("origin", *shown)), Text(_how_many(result))]
+    sections += [Text(text) for text in (*_above_real(result), *abouts)]
+    if any(INTERVALS in row for row in rows):
+        sections.append(Text(_INTERVALS))
+    return [Heading("Scores"), *sections]
+
+
+def _how_many(result: RunResult) -> str:
+    """What accuracy and distances are, and of how many images."""
+    sentences = []
+    counts = {origin: scores.counts for origin, scores in result.scores.items()}
+    if result.value("accuracy") is not None:
+        guess = SCORES["accuracy"].format(1 / max(1, len(result.data.classes)))
+        real = counts.get("real", {}).get("accuracy")
+        sentences.append(
+            f"Accuracy: the share of {_generated(result)}generated images that are read as their "
+            "class by a classifier trained on other real images"
+            + (f", and of {real['images']:,} held-out images" if real else "")
+            + f". Guessing would give {guess}."
+        )
+    far = [name for name in ("frechet", "kid") if result.value(name) is not None]
+    if far:
+        found = counts[PROMPT].get(far[0])
+        of = f"{found['images']:,} generated images to {found['real']:,}" if found else "to"
+        labels = " and ".join(SCORES[name].label for name in far)
+        sentences.append(
+            f"{labels}: of {of} {result.data.reference}, in the features of the network that "
+            "ships with the backbone; lower is better. They are not FID, and compare only with "
+            "numbers made the same way."
+        )
+    return " ".join(sentences)
+
+
+def _above_real(result: RunResult) -> list[str]:
+    """Why generated images can be read better than real ones, where they are."""
+    real = [result.value("accuracy", origin) for origin in ("real", "reconstructed")]
+    known = [value for value in real if value is not None]
+    tuned = result.value("accuracy")
+    return [_ABOVE_REAL] if tuned is not None and known and tuned > min(known) else []
 
 
 def _copies(result: RunResult) -> Mapping[str, Any] | None:
@@ -223,16 +336,45 @@ def _copies(result: RunResult) -> Mapping[str, Any] | None:
     return None if prompt is None else prompt.found.get("near_copies")
 
 
-def _copies_in_pixels(copies: Mapping[str, Any]) -> list[Section]:
-    what, value = "distance to the nearest training image", "pixels, 0 to 1"
+def _copies_and_pairs(result: RunResult, picture: Picture | None) -> list[Section]:
+    """How many copies there are, of which images, and the nearest pairs to judge by eye."""
+    copies = _copies(result)
+    if copies is None:
+        return []
+    sections: list[Section] = [Text(_how_many_copies(result) or "There are too few to tell.")]
+    if copies["copied"]:
+        named = [f"{name} ({count})" for name, count in list(copies["copied"].items())[:_NAMED]]
+        more = len(copies["copied"]) - len(named)
+        named += [f"{more:,} more"] if more else []
+        sections.append(Text(f"Copied are {', '.join(named)}."))
+    caption = "The nearest pairs: generated images, and below each its nearest training image."
+    sections += figure(picture, caption)
+    what = "distance to the nearest training image"
     rows = [
-        {what: "median of generated images", value: copies["median_distance"]},
-        {what: "median of held-out real images", value: copies["median_distance_heldout"]},
-        {what: "nearer than this is a near-copy", value: copies["threshold"]},
+        {what: "median of generated images", **copies["median"]},
+        {what: "median of held-out images", **(copies["median_heldout"] or {})},
+        {what: "a near-copy is nearer than", **(copies["threshold"] or {})},
     ]
-    share = SCORES["near_copies"].format(copies["fraction"])
-    text = f"Near-copies: {number(copies['count'])} ({share} of the generated images)."
-    return [Table(rows, formats={value: fixed(4)}), Text(text)]
+    formats = {"pixel": fixed(3), "feature": fixed(3)}
+    pairs = [
+        {
+            "generated image": pair["generated"],
+            "its nearest training image": pair["image"],
+            "pixel": pair["pixel"],
+            "feature": pair["feature"],
+            "near-copy": pair["copy"] if copies["count"] is not None else None,
+        }
+        for pair in copies["pairs"]
+    ]
+    sections += [Table(rows, formats=formats), Text(_COPIES)]
+    sections.append(Table(pairs, "The nearest pairs, by number and file", formats, folded=True))
+    return [Heading("Near-copies"), *sections]
+
+
+def _marquee(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
+    """A table of cutoffs, without columns that hold nothing."""
+    shown = [c for c in _MARQUEE_COLUMNS if any(row.get(c) is not None for row in rows)]
+    return [table(rows, shown)] if rows else []
 
 
 def _training(result: RunResult) -> list[Section]:
@@ -258,8 +400,8 @@ def _encoding(result: RunResult) -> list[Section]:
         return []
     return [
         Text(
-            f"Of {result.encoded:,} images {number(result.encoded_per_second)} a second were read "
-            "and encoded by this host, compilation included."
+            f"{result.encoded:,} images were encoded; this host read and encoded "
+            f"{number(result.encoded_per_second)} per second, compilation included."
         )
     ]
 
