@@ -136,7 +136,7 @@ def precision_and_recall(seen: Evidence) -> Measured:
 
 
 def near_copies(seen: Evidence) -> Measured:
-    """The nearest pairs always; how many are copies where that can be told."""
+    """The nearest pairs always; how many are copies where that can be told, else "reason"."""
     looks = Looks(seen.images, seen.features)
     generated = neighbors.nearest(looks, seen.tune)
     test = None if seen.test is None else neighbors.nearest(seen.test, seen.tune)
@@ -144,9 +144,10 @@ def near_copies(seen: Evidence) -> Measured:
     found = neighbors.near_copies(generated, test, seen.tune_names, LEAST["near_copies"])
     counts = {"images": len(seen.images), "training": len(seen.tune.images), "heldout": heldout}
     if found["count"] is not None:
-        return Measured(found, intervals.of_share(found["fraction"], len(seen.images)), counts)
+        interval = intervals.of_share(found["fraction"], len(seen.images))
+        return Measured(found | {"reason": None}, interval, counts)
     reason = seen.lacks.get("features") or too_few("near_copies", {"held-out images": heldout})
-    return Measured(found, None, counts, reason)
+    return Measured(found | {"reason": reason}, None, counts, reason)
 
 
 def _of_features(

@@ -44,6 +44,14 @@ def test_row_of_a_finished_main_job(tmp_path):
         "tuning_seconds": 20.0,
         "seconds_per_image": 0.25,
         "marquee": main_job()["marquee"],
+        "intervals": {
+            "accuracy": [0.66, 0.83],
+            "untuned_accuracy": [0.1, 0.2],
+            "frechet": [11.0, 13.5],
+            "untuned_frechet": [45.0, 52.0],
+            "kid": [0.01, 0.035],
+            "near_copies": [0.005, 0.09],
+        },
     }
 
 
