@@ -29,7 +29,7 @@ def of_share(share: float, count: int) -> Interval:
     room = _NORMAL**2 / count
     middle = (share + room / 2) / (1 + room)
     half = np.sqrt(room * share * (1 - share) + room**2 / 4) / (1 + room)
-    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
+    return min(share, max(0.0, float(middle - half))), max(share, min(1.0, float(middle + half)))
 
 
 def hull(a: Interval, b: Interval, least: float = -np.inf, most: float = np.inf) -> Interval:

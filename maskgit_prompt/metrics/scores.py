@@ -99,10 +99,6 @@ class Scores:
         found = self.intervals.get(score.key)
         return found.get(score.item) if isinstance(found, Mapping) else found
 
-    def has(self, score: Score) -> bool:
-        """Whether a table shows it; of several numbers there have to be some, one may be None."""
-        return score.key in self.found and not (score.item and self.found[score.key] is None)
-
 
 def measured(evidence: Evidence) -> dict[str, Measured]:
     """All that SCORES measure, by key."""

@@ -71,8 +71,8 @@ def fit_sections(result: RunResult, picture: Picture | None) -> list[Section]:
     images = {f"these {split}": fit, own.get("of", "the backbone's own: not known"): own}
     rows = [
         {
-            "images": name,
-            "number": found.get("images"),
+            "reconstructions of": name,
+            "images": found.get("images"),
             "PSNR, dB": found.get("psnr"),
             "distance in features": found.get("feature_distance"),
         }
@@ -137,7 +137,9 @@ def _how_many(result: RunResult) -> str:
     far = [name for name in ("frechet", "kid") if result.value(name) is not None]
     if far:
         found = counts[PROMPT].get(far[0])
-        of = f"{found['images']:,} generated images to {found['real']:,}" if found else "to"
+        of = f"{generated(result)}generated images to"
+        if found:
+            of = f"{found['images']:,} generated images to {found['real']:,}"
         labels = " and ".join(SCORES[name].label for name in far)
         sentences.append(
             f"{labels}: of {of} {result.data.reference}, in the features of the network that "

@@ -136,7 +136,9 @@ def test_rows_stand_with_their_model_and_number_of_images(job, tmp_path):
     assert [row["frechet"] for row in rows] == pytest.approx([1.2, 2.2, 1.1, 2.1])
     page = read(tmp_path / "run" / "report.html")
     scores, _ = page.tables_of("images a class")
-    assert [(row["model"], row["images a class"], row["accuracy"]) for row in scores] == [
+    # Without their intervals.
+    shown = [(row["model"], row["images a class"], row["accuracy"][:6]) for row in scores]
+    assert shown == [
         ("first model", "1", "11.0 %"),
         ("second model", "1", "21.0 %"),
         ("first model", "2", "12.0 %"),

@@ -249,7 +249,9 @@ def test_what_is_no_copy_to_the_eye_does_not_count(kind):
 
 
 def test_bad_images():
-    with pytest.raises(UserError, match=r"compared images are float64 \[1, 4, 4, 3\]: expected uin"):
+    with pytest.raises(
+        UserError, match=r"compared images are float64 \[1, 4, 4, 3\]: expected uin"
+    ):
         Looks(flat(0) / 255.0, None)
     with pytest.raises(UserError, match="0 compared images: at least 1 are needed"):
         Looks(flat(), None)

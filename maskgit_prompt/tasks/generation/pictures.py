@@ -38,7 +38,7 @@ class Made:
     classes: np.ndarray
     untuned: np.ndarray
     strip: np.ndarray | None
-    pairs: Sequence[Mapping[str, Any]]
+    pairs: Sequence[Mapping[str, Any]] = ()
 
 
 def draw(
