@@ -19,7 +19,7 @@ FARTHEST = 0.4  # in pixels: two images farther apart are not one picture to the
 PAIRS = 12  # of a generated image and its nearest training image that are kept to be looked at
 _SIDE = 16  # pixels are compared as means of 16 x 16 areas: fine noise and blur count for little
 _MEAN_COLOUR = 0.25  # share of it that counts: a copy may be lighter or darker
-_SLIDE = 32  # an image may slide by one 32nd of its side
+_SMALL = 32  # an image may slide by one 32nd of its side
 _CANDIDATES = 8  # training images that each image is slid over
 _GREY_LEVEL = 1 / 255  # contrast below which an image is as good as flat
 _BLOCK_NUMBERS = 2**22
@@ -73,7 +73,7 @@ def pixel_distances(images: np.ndarray, others: np.ndarray) -> np.ndarray:
     One row of two pixels, black and white (0, 1), has variance 1/4 a pixel; its negative (1, 0) is
     sqrt(1 / (1/4 + 1/4)) = 1.41 away, and grey (1/2, 1/2) is sqrt(1/4 / (1/4 + 0)) = 1.
     """
-    return _relative(_areas(images), _areas(others))
+    return _relative(_areas(_shrunk(images)), _areas(_shrunk(others)))
 
 
 def nearest(looks: Looks, training: Looks) -> Nearest:
@@ -87,8 +87,11 @@ def nearest(looks: Looks, training: Looks) -> Nearest:
       UserError: another dtype or shape, an empty set, or two image sizes.
     """
     check_same_size(looks.images, training.images)
-    candidates, pixel, feature = _candidates(looks, training)  # [n, c] each
-    fixed, slid = _slides(looks.images, training.images)
+    small, others = _shrunk(looks.images), _shrunk(training.images)
+    pixels = _areas(small), _areas(others)
+    features = None if looks.features is None else (looks.features, training.features)
+    candidates, pixel, feature = _candidates(*pixels, features)  # [n, c] each
+    fixed, slid = _slides(small, others)
     for b in slid:
         for place, index in enumerate(candidates.T):
             gap = np.sum((fixed - b[index]) ** 2, axis=1)
@@ -183,16 +186,21 @@ def _medians(found: Nearest) -> dict[str, float | None]:
     return {"pixel": float(np.median(found.pixel)), "feature": feature}
 
 
-def _candidates(looks: Looks, training: Looks) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Indices of the nearest training images [n, c], with both distances."""
-    count = min(_CANDIDATES, len(training.images))
-    size = max(1, _BLOCK_NUMBERS // len(training.images))
-    areas, others, found = _areas(looks.images), _areas(training.images), []
-    for first in range(0, len(areas), size):
+def _candidates(
+    pixels: np.ndarray, others: np.ndarray, features: tuple[np.ndarray, np.ndarray] | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Indices of the nearest training images [n, c], with both distances.
+
+    pixels, others: areas of the images and of those for training; features: of both.
+    """
+    count = min(_CANDIDATES, len(others))
+    size = max(1, _BLOCK_NUMBERS // len(others))
+    found = []
+    for first in range(0, len(pixels), size):
         rows = slice(first, first + size)
-        distances = [_relative(areas[rows], others)]
-        if looks.features is not None:
-            distances.append(np.sqrt(squared_distances(looks.features[rows], training.features)))
+        distances = [_relative(pixels[rows], others)]
+        if features is not None:
+            distances.append(np.sqrt(squared_distances(features[0][rows], features[1])))
         index = np.argsort(np.prod(distances, axis=0), axis=1, kind="stable")[:, :count]
         found.append((index, *(np.take_along_axis(x, index, axis=1) for x in distances)))
     index, pixel, *feature = (np.concatenate(parts) for parts in zip(*found, strict=True))
@@ -200,9 +208,9 @@ def _candidates(looks: Looks, training: Looks) -> tuple[np.ndarray, np.ndarray, 
 
 
 def _slides(fixed: np.ndarray, moved: np.ndarray) -> tuple[np.ndarray, Iterator[np.ndarray]]:
-    """Areas of the first set without its margin, and those of the second slid in each direction."""
+    """Areas of the first shrunk images without their margin, and of the second slid each way."""
     size = fixed.shape[1]
-    step = size // _SLIDE
+    step = size // _SMALL
     window = lambda images, down, right: _areas(
         images[:, step + down : size - step + down, step + right : size - step + right]
     )
@@ -211,19 +219,27 @@ def _slides(fixed: np.ndarray, moved: np.ndarray) -> tuple[np.ndarray, Iterator[
     return window(fixed, 0, 0), slid
 
 
-def _areas(images: np.ndarray) -> np.ndarray:
-    """Images [n, S, S', 3] as means of areas in 0..1, float64 [n, A * 3], A at most 16 * 16.
+def _shrunk(images: np.ndarray) -> np.ndarray:
+    """Images uint8 [n, S, S, 3] in 0..1 as means of at most _SMALL x _SMALL areas, float64."""
+    some = max(1, _BLOCK_NUMBERS // images[0].size)
+    blocks = (images[i : i + some] for i in range(0, len(images), some))
+    return np.concatenate([_means(x, _SMALL) for x in blocks]) / 255
+
+
+def _areas(small: np.ndarray) -> np.ndarray:
+    """Shrunk images [n, s, s', 3] as means of areas, float64 [n, A * 3], A at most 16 * 16.
 
     Their mean colour is brought nearer to black, so that it counts for little.
     """
-    sides = images.shape[1:3]
-    down, across = (area_weights(size, min(_SIDE, size)) / np.sqrt(255) for size in sides)
-    some = max(1, _BLOCK_NUMBERS // images[0].size)
-    blocks = (images[i : i + some] for i in range(0, len(images), some))
-    means = [np.einsum("as,nstc,bt->nabc", down, x, across, optimize=True) for x in blocks]
-    areas = np.concatenate(means)
+    areas = _means(small, _SIDE)
     areas -= (1 - _MEAN_COLOUR) * areas.mean(axis=(1, 2), keepdims=True)
-    return areas.reshape(len(images), -1)
+    return areas.reshape(len(areas), -1)
+
+
+def _means(images: np.ndarray, most: int) -> np.ndarray:
+    """Images [n, S, S', 3] as means of at most most x most areas."""
+    down, across = (area_weights(size, min(most, size)) for size in images.shape[1:3])
+    return np.einsum("as,nstc,bt->nabc", down, images, across, optimize=True)
 
 
 def _relative(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -80,8 +80,9 @@ class Scorer:
 
     def _fit(self) -> dict[str, Any]:
         split, real, made = self.before_and_after()
-        seen = None if self._features is None else (self._features(real), self._features(made))
-        found = reconstruction.measure(real, made, seen)
+        looks, seen = self._look(real), self._test or self._tune
+        features = None if self._features is None else (looks.features, seen.features)
+        found = reconstruction.measure(real, made, features)
         return found | {"split": split, "keeps": reconstruction.verdict(found)}
 
     def _reference_features(self) -> tuple[np.ndarray, frechet.Statistics]:
