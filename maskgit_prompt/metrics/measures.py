@@ -78,7 +78,8 @@ def too_few(name: str, counts: Mapping[str, int]) -> str:
     name: of LEAST. counts: what there is -> how many.
     """
     short = [f"{count} {what}" for what, count in counts.items() if count < LEAST[name]]
-    return f"{' and '.join(short)}, {LEAST[name]} are needed" if short else ""
+    each = " of each" if len(short) > 1 else ""
+    return f"{' and '.join(short)}, {LEAST[name]}{each} are needed" if short else ""
 
 
 def accuracy(

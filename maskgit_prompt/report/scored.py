@@ -24,9 +24,9 @@ _ABOVE_REAL = (
 )
 _COPIES = (
     f"A near-copy is nearer to a training image than {100 - 100 * QUANTILE:.0f}\u202f% of held-out "
-    "images are to theirs, in pixels as well as in features. In pixels 0 is an equal image, and 1 "
-    "one with nothing in common, whatever the contrast. All went through the tokenizer, so that "
-    "its blur is on both sides."
+    "images are to theirs, in pixels as well as in features. A pixel distance of 0 means equal "
+    "images, 1 images with nothing in common, whatever their contrast. All went through the "
+    "tokenizer, so that its blur is on both sides."
 )
 
 

@@ -68,7 +68,7 @@ def test_a_distance_needs_images_of_both_kinds(name):
     for generated, real, reason in (
         (least - 1, least, f"{least - 1} generated images, {least} are needed"),
         (least, least - 1, f"{least - 1} real ones, {least} are needed"),
-        (7, 0, f"7 generated images and 0 real ones, {least} are needed"),
+        (7, 0, f"7 generated images and 0 real ones, {least} of each are needed"),
     ):
         found = measure(evidence(generated, real))
         assert (found.value, found.interval, found.reason) == (None, None, reason)
