@@ -86,7 +86,7 @@ def fit_sections(result: RunResult, picture: Picture | None) -> list[Section]:
     )
     caption = (
         f"{split} as they go into the tokenizer, and as they come out: nothing generated shows "
-        "more detail than the lower row"
+        "more detail than the lower row."
     )
     return [
         Heading("What the backbone keeps of the images"),

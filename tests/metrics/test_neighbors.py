@@ -96,6 +96,21 @@ def test_blocks_of_images_give_the_same(monkeypatch):
     assert one.index[10:].tolist() == list(range(10))
 
 
+@pytest.mark.parametrize("down", (-1, 0, 1))
+@pytest.mark.parametrize("right", (-1, 0, 1))
+@pytest.mark.parametrize("side", (32, 64))
+def test_an_image_that_is_slid_by_a_32nd_is_equal(down, right, side):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (4, side, side, 3)).astype(np.uint8)
+    step = side // 32
+    slid = np.roll(images, (step * down, step * right), axis=(1, 2))
+    got = nearest(looks(slid), looks(images))
+    assert got.index.tolist() == [0, 1, 2, 3]
+    assert got.pixel.tolist() == [0, 0, 0, 0]
+    farther = np.roll(images, (2 * step, 0), axis=(1, 2))
+    assert nearest(looks(farther), looks(images)).pixel.min() > 0.3
+
+
 # --- Counting by hand ------------------------------------------------------------------------
 
 
@@ -154,6 +169,13 @@ def test_held_out_images_that_equal_a_training_image_set_no_threshold():
     generated = found([0.15, 0.0], [1.5, 0.0])
     assert near_copies(generated, joined, ["a"], 50)["count"] == 2
     assert near_copies(generated, equal, ["a"], 49)["count"] is None
+
+
+def test_an_equal_image_is_a_copy_whatever_its_features():
+    """As of an image that is slid: the network sees its edges elsewhere."""
+    got = near_copies(found([0.0, 0.01], [9, 9]), HELD_OUT, ["a"], 50)
+    assert [pair["copy"] for pair in got["pairs"]] == [True, False]
+    assert got["count"] == 1
 
 
 def test_what_is_far_apart_is_no_copy_whatever_is_held_out():
