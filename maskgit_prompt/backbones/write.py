@@ -1,34 +1,31 @@
-"""Writing backbones: whole or not at all, by one process at a time.
+"""Writes backbones, whole or not at all, with one process at a time.
 
-A new folder is written under another name first. Into one that is there, what is new is written
-inside `.partial`, and moved out of it at the end: config.json last, so that what is added counts
-from then on.
+A new folder is first written under another name. In an existing folder, new files are written to
+`.partial` and moved out of it at the end: config.json last, so that new parts count from then on.
 """
 
-import contextlib
-import errno
-import fcntl
 import json
 import math
 import os
 import pathlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from maskgit_prompt import params
-from maskgit_prompt.backbones.backbone import Backbone, fingerprint_of, identity
+from maskgit_prompt.backbones.backbone import Backbone, checksum, fingerprint_of, identity
 from maskgit_prompt.backbones.load import FORMAT, load
 from maskgit_prompt.backbones.registry import stored_fields
 from maskgit_prompt.devices import distributed
 from maskgit_prompt.errors import UserError, unwritable
 from maskgit_prompt.progress import bytes_progress
 from maskgit_prompt.storage import safetensors_stream
+from maskgit_prompt.storage.lock import Held, hold
 
-SHARD = 2**30  # bytes of a file, where a part needs more than one
-PARTIAL = ".partial"  # the folder, inside one that is there, that is being written
+SHARD = 2**30  # bytes per file, if a part needs more than one
+PARTIAL = ".partial"  # the subfolder being written, in an existing folder
 
 
 def save(
@@ -39,17 +36,17 @@ def save(
 ) -> Backbone:
     """Writes a backbone, whole or not at all, and returns it as `load` will.
 
-    Leaves of the parts' trees may be any arrays, or objects with a shape that numpy can make
-    arrays of; one at a time is in memory. Parts that are in the folder's own files stay as they
-    are there, and so do files that are no part of the model.
+    Leaves of the parts' trees may be any arrays, or objects with a shape that numpy can turn into
+    arrays; one at a time is in memory. Parts that are already in the folder's files stay there, and
+    so do files that do not belong to the model.
 
     Args:
-      dtype: what weights are stored in; "float16" halves the files.
-      before: what was found in the folder, to which `backbone` adds parts; None: whatever is there.
+      dtype: of the stored weights; "float16" halves the files.
+      before: what was found in the folder, to which `backbone` adds parts; None: anything.
 
     Raises:
-      UserError: the folder cannot be written (a full disk), another process writes it or has added
-        to `before`, or a weight is not finite.
+      UserError: the folder cannot be written (a full disk), another process is writing it or has
+        added to `before`, or a weight is not finite.
     """
     folder = pathlib.Path(folder).absolute()
     if distributed.is_first():
@@ -59,12 +56,14 @@ def save(
 
 
 def _save(backbone: Backbone, folder: pathlib.Path, dtype: str, before: Backbone | None) -> None:
-    # One name, so that the next attempt clears away what a killed one has left. Inside a folder
-    # that is there, since that may be a mount point or a link.
+    # A fixed name, so that the next attempt removes what a killed one left. Inside an existing
+    # folder, since that may be a mount point or a link.
     there = folder.exists()
     temporary = folder / PARTIAL if there else folder.with_name(f".{folder.name}{PARTIAL}")
+    lock = temporary / "lock"
     try:
-        with _alone(temporary, folder) as lock:
+        temporary.mkdir(parents=True, exist_ok=True)
+        with hold(lock):
             if folder.exists() != there or (before and _recorded(folder) != _files(before)):
                 shutil.rmtree(temporary, ignore_errors=True)
                 raise _busy(folder)
@@ -82,51 +81,27 @@ def _save(backbone: Backbone, folder: pathlib.Path, dtype: str, before: Backbone
             if not there:
                 os.replace(temporary, folder)
                 return
-            # The config goes last: what is added counts from then on. Stopped in between, the
-            # temporary folder stays and tells by its config what is left over.
+            # The config goes last: new parts count from then on. If this stops in between, the
+            # temporary folder stays, and its config tells which files are left over.
             for file in sorted(temporary.iterdir(), key=lambda file: file.name == "config.json"):
                 os.replace(file, folder / file.name)
             temporary.rmdir()
+    except (Held, FileNotFoundError) as error:
+        # The folder is gone: another process has just finished with it.
+        raise _busy(folder) from error
     except OSError as error:
         raise unwritable(f"backbone {folder}", error) from error
-
-
-@contextlib.contextmanager
-def _alone(temporary: pathlib.Path, folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Makes the temporary folder and holds a lock in it, the path of which it gives.
-
-    The lock ends with the process, so that a killed one stands in nobody's way.
-
-    Raises:
-      UserError: another process holds it.
-    """
-    temporary.mkdir(parents=True, exist_ok=True)
-    lock = temporary / "lock"
-    try:
-        with open(lock, "w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                # Some network file systems have no locks; one process alone works there too.
-                if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
-                    raise
-            if lock.stat().st_ino != os.fstat(file.fileno()).st_ino:
-                raise _busy(folder)
-            yield lock
-    except (BlockingIOError, FileNotFoundError) as error:
-        # Without the folder another process was just done with it.
-        raise _busy(folder) from error
 
 
 def _busy(folder: pathlib.Path) -> UserError:
     return UserError(
         f"another process is writing backbone {folder}, or has just done so; wait until it is "
-        "done and give the same command again"
+        "done and run the same command again"
     )
 
 
 def leftovers(folder: pathlib.Path) -> set[str]:
-    """Names of the files of a model that was not finished, in a folder without config.json."""
+    """Names of the files of an unfinished model, in a folder without config.json."""
     if (folder / "config.json").exists():
         return set()
     try:
@@ -137,7 +112,7 @@ def leftovers(folder: pathlib.Path) -> set[str]:
 
 
 def _recorded(folder: pathlib.Path) -> dict[str, dict[str, str]]:
-    """part -> {file: sha256} as the folder's config.json says; nothing where there is none."""
+    """part -> {file: sha256} from the folder's config.json; empty if there is none."""
     try:
         parts = json.loads((folder / "config.json").read_text())["parts"]
     except FileNotFoundError:
@@ -146,7 +121,7 @@ def _recorded(folder: pathlib.Path) -> dict[str, dict[str, str]]:
 
 
 def _files(backbone: Backbone) -> dict[str, dict[str, str]]:
-    """part -> {file: sha256} of parts that lie in a folder."""
+    """part -> {file: sha256} for parts in a folder."""
     return {
         name: {pathlib.Path(file).name: digest for file, digest in part.files.items()}
         for name, part in backbone.parts.items()
@@ -154,7 +129,7 @@ def _files(backbone: Backbone) -> dict[str, dict[str, str]]:
 
 
 def _fill(temporary: pathlib.Path, backbone: Backbone, folder: pathlib.Path, dtype: str) -> None:
-    """Writes config.json and the files of the parts that are not in `folder` yet."""
+    """Writes config.json and the files of parts that are not yet in `folder`."""
     entries, count = {}, params.count({name: part.tree for name, part in backbone.parts.items()})
     with bytes_progress(count * np.dtype(dtype).itemsize, "write") as update:
         for name, part in backbone.parts.items():
@@ -169,19 +144,20 @@ def _fill(temporary: pathlib.Path, backbone: Backbone, folder: pathlib.Path, dty
         "name": backbone.name,
         "classes": list(backbone.classes),
         "provenance": backbone.provenance,
-        # For readers of the folder: of what a prompt depends on, whichever part was added first.
+        # For readers of the folder: covers what a prompt depends on, whichever part came first.
         "fingerprint": fingerprint_of(
             [identity(entries[name]) for name in sorted(entries) if name != "features"]
         ),
         "parts": entries,
     }
+    config["sha256"] = checksum(config)
     (temporary / "config.json").write_text(json.dumps(config, indent=1) + "\n")
 
 
 def _write_part(
     folder: pathlib.Path, name: str, flat: dict[str, Any], dtype: str, update: Callable[[int], None]
 ) -> dict:
-    """Writes a part's parameters into files of some SHARD bytes; {file: sha256}."""
+    """Writes a part's parameters into files of about SHARD bytes; {file: sha256}."""
     size = np.dtype(dtype).itemsize
     shards, room = [[]], SHARD
     for path, x in sorted(flat.items()):  # equal weights make equal files, whatever their order

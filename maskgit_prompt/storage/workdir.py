@@ -1,16 +1,19 @@
-"""The folder of a run: its config, which must not change, and its metrics."""
+"""The folder of a run: its config, which must not change, its lock, and its metrics."""
 
+import contextlib
 import json
 import pathlib
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from maskgit_prompt import params, renamed
 from maskgit_prompt.devices import distributed
-from maskgit_prompt.errors import UsageError, UserError
-from maskgit_prompt.storage.files import write_whole
+from maskgit_prompt.errors import UsageError, UserError, unwritable
+from maskgit_prompt.storage import lock
+from maskgit_prompt.storage.files import read_json, write_whole
 
 # These say how long and where a run goes on, or which of its tasks, not what it computes.
 FREE = (
@@ -24,20 +27,50 @@ FREE = (
     "data.download",
     "tasks",
 )
+LOCK = ".lock"
 NAMED = 5  # keys that differ, in a message
 
 
-def prepare(workdir: str | pathlib.Path, config: ConfigDict) -> pathlib.Path:
-    """Makes the folder, or checks that it belongs to a run of this config.
+@contextlib.contextmanager
+def prepare(workdir: str | pathlib.Path, config: ConfigDict) -> Iterator[pathlib.Path]:
+    """Makes the folder, or checks that it belongs to a run of this config; holds its lock.
 
     Raises:
-      UsageError: it holds a run of another config; the keys that differ are named.
+      UsageError: it holds a run of another config, and the keys that differ are named; or another
+        process runs in it.
     """
-    folder, new = check(workdir, config)
-    if not (folder / "config.json").exists():
-        text = json.dumps(new, indent=1, sort_keys=True) + "\n"
-        write_whole(folder / "config.json", text.encode())
-    return folder
+    folder, _ = _compare(workdir, config)
+    with _alone(folder):
+        _, new = _compare(folder, config)  # once more: another run may have come first
+        if not (folder / "config.json").exists():
+            text = json.dumps(new, indent=1, sort_keys=True) + "\n"
+            write_whole(folder / "config.json", text.encode())
+        yield folder
+
+
+@contextlib.contextmanager
+def _alone(folder: pathlib.Path) -> Iterator[None]:
+    """One run at a time: the first host holds the lock of the folder, and tells the others."""
+    with contextlib.ExitStack() as stack:
+        owner = ""
+        if distributed.is_first():
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(lock.hold(folder / LOCK))
+            except lock.Held as held:
+                owner = held.owner
+            except OSError as error:
+                raise unwritable(f"workdir {folder}", error) from error
+        if owner := distributed.gather(owner.encode())[0].decode():
+            raise _busy(folder, owner)
+        yield
+
+
+def _busy(folder: pathlib.Path, owner: str) -> UsageError:
+    return UsageError(
+        f"workdir {folder} is in use by {owner}; wait for that run, stop it, or use another "
+        "--workdir"
+    )
 
 
 def bind(folder: pathlib.Path, images: dict[str, str]) -> None:
@@ -50,10 +83,7 @@ def bind(folder: pathlib.Path, images: dict[str, str]) -> None:
     """
     path = folder / "images.json"
     if path.exists():
-        try:
-            old = dict(json.loads(path.read_text()))
-        except (OSError, TypeError, ValueError) as error:
-            raise UserError(f"{path} is damaged ({error}); use another workdir") from error
+        old = read_json(path, "use another workdir")
         differ = [
             f"those {name} were {old.get(name)}, are {new}"
             for name, new in images.items()
@@ -67,18 +97,29 @@ def bind(folder: pathlib.Path, images: dict[str, str]) -> None:
     write_whole(path, (json.dumps(images, indent=1) + "\n").encode())
 
 
-def check(workdir: str | pathlib.Path, config: ConfigDict) -> tuple[pathlib.Path, dict[str, Any]]:
-    """As `prepare`, but writes nothing; gives the folder and the config as JSON."""
+def check(workdir: str | pathlib.Path, config: ConfigDict) -> pathlib.Path:
+    """Raises what `prepare` would, but writes nothing; gives the folder."""
+    folder, _ = _compare(workdir, config)
+    if owner := lock.owner(folder / LOCK):
+        raise _busy(folder, owner)
+    return folder
+
+
+def _compare(
+    workdir: str | pathlib.Path, config: ConfigDict
+) -> tuple[pathlib.Path, dict[str, Any]]:
+    """The folder, and the config as JSON.
+
+    Raises:
+      UsageError: the folder holds a run of another config; the keys that differ are named.
+    """
     folder = pathlib.Path(workdir)
     path, new = folder / "config.json", json.loads(config.to_json_best_effort())
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"workdir {folder} is a file, expected a folder; use another --workdir")
     if not path.exists():
         return folder, new
-    try:
-        old = dict(json.loads(path.read_text()))
-    except (OSError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({error}); use another workdir") from error
+    old = read_json(path, "use another workdir")
     differ = [
         f"{key} is {value!r} there, {other!r} now"
         for key, value, other in _differences(old, new)
@@ -125,15 +166,26 @@ class Metrics:
             write_whole(self.path, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
     def rows(self) -> list[dict[str, float]]:
-        """What was logged so far; a line cut off by a crash is left out."""
+        """What was logged so far; a last line cut off by a crash is left out.
+
+        Raises:
+          UserError: a line before it is damaged.
+        """
         if not self.path.exists():
             return []
+        *whole, _ = self.path.read_bytes().split(b"\n")
         rows = []
-        for line in self.path.read_text().splitlines():
+        for number, line in enumerate(whole, 1):
             try:
-                rows.append(json.loads(line))
-            except ValueError:
-                break
+                row = json.loads(line)
+                if type(row["step"]) is not int or any(map(_is_no_number, row.values())):
+                    raise ValueError("expected numbers by name, and a step")
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                raise UserError(
+                    f"line {number} of {self.path} is damaged ({error}); delete the line, or the "
+                    "file if its curves are of no use"
+                ) from error
+            rows.append(row)
         return rows
 
     def log(self, step: int, values: dict[str, float]) -> None:
@@ -169,3 +221,7 @@ class Metrics:
     def close(self) -> None:
         if self._events is not None:
             self._events.close()
+
+
+def _is_no_number(value: Any) -> bool:
+    return type(value) not in (int, float)

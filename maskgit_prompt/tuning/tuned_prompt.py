@@ -1,7 +1,7 @@
 """One tuned prompt, one small .safetensors file.
 
-Tensors are the generator's parameters; the header holds its config, the class names, the backbone's
-name and fingerprint, how to sample, and the scores.
+Its tensors are the generator's parameters. The header holds the generator's config, the class
+names, the backbone's name and fingerprint, the sampling settings and the scores.
 """
 
 import dataclasses
@@ -10,19 +10,18 @@ import pathlib
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
 from maskgit_prompt import params
 from maskgit_prompt.backbones import Backbone, abstract
 from maskgit_prompt.errors import UsageError, UserError
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 from maskgit_prompt.params import Tree
-from maskgit_prompt.storage.files import write_whole
+from maskgit_prompt.storage import sealed
 
 FORMAT = 1
-# What prompts of versions that wrote no "parts" depend on. It is left out of the header, so that
-# those versions read the files of this one.
+TEXT = "maskgit_prompt"  # the name of the header in the file
+# Earlier versions wrote no "parts"; their prompts depend on these. The header leaves these out, so
+# that those versions can read new files.
 IMPLIED = ("tokenizer", "transformer")
 
 
@@ -33,7 +32,7 @@ class TunedOn:
     Attributes:
       name: for messages.
       fingerprint: of its parts, see Backbone.fingerprint.
-      parts: what the fingerprint covers: what the task needs of a backbone.
+      parts: those that the fingerprint covers: what the task needs of a backbone.
     """
 
     name: str
@@ -47,7 +46,7 @@ class TunedOn:
 
 @dataclasses.dataclass(frozen=True)
 class TunedPrompt:
-    """A tuned prompt generator and all that is needed to use it again.
+    """A tuned prompt generator and everything needed to use it again.
 
     Attributes:
       config, tree: the generator's sizes and parameters.
@@ -55,7 +54,7 @@ class TunedPrompt:
       backbone: what it was tuned on.
       instances: names of the images that have a prompt of their own, by instance id.
       instance_classes: the class of each of `instances`.
-      sample: how the images of the scores were decoded (config.sample).
+      sample: config.sample of the images that were scored.
       scores: what was measured.
     """
 
@@ -81,9 +80,7 @@ def save(path: pathlib.Path, prompt: TunedPrompt) -> None:
         header["parts"] = prompt.backbone.parts
     names = ("classes", "instances", "instance_classes", "sample", "scores")
     header |= {name: getattr(prompt, name) for name in names}
-    tensors = {name: np.ascontiguousarray(x) for name, x in params.flatten(prompt.tree).items()}
-    data = safetensors.numpy.save(tensors, {"maskgit_prompt": json.dumps(header)})
-    write_whole(path, data)
+    sealed.save(path, params.flatten(prompt.tree), {TEXT: json.dumps(header)})
 
 
 def load(path: str | pathlib.Path) -> TunedPrompt:
@@ -95,20 +92,19 @@ def load(path: str | pathlib.Path) -> TunedPrompt:
     path = pathlib.Path(path)
     if not path.is_file():
         raise UsageError(f"no prompt file {path}: expected the prompt.safetensors of a run")
+    way_out = "expected the prompt.safetensors of a run: copy it again"
+    tensors, found = sealed.load(path, {TEXT}, way_out)
+    if TEXT not in found:
+        raise UserError(f"{path} is a safetensors file but holds no prompt of maskgit_prompt")
+    for name, x in tensors.items():
+        if not np.isfinite(x).all():
+            raise UserError(f"{path} holds NaN or infinite numbers in {name}; copy it again")
     try:
-        with safetensors.safe_open(path, "numpy") as file:
-            header = json.loads((file.metadata() or {}).get("maskgit_prompt", "null"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (safetensors.SafetensorError, ValueError) as error:
-        raise UserError(
-            f"{path} is damaged or truncated ({error}); expected the prompt.safetensors of a run: "
-            "copy it again"
-        ) from error
-    if header is None:
-        raise UserError(f"{path} is a safetensors file, but holds no prompt of maskgit_prompt")
-    try:
-        if header.pop("format") != FORMAT:
-            raise UserError(f"{path} is of another format than this version's {FORMAT}; update")
+        header = json.loads(found[TEXT])
+        if (version := header.pop("format")) != FORMAT:
+            raise UserError(
+                f"{path} has format {version}, this version reads {FORMAT}; update maskgit_prompt"
+            )
         config = PromptConfig(**header.pop("cfg"))
         parts = tuple(header.pop("parts", IMPLIED))
         backbone = TunedOn(header.pop("source"), header.pop("fingerprint"), parts)
@@ -119,7 +115,20 @@ def load(path: str | pathlib.Path) -> TunedPrompt:
         raise UserError(f"{path} has a damaged header ({error!r}); copy it again") from error
     expected = abstract(lambda rngs: PromptGenerator(config, rngs=rngs))
     params.check(prompt.tree, expected, f"prompt file {path}")
+    if wrong := _wrong_names(prompt):
+        raise UserError(f"{path} has a damaged header ({wrong}); copy it again")
     return prompt
+
+
+def _wrong_names(prompt: TunedPrompt) -> str:
+    """What is wrong with the names of classes and instances; empty if nothing is."""
+    config, classes = prompt.config, len(prompt.classes)
+    if classes != config.classes:
+        return f"{classes} names for {config.classes} classes"
+    if not len(prompt.instances) == len(prompt.instance_classes) == config.instances:
+        return f"{len(prompt.instances)} names for {config.instances} instances"
+    strange = [c for c in prompt.instance_classes if c not in range(classes)]
+    return f"an instance of class {strange[0]} among {classes} classes" if strange else ""
 
 
 def check_backbone(prompt: TunedPrompt, backbone: Backbone, path: str | pathlib.Path) -> None:

@@ -15,6 +15,7 @@ from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UserError
 from maskgit_prompt.models.prompt import PromptConfig
+from maskgit_prompt.storage import lock
 from maskgit_prompt.stored import StoredArray
 from tests import tiny
 
@@ -98,12 +99,40 @@ def test_a_part_of_the_kind_of_another_part(saved, tmp_path):
     path = tmp_path / "tiny" / "config.json"
     found = json.loads(path.read_text())
     found["parts"]["tokenizer"]["kind"] = "masked"
+    del found["sha256"]
     path.write_text(json.dumps(found))
     with pytest.raises(UserError) as error:
         backbones.load(str(tmp_path / "tiny"))
     assert str(error.value) == (
         f"{path} is damaged (ValueError('tokenizer of kind masked')); fetch it again"
     )
+
+
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ('"tiny"', '"tinz"'),
+        ('"heads": 2', '"heads": 4'),
+        ('"provenance"', '"provenancf"'),
+        ('"sha256"', '"sha257"'),
+        ('"fingerprint": "', '"fingerprint": "0'),
+    ],
+)
+def test_a_config_that_says_something_else_than_was_written(old, new, saved, tmp_path):
+    path = tmp_path / "tiny" / "config.json"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(UserError, match=rf"^{path} is damaged \(.*\); fetch it again$"):
+        backbones.load(str(tmp_path / "tiny"))
+
+
+def test_a_folder_of_an_earlier_version_has_no_checksum(saved, tmp_path):
+    path = tmp_path / "tiny" / "config.json"
+    found = json.loads(path.read_text())
+    del found["sha256"]
+    path.write_text(json.dumps(found))
+    assert backbones.load(str(tmp_path / "tiny")).fingerprint(PARTS) == saved.fingerprint(PARTS)
 
 
 @pytest.mark.parametrize("kind", ["masked", "causal"])
@@ -167,7 +196,7 @@ def test_a_file_system_without_locks(code, message, tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(code, "no")
 
-    monkeypatch.setattr(write.fcntl, "flock", refuse)
+    monkeypatch.setattr(lock.fcntl, "flock", refuse)
     if message:
         with pytest.raises(UserError, match=f"cannot write backbone .*: no; {message}"):
             backbones.save(tiny.backbone(), tmp_path / "model")

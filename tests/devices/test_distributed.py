@@ -3,9 +3,12 @@
 import json
 import os
 import pathlib
+import re
+import signal
 import socket
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -36,15 +39,18 @@ def start(devices: int, variables: dict[str, str], **flags) -> subprocess.Popen:
 
 
 def run_on(hosts: int, devices: int, code: int = 0, **flags) -> list[tuple[str, str]]:
-    """A whole job on so many hosts of so many devices, and how all of them end."""
+    """A whole job on several hosts with several devices each, and how all of them end."""
     if hosts == 1:
         return finish([start(devices, {}, **flags)], code)
+    return finish(start_all(hosts, devices, **flags), code)
+
+
+def start_all(hosts: int, devices: int, **flags) -> list[subprocess.Popen]:
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     job = {"MGP_COORDINATOR": f"localhost:{port}", "MGP_NUM_PROCESSES": str(hosts)}
-    children = [start(devices, job | {"MGP_PROCESS_ID": str(i)}, **flags) for i in range(hosts)]
-    return finish(children, code)
+    return [start(devices, job | {"MGP_PROCESS_ID": str(i)}, **flags) for i in range(hosts)]
 
 
 def finish(children: list[subprocess.Popen], code: int = 0) -> list[tuple[str, str]]:
@@ -133,7 +139,7 @@ def test_hosts_that_find_no_data_end_with_one_line_each(tmp_path):
     flags = dict(config="configs/vtab.py:svhn", config__data__data_dir=tmp_path / "none")
     outputs = run_on(2, 1, code=1, workdir=tmp_path / "run", **flags)
     for _, err in outputs:
-        assert "error: no data: of 1 tasks none is prepared in" in err and "Traceback" not in err
+        assert "error: no data: none of 1 tasks is prepared in" in err and "Traceback" not in err
     assert ["data of 0 of 1 tasks" in out for out, _ in outputs] == [True, False]
 
 
@@ -163,6 +169,29 @@ def test_a_task_that_fails_on_one_host_ends_neither(tmp_path):
     rows = {row["task"]: row for row in json.loads((home / "results.json").read_text())["rows"]}
     assert rows["eurosat"]["status"] == "done" and rows["svhn"]["status"] == "failed"
     assert f"{path.name} is cut short or damaged" in rows["svhn"]["error"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_one_host_stops_all_at_the_same_step(number, tmp_path):
+    home = tmp_path / "run"
+    flags = dict(
+        config="configs/quickstart.py",
+        config__backbone=tiny.write(tmp_path / "tiny"),
+        config__train__steps=100_000,
+        config__train__log_every=1,
+        config__train__evaluate_every=0,
+        config__prompt__tokens=2,
+    )
+    children = start_all(2, 1, workdir=home, **flags)
+    deadline = time.monotonic() + 200
+    while not (home / "metrics.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    children[1].send_signal(number)
+    outputs = finish(children, code=143)
+    steps = {re.search(r"stopped at step (\d+) of 100000, saved in", err)[1] for _, err in outputs}
+    assert len(steps) == 1
+    assert [path.name for path in (home / "checkpoints").iterdir()] == list(steps)
 
 
 def test_a_job_that_is_named_by_half_is_refused(monkeypatch):
