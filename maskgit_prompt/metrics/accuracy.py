@@ -41,7 +41,7 @@ class Judge:
           features: [n, D] more about each image, or none; then predict needs them too.
 
         Raises:
-          UserError: fewer than 2 classes or 3 images a class; another shape or dtype.
+          UserError: fewer than 2 classes or 3 images per class; another shape or dtype.
         """
         judge, reason = cls.fit_or_reason(images, labels, features)
         if judge is None:

@@ -48,7 +48,7 @@ def brackets(interval: Sequence[float] | None, format: Format) -> str:
 
 
 def fixed(digits: int) -> Format:
-    """A format with so many decimals, for columns to compare: fixed(3)(1.8) is "1.800"."""
+    """A format with a number of decimals, for columns to compare: fixed(3)(1.8) is "1.800"."""
 
     def text(value: float | None) -> str:
         return _DASH if value is None else f"{value:,.{digits}f}".replace("-", "−")

@@ -9,8 +9,8 @@ from maskgit_prompt.metrics.pairwise import blocks, check_images, check_same_siz
 
 # Chosen by looking at what comes out of `mini`. Its own pictures (24 dB, 0.14) and digits (30 dB,
 # 0.10) keep their details. Coins (23 dB, 0.26), photographed birds (19 dB, 0.28) and icons (17 dB,
-# 0.51) keep their shapes and colours. Of grass and gravel (20 dB, 0.85), craters of the moon (30
-# dB, 0.78) and a brick wall (22 dB, 0.67) only the colour is left.
+# 0.51) keep their shapes and colours. Grass and gravel (20 dB, 0.85), craters of the moon (30 dB,
+# 0.78) and a brick wall (22 dB, 0.67) keep hardly more than a colour.
 DETAILS = {"psnr": 22.0, "feature_distance": 0.2}
 SHAPES = {"psnr": 14.0, "feature_distance": 0.65}
 

@@ -35,7 +35,7 @@ class RunResult:
 
     Attributes:
       scores: origin of images ("real", "reconstructed", "prompt", "untuned") -> their scores.
-      tune_loss, test_loss: on images tuned on and on held-out ones, in nats a hidden code.
+      tune_loss, test_loss: on images tuned on and on held-out ones, in nats per hidden code.
       trainable, frozen: numbers of parameters.
       steps: of the state that was scored.
       seconds: by stage. seconds_per_image: to decode an image's codes.

@@ -200,13 +200,13 @@ SCORES: dict[str, Score] = {
         "seconds of tuning", fixed(1), LOWER, read=lambda run: run.seconds.get("tune")
     ),
     "seconds_per_image": Score(
-        "seconds an image", fixed(4), LOWER, read=lambda run: run.seconds_per_image
+        "seconds per image", fixed(4), LOWER, read=lambda run: run.seconds_per_image
     ),
     "classes": Score("classes", read=lambda run: len(run.data.classes)),
     "images": Score("images", read=lambda run: run.data.images["tune"]),
     "generated": Score("generated", read=lambda run: run.data.generated),
-    # Of rows: of a job's setting, of a marquee's cutoff.
-    "shots": Score("images a class"),
+    # What rows stand for: a job's setting, a marquee's cutoff.
+    "shots": Score("images per class"),
     "cutoff": Score("cutoff"),
     "diversity": Score("diversity", fixed(4), HIGHER),
     "distance_to_instance": Score("distance to the instance", fixed(4), LOWER),

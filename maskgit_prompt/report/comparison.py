@@ -28,8 +28,8 @@ def comparison_report(
 
     Args:
       path: the HTML file.
-      rows: one for each method and number of shots: "method", "shots" (images a class) and scores,
-        as in report/tables.py.
+      rows: one for each method and number of shots: "method", "shots" (images per class) and
+        scores, as in report/tables.py.
       pictures: name -> PIL image, PNG bytes or PNG path; "METHOD/SHOTS" stands below the table of
         its shots, any other at the end with its name as caption.
       methods: name -> title; one that has none is called by its name.

@@ -82,7 +82,7 @@ def fit_sections(result: RunResult, picture: Picture | None) -> list[Section]:
     about = (
         f"{kept(result)}. PSNR compares the pixels of an image and its reconstruction: higher is "
         "nearer. The distance is that between the two in the features of the backbone's own "
-        "network: 0 is no difference, 1 is as far apart as two different images of the set."
+        "network: 0 means the same, 1 as far apart as two different images of the set."
     )
     caption = (
         f"{split} as they go into the tokenizer, and as they come out: nothing generated shows "

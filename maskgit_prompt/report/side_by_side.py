@@ -43,7 +43,7 @@ def side_by_side_report(
     sections: list[Section] = [
         Text(
             "A prompt was tuned on each model, of the same images, for the same number of steps. "
-            "Losses are in nats a code, but not of the same question: a masked "
+            "Losses are in nats per code, but not of the same question: a masked "
             "transformer predicts hidden codes from all others, a causal one every code from those "
             "before it. They do not compare across the two.",
             lead=True,

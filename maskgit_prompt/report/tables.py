@@ -107,7 +107,7 @@ def axis(score: Score) -> str:
 def bars_by_shots(
     rows: Sequence[Row], bar: Callable[[Row], str], names: Sequence[str], dots: Sequence[str] = ()
 ) -> list[Section]:
-    """A chart of each score that some row has: a group for each number of images a class.
+    """A chart of each score that some row has: a group for each number of images per class.
 
     Args:
       rows: with "shots".

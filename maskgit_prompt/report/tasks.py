@@ -31,8 +31,8 @@ _DISTANCES = (
 _OTHERS = (
     "Untuned: images of the backbone's own classes. Accuracy: the share of generated images "
     "that a classifier trained on real ones reads as their class; real: the same of held-out real "
-    "images. Held-out loss: nats a code. A mean is over the done tasks that have the number, each "
-    "counted once."
+    "images. Held-out loss: nats per code. A mean is over the done tasks that have the number, "
+    "each counted once."
 )
 
 

@@ -224,10 +224,10 @@ def _training(result: RunResult) -> list[Section]:
     sections: list[Section] = []
     if result.tune_loss is not None:
         rows = [
-            {"loss on": "training images", "nats a code": result.tune_loss},
-            {"loss on": "held-out images", "nats a code": result.test_loss},
+            {"loss on": "training images", "nats per code": result.tune_loss},
+            {"loss on": "held-out images", "nats per code": result.test_loss},
         ]
-        sections.append(Table(rows, formats={"nats a code": SCORES["heldout_loss"].format}))
+        sections.append(Table(rows, formats={"nats per code": SCORES["heldout_loss"].format}))
     if result.trainable is not None:
         rows = [
             {"parameters": "trainable", "number": result.trainable, "share": result.share},

@@ -76,7 +76,7 @@ def test_report_has_tables_and_pictures(home):
     page = (home / "report.html").read_text()
     # Bars, and a contact sheet of every method and number of images.
     assert page.count("data:image/png;base64,") >= 2 * len(METHODS)
-    for words in ("1 image a class", "2 images a class", "full fine-tuning", "held-out loss"):
+    for words in ("1 image per class", "2 images per class", "full fine-tuning", "held-out loss"):
         assert words in page
     assert "http://" not in page and "https://" not in page
 

@@ -196,7 +196,7 @@ def test_rows_stand_with_their_method_and_number_of_images(tmp_path, monkeypatch
     page = read(tmp_path / "run" / "report.html")
     captions = ("Prompt tuning", "Full fine-tuning", "From scratch", "No tuning")
     for index, caption in enumerate(captions):
-        for shots, words in ((1, "1 image a class"), (2, "2 images a class")):
+        for shots, words in ((1, "1 image per class"), (2, "2 images per class")):
             expected = sheets.png_bytes(sheet(10 * index + shots).convert("RGB"))
             assert page.pictures[f"{caption}, {words}"] == expected
     few, more = page.tables_of("method")

@@ -64,12 +64,12 @@ MUTATIONS = (
         (
             "page-losses-exchanged",
             (
-                '"training images", "nats a code": result.tune_loss},\n'
-                '            {"loss on": "held-out images", "nats a code": result.test_loss}'
+                '"training images", "nats per code": result.tune_loss},\n'
+                '            {"loss on": "held-out images", "nats per code": result.test_loss}'
             ),
             (
-                '"training images", "nats a code": result.test_loss},\n'
-                '            {"loss on": "held-out images", "nats a code": result.tune_loss}'
+                '"training images", "nats per code": result.test_loss},\n'
+                '            {"loss on": "held-out images", "nats per code": result.tune_loss}'
             ),
         ),
         (

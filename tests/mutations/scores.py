@@ -106,7 +106,7 @@ MUTATIONS = (
         (
             "models-seconds-exchanged",
             '"tuning_seconds": Score(\n        "seconds of tuning"',
-            '"tuning_seconds": Score(\n        "seconds an image"',
+            '"tuning_seconds": Score(\n        "seconds per image"',
         ),
         (
             "models-marquee-columns-exchanged",

@@ -201,8 +201,8 @@ def test_marquee(page):
 
 def test_losses_and_parameters(page):
     assert page.table_of("loss on") == [
-        {"loss on": "training images", "nats a code": "1.500"},
-        {"loss on": "held-out images", "nats a code": "2.500"},
+        {"loss on": "training images", "nats per code": "1.500"},
+        {"loss on": "held-out images", "nats per code": "2.500"},
     ]
     assert page.table_of("parameters") == [
         {"parameters": "trainable", "number": "30", "share": "5.00 %"},

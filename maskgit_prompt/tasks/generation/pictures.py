@@ -108,7 +108,7 @@ def sheet(images: np.ndarray, labels: np.ndarray, names: tuple[str, ...]) -> Ima
 
 
 def _rows(images: np.ndarray, most: int) -> np.ndarray:
-    """[n, S, S, 3] -> [rows, columns, S, S, 3], at most so many rows; a remainder is left out."""
+    """[n, S, S, 3] -> [rows, columns, S, S, 3], at most `most` rows; a remainder is left out."""
     columns = min(SHEET_COLUMNS, len(images))
     rows = min(most, len(images) // columns)
     return images[: rows * columns].reshape(rows, columns, *images.shape[1:])

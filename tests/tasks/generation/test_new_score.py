@@ -78,7 +78,7 @@ def test_the_comparison(found, tmp_path):
         ("prompt tuning", "100.0 [90.0, 110.0]"),
         ("no tuning", "200.0 [90.0, 110.0]"),
     ]
-    assert page.table_of("images a class")[0]["lowest shade"] == "prompt tuning"
+    assert page.table_of("images per class")[0]["lowest shade"] == "prompt tuning"
 
 
 def test_models_side_by_side(found, tmp_path):
@@ -86,7 +86,7 @@ def test_models_side_by_side(found, tmp_path):
     row |= found.row((*RUN_ROW, "untuned_shade"))
     assert (row["shade"], row["untuned_shade"]) == (100.0, 200.0)
     side_by_side.side_by_side_report(tmp_path / "r.html", [row], {}, title="T", causal={})
-    scores, _ = read(tmp_path / "r.html").tables_of("images a class")
+    scores, _ = read(tmp_path / "r.html").tables_of("images per class")
     assert scores[0]["shade"] == "100.0 [90.0, 110.0]"
 
 
