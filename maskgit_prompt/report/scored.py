@@ -6,17 +6,13 @@ from typing import Any
 from maskgit_prompt.metrics import reconstruction
 from maskgit_prompt.metrics.formats import brackets, fixed
 from maskgit_prompt.metrics.neighbors import QUANTILE
-from maskgit_prompt.metrics.run_result import INTERVALS, RunResult
+from maskgit_prompt.metrics.run_result import RunResult
 from maskgit_prompt.metrics.scores import PROMPT, SCORES
 from maskgit_prompt.report.html import Heading, Section, Table, Text
 from maskgit_prompt.report.pieces import Picture, figure
-from maskgit_prompt.report.tables import table
+from maskgit_prompt.report.tables import in_brackets, table
 
 _NAMED = 12  # training images that are copied: named on the page
-_INTERVALS = (
-    "Brackets hold 95\u202f% intervals: how far a number would move with other images of the same "
-    "kind, as many of them. They say nothing of another prompt or another classifier."
-)
 _BIAS = "A Fréchet distance from few images is too large, and its interval with it."
 _ABOVE_REAL = (
     "That does not make them better: a prompt draws what is typical of its class, and leaves out "
@@ -115,9 +111,8 @@ def score_sections(result: RunResult, origins: Mapping[str, str]) -> list[Sectio
     abouts = [score.about for score in shown.values() if score.about]
     sections = [table(rows, ("origin", *shown)), Text(_how_many(result))]
     sections += [Text(text) for text in (*_above_real(result), *abouts)]
-    if any(INTERVALS in row for row in rows):
-        bias = f" {_BIAS}" if "frechet" in shown else ""
-        sections.append(Text(_INTERVALS + bias))
+    if words := in_brackets(rows):
+        sections.append(Text(f"{words} {_BIAS}" if "frechet" in shown else words))
     return [Heading("Scores"), *sections]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from maskgit_prompt.report.html import Heading, Section, Table, Text, write_report
 from maskgit_prompt.report.pieces import Picture, flat_table, gallery, shots_in_words
-from maskgit_prompt.report.tables import bars_by_shots, table
+from maskgit_prompt.report.tables import bars_by_shots, in_brackets, table
 
 _COLUMNS = ("shots", "model", "transformer", "accuracy", "untuned_accuracy", "frechet")
 _COLUMNS += ("untuned_frechet", "kid", ..., "near_copies", "heldout_loss", "train_loss")
@@ -50,6 +50,7 @@ def side_by_side_report(
         ),
         Heading("Scores"),
         table(rows, _COLUMNS),
+        *map(Text, filter(None, [in_brackets(rows)])),
         *bars_by_shots(rows, lambda row: row["model"], ("accuracy", "frechet")),
         Heading("Pictures"),
         *gallery(

@@ -18,6 +18,11 @@ from maskgit_prompt.report.pieces import shots_in_words
 
 Row = Mapping[str, Any]
 
+BRACKETS = (
+    "Brackets hold 95\u202f% intervals: how far a number would move with other images of the same "
+    "kind, as many of them. They say nothing of another prompt or another classifier."
+)
+
 # Columns of words: key of a row -> label.
 _WORDS = {word: word for word in ("group", "method", "model", "task", "transformer")}
 _WORDS |= {"origin": "images", "tasks": "tasks done"}
@@ -39,6 +44,11 @@ class Column:
         return (
             fixed(self.score.decimals) if steady else aligned([row.get(self.name) for row in rows])
         )
+
+
+def in_brackets(rows: Sequence[Row]) -> str:
+    """What the brackets in a table of these rows hold, "" where there are none."""
+    return BRACKETS if any(row.get(INTERVALS) for row in rows) else ""
 
 
 def columns(names: Names) -> list[Column]:

@@ -129,6 +129,11 @@ MUTATIONS = (
         "report/comparison.py",
         COMPARISON_PAGE,
         (
+            "comparison-leaders-without-their-intervals",
+            "row[name] == best or low <= best <= high",
+            "row[name] == best",
+        ),
+        (
             "comparison-lowest-held-out-loss-is-of-training",
             ('"kid", ..., "heldout_loss")\n\n'),
             ('"kid", ..., "train_loss")\n\n'),

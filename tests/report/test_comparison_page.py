@@ -128,3 +128,24 @@ def test_pictures_stand_with_their_method_and_number_of_images(page):
         "No tuning, 2 images per class": 3,
         "Prompt tuning, 5 images per class": 4,
     }
+
+
+def test_methods_that_the_best_number_lies_within_reach_of_are_named_with_it(tmp_path):
+    """Of 0.9, 0.85 and 0.6 the second's interval reaches 0.9; of distances 4, 5 and 9 none does."""
+    rows = [
+        {"method": method, "shots": 5, "accuracy": accuracy, "frechet": distance}
+        | {"intervals": {"accuracy": [accuracy - 0.05, accuracy + 0.05]}}
+        for method, accuracy, distance in (
+            ("prompt", 0.9, 5.0),
+            ("full", 0.85, 4.0),
+            ("scratch", 0.6, 9.0),
+        )
+    ]
+    comparison.comparison_report(tmp_path / "r.html", rows, {}, methods=TITLES)
+    page = read(tmp_path / "r.html")
+    (leaders,) = page.table_of("images per class")
+    assert leaders["highest accuracy"] == "prompt tuning, full fine-tuning"
+    assert leaders["lowest Fréchet distance"] == "full fine-tuning"
+    assert any(text.startswith("Several are named where the best number") for text in page.texts)
+    assert any(text.startswith("Brackets hold 95") for text in page.texts)
+    assert page.table_of("method")[0]["accuracy"] == "90.0 % [85.0, 95.0]"
