@@ -14,6 +14,7 @@ from maskgit_prompt.backbones import abstract
 from maskgit_prompt.config import command_line, defaults, rules
 from maskgit_prompt.data import loading, splits
 from maskgit_prompt.errors import UsageError
+from maskgit_prompt.metrics import measures, reconstruction
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -243,6 +244,27 @@ def test_parts_of_small_classes_are_as_the_document_says():
         assert [len(found[name]) for name in ("tune", "judge", "test")] == said
     judges = [splits.split(np.zeros(n, int), fractions, seed=0)["judge"] for n in (13, 14)]
     assert [len(judge) for judge in judges] == [2, 3]  # "14 images a class": the judge needs 3
+
+
+def test_the_fewest_images_are_as_the_document_says():
+    text = (ROOT / "docs" / "outputs.md").read_text()
+    said = {
+        "accuracy": r"\| accuracy \| (\d+) generated ones; (\d+) held-out ones",
+        "kid": r"\| KID \| (\d+) generated and (\d+) reference images",
+        "frechet": r"\| Fréchet distance \| (\d+) and (\d+) \|",
+        "precision_recall": r"\| precision, recall, density, coverage \| (\d+) and (\d+) \|",
+        "near_copies": r"\| count of near-copies \| (\d+) held-out images",
+    }
+    found = {name: set(map(int, re.search(row, text).groups())) for name, row in said.items()}
+    assert found == {name: {least} for name, least in measures.LEAST.items()}
+
+
+def test_the_bounds_of_what_is_kept_are_as_the_document_says():
+    text = (ROOT / "docs" / "outputs.md").read_text()
+    row = re.search(r"^\| `reconstruction.keeps` .*$", text, re.M)[0]
+    said = re.findall(r"at least (\d+) dB and at most ([\d.]+\d)", row)
+    bounds = (reconstruction.DETAILS, reconstruction.SHAPES)
+    assert [tuple(map(float, pair)) for pair in said] == [tuple(b.values()) for b in bounds]
 
 
 def test_schedule_table_is_as_computed():

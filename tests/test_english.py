@@ -18,15 +18,11 @@ PHRASES = {
 # Older text, which still has some of them. Take a name off this list once it has none.
 OLDER = (
     "docs/configuration.md",
-    "docs/outputs.md",
     "docs/own_images.md",
     "maskgit_prompt/config/",
     "maskgit_prompt/data/",
     "maskgit_prompt/jobs/sample.py",
-    "maskgit_prompt/metrics/",
-    "maskgit_prompt/report/",
     "maskgit_prompt/storage/",
-    "maskgit_prompt/tasks/generation/",
 )
 
 

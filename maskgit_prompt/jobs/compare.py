@@ -83,7 +83,7 @@ def _compare(everything: Plan, home: pathlib.Path) -> None:
                 drawn[f"{method}/{shots}"] = sheet.copy()
         warnings += [warning for warning in scorer.warnings if warning not in warnings]
         if shots == most:
-            accuracies = scorer.of_real()
+            accuracies = {name: s.found["accuracy"] for name, s in scorer.of_real().items()}
 
     # 3. Files.
     top = {row["method"]: row for row in rows if row["shots"] == most}

@@ -41,7 +41,7 @@ class Judge:
           features: [n, D] more about each image, or none; then predict needs them too.
 
         Raises:
-          UserError: fewer than 2 classes or 3 images a class; another shape or dtype.
+          UserError: fewer than 2 classes or 3 images per class; another shape or dtype.
         """
         judge, reason = cls.fit_or_reason(images, labels, features)
         if judge is None:
@@ -121,11 +121,11 @@ def grey_pixels(images: np.ndarray, side: int = _SIDE) -> np.ndarray:
     The row (0, 51, 102, 255) shrunk to side 2 is (0.1, 0.7).
     """
     grey = images.mean(axis=-1) / 255.0  # [n, S, S']
-    down, across = _area_weights(grey.shape[1], side), _area_weights(grey.shape[2], side)
+    down, across = area_weights(grey.shape[1], side), area_weights(grey.shape[2], side)
     return (down @ grey @ across.T).reshape(len(images), side * side)
 
 
-def _area_weights(size: int, side: int) -> np.ndarray:
+def area_weights(size: int, side: int) -> np.ndarray:
     """[side, size]: the share of each of `size` pixels in each of `side` equal intervals.
 
     3 pixels to 2: ((2/3, 1/3, 0), (0, 1/3, 2/3)).

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 _DASH = "—"
+_PERCENT = "\u202f%"
 
 Format = Callable[[Any], str]
 
@@ -31,7 +32,7 @@ def number(value: Any) -> str:
 
 def percent(value: float | None, digits: int = 1) -> str:
     """A share as text: 0.8532 is "85.3 %" (with a narrow space that does not break)."""
-    return _DASH if value is None else f"{100 * value:.{digits}f}\u202f%"
+    return _DASH if value is None else f"{100 * value:.{digits}f}{_PERCENT}"
 
 
 def small_share(value: float | None) -> str:
@@ -39,8 +40,15 @@ def small_share(value: float | None) -> str:
     return percent(value, 2 if value and value < 0.1 else 1)
 
 
+def brackets(interval: Sequence[float] | None, format: Format) -> str:
+    """An interval behind its number: "[70.1, 79.2]" behind "75.0 %"; "" where there is none."""
+    if interval is None:
+        return ""
+    return f"[{', '.join(format(end).removesuffix(_PERCENT) for end in interval)}]"
+
+
 def fixed(digits: int) -> Format:
-    """A format with so many decimals, for columns to compare: fixed(3)(1.8) is "1.800"."""
+    """A format with a number of decimals, for columns to compare: fixed(3)(1.8) is "1.800"."""
 
     def text(value: float | None) -> str:
         return _DASH if value is None else f"{value:,.{digits}f}".replace("-", "−")

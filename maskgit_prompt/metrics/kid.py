@@ -74,6 +74,30 @@ def kid(
     return float(values.mean()), float(values.std())
 
 
+def resampled(
+    real: np.ndarray, generated: np.ndarray, of_real: np.ndarray, of_generated: np.ndarray
+) -> np.ndarray:
+    """polynomial_mmd, once for each row of weights: float64 [draws].
+
+    A pair of one image with itself, drawn twice, does not count.
+
+    Args:
+      real, generated: [n, D] and [m, D].
+      of_real, of_generated: how often an image is drawn, [draws, n] and [draws, m].
+    """
+    x, y = np.asarray(real, np.float64), np.asarray(generated, np.float64)
+    u, w = of_real.astype(np.float64), of_generated.astype(np.float64)
+
+    def within(x: np.ndarray, u: np.ndarray) -> np.ndarray:
+        kernel = _kernel(x @ x.T, x)
+        np.fill_diagonal(kernel, 0.0)
+        pairs = u.sum(axis=1) ** 2 - (u**2).sum(axis=1)
+        return np.sum(u @ kernel * u, axis=1) / np.maximum(pairs, 1)  # none of one image alone
+
+    between = np.sum(u @ _kernel(x @ y.T, x) * w, axis=1) / (u.sum(axis=1) * w.sum(axis=1))
+    return within(x, u) + within(y, w) - 2.0 * between
+
+
 def _kernel_sum(x: np.ndarray, y: np.ndarray) -> float:
     starts = range(0, len(x), _BLOCK_ROWS)
     return sum(float(np.sum(_kernel(x[i : i + _BLOCK_ROWS] @ y.T, x))) for i in starts)

@@ -6,7 +6,7 @@ import numpy as np
 
 from maskgit_prompt.errors import UserError
 
-# Rows are taken in blocks of so many numbers (float64: 128 MiB), so that sets of any size fit.
+# Rows are taken in blocks of this many numbers (float64: 128 MiB), so that sets of any size fit.
 _BLOCK_NUMBERS = 2**24
 _BLOCK_ROWS = 2048
 

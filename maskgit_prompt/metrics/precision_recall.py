@@ -7,7 +7,12 @@ to its k-th nearest other point of its own set.
 import numpy as np
 
 from maskgit_prompt.errors import UserError
-from maskgit_prompt.metrics.pairwise import blocks, check_features, check_same_dims
+from maskgit_prompt.metrics.pairwise import (
+    blocks,
+    check_features,
+    check_same_dims,
+    squared_distances,
+)
 
 # A point exactly on a ball's edge is inside (copies make such ties): this much is rounding.
 _EDGE = 1.0 + 1e-9
@@ -68,4 +73,32 @@ def precision_recall(real: np.ndarray, generated: np.ndarray, k: int = 3) -> dic
         "recall": float(np.mean(recalled)),
         "density": float(np.mean(balls_around) / k),
         "coverage": float(np.mean(points_inside > 0)),
+    }
+
+
+def resampled(
+    real: np.ndarray,
+    generated: np.ndarray,
+    of_real: np.ndarray,
+    of_generated: np.ndarray,
+    k: int = 3,
+) -> dict[str, np.ndarray]:
+    """The four numbers, once for each row of weights: name -> float64 [draws].
+
+    Balls reach as far as among all images: among images that are drawn twice they would shrink.
+
+    Args:
+      real, generated: [n, D] and [m, D].
+      of_real, of_generated: how often an image is drawn, [draws, n] and [draws, m].
+    """
+    squared = squared_distances(real, generated)  # [n, m]
+    in_real = (squared <= radii(real, k)[:, None] ** 2 * _EDGE).astype(np.float32)
+    in_generated = (squared <= radii(generated, k)[None] ** 2 * _EDGE).astype(np.float32)
+    mean = lambda values, weights: np.sum(values * weights, axis=1) / weights.sum(axis=1)
+    u, w = of_real.astype(np.float32), of_generated.astype(np.float32)
+    return {
+        "precision": mean((u > 0) @ in_real > 0, w),
+        "recall": mean((w > 0) @ in_generated.T > 0, u),
+        "density": mean(u @ in_real, w) / k,
+        "coverage": mean((w > 0) @ in_real.T > 0, u),
     }

@@ -6,6 +6,8 @@ from typing import Any
 
 from maskgit_prompt.metrics.scores import PROMPT, SCORES, Names, Scores, expand, find
 
+INTERVALS = "intervals"  # the key of results.json and of rows of several runs
+
 
 @dataclasses.dataclass(frozen=True)
 class RunData:
@@ -33,13 +35,14 @@ class RunResult:
 
     Attributes:
       scores: origin of images ("real", "reconstructed", "prompt", "untuned") -> their scores.
-      tune_loss, test_loss: on images tuned on and on held-out ones, in nats a hidden code.
+      tune_loss, test_loss: on images tuned on and on held-out ones, in nats per hidden code.
       trainable, frozen: numbers of parameters.
       steps: of the state that was scored.
       seconds: by stage. seconds_per_image: to decode an image's codes.
       encoded, encoded_per_second: images whose codes there are, and how fast this start made them.
       marquee: rows of "cutoff", "diversity", "distance_to_instance" and "accuracy".
       backbone, transformer: the backbone's name, and "masked" or "causal".
+      reconstruction: how well the backbone keeps the images, see reconstruction.py.
       prompt_name, prompt_bytes: of the prompt file.
     """
 
@@ -57,6 +60,7 @@ class RunResult:
     backbone: str = ""
     transformer: str = ""
     data: RunData = RunData()
+    reconstruction: Mapping[str, Any] | None = None
     prompt_name: str = ""
     prompt_bytes: int | None = None
     warnings: Sequence[str] = ()
@@ -80,20 +84,27 @@ class RunResult:
         scores = self.scores.get(named or origin)
         return None if scores is None else scores.value(score)
 
+    def interval(self, name: str, origin: str = PROMPT) -> tuple[float, float] | None:
+        """The 95 % interval of `value`, where it is known."""
+        score, named = find(name)
+        scores = self.scores.get(named or origin)
+        return None if score.read is not None or scores is None else scores.interval(score)
+
     def row(self, names: Names, origin: str = PROMPT) -> dict[str, Any]:
-        """Numbers by name, for a table of several runs; `...` as in `scores.expand`."""
-        return {name: self.value(name, origin) for name in expand(names)}
+        """Numbers by name, for a table of several runs; `...` as in `scores.expand`.
+
+        "intervals" holds those that are known, by the same names.
+        """
+        row = {name: self.value(name, origin) for name in expand(names)}
+        known = {name: found for name in row if (found := self.interval(name, origin))}
+        return row | {INTERVALS: known} if known else row
 
     def to_json(self) -> dict[str, Any]:
         """results.json."""
-        found: dict[str, Any] = {}
-        for key, alone in _measured().items():
-            if alone:
-                found[key] = self.scores[PROMPT].found.get(key)
-            else:
-                scores = self.scores.items()
-                found[key] = {origin: s.found[key] for origin, s in scores if key in s.found}
-        return found | {
+        return self._by_origin("found") | {
+            INTERVALS: self._by_origin("intervals"),
+            "counts": self._by_origin("counts"),
+            "reconstruction": self.reconstruction,
             "loss": {"train": self.tune_loss, "heldout": self.test_loss},
             "marquee": list(self.marquee),
             "parameters": {
@@ -112,18 +123,34 @@ class RunResult:
             "config": dict(self.config),
         }
 
+    def _by_origin(self, part: str) -> dict[str, Any]:
+        """A part of Scores by key and origin; of what is measured on the prompt's alone, by key."""
+        parts = {origin: getattr(scores, part) for origin, scores in self.scores.items()}
+        return {
+            key: parts[PROMPT].get(key)
+            if alone
+            else {origin: found[key] for origin, found in parts.items() if key in found}
+            for key, alone in _measured().items()
+        }
+
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> "RunResult":
         """What results.json holds; a file of an earlier version may lack some of it."""
-        scores: dict[str, dict[str, Any]] = {}
-        for key, alone in _measured().items():
-            by_origin = {PROMPT: found[key]} if alone and key in found else found.get(key) or {}
-            for origin, value in by_origin.items():
-                scores.setdefault(origin, {})[key] = value
+        parts = {"found": found}
+        parts |= {name: found.get(name) or {} for name in (INTERVALS, "counts")}
+        scores: dict[str, dict[str, dict[str, Any]]] = {}
+        for part, values in parts.items():
+            for key, alone in _measured().items():
+                by_origin = {PROMPT: values[key]} if alone and key in values else values.get(key)
+                for origin, value in (by_origin or {}).items():
+                    of_origin = scores.setdefault(origin, {"found": {}})
+                    if part == "found" or value is not None:
+                        of_origin.setdefault(part, {})[key] = value
         group = lambda name: found.get(name) or {}
         data = group("data")
         return cls(
-            scores={origin: Scores(values) for origin, values in scores.items()},
+            scores={origin: Scores(**parts) for origin, parts in scores.items()},
+            reconstruction=found.get("reconstruction"),
             tune_loss=group("loss").get("train"),
             test_loss=group("loss").get("heldout"),
             trainable=group("parameters").get("trainable"),

@@ -9,12 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from maskgit_prompt.metrics import kid, neighbors, precision_recall
-from maskgit_prompt.metrics.accuracy import Judge
+from maskgit_prompt.metrics import measures
 from maskgit_prompt.metrics.formats import Format, fixed, number, percent, small_share
-from maskgit_prompt.metrics.frechet import Statistics
+from maskgit_prompt.metrics.measures import Evidence, Measured
 
 if TYPE_CHECKING:
     from maskgit_prompt.metrics.run_result import RunResult
@@ -25,30 +22,6 @@ Names = Sequence[str | EllipsisType]
 
 
 @dataclasses.dataclass(frozen=True)
-class Evidence:
-    """What a set of generated images is measured by; None where there is no such thing.
-
-    Attributes:
-      images, labels: uint8 [n, S, S, 3], and the classes that they are meant to show, [n].
-      judge: reads an image's class.
-      features, some: [n, F] of all images, and of a bounded number of them.
-      statistics, real: of the features of all reference images; features [m, F] of some of them.
-      tune, test: real images, through the tokenizer as generated ones are: those tuned on, and
-        held-out ones.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-    judge: Judge | None
-    features: np.ndarray | None
-    some: np.ndarray | None
-    statistics: Statistics | None
-    real: np.ndarray | None
-    tune: np.ndarray
-    test: np.ndarray | None
-
-
-@dataclasses.dataclass(frozen=True)
 class Score:
     """One number.
 
@@ -56,7 +29,7 @@ class Score:
       label: what tables call it.
       format: its text.
       better: HIGHER or LOWER; empty where neither is.
-      measure: of a set of images; a number, or several by name; None where it cannot be measured.
+      measure: of a set of images: a number, or several by name, or why there is none.
       item: the number's name where `measure` gives several.
       key: results.json holds what `measure` gave under KEY.ORIGIN.
       alone: under KEY, and of the tuned prompt's images only.
@@ -66,6 +39,7 @@ class Score:
         rows are of the same images, a column has the decimals that its values need.
       places: where it is shown unasked: "console", the run's own "page", "tables" of several runs.
       beside: whose images' number stands beside the prompt's on the console.
+      missing: what it is called after "No", where that is not the label.
       caption: of a chart, without which way is better.
       about: a sentence for the run's own page.
     """
@@ -73,7 +47,7 @@ class Score:
     label: str
     format: Format = number
     better: str = ""
-    measure: Callable[[Evidence], Any] | None = None
+    measure: Callable[[Evidence], Measured] | None = None
     item: str = ""
     key: str = ""
     alone: bool = False
@@ -82,6 +56,7 @@ class Score:
     decimals: int | None = None
     places: tuple[str, ...] = ("console", "page", "tables")
     beside: tuple[str, ...] = ("untuned",)
+    missing: str = ""
     caption: str = ""
     about: str = ""
 
@@ -96,55 +71,62 @@ class Score:
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
-    """What was found of one set of images.
+    """What was found of one set of images, by `Score.key`.
 
-    found: by `Score.key`, what `Score.measure` gave. A key that is missing is not measured on such
-    images; None says that it could not be.
+    Attributes:
+      found: the number, or numbers by name. A key that is missing is not measured on such images;
+        None says that it could not be.
+      intervals: (low, high) of 95 %, or these by name, where they are known.
+      counts: what it was made from, as {"images": 400, "real": 720}.
     """
 
     found: Mapping[str, Any]
+    intervals: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    counts: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def of(cls, measured: Mapping[str, Measured]) -> "Scores":
+        """By key, as `Score.measure` gave them."""
+        pick = lambda name: {k: x for k, m in measured.items() if (x := getattr(m, name))}
+        values = {key: m.value for key, m in measured.items()}
+        return cls(values, pick("interval"), pick("counts"))
 
     def value(self, score: Score) -> float | None:
         found = self.found.get(score.key)
-        return found[score.item] if score.item and found is not None else found
+        return found.get(score.item) if score.item and found is not None else found
 
-    def has(self, score: Score) -> bool:
-        """Whether a table shows it; of several numbers there have to be some, one may be None."""
-        return score.key in self.found and not (score.item and self.found[score.key] is None)
-
-
-def measure(evidence: Evidence) -> Scores:
-    """All that SCORES measure."""
-    measures = {score.key: score.measure for score in SCORES.values() if score.measure}
-    return Scores({key: measure(evidence) for key, measure in measures.items()})
+    def interval(self, score: Score) -> tuple[float, float] | None:
+        found = self.intervals.get(score.key)
+        return found.get(score.item) if isinstance(found, Mapping) else found
 
 
-# --- Measures -------------------------------------------------------------------------------------
+def measured(evidence: Evidence) -> dict[str, Measured]:
+    """All that SCORES measure, by key."""
+    found = {score.key: score.measure for score in SCORES.values() if score.measure}
+    return {key: measure(evidence) for key, measure in found.items()}
 
 
-def _accuracy(seen: Evidence) -> float | None:
-    return None if seen.judge is None else seen.judge.accuracy(seen.images, seen.labels)
-
-
-def _frechet(seen: Evidence) -> float | None:
-    return None if seen.features is None else seen.statistics.distance(seen.features)
-
-
-def _kid(seen: Evidence) -> float | None:
-    return None if seen.features is None else kid.kid(seen.real, seen.some)[0]
-
-
-def _precision_recall(seen: Evidence) -> dict[str, float] | None:
-    if seen.features is None or min(len(seen.real), len(seen.some)) <= 3:
-        return None
-    return precision_recall.precision_recall(seen.real, seen.some)
-
-
-def _near_copies(seen: Evidence) -> dict[str, float | int] | None:
-    return None if seen.test is None else neighbors.near_copies(seen.images, seen.tune, seen.test)
+def left_out(key: str) -> list[str]:
+    """What is missing without a key's number: "precision_recall" is precision, recall, …"""
+    return [score.missing or score.label for score in SCORES.values() if score.key == key]
 
 
 # --- The table ------------------------------------------------------------------------------------
+
+
+def _of_neighbours(name: str, format: Format = percent, about: str = "") -> Score:
+    """One of the four numbers of precision_recall.py."""
+    return Score(
+        name,
+        format,
+        HIGHER,
+        measures.precision_and_recall,
+        item=name,
+        key="precision_recall",
+        places=("page",),
+        about=about,
+    )
+
 
 # Name -> score, in the order of the run's own page. Names are the keys of rows of several runs,
 # with the origin in front where it is not the tuned prompt: "kid", "untuned_kid".
@@ -154,7 +136,7 @@ SCORES: dict[str, Score] = {
         "accuracy",
         percent,
         HIGHER,
-        _accuracy,
+        measures.accuracy_of_generated,
         key="accuracy",
         beside=("real", "untuned"),
         caption="Share of generated images read as their class",
@@ -163,43 +145,42 @@ SCORES: dict[str, Score] = {
         "Fréchet distance",
         number,
         LOWER,
-        _frechet,
+        measures.frechet_distance,
         key="frechet",
         short="Fréchet",
         decimals=2,
         caption="Fréchet distance to held-out real images",
     ),
-    "kid": Score("KID", number, LOWER, _kid, key="kid", decimals=4, places=("page", "tables")),
-    "precision": Score(
+    "kid": Score(
+        "KID",
+        number,
+        LOWER,
+        measures.kernel_distance,
+        key="kid",
+        decimals=4,
+        places=("page", "tables"),
+    ),
+    "precision": _of_neighbours(
         "precision",
-        percent,
-        HIGHER,
-        _precision_recall,
-        item="precision",
-        key="precision_recall",
-        places=("page",),
-        about="Precision: share of generated images near a real one, low where images are broken; "
-        "recall: share of those real images near a generated one, low where kinds of images are "
-        "missing. Both in the same features, and rough with few images.",
+        about="Precision: the share of generated images that lie near a real one, low where images "
+        "are broken. Recall: the share of real images that have a generated one near, low where "
+        "kinds of images are missing. Density: how many real images a generated one is near to, "
+        "about 1 where generated images lie as close together as real ones. Coverage: the share of "
+        "real images with a generated one among their nearest. All in the same features.",
     ),
-    "recall": Score(
-        "recall",
-        percent,
-        HIGHER,
-        _precision_recall,
-        item="recall",
-        key="precision_recall",
-        places=("page",),
-    ),
+    "recall": _of_neighbours("recall"),
+    "density": _of_neighbours("density", fixed(2)),
+    "coverage": _of_neighbours("coverage"),
     "near_copies": Score(
         "near-copies",
         percent,
         LOWER,
-        _near_copies,
+        measures.near_copies,
         item="fraction",
         key="near_copies",
         alone=True,
         places=(),
+        missing="count of near-copies",
     ),
     # Read of a run. Files call the test split "heldout", here and in results.json's loss.heldout.
     "heldout_loss": Score(
@@ -219,13 +200,13 @@ SCORES: dict[str, Score] = {
         "seconds of tuning", fixed(1), LOWER, read=lambda run: run.seconds.get("tune")
     ),
     "seconds_per_image": Score(
-        "seconds an image", fixed(4), LOWER, read=lambda run: run.seconds_per_image
+        "seconds per image", fixed(4), LOWER, read=lambda run: run.seconds_per_image
     ),
     "classes": Score("classes", read=lambda run: len(run.data.classes)),
     "images": Score("images", read=lambda run: run.data.images["tune"]),
     "generated": Score("generated", read=lambda run: run.data.generated),
-    # Of rows: of a job's setting, of a marquee's cutoff.
-    "shots": Score("images a class"),
+    # What rows stand for: a job's setting, a marquee's cutoff.
+    "shots": Score("images per class"),
     "cutoff": Score("cutoff"),
     "diversity": Score("diversity", fixed(4), HIGHER),
     "distance_to_instance": Score("distance to the instance", fixed(4), LOWER),

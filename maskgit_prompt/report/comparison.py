@@ -4,13 +4,15 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from maskgit_prompt.metrics.run_result import INTERVALS
 from maskgit_prompt.metrics.scores import HIGHER, find
 from maskgit_prompt.report.html import Heading, Note, Section, Table, Text, write_report
 from maskgit_prompt.report.pieces import Picture, flat_table, gallery, shots_in_words
-from maskgit_prompt.report.tables import bars_by_shots, columns, table
+from maskgit_prompt.report.tables import bars_by_shots, columns, in_brackets, table
 
 _COLUMNS = ("method", "accuracy", "frechet", "kid", ..., "heldout_loss", "train_loss")
 _COLUMNS += ("near_copies", "trainable", "seconds", "best_step")
+_SHARED = "Several are named where the best number lies within their 95\u202f% intervals."
 _LEADERS = ("accuracy", "frechet", "kid", ..., "heldout_loss")
 
 
@@ -28,8 +30,8 @@ def comparison_report(
 
     Args:
       path: the HTML file.
-      rows: one for each method and number of shots: "method", "shots" (images a class) and scores,
-        as in report/tables.py.
+      rows: one for each method and number of shots: "method", "shots" (images per class) and
+        scores, as in report/tables.py.
       pictures: name -> PIL image, PNG bytes or PNG path; "METHOD/SHOTS" stands below the table of
         its shots, any other at the end with its name as caption.
       methods: name -> title; one that has none is called by its name.
@@ -59,6 +61,7 @@ def comparison_report(
         chosen = [row for row in rows if row["shots"] == shots]
         titled = [{**row, "method": _title(row, methods)} for row in chosen]
         sections.append(table(titled, _COLUMNS))
+        sections += map(Text, filter(None, [in_brackets(chosen)]))
         keys = {_title(row, methods): f"{row['method']}/{shots}" for row in chosen}
         sections += gallery(
             {
@@ -76,7 +79,7 @@ def comparison_report(
 def _leaders(
     rows: Sequence[Mapping[str, Any]], all_shots: Sequence[int], methods: Mapping[str, str]
 ) -> list[Section]:
-    """A table of the best method by each measure; equally good ones are all named."""
+    """A table of the best method by each measure, and of those whose intervals hold its number."""
     lines = []
     for shots in all_shots:
         line: dict[str, Any] = {find("shots")[0].label: shots}
@@ -84,11 +87,20 @@ def _leaders(
             higher = column.score.better == HIGHER
             scored = [r for r in rows if r["shots"] == shots and r.get(column.name) is not None]
             best = (max if higher else min)((row[column.name] for row in scored), default=None)
-            named = [_title(row, methods) for row in scored if row[column.name] == best]
+            named = [_title(row, methods) for row in scored if _reaches(row, column.name, best)]
             name = f"{'highest' if higher else 'lowest'} {column.label}"
             line[name] = ", ".join(named) or None
         lines.append(line)
-    return [Table(lines)] if lines else []
+    if not lines:
+        return []
+    shared = [Text(_SHARED)] if any(row.get(INTERVALS) for row in rows) else []
+    return [Table(lines), *shared]
+
+
+def _reaches(row: Mapping[str, Any], name: str, best: float) -> bool:
+    """Whether a number is the best one, or might be by its interval."""
+    low, high = row.get(INTERVALS, {}).get(name) or (row[name], row[name])
+    return row[name] == best or low <= best <= high
 
 
 def _title(row: Mapping[str, Any], methods: Mapping[str, str]) -> str:

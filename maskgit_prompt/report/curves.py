@@ -105,7 +105,7 @@ def bar_chart(
 
     Args:
       groups: group -> {bar name -> value or None for a gap}, such as
-        {"2 images a class": {"prompt": 0.8, "scratch": None}}; colours follow the bar names.
+        {"2 images per class": {"prompt": 0.8, "scratch": None}}; colours follow the bar names.
       y_label: what the values are.
       percent: show 0.853 as 85%.
       dots: dots in place of bars, on an axis that need not begin at zero: for values such as

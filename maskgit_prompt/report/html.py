@@ -55,12 +55,14 @@ class Table:
       rows: the rows.
       caption: a line above the table.
       formats: column -> function from a value to its text; `number` where there is none.
+      notes: for each row, column -> a small line below the value; none: no such lines.
       folded: shown closed, with the caption to open it.
     """
 
     rows: Sequence[Mapping[str, Any]]
     caption: str = ""
     formats: Mapping[str, Format] = dataclasses.field(default_factory=dict)
+    notes: Sequence[Mapping[str, str]] = ()
     folded: bool = False
 
 
@@ -124,15 +126,16 @@ def _table(table: Table) -> str:
     columns = list(dict.fromkeys(column for row in table.rows for column in row))
     numeric = {c for c in columns if _is_numeric([row.get(c) for row in table.rows])}
 
-    def cell(tag: str, column: str, text: str) -> str:
+    def cell(tag: str, column: str, text: str, note: str = "") -> str:
         align = ' class="n"' if column in numeric else ""
-        return f"<{tag}{align}>{html.escape(text)}</{tag}>"
+        below = f" <small>{html.escape(note)}</small>" if note else ""
+        return f"<{tag}{align}>{html.escape(text)}{below}</{tag}>"
 
     head = "".join(cell("th", c, c) for c in columns)
-    lines = [
-        "".join(cell("td", c, table.formats.get(c, number)(row.get(c))) for c in columns)
-        for row in table.rows
-    ]
+    lines = []
+    for row, notes in zip(table.rows, table.notes or [{}] * len(table.rows), strict=True):
+        texts = {c: table.formats.get(c, number)(row.get(c)) for c in columns}
+        lines.append("".join(cell("td", c, texts[c], notes.get(c, "")) for c in columns))
     caption = html.escape(table.caption)
     inside = f"<thead><tr>{head}</tr></thead><tbody>"
     inside += "".join(f"<tr>{line}</tr>" for line in lines) + "</tbody>"
@@ -205,6 +208,7 @@ td { border-bottom: 1px solid var(--rule); vertical-align: top; }
 th:last-child, td:last-child { padding-right: 0; }
 th.n, td.n { text-align: right; }
 td.n { white-space: nowrap; }
+td small { display: block; color: var(--muted); }
 figure { margin: 20px 0 26px; max-width: 780px; }
 .gallery { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(340px, 100%), 1fr));
   gap: 0 22px; align-items: start; }

@@ -36,8 +36,8 @@ def flat_table(
 
 
 def shots_in_words(shots: int) -> str:
-    """1 is "1 image a class", 2 "2 images a class"."""
-    return f"{shots} image{'' if shots == 1 else 's'} a class"
+    """1 is "1 image per class", 2 "2 images per class"."""
+    return f"{shots} image{'' if shots == 1 else 's'} per class"
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from maskgit_prompt.report.html import Heading, Section, Table, Text, write_report
 from maskgit_prompt.report.pieces import Picture, flat_table, gallery, shots_in_words
-from maskgit_prompt.report.tables import bars_by_shots, table
+from maskgit_prompt.report.tables import bars_by_shots, in_brackets, table
 
 _COLUMNS = ("shots", "model", "transformer", "accuracy", "untuned_accuracy", "frechet")
 _COLUMNS += ("untuned_frechet", "kid", ..., "near_copies", "heldout_loss", "train_loss")
@@ -43,13 +43,14 @@ def side_by_side_report(
     sections: list[Section] = [
         Text(
             "A prompt was tuned on each model, of the same images, for the same number of steps. "
-            "Losses are in nats a code, but not of the same question: a masked "
+            "Losses are in nats per code, but not of the same question: a masked "
             "transformer predicts hidden codes from all others, a causal one every code from those "
             "before it. They do not compare across the two.",
             lead=True,
         ),
         Heading("Scores"),
         table(rows, _COLUMNS),
+        *map(Text, filter(None, [in_brackets(rows)])),
         *bars_by_shots(rows, lambda row: row["model"], ("accuracy", "frechet")),
         Heading("Pictures"),
         *gallery(

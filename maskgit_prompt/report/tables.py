@@ -2,20 +2,26 @@
 
 A row is a mapping with the keys that results.json of several runs has: names of scores, with the
 origin in front where it is not the tuned prompt ("kid", "untuned_kid"), and words. None, or a key
-that is missing: not measured, an em dash.
+that is missing: not measured, an em dash. "intervals" holds theirs, by the same names.
 """
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from maskgit_prompt.metrics.formats import aligned, fixed, percent
+from maskgit_prompt.metrics.formats import Format, aligned, brackets, fixed, percent
+from maskgit_prompt.metrics.run_result import INTERVALS
 from maskgit_prompt.metrics.scores import Names, Score, expand, find
 from maskgit_prompt.report import curves
 from maskgit_prompt.report.html import Figure, Section, Table
 from maskgit_prompt.report.pieces import shots_in_words
 
 Row = Mapping[str, Any]
+
+BRACKETS = (
+    "Brackets hold 95\u202f% intervals: how far a number would move with other images of the same "
+    "kind, as many of them. They say nothing of another prompt or another classifier."
+)
 
 # Columns of words: key of a row -> label.
 _WORDS = {word: word for word in ("group", "method", "model", "task", "transformer")}
@@ -40,6 +46,11 @@ class Column:
         )
 
 
+def in_brackets(rows: Sequence[Row]) -> str:
+    """What the brackets in a table of these rows hold, "" where there are none."""
+    return BRACKETS if any(row.get(INTERVALS) for row in rows) else ""
+
+
 def columns(names: Names) -> list[Column]:
     """Columns for the keys of rows; `...` as in `scores.expand`."""
     found = []
@@ -59,10 +70,17 @@ def table(rows: Sequence[Row], names: Names, *, steady: bool = False) -> Table:
       what else stands in the column.
     """
     shown = columns(names)
+    formats = {column.label: column.format(rows, steady) for column in shown}
     return Table(
         [{column.label: row.get(column.name) for column in shown} for row in rows],
-        formats={column.label: column.format(rows, steady) for column in shown},
+        formats=formats,
+        notes=[{c.label: _interval(row, c, formats[c.label]) for c in shown} for row in rows],
     )
+
+
+def _interval(row: Row, column: Column, format: Format) -> str:
+    """The 95 % interval of a row's number as text, "" where it is not known."""
+    return brackets(row.get(INTERVALS, {}).get(column.name), format)
 
 
 def markdown(rows: Sequence[Row], names: Names) -> str:
@@ -71,7 +89,10 @@ def markdown(rows: Sequence[Row], names: Names) -> str:
     cells = []
     for column in columns(names):
         text = column.format(rows, steady=True)
-        lines = [column.label, *(text(row.get(column.name)) for row in rows)]
+        lines = [column.label]
+        for row in rows:
+            words = (text(row.get(column.name)), _interval(row, column, text))
+            lines.append(" ".join(filter(None, words)))
         width = max(map(len, lines))
         if column.score is None:
             rule = "-" * width
@@ -96,7 +117,7 @@ def axis(score: Score) -> str:
 def bars_by_shots(
     rows: Sequence[Row], bar: Callable[[Row], str], names: Sequence[str], dots: Sequence[str] = ()
 ) -> list[Section]:
-    """A chart of each score that some row has: a group for each number of images a class.
+    """A chart of each score that some row has: a group for each number of images per class.
 
     Args:
       rows: with "shots".

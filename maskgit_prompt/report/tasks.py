@@ -31,8 +31,8 @@ _DISTANCES = (
 _OTHERS = (
     "Untuned: images of the backbone's own classes. Accuracy: the share of generated images "
     "that a classifier trained on real ones reads as their class; real: the same of held-out real "
-    "images. Held-out loss: nats a code. A mean is over the done tasks that have the number, each "
-    "counted once."
+    "images. Held-out loss: nats per code. A mean is over the done tasks that have the number, "
+    "each counted once."
 )
 
 
@@ -55,7 +55,9 @@ def markdown(rows: Sequence[Row], title: str, remarks: Sequence[str]) -> str:
     """results.md: tasks, means, what failed or is missing, remarks; equal runs make equal bytes."""
     parts = [
         f"# {title}",
-        textwrap.fill(f"{_DISTANCES} {_OTHERS}", 100, break_on_hyphens=False),
+        textwrap.fill(
+            " ".join([_DISTANCES, _OTHERS, tables.in_brackets(rows)]), 100, break_on_hyphens=False
+        ),
         tables.markdown(rows, ("task", "group", *_COUNTS, *_SCORES, "share")),
         "## Means",
         tables.markdown(_means_in_words(rows), _MEANS),
@@ -111,6 +113,7 @@ def tasks_report(
         Text(_OTHERS),
         Heading("Tasks"),
         tables.table(rows, ("task", "group", *_SCORES), steady=True),
+        *map(Text, filter(None, [tables.in_brackets(rows)])),
         *_charts(rows),
     ]
     if pictures:

@@ -10,9 +10,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from maskgit_prompt.metrics.formats import fixed, number
+from maskgit_prompt.metrics.formats import number
 from maskgit_prompt.metrics.run_result import RunResult
-from maskgit_prompt.metrics.scores import PROMPT, SCORES
+from maskgit_prompt.metrics.scores import SCORES
 from maskgit_prompt.report.html import (
     Command,
     Heading,
@@ -23,6 +23,15 @@ from maskgit_prompt.report.html import (
     write_report,
 )
 from maskgit_prompt.report.pieces import Picture, figure, flat_table, gallery
+from maskgit_prompt.report.scored import (
+    copy_sections,
+    fit_sections,
+    generated,
+    how_many_copies,
+    kept,
+    score_sections,
+    with_interval,
+)
 from maskgit_prompt.report.tables import table
 
 _MARQUEE_COLUMNS = ("cutoff", "diversity", "distance_to_instance", "accuracy")
@@ -69,17 +78,21 @@ def transfer_report(
 
     marquee_picture = pictures.pop("marquee", None)
     loss_picture = pictures.pop("loss", None)
+    fit_picture, pairs_picture = pictures.pop("fit", None), pictures.pop("pairs", None)
     order = [name for name in origins if name in pictures]
     order += [name for name in pictures if name not in origins]
     sections += [Heading("Pictures")] if order else []
     sections += _which_classes(result) if order else []
-    sections += gallery({origins.get(name, name): pictures[name] for name in order})
+    captions = {**origins, **_own_resolution(result)}
+    sections += gallery({captions.get(name, name): pictures[name] for name in order})
 
-    sections += _scores(result, origins)
+    sections += fit_sections(result, fit_picture)
+    sections += score_sections(result, origins)
+    sections += copy_sections(result, pairs_picture)
     if marquee_picture is not None or result.marquee:
-        sections.append(Heading("From diversity to fidelity: the marquee header"))
+        sections.append(Heading("Between an image and its class: the marquee header"))
         sections += figure(marquee_picture, _MARQUEE)
-        sections += [table(result.marquee, _MARQUEE_COLUMNS)] if result.marquee else []
+        sections += _marquee(result.marquee)
     if loss_picture is not None or result.tune_loss is not None:
         sections.append(Heading("Training"))
         sections += figure(loss_picture, _LOSS)
@@ -108,12 +121,12 @@ def _which_classes(result: RunResult) -> list[Section]:
 
 def summary(result: RunResult) -> str:
     """The key numbers in words, e.g. "A prompt of 30,240 numbers (1.80 % of the model) was tuned;
-    everything else stayed as it was. A classifier trained on held-out real images reads 91.3 % of
-    the generated images as their class (real ones: 98.1 %)." What is missing is not mentioned.
+    everything else stayed as it was. A classifier trained on other real images reads 91.3 % of the
+    400 generated images as their class (real ones: 98.1 %)." What is missing is not mentioned.
     """
-    sentences = [_what_was_tuned(result)]
+    sentences = [_what_was_tuned(result), _what_iskept(result)]
     accuracy = SCORES["accuracy"].format
-    if (tuned := result.value("accuracy")) is not None:
+    if result.value("accuracy") is not None:
         beside = [
             f"{words}: {accuracy(value)}"
             for origin, words in (
@@ -124,15 +137,19 @@ def summary(result: RunResult) -> str:
             if (value := result.value("accuracy", origin)) is not None
         ]
         sentences.append(
-            f"A classifier trained on held-out real images reads {accuracy(tuned)} of the "
-            "generated images as their class" + (f" ({', '.join(beside)})." if beside else ".")
+            f"A classifier trained on other real images reads {with_interval(result, 'accuracy')} "
+            f"of the {generated(result)}generated images as their class"
+            + (f" ({', '.join(beside)})." if beside else ".")
         )
+        guess, interval = 1 / max(1, len(result.data.classes)), result.interval("accuracy")
+        if interval and interval[0] <= guess <= interval[1]:
+            sentences.append(f"Guessing, {accuracy(guess)}, lies within that interval.")
     distance = SCORES["frechet"]
     tuned, untuned = result.value("frechet"), result.value("untuned_frechet")
     if tuned is not None:
         sentence = (
             f"The {distance.label} of the generated images to {result.data.reference} is "
-            f"{distance.format(tuned)}"
+            f"{with_interval(result, 'frechet')}"
         )
         if untuned:
             sentence += (
@@ -145,13 +162,9 @@ def summary(result: RunResult) -> str:
             f"The loss is {loss(result.tune_loss)} on training images and "
             f"{loss(result.test_loss)} on held-out ones."
         )
-    copies = _copies(result)
-    if copies:
-        share = SCORES["near_copies"].format
-        sentences.append(
-            f"{share(copies['fraction'])} of the generated images are near-copies of training "
-            f"images (of unseen real images {share(copies['quantile'])} would be)."
-        )
+    sentences.append(how_many_copies(result))
+    if any("[" in sentence for sentence in sentences):
+        sentences.append("Brackets hold 95\u202f% intervals.")
     return " ".join(sentence for sentence in sentences if sentence)
 
 
@@ -167,6 +180,22 @@ def _what_was_tuned(result: RunResult) -> str:
     if parts == ["prompt"]:
         return f"A prompt of {tuned} was tuned; everything else stayed as it was."
     return f"{tuned} were tuned, in {' and '.join(parts)}; everything else stayed as it was."
+
+
+def _what_iskept(result: RunResult) -> str:
+    """What the tokenizer leaves of the images, where that is not all."""
+    fit = result.reconstruction
+    if fit is None or fit["keeps"] == "details":
+        return ""
+    return f"{kept(result)}: no prompt brings back what its tokenizer leaves out."
+
+
+def _own_resolution(result: RunResult) -> dict[str, str]:
+    """The caption of real images, which are shown as the model sees them."""
+    if result.reconstruction is None:
+        return {}
+    side = result.reconstruction["size"]
+    return {"real": f"real images as the model sees them, {side} × {side} pixels"}
 
 
 def _parts(patterns: Sequence[str]) -> list[str]:
@@ -185,64 +214,20 @@ def _parts(patterns: Sequence[str]) -> list[str]:
     return [part for part in known if part in trained]
 
 
-def _scores(result: RunResult, origins: Mapping[str, str]) -> list[Section]:
-    """A table with a row for each origin of images."""
-    shown = {
-        name: score
-        for name, score in SCORES.items()
-        if score.measure
-        and "page" in score.places
-        and any(found.has(score) for found in result.scores.values())
-    }
-    sections: list[Section] = []
-    if shown:
-        rows = [
-            {"origin": title} | {name: result.value(name, origin) for name in shown}
-            for origin, title in origins.items()
-            if origin in result.scores
-        ]
-        sections += [
-            table(rows, ("origin", *shown)),
-            Text(
-                "Accuracy: share read as their class by a classifier trained on held-out real "
-                f"images. Fréchet distance and KID: to {result.data.reference}, in the features of "
-                "the network shipped with the backbone; lower is better. They are not FID, and "
-                "compare only with numbers made the same way."
-            ),
-        ]
-        sections += [Text(score.about) for score in shown.values() if score.about]
-    copies = _copies(result)
-    if copies:
-        sections += _copies_in_pixels(copies)
-    return [Heading("Scores"), *sections] if sections else []
-
-
-def _copies(result: RunResult) -> Mapping[str, Any] | None:
-    """What was found of near-copies, as metrics.neighbors.near_copies gives it."""
-    prompt = result.scores.get(PROMPT)
-    return None if prompt is None else prompt.found.get("near_copies")
-
-
-def _copies_in_pixels(copies: Mapping[str, Any]) -> list[Section]:
-    what, value = "distance to the nearest training image", "pixels, 0 to 1"
-    rows = [
-        {what: "median of generated images", value: copies["median_distance"]},
-        {what: "median of held-out real images", value: copies["median_distance_heldout"]},
-        {what: "nearer than this is a near-copy", value: copies["threshold"]},
-    ]
-    share = SCORES["near_copies"].format(copies["fraction"])
-    text = f"Near-copies: {number(copies['count'])} ({share} of the generated images)."
-    return [Table(rows, formats={value: fixed(4)}), Text(text)]
+def _marquee(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
+    """A table of cutoffs, without columns that hold nothing."""
+    shown = [c for c in _MARQUEE_COLUMNS if any(row.get(c) is not None for row in rows)]
+    return [table(rows, shown)] if rows else []
 
 
 def _training(result: RunResult) -> list[Section]:
     sections: list[Section] = []
     if result.tune_loss is not None:
         rows = [
-            {"loss on": "training images", "nats a code": result.tune_loss},
-            {"loss on": "held-out images", "nats a code": result.test_loss},
+            {"loss on": "training images", "nats per code": result.tune_loss},
+            {"loss on": "held-out images", "nats per code": result.test_loss},
         ]
-        sections.append(Table(rows, formats={"nats a code": SCORES["heldout_loss"].format}))
+        sections.append(Table(rows, formats={"nats per code": SCORES["heldout_loss"].format}))
     if result.trainable is not None:
         rows = [
             {"parameters": "trainable", "number": result.trainable, "share": result.share},
@@ -258,8 +243,8 @@ def _encoding(result: RunResult) -> list[Section]:
         return []
     return [
         Text(
-            f"Of {result.encoded:,} images {number(result.encoded_per_second)} a second were read "
-            "and encoded by this host, compilation included."
+            f"{result.encoded:,} images were encoded; this host read and encoded "
+            f"{number(result.encoded_per_second)} per second, compilation included."
         )
     ]
 

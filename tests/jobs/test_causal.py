@@ -183,7 +183,7 @@ def test_side_by_side(causal, backbone, tmp_path, capsys):
     assert [(row["shots"], row["model"]) for row in rows] == wanted
     assert all((home / row["folder"] / "prompt.safetensors").exists() for row in rows)
     page = (home / "report.html").read_text()
-    for text in ("tiny-causal", "With and without marquee header", "seconds an image", "share of"):
+    for text in ("tiny-causal", "With and without marquee header", "seconds per image", "share of"):
         assert text in page
     before = (home / "tiny-2" / "report.html").stat().st_mtime_ns
     assert run(capsys, *flags, f"--workdir={home}").code == 0

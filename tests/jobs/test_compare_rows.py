@@ -12,6 +12,7 @@ from maskgit_prompt import backbones, params
 from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.jobs import compare
+from maskgit_prompt.metrics.scores import Scores
 from maskgit_prompt.report import sheets
 from maskgit_prompt.tasks.generation import images
 from maskgit_prompt.tuning import methods
@@ -137,7 +138,8 @@ def compare_all(monkeypatch, home, config: ConfigDict) -> list[tuple]:
         scorer = stand_ins.Scorer()
         count = len(plan.data.tune)
         scorer.warnings.append(f"Tuned on {count} images.")
-        scorer.of_real = lambda: {"real": 0.9 + 0.01 * count, "reconstructed": 0.8 + 0.01 * count}
+        real = {"real": 0.9 + 0.01 * count, "reconstructed": 0.8 + 0.01 * count}
+        scorer.of_real = lambda: {name: Scores({"accuracy": x}) for name, x in real.items()}
         return scorer
 
     def run_one(plan, method, stored, scorer, folder):
@@ -194,7 +196,7 @@ def test_rows_stand_with_their_method_and_number_of_images(tmp_path, monkeypatch
     page = read(tmp_path / "run" / "report.html")
     captions = ("Prompt tuning", "Full fine-tuning", "From scratch", "No tuning")
     for index, caption in enumerate(captions):
-        for shots, words in ((1, "1 image a class"), (2, "2 images a class")):
+        for shots, words in ((1, "1 image per class"), (2, "2 images per class")):
             expected = sheets.png_bytes(sheet(10 * index + shots).convert("RGB"))
             assert page.pictures[f"{caption}, {words}"] == expected
     few, more = page.tables_of("method")

@@ -18,86 +18,104 @@ def results(home: pathlib.Path) -> dict:
     return json.loads((home / "results.json").read_text())
 
 
-def test_two_classes_with_enough_of_all(backbone, tmp_path, capsys):
-    # Of 20 images: 12 to tune on, of which one shot is taken, 4 for the judge, 4 to score against.
-    photos, home = write_images(tmp_path / "photos", cat=20, dog=20), tmp_path / "run"
+def test_two_classes_with_enough_for_a_classifier(backbone, tmp_path, capsys):
+    # Of 30 images: 18 to tune on, of which one shot is taken, 6 for the judge, 6 to score against.
+    photos, home = write_images(tmp_path / "photos", cat=30, dog=30), tmp_path / "run"
     flags = (f"{FOLDER}:{photos},shots=1,steps=2", f"--config.backbone={backbone}", *TINY[1:])
-    done = run(capsys, *flags, "--config.score.marquee_images=2", f"--workdir={home}")
+    flags = (*flags, "--config.score.per_class=5", "--config.score.marquee_images=2")
+    done = run(capsys, *flags, f"--workdir={home}")
     assert done.code == 0
-    scores, report, prompt = done.out.splitlines()[-3:]
-    assert re.fullmatch(
-        r"accuracy \S+ \(real \S+, untuned \S+\), Fréchet distance \S+ \(untuned \S+\)", scores
-    )
+    scores, kept, report, prompt = done.out.splitlines()[-4:]
+    assert re.fullmatch(r"accuracy \S+ \[\S+, \S+\] \(real \S+, untuned \S+\)", scores)
+    assert re.fullmatch(r"tiny keeps little of these images \(PSNR \S+ dB\)", kept)
     assert (report, prompt.split()[0]) == (f"report: {home / 'report.html'}", "prompt:")
     found = results(home)
     assert found["data"] == {
         "name": "photos",
         "classes": ["cat", "dog"],
-        "images": {"tune": 2, "judge": 8, "test": 8, "reference": 8},
+        "images": {"tune": 2, "judge": 12, "test": 12, "reference": 12},
         "reference": "held-out real images",
-        "generated": 6,
+        "generated": 10,
         "shown": 2,
     }
     assert found["steps"] == 2
     assert None not in found["accuracy"].values()
-    assert None not in found["frechet"].values()
-    assert len(found["warnings"]) == 1
-    assert "Distances are to 8 held-out real images" in found["warnings"][0]
+    assert set(found["frechet"].values()) == {None}
+    assert found["warnings"] == [
+        "No Fréchet distance, precision, recall, density and coverage: 10 generated images and 12 "
+        "held-out real images, 50 of each are needed.",
+        "No KID: 10 generated images and 12 held-out real images, 20 of each are needed.",
+        "No count of near-copies: 12 held-out images, 50 are needed.",
+    ]
     prompt = tuned_prompt.load(home / "prompt.safetensors")
     assert (prompt.classes, prompt.instance_classes) == (("cat", "dog"), (0, 1))
 
 
+NEIGHBOURS = "Fréchet distance, precision, recall, density and coverage"
+
+
+def too_few(generated: int, heldout: int) -> list[str]:
+    """What a run of one class says of its distances."""
+    counts = f"{generated} generated images and {heldout} held-out real images"
+    return [
+        f"No {NEIGHBOURS}: {counts}, 50 of each are needed.",
+        f"No KID: {counts}, 20 of each are needed.",
+        f"No count of near-copies: {heldout} held-out images, 50 are needed.",
+    ]
+
+
 @pytest.mark.parametrize(
-    "classes, images, missing, warnings",
+    "classes, images, warnings",
     [
         pytest.param(
             {"flat": 10},
             {"tune": 6, "judge": 2, "test": 2},
-            {"accuracy"},
-            ["No accuracy: 1 class of images", "Distances are to 2 held-out real images"],
+            [
+                "No accuracy: 1 class of images to train a classifier on, 2 are needed.",
+                *too_few(3, 2),
+            ],
             id="one class, flat",
         ),
         pytest.param(
             {"cat": 1, "dog": 1},
             {"tune": 2, "judge": 0, "test": 0},
-            {"accuracy", "frechet", "heldout"},
             [
+                "No held-out loss: no images are held out.",
                 "No accuracy: no images of class 'cat' are left to train a classifier on.",
-                "No distances: 0 held-out real images, at least 2 are needed.",
-                "No held-out loss and no count of near-copies: no images are held out.",
+                *too_few(6, 0),
             ],
             id="one image a class",
         ),
         pytest.param(
             {"flat": 1},
             {"tune": 1, "judge": 0, "test": 0},
-            {"accuracy", "frechet", "heldout"},
             [
+                "No held-out loss: no images are held out.",
                 "No accuracy: no images of class 'photos' are left to train a classifier on.",
-                "No distances: 0 held-out real images, at least 2 are needed.",
-                "No held-out loss and no count of near-copies: no images are held out.",
+                *too_few(3, 0),
             ],
             id="one image only",
         ),
     ],
 )
-def test_few_images(classes, images, missing, warnings, backbone, tmp_path, capsys):
+def test_few_images(classes, images, warnings, backbone, tmp_path, capsys):
     photos, home = write_images(tmp_path / "photos", **classes), tmp_path / "run"
     flags = (f"{FOLDER}:{photos}", f"--config.backbone={backbone}", *NO_MARQUEE)
     done = run(capsys, *flags, f"--workdir={home}")
     assert done.code == 0, done.err
     found = results(home)
     assert found["data"]["images"] == images | {"reference": images["test"]}
-    assert ("accuracy" in done.out, "Fréchet" in done.out) == (False, "frechet" not in missing)
+    assert "accuracy" not in done.out and "Fréchet" not in done.out
     assert isinstance(found["loss"]["train"], float)
-    assert set(found["accuracy"].values()) == {None}
-    assert (found["frechet"]["prompt"] is None) == ("frechet" in missing)
-    assert (found["loss"]["heldout"] is None) == ("heldout" in missing)
-    assert (found["near_copies"] is None) == ("heldout" in missing)
-    assert len(found["warnings"]) == len(warnings)
+    for name in ("accuracy", "frechet", "kid", "precision_recall"):
+        assert set(found[name].values()) == {None}
+    assert (found["loss"]["heldout"] is None) == (images["test"] == 0)
+    assert found["near_copies"]["count"] is None
+    assert found["near_copies"]["pairs"]
+    assert found["reconstruction"]["split"] == ("test" if images["test"] else "tune")
+    assert found["warnings"] == warnings
     page = (home / "report.html").read_text()
-    for text, expected in zip(found["warnings"], warnings, strict=True):
-        assert text.startswith(expected)
+    for text in warnings:
         assert text.replace("'", "&#x27;") in page
 
 
@@ -129,8 +147,14 @@ def test_a_backbone_without_features_gives_no_distances(backbone, tmp_path, caps
     assert run(capsys, *flags, f"--workdir={home}").code == 0
     found = results(home)
     assert set(found["frechet"].values()) == {None}
-    assert "No distances: backbone 'tiny' has no network" in found["warnings"][1]
-    assert found["near_copies"] is not None
+    reason = "backbone 'tiny' has no network to measure them with"
+    assert found["warnings"][1:] == [
+        "No Fréchet distance, KID, precision, recall, density, coverage and count of near-copies: "
+        f"{reason}."
+    ]
+    assert found["near_copies"]["reason"] == reason
+    assert found["near_copies"]["pairs"][0]["feature"] is None
+    assert found["reconstruction"]["feature_distance"] is None
 
 
 def test_a_corrupt_image_is_skipped_by_name_or_refused(backbone, tmp_path, capsys):

@@ -148,13 +148,23 @@ def test_pictures(done):
             CLASSES,
             ["instance", "class", "0.4"],
         ),
+        "fit": sheets.grid(
+            flat([(0, 0, 0), (10, 0, 0), (0, 0, 0), (0, 10, 0)]).reshape(2, 2, 16, 16, 3),
+            ["goes in", "comes out"],
+        ),
+        # Generated image 5 is of dogs, the second image tuned on is cat 3.
+        "pairs": sheets.grid(
+            flat([DOGS, (30, 0, 0)]).reshape(2, 1, 16, 16, 3), ["generated", "training"]
+        ),
     }
     captions = {
-        "real": "Real images",
+        "real": "Real images as the model sees them, 16 × 16 pixels",
         "reconstructed": "Real images, through the tokenizer and back",
         "prompt": "Generated with the tuned prompt",
         "untuned": "Generated without tuning",
         "marquee": "Every image begins under",
+        "fit": "Held-out images as they go into the tokenizer",
+        "pairs": "The nearest pairs",
     }
     page = read(done.home / "report.html")
     for name, picture in pictures.items():
@@ -213,9 +223,10 @@ def test_prompt_file(done):
 
 def test_last_words(tmp_path, monkeypatch, capsys):
     job(monkeypatch, tmp_path, stand_ins.config())
-    assert capsys.readouterr().out.splitlines()[-3] == (
-        "accuracy 0.75 (real 0.95, untuned 0.15), Fréchet distance 12 (untuned 48)"
-    )
+    assert capsys.readouterr().out.splitlines()[-4:-2] == [
+        "accuracy 0.75 (real 0.95, untuned 0.15), Fréchet distance 12 (untuned 48)",
+        "tiny keeps shapes and colours of these images, not details (PSNR 19.5 dB)",
+    ]
 
 
 def test_a_finished_run_keeps_the_seconds_of_its_tuning(tmp_path, monkeypatch):

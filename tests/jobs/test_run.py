@@ -61,18 +61,36 @@ def metrics(home: pathlib.Path) -> list[dict]:
     return [{name: x for name, x in row.items() if name not in train.MEASURED} for row in rows]
 
 
-def test_results_hold_what_the_issue_names(whole):
+def test_results_hold_every_number_with_its_images_and_interval(whole):
     found = results(whole)
     assert found["accuracy"].keys() == {"real", "reconstructed", "prompt", "untuned"}
     assert all(0 <= share <= 1 for share in found["accuracy"].values())
     assert found["accuracy"]["real"] > 0.9  # the judge can read real digits
-    for name in ("frechet", "kid"):
-        assert found[name].keys() == {"prompt", "untuned"}
-        assert all(isinstance(distance, float) for distance in found[name].values())
+    assert found["kid"].keys() == {"prompt", "untuned"}
+    for origin, distance in found["kid"].items():
+        low, high = found["intervals"]["kid"][origin]
+        assert low < distance < high
+        assert found["counts"]["kid"][origin] == {"images": 30, "real": 720}
+    for origin, count in {"real": 720, "reconstructed": 720, "prompt": 30, "untuned": 30}.items():
+        assert found["counts"]["accuracy"][origin] == {"images": count}
+        low, high = found["intervals"]["accuracy"][origin]
+        assert low <= found["accuracy"][origin] <= high
+    # Thirty generated images are too few.
+    assert found["frechet"] == found["precision_recall"] == {"prompt": None, "untuned": None}
+    assert found["warnings"] == [
+        "No Fréchet distance, precision, recall, density and coverage: 30 generated images, 50 are "
+        "needed."
+    ]
     # The even choice among 24 codes costs ln 24 = 3.18 nats; random weights are not far from it.
     assert found["loss"].keys() == {"train", "heldout"}
     assert all(2.9 < loss < 3.5 for loss in found["loss"].values())
     assert 0 <= found["near_copies"]["fraction"] <= 1
+    assert len(found["near_copies"]["pairs"]) == 12
+    # Two of the digits look the same to this tokenizer.
+    assert found["counts"]["near_copies"] == {"images": 30, "training": 20, "heldout": 719}
+    # A tokenizer of random weights.
+    assert found["reconstruction"]["keeps"] == "little"
+    assert found["reconstruction"]["own"] is None
     assert [row["cutoff"] for row in found["marquee"]] == [0.0, 0.1, 0.25, 0.5, 0.75, 1.0]
     stages = {"load", "encode", "tune", "sample", "untuned", "judge", "marquee", "score", "report"}
     assert found["seconds"].keys() == stages
@@ -84,11 +102,12 @@ def test_results_hold_what_the_issue_names(whole):
 
 def test_report_and_pictures(whole):
     page = (whole / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 6
+    assert page.count("data:image/png;base64,") == 8
     assert "http://" not in page and "https://" not in page
     assert "--config=configs/sample.py" in page and f"--config.backbone={whole.parent}" not in page
     names = {path.name for path in (whole / "samples").iterdir()}
     pictures = {"real", "reconstructed", "prompt", "untuned", "marquee", "glance", "loss"}
+    pictures |= {"fit", "pairs"}
     assert names == {f"{name}.png" for name in pictures}
     rows = metrics(whole)
     assert [row["step"] for row in rows if "loss" in row] == [1, 2, 3, 4]

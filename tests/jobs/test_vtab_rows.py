@@ -58,6 +58,15 @@ def test_row_of_a_done_task(tmp_path):
         "near_copies": 0.03,
         "trainable": 30,
         "share": 0.05,
+        "intervals": {
+            "accuracy": [0.66, 0.83],
+            "real_accuracy": [0.91, 0.97],
+            "untuned_accuracy": [0.1, 0.2],
+            "frechet": [11.0, 13.5],
+            "untuned_frechet": [45.0, 52.0],
+            "kid": [0.01, 0.035],
+            "near_copies": [0.005, 0.09],
+        },
     }
     assert vtab.row_of(SVHN, tmp_path, False, {}, {}) == row  # of an earlier start
 

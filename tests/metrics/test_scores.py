@@ -30,6 +30,14 @@ def test_a_row_is_of_the_tuned_prompt_where_it_names_no_other():
         "near_copies": 0.03,
         "trainable": 30,
         "share": 0.05,
+        "intervals": {
+            "accuracy": [0.66, 0.83],
+            "untuned_accuracy": [0.1, 0.2],
+            "frechet": [11.0, 13.5],
+            "untuned_frechet": [45.0, 52.0],
+            "kid": [0.01, 0.035],
+            "near_copies": [0.005, 0.09],
+        },
     }
 
 
@@ -43,6 +51,7 @@ def test_a_row_of_other_images():
         "real_accuracy": 0.95,
         "near_copies": None,  # results.json has them of the prompt alone
         "heldout_loss": 2.5,
+        "intervals": {"accuracy": [0.1, 0.2], "real_accuracy": [0.91, 0.97]},
     }
 
 
@@ -59,9 +68,33 @@ def test_counts_and_speeds():
 
 
 def test_near_copies_that_were_not_counted():
-    found = RunResult.from_json(whole() | {"near_copies": None})
-    assert found.value("near_copies") is None
-    assert found.to_json()["near_copies"] is None
+    for nothing in (None, {"count": None, "fraction": None}):
+        found = RunResult.from_json(whole() | {"near_copies": nothing})
+        assert found.value("near_copies") is None
+        assert found.to_json()["near_copies"] == nothing
+
+
+def test_intervals_and_counts_are_of_the_same_images_as_the_number():
+    result = RunResult.from_json(main_job())
+    of = lambda origin: [
+        result.interval(name, origin) for name in ("accuracy", "kid", "recall", "coverage")
+    ]
+    assert of("prompt") == [[0.66, 0.83], [0.01, 0.035], [0.3, 0.5], [0.8, 0.95]]
+    assert of("untuned") == [[0.1, 0.2], [0.25, 0.36], None, None]
+    assert result.interval("untuned_kid") == [0.25, 0.36]
+    assert result.interval("near_copies") == [0.005, 0.09]
+    assert result.interval("heldout_loss") is None
+    assert result.scores["prompt"].counts["kid"] == {"images": 18, "real": 14}
+    assert result.to_json()["intervals"]["near_copies"] == [0.005, 0.09]
+    assert result.to_json()["counts"]["frechet"] == {"prompt": {"images": 18, "real": 15}}
+
+
+def test_results_of_before_there_were_intervals():
+    found = {"accuracy": {"prompt": 0.5}, "near_copies": {"fraction": 0.1}}
+    result = RunResult.from_json(found)
+    assert (result.value("accuracy"), result.interval("accuracy")) == (0.5, None)
+    assert result.row(("accuracy", "near_copies")) == {"accuracy": 0.5, "near_copies": 0.1}
+    assert result.reconstruction is None
 
 
 def test_results_json_is_read_and_written_back():

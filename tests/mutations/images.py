@@ -159,8 +159,8 @@ MUTATIONS = (
         ),
         (
             "pictures-of-tuned-and-untuned-exchanged",
-            "pictures.Made(generated, classes, untuned, strip)",
-            "pictures.Made(untuned, classes, generated, strip)",
+            "pictures.Made(generated, classes, untuned, strip, copies",
+            "pictures.Made(untuned, classes, generated, strip, copies",
         ),
         (
             "samples-of-the-untuned-transformer",

@@ -46,41 +46,93 @@ MUTATIONS = (
                 '            f"{loss(result.tune_loss)} on'
             ),
         ),
-        ("summary-quantile-is-fraction", "share(copies['quantile'])", "share(copies['fraction'])"),
+        (
+            "summary-interval-of-the-distance-is-kids",
+            "{with_interval(result, 'frechet')}",
+            "{with_interval(result, 'kid')}",
+        ),
+        (
+            "summary-guessing-is-never-told",
+            "interval[0] <= guess <= interval[1]",
+            "interval[1] <= guess <= interval[0]",
+        ),
+        (
+            "summary-of-a-backbone-that-keeps-details",
+            'fit["keeps"] == "details"',
+            'fit["keeps"] == "shapes"',
+        ),
         (
             "page-losses-exchanged",
             (
-                '"training images", "nats a code": result.tune_loss},\n'
-                '            {"loss on": "held-out images", "nats a code": result.test_loss}'
+                '"training images", "nats per code": result.tune_loss},\n'
+                '            {"loss on": "held-out images", "nats per code": result.test_loss}'
             ),
             (
-                '"training images", "nats a code": result.test_loss},\n'
-                '            {"loss on": "held-out images", "nats a code": result.tune_loss}'
+                '"training images", "nats per code": result.test_loss},\n'
+                '            {"loss on": "held-out images", "nats per code": result.tune_loss}'
             ),
         ),
         (
             "page-captions-of-tuned-and-untuned-exchanged",
-            "{origins.get(name, name): pictures[name]",
+            "{captions.get(name, name): pictures[name]",
             (
-                '{origins.get({"prompt": "untuned", "untuned": "prompt"}.get(name, '
+                '{captions.get({"prompt": "untuned", "untuned": "prompt"}.get(name, '
                 "name), name): pictures[name]"
             ),
-        ),
-        (
-            "page-median-of-generated-is-heldout",
-            'copies["median_distance"]}',
-            'copies["median_distance_heldout"]}',
-        ),
-        (
-            "page-near-copies-count-is-fraction",
-            "number(copies['count'])",
-            "number(copies['fraction'])",
         ),
         ("page-total-counts-twice", '"total": sum(', '"total": 2 * sum('),
     ),
     *in_file(
+        "report/scored.py",
+        TRANSFER_PAGE,
+        (
+            "page-median-of-generated-is-heldout",
+            '"median of generated images", **copies["median"]}',
+            '"median of generated images", **copies["median_heldout"]}',
+        ),
+        (
+            "page-near-copies-count-is-fraction",
+            "{copies['count']:,} {of}",
+            "{copies['fraction']:,} {of}",
+        ),
+        (
+            "page-own-pictures-are-these-images",
+            'known"): own}',
+            'known"): fit}',
+        ),
+        (
+            "accuracy-above-real-images-is-not-explained",
+            "tuned > value",
+            "tuned < value",
+        ),
+        (
+            "accuracy-above-real-ones-is-above-reconstructed-ones",
+            '(("real", "real ones"), ("reconstructed", "reconstructed ones"))',
+            '(("reconstructed", "real ones"), ("real", "reconstructed ones"))',
+        ),
+        (
+            "near-copies-not-told-for-another-reason",
+            "f\"Not counted: {copies['reason']}.\"",
+            '"Not counted."',
+        ),
+    ),
+    *in_file(
+        "report/tables.py",
+        TRANSFER_PAGE,
+        (
+            "tables-without-intervals",
+            "row.get(INTERVALS, {}).get(column.name)",
+            "row.get(INTERVALS, {}).get(column.label)",
+        ),
+    ),
+    *in_file(
         "report/comparison.py",
         COMPARISON_PAGE,
+        (
+            "comparison-leaders-without-their-intervals",
+            "row[name] == best or low <= best <= high",
+            "row[name] == best",
+        ),
         (
             "comparison-lowest-held-out-loss-is-of-training",
             ('"kid", ..., "heldout_loss")\n\n'),

@@ -17,59 +17,27 @@ NEW_SCORE = ("tests/tasks/generation/test_new_score.py",)
 MUTATIONS = (
     *in_file(
         "metrics/scores.py",
-        SCORE,
-        (
-            "kid-of-real-against-real",
-            "kid.kid(seen.real, seen.some)",
-            "kid.kid(seen.real, seen.real)",
-        ),
-        ("kid-deviation-for-mean", "seen.some)[0]", "seen.some)[1]"),
-        (
-            "frechet-of-real-and-real",
-            "seen.statistics.distance(seen.features)",
-            "seen.statistics.distance(seen.real)",
-        ),
-        (
-            "frechet-of-some-generated",
-            "seen.statistics.distance(seen.features)",
-            "seen.statistics.distance(seen.some)",
-        ),
-        (
-            "precision-and-recall-arguments-exchanged",
-            "precision_recall.precision_recall(seen.real, seen.some)",
-            "precision_recall.precision_recall(seen.some, seen.real)",
-        ),
-        (
-            "precision-of-three-images",
-            "min(len(seen.real), len(seen.some)) <= 3",
-            "min(len(seen.real), len(seen.some)) < 3",
-        ),
-        (
-            "near-copies-against-held-out-images",
-            "neighbors.near_copies(seen.images, seen.tune, seen.test)",
-            "neighbors.near_copies(seen.images, seen.test, seen.test)",
-        ),
-        (
-            "accuracy-of-reversed-labels",
-            "seen.judge.accuracy(seen.images, seen.labels)",
-            "seen.judge.accuracy(seen.images, seen.labels[::-1])",
-        ),
-    ),
-    *in_file(
-        "metrics/scores.py",
         WIRING,
         (
             "precision-and-recall-exchanged-in-the-report",
-            '"precision",\n        percent,',
-            '"recall",\n        percent,',
+            '"precision",\n        about=',
+            '"recall",\n        about=',
         ),
-        ("precision-of-the-report-is-recall", 'item="precision"', 'item="recall"'),
-        ("frechet-is-kid", '_frechet,\n        key="frechet"', '_kid,\n        key="frechet"'),
+        ("precision-of-the-report-is-recall", "item=name,", 'item="recall",'),
+        (
+            "frechet-is-kid",
+            'measures.frechet_distance,\n        key="frechet"',
+            'measures.kernel_distance,\n        key="frechet"',
+        ),
     ),
     *in_file(
         "metrics/scores.py",
         SCORES,
-        ("scores-kid-is-frechet", '_kid, key="kid"', '_kid, key="frechet"'),
+        (
+            "scores-kid-is-frechet",
+            'measures.kernel_distance,\n        key="kid"',
+            'measures.kernel_distance,\n        key="frechet"',
+        ),
         (
             "scores-heldout-loss-is-training",
             "read=lambda run: run.test_loss",
@@ -85,11 +53,11 @@ MUTATIONS = (
     *in_file(
         "metrics/scores.py",
         TRANSFER_PAGE,
-        ("page-precision-and-recall-exchanged", 'item="recall"', 'item="precision"'),
+        ("page-precision-and-recall-exchanged", "item=name,", 'item="precision",'),
         (
             "page-kid-and-frechet-exchanged",
-            '_frechet,\n        key="frechet"',
-            '_frechet,\n        key="kid"',
+            'measures.frechet_distance,\n        key="frechet"',
+            'measures.frechet_distance,\n        key="kid"',
         ),
         (
             "page-marquee-columns-exchanged",
@@ -113,8 +81,8 @@ MUTATIONS = (
         ),
         (
             "comparison-kid-and-frechet-exchanged",
-            '"kid": Score("KID"',
-            '"kid": Score("Fréchet distance"',
+            '"kid": Score(\n        "KID"',
+            '"kid": Score(\n        "Fréchet distance"',
         ),
         (
             "comparison-worst-distance-leads",
@@ -123,8 +91,8 @@ MUTATIONS = (
         ),
         (
             "lower-accuracy-is-better",
-            ("percent,\n        HIGHER,\n        _accuracy"),
-            ("percent,\n        LOWER,\n        _accuracy"),
+            ("percent,\n        HIGHER,\n        measures.accuracy"),
+            ("percent,\n        LOWER,\n        measures.accuracy"),
         ),
     ),
     *in_file(
@@ -138,7 +106,7 @@ MUTATIONS = (
         (
             "models-seconds-exchanged",
             '"tuning_seconds": Score(\n        "seconds of tuning"',
-            '"tuning_seconds": Score(\n        "seconds an image"',
+            '"tuning_seconds": Score(\n        "seconds per image"',
         ),
         (
             "models-marquee-columns-exchanged",
@@ -213,16 +181,15 @@ MUTATIONS = (
             "features[:: -(-len(features) // FEATURES)]",
             "features[:FEATURES]",
         ),
-        ("distances-of-one-image", "len(images) >= 2:", "len(images) >= 1:"),
         (
             "reconstructed-is-real",
-            "self.accuracy(self._test_reconstructed, labels)",
-            "self.accuracy(self._test, labels)",
+            '"reconstructed": self._test.images}',
+            '"reconstructed": self._real}',
         ),
         (
             "real-is-reconstructed",
-            "self.accuracy(self._test, labels)",
-            "self.accuracy(self._test_reconstructed, labels)",
+            '{"real": self._real,',
+            '{"real": self._test.images,',
         ),
         (
             "held-out-labels-reversed-for-the-judge",
@@ -231,21 +198,46 @@ MUTATIONS = (
         ),
         (
             "near-copies-training-and-held-out-exchanged",
-            "tune=self._tune_reconstructed,\n            test=self._test_reconstructed,",
-            "test=self._tune_reconstructed,\n            tune=self._test_reconstructed,",
+            "tune=self._tune,\n            test=self._test,",
+            "test=self._tune,\n            tune=self._test,",
         ),
         (
             "near-copies-scale-not-reconstructed",
-            "test=self._test_reconstructed,",
-            "test=self._test,",
+            "self._look(self.reconstruct(data.test))",
+            "self._look(data.images.read(data.test))",
         ),
         (
             "near-copies-training-not-reconstructed",
-            "self.reconstruct(data.tune[few])",
-            "data.images.read(data.tune[few])",
+            "self._look(self.reconstruct(self.compared))",
+            "self._look(data.images.read(self.compared))",
         ),
-        ("most-ignored-by-the-scorer", "most, seed)\n", "0, seed)\n"),
-        ("seed-ignored-by-the-scorer", "most, seed)\n", "most, 0)\n"),
+        ("most-ignored-by-the-scorer", "most, seed)]\n", "0, seed)]\n"),
+        ("seed-ignored-by-the-scorer", "most, seed)]\n", "most, 0)]\n"),
+        (
+            "fit-of-the-tuned-images",
+            "if self._test is not None:\n            return",
+            "if self._test is None:\n            return",
+        ),
+        (
+            "features-of-other-images-than-their-reconstructions",
+            "self._look(real), self._test or self._tune",
+            "self._look(made), self._test or self._tune",
+        ),
+        (
+            "reasons-are-not-told",
+            "if warning not in self.warnings]\n        return",
+            "if False]\n        return",
+        ),
+        (
+            "reasons-are-told-each-time",
+            "if warning not in self.warnings]\n        return",
+            "if True]\n        return",
+        ),
+        (
+            "names-of-other-training-images",
+            "ids[row] for row in self.compared]",
+            "ids[row] for row in self._data.test]",
+        ),
         (
             "judge-trained-on-held-out-images",
             "self._data.labels(self._data.judge)\n",
@@ -303,11 +295,25 @@ MUTATIONS = (
             '"reference": len(data.test)',
         ),
         ("generated-counts-classes", "generated=len(classes)", "generated=len(set(classes))"),
-        ("real-accuracy-left-out", "scores={**real, **scores}", "scores={**scores}"),
+        (
+            "real-accuracy-left-out",
+            "scores={**scorer.of_real(), **scores}",
+            "scores={**scores}",
+        ),
         (
             "last-words-real-for-prompt",
-            "{score.label} {shown[PROMPT]}{beside}",
-            "{score.label} {list(shown.values())[-1]}{beside}",
+            "[score.label, shown[PROMPT], brackets(",
+            "[score.label, list(shown.values())[-1], brackets(",
+        ),
+        (
+            "last-words-interval-of-the-untuned",
+            "brackets(found.interval(name), digits)",
+            'brackets(found.interval(name, "real"), digits)',
+        ),
+        (
+            "last-words-without-what-is-kept",
+            "if fit := found.reconstruction:",
+            "if fit := None:",
         ),
         (
             "last-words-frechet-is-kid",
@@ -330,8 +336,8 @@ MUTATIONS = (
         ),
         (
             "near-copies-of-untuned-images",
-            "self.scores[PROMPT].found.get(key)",
-            'self.scores["untuned"].found.get(key)',
+            "parts[PROMPT].get(key)",
+            'parts["untuned"].get(key)',
         ),
     ),
     *in_file(
@@ -348,8 +354,23 @@ MUTATIONS = (
         SCORES,
         (
             "scores-untuned-distance-is-tuned",
-            "self.scores.get(named or origin)",
-            "self.scores.get(origin)",
+            "scores = self.scores.get(named or origin)\n        return None if scores is None",
+            "scores = self.scores.get(origin)\n        return None if scores is None",
+        ),
+        (
+            "scores-untuned-interval-is-tuned",
+            "scores = self.scores.get(named or origin)\n        return None if score.read",
+            "scores = self.scores.get(origin)\n        return None if score.read",
+        ),
+        (
+            "rows-without-intervals",
+            "return row | {INTERVALS: known} if known else row",
+            "return row",
+        ),
+        (
+            "results-read-without-counts",
+            'for name in (INTERVALS, "counts")}',
+            "for name in (INTERVALS,)}",
         ),
         (
             "scores-kid-is-untuned",
@@ -372,8 +393,8 @@ MUTATIONS = (
         MAIN_JOB,
         (
             "job-kid-is-frechet",
-            "{origin: s.found[key] for",
-            "{origin: s.found['frechet' if key == 'kid' else key] for",
+            "{origin: found[key] for",
+            "{origin: found['frechet' if key == 'kid' else key] for",
         ),
         (
             "job-losses-exchanged",

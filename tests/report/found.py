@@ -18,10 +18,45 @@ def main_job() -> dict[str, Any]:
         "near_copies": {
             "count": 3,
             "fraction": 0.03,
-            "threshold": 0.08,
-            "quantile": 0.05,
-            "median_distance": 0.16,
-            "median_distance_heldout": 0.12,
+            "reason": None,
+            "quantile": 0.02,
+            "threshold": {"pixel": 0.08, "feature": 0.9},
+            "median": {"pixel": 0.16, "feature": 1.6},
+            "median_heldout": {"pixel": 0.12, "feature": 1.2},
+            "copied": {"cat/1.png": 2, "dog/2.png": 1},
+            "pairs": [
+                {"generated": 5, "training": 1, "image": "cat/1.png"}
+                | {"pixel": 0.01, "feature": 0.1, "copy": True},
+                {"generated": 4, "training": 0, "image": "cat/0.png"}
+                | {"pixel": 0.11, "feature": 0.5, "copy": False},
+            ],
+        },
+        "intervals": {
+            "accuracy": {"real": [0.91, 0.97], "prompt": [0.66, 0.83], "untuned": [0.1, 0.2]},
+            "frechet": {"prompt": [11.0, 13.5], "untuned": [45.0, 52.0]},
+            "kid": {"prompt": [0.01, 0.035], "untuned": [0.25, 0.36]},
+            "precision_recall": {
+                "prompt": {"precision": [0.55, 0.65], "recall": [0.3, 0.5]}
+                | {"density": [0.9, 1.3], "coverage": [0.8, 0.95]},
+            },
+            "near_copies": [0.005, 0.09],
+        },
+        "counts": {
+            "accuracy": {"real": {"images": 12}, "prompt": {"images": 18}},
+            "frechet": {"prompt": {"images": 18, "real": 15}},
+            "kid": {"prompt": {"images": 18, "real": 14}},
+            "precision_recall": {},
+            "near_copies": {"images": 18, "training": 6, "heldout": 11},
+        },
+        "reconstruction": {
+            "images": 12,
+            "size": 16,
+            "psnr": 19.5,
+            "feature_distance": 0.35,
+            "split": "test",
+            "keeps": "shapes",
+            "own": {"images": 500, "size": 16, "psnr": 24.5, "feature_distance": 0.15}
+            | {"of": "drawn pictures that it was not trained on", "command": "python x.py"},
         },
         "marquee": [
             {"cutoff": 0.0, "diversity": 0.25, "distance_to_instance": 0.5, "accuracy": 0.7},

@@ -79,16 +79,16 @@ def test_one_table_for_each_number_of_images(page):
 
 
 def test_the_best_by_each_measure(page):
-    assert page.table_of("images a class") == [
+    assert page.table_of("images per class") == [
         {
-            "images a class": "2",
+            "images per class": "2",
             "highest accuracy": "prompt tuning",
             "lowest Fréchet distance": "full fine-tuning",
             "lowest KID": "from scratch",
             "lowest held-out loss": "prompt tuning",
         },
         {
-            "images a class": "5",
+            "images per class": "5",
             "highest accuracy": "prompt tuning",
             "lowest Fréchet distance": "prompt tuning",
             "lowest KID": "prompt tuning",
@@ -100,7 +100,7 @@ def test_the_best_by_each_measure(page):
 def test_charts_show_what_they_say(page, charts):
     accuracy, frechet, loss = charts
     names = ("prompt tuning", "full fine-tuning", "from scratch", "no tuning")
-    few, more = "2 images a class", "5 images a class"
+    few, more = "2 images per class", "5 images per class"
     assert accuracy.label == "accuracy (%)"
     shown = {group: list(map(round, bars.values())) for group, bars in accuracy.bars.items()}
     assert tuple(accuracy.bars[few]) == names
@@ -111,7 +111,7 @@ def test_charts_show_what_they_say(page, charts):
         more: {"prompt tuning": 15.0},
     }
     assert loss.label == "held-out loss"
-    # With two images a class and with five; the others were trained on two alone.
+    # With two images per class and with five; the others were trained on two alone.
     assert {name: values for name, (_, values) in loss.curves.items()} == {
         "prompt tuning": [2.2, 2.0],
         "full fine-tuning": [2.3],
@@ -122,9 +122,30 @@ def test_charts_show_what_they_say(page, charts):
 def test_pictures_stand_with_their_method_and_number_of_images(page):
     found = {caption: data[-1] for caption, data in page.pictures.items() if ", " in caption}
     assert found == {
-        "Prompt tuning, 2 images a class": 0,
-        "Full fine-tuning, 2 images a class": 1,
-        "From scratch, 2 images a class": 2,
-        "No tuning, 2 images a class": 3,
-        "Prompt tuning, 5 images a class": 4,
+        "Prompt tuning, 2 images per class": 0,
+        "Full fine-tuning, 2 images per class": 1,
+        "From scratch, 2 images per class": 2,
+        "No tuning, 2 images per class": 3,
+        "Prompt tuning, 5 images per class": 4,
     }
+
+
+def test_methods_that_the_best_number_lies_within_reach_of_are_named_with_it(tmp_path):
+    """Of 0.9, 0.85 and 0.6 the second's interval reaches 0.9; of distances 4, 5 and 9 none does."""
+    rows = [
+        {"method": method, "shots": 5, "accuracy": accuracy, "frechet": distance}
+        | {"intervals": {"accuracy": [accuracy - 0.05, accuracy + 0.05]}}
+        for method, accuracy, distance in (
+            ("prompt", 0.9, 5.0),
+            ("full", 0.85, 4.0),
+            ("scratch", 0.6, 9.0),
+        )
+    ]
+    comparison.comparison_report(tmp_path / "r.html", rows, {}, methods=TITLES)
+    page = read(tmp_path / "r.html")
+    (leaders,) = page.table_of("images per class")
+    assert leaders["highest accuracy"] == "prompt tuning, full fine-tuning"
+    assert leaders["lowest Fréchet distance"] == "full fine-tuning"
+    assert any(text.startswith("Several are named where the best number") for text in page.texts)
+    assert any(text.startswith("Brackets hold 95") for text in page.texts)
+    assert page.table_of("method")[0]["accuracy"] == "90.0 % [85.0, 95.0]"

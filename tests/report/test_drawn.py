@@ -37,10 +37,16 @@ def data() -> Splits:
 
 @pytest.fixture
 def drawn(data, charts):
-    scorer = types.SimpleNamespace(reconstruct=lambda rows: flat(10 * rows + 10, GREEN))
+    reconstruct = lambda rows: flat(10 * rows + 10, GREEN)
+    scorer = types.SimpleNamespace(
+        reconstruct=reconstruct,
+        before_and_after=lambda: ("test", flat([10, 60], RED), reconstruct(np.array([0, 5]))),
+        compared=np.array([1, 4]),  # of the images tuned on
+    )
     generated, untuned = flat([100, 110, 120], BLUE), flat([130, 140, 150], YELLOW)
     strip = flat([10, 20, 30, 40, 50, 60], BLUE).reshape(2, 3, 16, 16, 3)
-    made = pictures.Made(generated, np.array([0, 0, 1]), untuned, strip)
+    pairs = [{"generated": 2, "training": 1}, {"generated": 0, "training": 0}]
+    made = pictures.Made(generated, np.array([0, 0, 1]), untuned, strip, pairs)
     return pictures.draw(data, scorer, made, CURVES, (0.25,))
 
 
@@ -74,6 +80,19 @@ def test_sheets_by_class(name, values, colour, drawn):
 def test_sheets_without_names(name, values, colour, drawn):
     expected = sheets.grid(flat(values, colour)[None])
     np.testing.assert_array_equal(np.asarray(drawn[name]), np.asarray(expected))
+
+
+def test_what_goes_in_stands_above_what_comes_out(drawn):
+    cells = np.stack([flat([10, 60], RED), flat([10, 60], GREEN)])
+    expected = sheets.grid(cells, row_labels=["goes in", "comes out"])
+    np.testing.assert_array_equal(np.asarray(drawn["fit"]), np.asarray(expected))
+
+
+def test_pairs_are_generated_images_above_their_nearest_training_images(drawn):
+    """Images 2 and 0 of those generated; 4 and 1 of the set are the second and first compared."""
+    cells = np.stack([flat([120, 100], BLUE), flat([50, 20], RED)])
+    expected = sheets.grid(cells, row_labels=["generated", "training"])
+    np.testing.assert_array_equal(np.asarray(drawn["pairs"]), np.asarray(expected))
 
 
 def test_marquee_begins_with_the_instance_and_the_class_alone(drawn):

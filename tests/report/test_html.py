@@ -12,6 +12,7 @@ from maskgit_prompt.metrics.run_result import RunResult
 from maskgit_prompt.report import comparison, side_by_side, transfer
 from maskgit_prompt.report import html as report
 from maskgit_prompt.tuning.methods import ORIGINS, TITLES
+from tests.report.found import main_job
 from tests.report.pages import PNG, check_page, sources
 
 
@@ -106,8 +107,7 @@ RESULTS = {
     "frechet": {"prompt": 120.0, "untuned": 400.0},
     "kid": {"prompt": 0.0123, "untuned": 0.25},
     "loss": {"train": 1.825, "heldout": 1.883},
-    "near_copies": {"fraction": 0.004, "count": 4, "threshold": 0.09, "quantile": 0.005}
-    | {"median_distance": 0.19, "median_distance_heldout": 0.2},
+    "near_copies": main_job()["near_copies"] | {"fraction": 0.004, "count": 4},
     "marquee": [{"cutoff": 0.5, "diversity": 0.25, "distance_to_instance": 0.2}],
     "seconds": {"encode": 3.0, "tune": 142.5},
     "parameters": {"trainable": 30240, "frozen": 1650123, "share": 0.018},
@@ -130,13 +130,12 @@ def main_page(path, found, pictures, title="Prompt tuning", command=None):
 def test_summary_in_words():
     assert summary(RESULTS) == (
         "A prompt of 30,240 numbers (1.80\u202f% of the model) was tuned; everything else "
-        "stayed as it was. A classifier trained on held-out real images reads 91.3\u202f% of "
+        "stayed as it was. A classifier trained on other real images reads 91.3\u202f% of "
         "the generated images as their class (real ones: 98.1\u202f%, reconstructed ones: "
         "97.3\u202f%, without tuning: 10.2\u202f%). The Fréchet distance of the generated "
         "images to held-out real images is 120, 0.30 times that without tuning (400). The loss "
-        "is 1.825 on training images and 1.883 on held-out ones. 0.4\u202f% of the generated "
-        "images are near-copies of training images (of unseen real images 0.5\u202f% would "
-        "be)."
+        "is 1.825 on training images and 1.883 on held-out ones. 4 of the generated images "
+        "(0.4\u202f%) are near-copies of a training image."
     )
     assert summary({"loss": {"train": 1.0, "heldout": None}}) == ""
 
@@ -167,15 +166,15 @@ def test_precision_and_recall_stand_with_the_scores(tmp_path):
     text = (tmp_path / "r.html").read_text()
     check_page(text)
     assert '<th class="n">KID</th><th class="n">precision</th><th class="n">recall</th>' in text
-    shown = '<td class="n">75.0\u202f%</td><td class="n">50.0\u202f%</td></tr>'
+    shown = '<td class="n">75.0\u202f%</td><td class="n">50.0\u202f%</td>'
     assert f'<td class="n">0.0200</td>{shown}' in text
-    assert '<td class="n">0.3000</td><td class="n">—</td><td class="n">—</td></tr>' in text
-    assert "recall: share of those real images near a generated one" in text
+    assert '<td class="n">0.3000</td><td class="n">—</td><td class="n">—</td>' in text
+    assert "Recall: the share of real images that have a generated one near" in text
 
     results["precision_recall"] = {"prompt": None, "untuned": None}
     main_page(tmp_path / "r.html", results, {})
     text = (tmp_path / "r.html").read_text()
-    assert ">recall<" not in text and "recall:" not in text
+    assert ">recall<" not in text and "Recall:" not in text
 
 
 def test_transfer_report(tmp_path):
@@ -194,7 +193,8 @@ def test_transfer_report(tmp_path):
         ">Cats only<",
         ">Scores<",
         ">120.0<",
-        "From diversity to fidelity: the marquee header",
+        ">Near-copies<",
+        "Between an image and its class: the marquee header",
         "low cutoff the class&#x27;s prompt takes over at once, at a high one the instance",
         ">Training<",
         "Training batches carry dropped conditions, and with a masked transformer",
@@ -203,7 +203,7 @@ def test_transfer_report(tmp_path):
         "Sample again",
         ">Time<",
         ">145.5<",
-        "Of 12,000 images 930.4 a second were read and encoded by this host",
+        "12,000 images were encoded; this host read and encoded 930.4 per second",
         ">Data<",
         ">train.patterns<",
         ">prompt/.*, head/.*<",
@@ -225,7 +225,7 @@ def test_distances_name_what_they_are_to_and_sheets_what_they_leave_out(tmp_path
     main_page(tmp_path / "r.html", results, {"real": PNG})
     text = (tmp_path / "r.html").read_text()
     assert "Fréchet distance of the generated images to real images of the split all is" in text
-    assert "Fréchet distance and KID: to real images of the split all, in the" in text
+    assert "Fréchet distance and KID: of generated images to real images of the split all," in text
     assert "2 of 4 classes are shown." in text
     main_page(tmp_path / "r.html", RESULTS, {"real": PNG})
     assert "classes are shown" not in (tmp_path / "r.html").read_text()
@@ -238,8 +238,7 @@ def test_transfer_report_of_almost_nothing(tmp_path):
     text = (tmp_path / "r.html").read_text()
     check_page(text)
     assert "sample &lt;again&gt;" in text
-    assert re.findall("<h2>(.*?)</h2>", text) == ["Scores", "Sample again", "Time"]
-    assert "<td>real images</td><td>—</td>" in text
+    assert re.findall("<h2>(.*?)</h2>", text) == ["Sample again", "Time"]
 
 
 def test_comparison_report(tmp_path):
@@ -262,7 +261,7 @@ def test_comparison_report(tmp_path):
     text = (tmp_path / "r.html").read_text()
     check_page(text)
     headings = re.findall("<h2>(.*?)</h2>", text)
-    assert headings == ["2 images a class", "5 images a class", "Pictures"]
+    assert headings == ["2 images per class", "5 images per class", "Pictures"]
     # The best by each measure, ties named together; 2 before 5.
     assert '<td class="n">2</td><td>prompt tuning, lora</td><td>—</td>' in text
     assert (
@@ -270,7 +269,7 @@ def test_comparison_report(tmp_path):
         "<td>prompt tuning</td>"
     ) in text
     assert '<td>no tuning</td><td class="n">10.0\u202f%</td><td class="n">385.0</td>' in text
-    assert ">Prompt tuning, 5 images a class<" in text
+    assert ">Prompt tuning, 5 images per class<" in text
     # Three charts and two pictures.
     assert len(sources(text)) == 5
 
@@ -301,5 +300,5 @@ def test_side_by_side_report(tmp_path):
     # The marquee is that of the largest number of images, and only of models that have one.
     assert text.count("none: class&#x27;s prompt alone") == 1
     assert "sample.top_k" in text and "two-5/report.html" in text
-    assert "Generated by one, 5 images a class" in text
+    assert "Generated by one, 5 images per class" in text
     assert "0.42\u202f%" in text and "0.0171" in text

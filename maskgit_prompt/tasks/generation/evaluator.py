@@ -48,7 +48,7 @@ def make_evaluator(
         if not len(codes):
             return None
         # What is drawn for an image depends on its chunk and its place there, not on the padding
-        # that the number of devices asks for. Of few images a chunk is as large: one compilation.
+        # that the number of devices asks for. With few images a chunk is as large: one compilation.
         chunk = min(ROWS, max(1, CODES // codes.shape[1]))
         size = -(-chunk // mesh.size) * mesh.size
         rounds = objective.rounds(max(1, min(config.score.rounds, DRAWS // len(codes))))

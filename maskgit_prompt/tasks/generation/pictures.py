@@ -30,12 +30,15 @@ class Made:
       generated, classes: uint8 [n, S, S, 3] and what each is meant to show.
       untuned: as generated, by the backbone alone.
       strip: the marquee's images by class and cutoff [C, columns, S, S, 3], or None.
+      pairs: generated images and their nearest training images, as metrics.neighbors.near_copies
+        gives them.
     """
 
     generated: np.ndarray
     classes: np.ndarray
     untuned: np.ndarray
     strip: np.ndarray | None
+    pairs: Sequence[Mapping[str, Any]] = ()
 
 
 def draw(
@@ -48,13 +51,14 @@ def draw(
     """name -> PIL image or PNG bytes, for samples/ and the report.
 
     Args:
-      scorer: whose `reconstruct` takes rows of the set through the tokenizer and back.
+      scorer: takes rows of the set through the tokenizer and back.
       losses: column of metrics.jsonl -> (steps, values).
       cutoffs: of the marquee.
 
     Returns:
-      "glance" is two rows of generated images of all classes, for a page of many runs; the others
-      are what report/transfer.py names.
+      "glance" is two rows of generated images of all classes, for a page of many runs; "fit" real
+      images above what the tokenizer makes of them; "pairs" generated images above their nearest
+      training images; the others are what report/transfer.py names.
     """
     generated, classes = made.generated, made.classes
     names = data.images.classes
@@ -68,8 +72,13 @@ def draw(
         "reconstructed": sheet(scorer.reconstruct(rows), shown, names),
         "prompt": sheet(generated, classes, names),
         "untuned": sheets.grid(_rows(made.untuned, 4)),
+        "fit": _above(*scorer.before_and_after()[1:], ("goes in", "comes out")),
         "glance": sheets.grid(_rows(generated[evenly.round().astype(int)], 2)),
     }
+    if made.pairs:
+        nearest = scorer.compared[[pair["training"] for pair in made.pairs]]
+        drawn = generated[[pair["generated"] for pair in made.pairs]]
+        pictures["pairs"] = _above(drawn, data.images.read(nearest), ("generated", "training"))
     if made.strip is not None:
         pictures["marquee"] = sheets.grid(
             made.strip,
@@ -99,10 +108,16 @@ def sheet(images: np.ndarray, labels: np.ndarray, names: tuple[str, ...]) -> Ima
 
 
 def _rows(images: np.ndarray, most: int) -> np.ndarray:
-    """[n, S, S, 3] -> [rows, columns, S, S, 3], at most so many rows; a remainder is left out."""
+    """[n, S, S, 3] -> [rows, columns, S, S, 3], at most `most` rows; a remainder is left out."""
     columns = min(SHEET_COLUMNS, len(images))
     rows = min(most, len(images) // columns)
     return images[: rows * columns].reshape(rows, columns, *images.shape[1:])
+
+
+def _above(first: np.ndarray, second: np.ndarray, names: tuple[str, str]) -> Image.Image:
+    """Images [n, S, S, 3] above those they belong to: SHEET_COLUMNS of them, evenly chosen."""
+    chosen = np.linspace(0, len(first) - 1, min(SHEET_COLUMNS, len(first))).round().astype(int)
+    return sheets.grid(np.stack([first[chosen], second[chosen]]), row_labels=names)
 
 
 def save(home: pathlib.Path, pictures: dict[str, Any]) -> None:

@@ -131,7 +131,7 @@ def _abstract_model(backbone: Backbone, cfg: PromptConfig) -> params.Tree:
 def prompt_config(
     config: ConfigDict, backbone: Backbone, classes: int, instances: int
 ) -> PromptConfig:
-    """The generator's sizes, for so many classes and images and this transformer."""
+    """The generator's sizes for this transformer and these numbers of classes and images."""
     options = config.prompt.to_dict()
     deep, each = options.pop("deep"), options.pop("instances")
     if deep and config.prompt.prefix:

@@ -51,8 +51,8 @@ class TunedModel:
       prompt: the generator's parameters, on the host.
       transformer: the transformer's parameters, on the mesh.
       frozen: how many parameters of the whole backbone stayed as they were.
-      run: how the tuning went; its losses are cross entropies in nats a hidden code, without label
-        smoothing, under the class's prompt.
+      run: how the tuning went; its losses are cross entropies in nats per hidden code, without
+        label smoothing, under the class's prompt.
     """
 
     prompt: Tree

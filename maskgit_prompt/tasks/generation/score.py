@@ -1,14 +1,17 @@
 """Scores of generated images beside real and reconstructed ones, without any download."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
 from maskgit_prompt.backbones.compiled import make_features
 from maskgit_prompt.data import splits
 from maskgit_prompt.data.codes_writer import load_ahead
-from maskgit_prompt.metrics import frechet, scores
+from maskgit_prompt.metrics import frechet, measures, reconstruction, scores
 from maskgit_prompt.metrics.accuracy import Judge
+from maskgit_prompt.metrics.measures import Evidence, Measured
+from maskgit_prompt.metrics.neighbors import Looks
 from maskgit_prompt.metrics.scores import Scores
 from maskgit_prompt.progress import progress
 from maskgit_prompt.tasks.generation.encoding import Encoded
@@ -29,35 +32,25 @@ class Scorer:
 
     Attributes:
       warnings: what could not be measured, and why; what to know of what was.
+      reconstruction: how well the backbone keeps the images, for results.json.
+      compared: rows of the images that near-copies are looked for among.
     """
 
     def __init__(self, plan: Plan, encoded: Encoded, decode: Callable):
         data, backbone, mesh = plan.data, plan.backbone, plan.mesh
         self._data, self._encoded, self._decode = data, encoded, decode
         self.warnings: list[str] = []
-        self._judge = self._train_judge()
-        self._features, self._reference = None, None
-        self._test = data.images.read(data.test) if len(data.test) else None
-        if "features" not in backbone.parts:
-            self.warnings.append(
-                f"No distances: backbone {backbone.name!r} has no network to measure them with."
-            )
-        elif len(data.reference) < 2:
-            self.warnings.append(
-                f"No distances: {len(data.reference)} {data.reference_name}, at least 2 are needed."
-            )
-        else:
+        self._lacks: dict[str, str] = {}
+        self._judge, self._features, self._reference = self._train_judge(), None, None
+        if "features" in backbone.parts:
             self._features = make_features(backbone.part("features"), mesh)
             self._reference = self._reference_features()
-            if len(data.reference) < SMALL:
-                self.warnings.append(
-                    f"Distances are to {len(data.reference)} {data.reference_name}: compare them "
-                    "only with distances made from as many."
-                )
-        if self._test is None:
-            self.warnings.append(
-                "No held-out loss and no count of near-copies: no images are held out."
+        else:
+            self._lacks["features"] = (
+                f"backbone {backbone.name!r} has no network to measure them with"
             )
+        if not len(data.test):
+            self.warnings.append("No held-out loss: no images are held out.")
         classes = len(data.images.classes)
         if missing := classes - len(np.unique(data.labels(data.tune))):
             self.warnings.append(
@@ -65,15 +58,38 @@ class Scorer:
                 "generated."
             )
         most, seed = plan.config.score.most, plan.config.data.seed
-        few = splits.thin(data.labels(data.tune), most, seed)
-        self._tune_reconstructed = self.reconstruct(data.tune[few])
-        self._test_reconstructed = self.reconstruct(data.test) if len(data.test) else None
+        self.compared = data.tune[splits.thin(data.labels(data.tune), most, seed)]
+        self._tune = self._look(self.reconstruct(self.compared))
+        self._test = self._look(self.reconstruct(data.test)) if len(data.test) else None
+        self._real = data.images.read(data.test) if len(data.test) else None
+        own = backbone.provenance.get("reconstruction")
+        self.reconstruction = self._fit() | {"own": own}
+
+    def _look(self, images: np.ndarray) -> Looks:
+        return Looks(images, None if self._features is None else self._features(images))
+
+    def before_and_after(self) -> tuple[str, np.ndarray, np.ndarray]:
+        """Real images and what the tokenizer makes of them, uint8 [n, S, S, 3] each.
+
+        Those of the split that is named first: "test", or "tune" where nothing is held out. The
+        tokenizer has learnt of neither.
+        """
+        if self._test is not None:
+            return "test", self._real, self._test.images
+        return "tune", self._data.images.read(self.compared), self._tune.images
+
+    def _fit(self) -> dict[str, Any]:
+        split, real, made = self.before_and_after()
+        looks, seen = self._look(real), self._test or self._tune
+        features = None if self._features is None else (looks.features, seen.features)
+        found = reconstruction.measure(real, made, features)
+        return found | {"split": split, "keeps": reconstruction.verdict(found)}
 
     def _reference_features(self) -> tuple[np.ndarray, frechet.Statistics]:
         """Features [n, F] of at most FEATURES images, and the statistics of all."""
         rows, images = self._data.reference, self._data.images
         kept = rows[splits.thin(images.labels[rows], FEATURES, 0)]
-        few, whole, place = [], frechet.Statistics(), 0
+        few, whole, place = [np.zeros((0, 1))], frechet.Statistics(), 0
         with progress(len(rows), "reference", "image", delay=5.0) as bar:
             for pixels in load_ahead(images, rows, BLOCK):
                 features = self._features(pixels)
@@ -81,10 +97,10 @@ class Scorer:
                 few.append(features[np.isin(rows[place : place + len(pixels)], kept)])
                 place += len(pixels)
                 bar.update(len(pixels))
-        return np.concatenate(few), whole
+        return np.concatenate(few[1:] or few), whole
 
     def _train_judge(self) -> Judge | None:
-        """The classifier, or a warning that says why there is none."""
+        """The classifier, or None where `_lacks` says why."""
         data, labels = self._data, self._data.labels(self._data.judge)
         missing = np.setdiff1d(np.arange(len(data.images.classes)), labels)
         if len(missing):
@@ -101,7 +117,7 @@ class Scorer:
                 data.images.read(data.judge), labels, names=data.images.classes
             )
         if judge is None:
-            self.warnings.append(f"No accuracy: {reason}.")
+            self._lacks["judge"] = reason
         return judge
 
     def reconstruct(self, rows: np.ndarray) -> np.ndarray:
@@ -109,26 +125,31 @@ class Scorer:
         return self._decode(self._encoded.plain(rows))
 
     def accuracy(self, images: np.ndarray, labels: np.ndarray) -> float | None:
-        return None if self._judge is None else self._judge.accuracy(images, labels)
+        """The share of generated images that are read as their labels."""
+        return self._read(images, labels, "generated images").value
 
-    def of_real(self) -> dict[str, float | None]:
+    def _read(self, images: np.ndarray, labels: np.ndarray, what: str) -> Measured:
+        return measures.accuracy(self._judge, images, labels, what, self._lacks.get("judge", ""))
+
+    def of_real(self) -> dict[str, Scores]:
         """Accuracy on held-out real images and on their reconstructions."""
         if self._test is None:
-            return {"real": None, "reconstructed": None}
+            return {name: Scores({"accuracy": None}) for name in ("real", "reconstructed")}
         labels = self._data.labels(self._data.test)
+        images = {"real": self._real, "reconstructed": self._test.images}
         return {
-            "real": self.accuracy(self._test, labels),
-            "reconstructed": self.accuracy(self._test_reconstructed, labels),
+            name: self._checked({"accuracy": self._read(x, labels, "held-out images")})
+            for name, x in images.items()
         }
 
     def __call__(self, images: np.ndarray, labels: np.ndarray) -> Scores:
         """Scores of generated images, uint8 [n, S, S, 3], meant to show classes labels [n]."""
         features = some = real = statistics = None
-        if self._reference is not None and len(images) >= 2:
+        if self._features is not None:
             real, statistics = self._reference
             features = self._features(images)
             some = features[:: -(-len(features) // FEATURES)]
-        evidence = scores.Evidence(
+        evidence = Evidence(
             images=images,
             labels=labels,
             judge=self._judge,
@@ -137,7 +158,31 @@ class Scorer:
             statistics=statistics,
             real=real,
             # Through the tokenizer as generated ones are, so that its blur is on every side.
-            tune=self._tune_reconstructed,
-            test=self._test_reconstructed,
+            tune=self._tune,
+            test=self._test,
+            tune_names=[self._data.images.ids[row] for row in self.compared],
+            reference_name=self._data.reference_name,
+            lacks=self._lacks,
         )
-        return scores.measure(evidence)
+        return self._checked(scores.measured(evidence))
+
+    def _checked(self, found: Mapping[str, Measured]) -> Scores:
+        """Adds to the warnings what is left out of these."""
+        reasons: dict[str, list[str]] = {}
+        for key, one in found.items():
+            if one.reason:
+                reasons.setdefault(one.reason, []).extend(scores.left_out(key))
+        warnings = [f"No {_listed(labels)}: {reason}." for reason, labels in reasons.items()]
+        biased = found.get("frechet")
+        if biased and biased.value is not None and biased.counts["real"] < SMALL:
+            warnings.append(
+                f"The Fréchet distance is to {biased.counts['real']} {self._data.reference_name}: "
+                "compare it only with distances to as many."
+            )
+        self.warnings += [warning for warning in warnings if warning not in self.warnings]
+        return Scores.of(found)
+
+
+def _listed(words: list[str]) -> str:
+    """One, two and three: "a", "a and b", "a, b and c"."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))

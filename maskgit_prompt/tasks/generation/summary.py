@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from maskgit_prompt.metrics import reconstruction
+from maskgit_prompt.metrics.formats import brackets
 from maskgit_prompt.metrics.run_result import RunData, RunResult
 from maskgit_prompt.metrics.scores import PROMPT, SCORES, Scores
 from maskgit_prompt.tasks.generation import pictures
@@ -27,9 +29,9 @@ def summarize(
     scores: of generated images, by origin. classes: what each of them shows.
     """
     data, run, backbone = plan.data, tuned.run, plan.backbone
-    real = {origin: Scores({"accuracy": share}) for origin, share in scorer.of_real().items()}
     return RunResult(
-        scores={**real, **scores},
+        scores={**scorer.of_real(), **scores},
+        reconstruction=scorer.reconstruction,
         tune_loss=run.loss["train"],
         test_loss=run.loss["heldout"],
         trainable=run.trainable,
@@ -59,17 +61,23 @@ def summarize(
 def last_words(home: pathlib.Path, found: RunResult) -> str:
     """What a terminal shows at the end; scores that could not be measured are left out."""
     scores = []
+    digits = lambda value: f"{value:.3g}"
     for name, score in SCORES.items():
         if not score.measure or "console" not in score.places:
             continue
         origins = (PROMPT, *score.beside)
         values = {origin: found.value(name, origin) for origin in origins}
-        shown = {origin: f"{x:.3g}" for origin, x in values.items() if x is not None}
+        shown = {origin: digits(x) for origin, x in values.items() if x is not None}
         if PROMPT in shown:
             others = [f"{origin} {text}" for origin, text in shown.items() if origin != PROMPT]
-            beside = f" ({', '.join(others)})" if others else ""
-            scores.append(f"{score.label} {shown[PROMPT]}{beside}")
+            words = [score.label, shown[PROMPT], brackets(found.interval(name), digits)]
+            words.append(f"({', '.join(others)})" if others else "")
+            scores.append(" ".join(filter(None, words)))
     lines = [", ".join(scores)] if scores else []
+    if fit := found.reconstruction:
+        own = f"; its own pictures {fit['own']['psnr']:.1f} dB" if fit["own"] else ""
+        kept = reconstruction.in_words(found.backbone, fit["keeps"])
+        lines.append(f"{kept} (PSNR {fit['psnr']:.1f} dB{own})")
     lines.append(f"report: {home / 'report.html'}")
     size = found.prompt_bytes / 1e3
     lines.append(f"prompt: {home / 'prompt.safetensors'} ({size:.0f} kB)")

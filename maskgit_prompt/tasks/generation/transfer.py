@@ -87,7 +87,8 @@ def carry_out(
     # 5. Files.
     with clock("report"):
         path, again = save_prompt(plan, tuned, found.to_json(), home)
-        made = pictures.Made(generated, classes, untuned, strip)
+        copies = scores["prompt"].found["near_copies"]
+        made = pictures.Made(generated, classes, untuned, strip, copies["pairs"])
         cutoffs = config.score.marquee_cutoffs
         drawn = pictures.draw(data, scorer, made, tuned.run.curves, cutoffs)
         pictures.save(home, drawn)

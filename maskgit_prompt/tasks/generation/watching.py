@@ -1,4 +1,4 @@
-"""What tuning comes to, while it goes on: a sheet of images every so many steps, and their page."""
+"""What tuning comes to, while it goes on: a sheet of images every few steps, and their page."""
 
 import pathlib
 from collections.abc import Callable

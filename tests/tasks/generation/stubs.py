@@ -32,6 +32,7 @@ from maskgit_prompt.data.codes import Codes, CodesFile
 from maskgit_prompt.data.images import ImageSet
 from maskgit_prompt.data.loading import Splits
 from maskgit_prompt.devices import sharding
+from maskgit_prompt.metrics import measures
 from maskgit_prompt.models.prompt import PromptConfig
 from maskgit_prompt.models.prompts import Prompt
 from maskgit_prompt.tasks.generation import images, score
@@ -147,9 +148,11 @@ def plan(data: Splits, parts=("tokenizer", "transformer", "features"), **changes
 
 
 def use(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Puts the features and the judge above in the place of the real ones."""
+    """Puts the features and the judge above in the place of the real ones; a few images do."""
     monkeypatch.setattr(score, "make_features", lambda part, mesh: features)
     monkeypatch.setattr(score, "Judge", NearestShade)
+    least = {"accuracy": 1, "kid": 2, "frechet": 3, "precision_recall": 4, "near_copies": 4}
+    monkeypatch.setattr(measures, "LEAST", least)
 
 
 def scorer(data: Splits, most: int = 0, seed: int = 0, parts=("features",)) -> Scorer:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from maskgit_prompt.metrics.formats import fixed
+from maskgit_prompt.metrics.measures import Measured
 from maskgit_prompt.metrics.run_result import RunResult
 from maskgit_prompt.metrics.scores import LOWER, RUN_ROW, SCORES, Score, expand
 from maskgit_prompt.report import comparison, side_by_side, tasks, transfer
@@ -25,7 +26,11 @@ def found(monkeypatch) -> RunResult:
         "shade",
         fixed(1),
         LOWER,
-        lambda seen: float(seen.images.mean()),
+        lambda seen: Measured(
+            float(seen.images.mean()),
+            (float(seen.images.mean()) - 10, float(seen.images.mean()) + 10),
+            {"images": 4},
+        ),
         key="shade",
         about="Shade: of all pixels.",
     )
@@ -43,12 +48,15 @@ def found(monkeypatch) -> RunResult:
 
 
 def test_results_json(found):
-    assert found.to_json()["shade"] == {"prompt": 100.0, "untuned": 200.0}
+    written = found.to_json()
+    assert written["shade"] == {"prompt": 100.0, "untuned": 200.0}
+    assert written["intervals"]["shade"]["untuned"] == (190.0, 210.0)
+    assert written["counts"]["shade"]["prompt"] == {"images": 4}
 
 
 def test_last_words(found):
     words = last_words(pathlib.Path("home"), RunResult(found.scores, prompt_bytes=1))
-    assert words.splitlines()[0].endswith(", shade 100 (untuned 200)")
+    assert words.splitlines()[0].endswith(", shade 100 [90, 110] (untuned 200)")
 
 
 def test_the_page_of_the_run(found, tmp_path):
@@ -56,8 +64,8 @@ def test_the_page_of_the_run(found, tmp_path):
     page = read(tmp_path / "r.html")
     shades = [(row["images"], row["shade"]) for row in page.table_of("images")]
     assert shades[2:] == [
-        ("generated with the tuned prompt", "100.0"),
-        ("generated without tuning", "200.0"),
+        ("generated with the tuned prompt", "100.0 [90.0, 110.0]"),
+        ("generated without tuning", "200.0 [190.0, 210.0]"),
     ]
     assert "Shade: of all pixels." in page.texts
 
@@ -71,10 +79,10 @@ def test_the_comparison(found, tmp_path):
     comparison.comparison_report(tmp_path / "r.html", rows, {}, methods=TITLES)
     page = read(tmp_path / "r.html")
     assert [(row["method"], row["shade"]) for row in page.table_of("method")] == [
-        ("prompt tuning", "100.0"),
-        ("no tuning", "200.0"),
+        ("prompt tuning", "100.0 [90.0, 110.0]"),
+        ("no tuning", "200.0 [190.0, 210.0]"),
     ]
-    assert page.table_of("images a class")[0]["lowest shade"] == "prompt tuning"
+    assert page.table_of("images per class")[0]["lowest shade"] == "prompt tuning"
 
 
 def test_models_side_by_side(found, tmp_path):
@@ -82,8 +90,8 @@ def test_models_side_by_side(found, tmp_path):
     row |= found.row((*RUN_ROW, "untuned_shade"))
     assert (row["shade"], row["untuned_shade"]) == (100.0, 200.0)
     side_by_side.side_by_side_report(tmp_path / "r.html", [row], {}, title="T", causal={})
-    scores, _ = read(tmp_path / "r.html").tables_of("images a class")
-    assert scores[0]["shade"] == "100.0"
+    scores, _ = read(tmp_path / "r.html").tables_of("images per class")
+    assert scores[0]["shade"] == "100.0 [90.0, 110.0]"
 
 
 def test_tasks(found, tmp_path):
@@ -95,6 +103,6 @@ def test_tasks(found, tmp_path):
     shown = dict(
         zip(map(str.strip, head.split("|")), map(str.strip, cells.split("|")), strict=True)
     )
-    assert (shown["task"], shown["shade"]) == ("svhn", "100.0")
+    assert (shown["task"], shown["shade"]) == ("svhn", "100.0 [90.0, 110.0]")
     tasks.tasks_report(tmp_path / "r.html", [row], {}, title="T")
-    assert read(tmp_path / "r.html").tables_of("task")[0][0]["shade"] == "100.0"
+    assert read(tmp_path / "r.html").tables_of("task")[0][0]["shade"] == "100.0 [90.0, 110.0]"

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from maskgit_prompt.data import splits
+from maskgit_prompt.metrics import measures
 from maskgit_prompt.tasks.generation import score
 from tests.tasks.generation import stubs
 from tests.tasks.generation.stubs import flat
@@ -35,7 +36,14 @@ def test_the_judge_is_trained_on_the_judge_part():
 def test_real_and_reconstructed_held_out_images():
     """Real 12, 33, 58, 91 are read as dark, dark, light, light, and are dark, dark, dark, light.
     Reconstructed 10, 30, 50, 90 are read as what they are."""
-    assert stubs.scorer(stubs.data()).of_real() == {"real": 0.75, "reconstructed": 1.0}
+    found = stubs.scorer(stubs.data()).of_real()
+    assert {name: scores.found["accuracy"] for name, scores in found.items()} == {
+        "real": 0.75,
+        "reconstructed": 1.0,
+    }
+    assert found["real"].counts == {"accuracy": {"images": 4}}
+    low, high = found["real"].intervals["accuracy"]
+    assert low < 0.75 < high
 
 
 def test_frechet_distance_of_generated_to_reference():
@@ -60,15 +68,22 @@ def test_precision_and_recall_are_not_each_other():
 
 
 def test_near_copies_are_of_tuned_images_on_the_scale_of_held_out_ones():
-    """All through the tokenizer. Held-out 10, 30, 50, 90 are 10, 10, 10, 20 away from the nearest
-    of 20, 40, 70, which the prompt was tuned on: nearer than 10 is too near. Generated 21, 40, 31,
-    90, 56 are 1, 0, 9, 20, 14 away: three of five."""
-    found = stubs.scorer(stubs.data())(flat(21, 40, 31, 90, 56), np.array([0, 0, 0, 1, 1])).found
-    found = found["near_copies"]
-    assert (found["count"], found["fraction"]) == (3, 0.6)
-    np.testing.assert_allclose(found["threshold"], 10 / 255)
-    np.testing.assert_allclose(found["median_distance"], 9 / 255)
-    np.testing.assert_allclose(found["median_distance_heldout"], 10 / 255)
+    """All through the tokenizer. Two flat images are a quarter of their difference in grey levels
+    apart in pixels, and a fiftieth of it in features.
+
+    Held-out 10, 30, 50, 90 are 10, 10, 10, 20 away from the nearest of 20, 40, 70, which the prompt
+    was tuned on: the thresholds are 0.4, the most there is, and 10 / 50. Generated 21, 40, 31, 90,
+    56 are 1, 0, 9, 20, 14 away: two copies of five, of the first and the second."""
+    found = stubs.scorer(stubs.data())(flat(21, 40, 31, 90, 56), np.array([0, 0, 0, 1, 1]))
+    copies = found.found["near_copies"]
+    assert (copies["count"], copies["fraction"]) == (2, 0.4)
+    assert copies["threshold"] == {"pixel": 0.4, "feature": pytest.approx(10 / 50)}
+    assert copies["median"] == {"pixel": pytest.approx(9 / 4), "feature": pytest.approx(9 / 50)}
+    assert copies["median_heldout"]["pixel"] == pytest.approx(10 / 4)
+    assert copies["copied"] == {"6.png": 1, "7.png": 1}
+    assert [pair["generated"] for pair in copies["pairs"]] == [1, 0, 2, 4, 3]
+    assert [pair["image"] for pair in copies["pairs"][:2]] == ["7.png", "6.png"]
+    assert found.counts["near_copies"] == {"images": 5, "training": 3, "heldout": 4}
 
 
 def test_reconstructions_are_of_rows_of_the_set():
@@ -143,7 +158,8 @@ def test_one_generated_image_has_no_distances():
     }
 
 
-FEW = "Distances are to 4 old ones: compare them only with distances made from as many."
+FEW = "The Fréchet distance is to 4 old ones: compare it only with distances to as many."
+BLIND = "backbone 'stub' has no network to measure them with."
 
 
 @pytest.mark.parametrize(
@@ -161,28 +177,50 @@ FEW = "Distances are to 4 old ones: compare them only with distances made from a
             {},
             (),
             ("frechet", "kid", "precision_recall"),
-            ["No distances: backbone 'stub' has no network to measure them with."],
+            [
+                "No Fréchet distance, KID, precision, recall, density, coverage and count of "
+                f"near-copies: {BLIND}"
+            ],
             id="no-features",
         ),
         pytest.param(
             {"reference": [(0, 0)]},
             ("features",),
             ("frechet", "kid", "precision_recall"),
-            ["No distances: 1 old ones, at least 2 are needed."],
+            [
+                "No Fréchet distance: 1 old ones, 3 are needed.",
+                "No KID: 1 old ones, 2 are needed.",
+                "No precision, recall, density and coverage: 1 old ones, 4 are needed.",
+            ],
             id="one-reference-image",
+        ),
+        pytest.param(
+            {"reference": []},
+            ("features",),
+            ("frechet", "kid", "precision_recall"),
+            [
+                "No Fréchet distance: 0 old ones, 3 are needed.",
+                "No KID: 0 old ones, 2 are needed.",
+                "No precision, recall, density and coverage: 0 old ones, 4 are needed.",
+            ],
+            id="no-reference-image",
         ),
         pytest.param(
             {"test": []},
             ("features",),
-            ("near_copies",),
-            [FEW, "No held-out loss and no count of near-copies: no images are held out."],
+            (),
+            [
+                "No held-out loss: no images are held out.",
+                "No count of near-copies: 0 held-out images, 4 are needed.",
+                FEW,
+            ],
             id="nothing-held-out",
         ),
         pytest.param(
             {"tune": [(25, 0)]},
             ("features",),
             (),
-            [FEW, "1 of 2 classes have no image to tune on: none of theirs are generated."],
+            ["1 of 2 classes have no image to tune on: none of theirs are generated.", FEW],
             id="no-light-image-to-tune-on",
         ),
     ],
@@ -192,18 +230,78 @@ def test_what_cannot_be_measured_is_none_and_the_reason_is_told(parts, networks,
     found = scorer(GENERATED, LABELS).found
     assert tuple(name for name, value in found.items() if value is None) == missing
     assert scorer.warnings == warnings
+    scorer(GENERATED, LABELS)
+    assert scorer.warnings == warnings  # each once, however many images are scored
+    counted = any("near-copies" in warning for warning in warnings)
+    assert (found["near_copies"]["count"] is None) == counted
+    assert bool(found["near_copies"]["reason"]) == counted
+
+
+def test_too_few_generated_images():
+    scorer = stubs.scorer(stubs.data())
+    found = scorer(GENERATED[:3], LABELS[:3])
+    assert found.found["precision_recall"] is None
+    assert found.counts["precision_recall"] == {"images": 3, "real": 4}
+    assert "No precision, recall, density and coverage: 3 generated images, 4 are needed." in (
+        scorer.warnings
+    )
+
+
+def test_every_number_has_its_images_and_an_interval_around_it():
+    found = stubs.scorer(stubs.data())(GENERATED, LABELS)
+    of_two = {"images": 4, "real": 4}
+    assert found.counts == {
+        "accuracy": {"images": 4},
+        "frechet": of_two,
+        "kid": of_two,
+        "precision_recall": of_two,
+        "near_copies": {"images": 4, "training": 3, "heldout": 4},
+    }
+    for key in ("accuracy", "frechet", "kid"):
+        low, high = found.intervals[key]
+        assert low <= found.found[key] <= high and low < high
+    for name, value in found.found["precision_recall"].items():
+        low, high = found.intervals["precision_recall"][name]
+        assert 0 <= low <= value <= high
 
 
 def test_of_real_without_held_out_images_or_without_judge():
-    nothing = {"real": None, "reconstructed": None}
-    assert stubs.scorer(stubs.data(test=[])).of_real() == nothing
-    assert stubs.scorer(stubs.data(judge=[(15, 0)])).of_real() == nothing
+    for parts in ({"test": []}, {"judge": [(15, 0)]}):
+        found = stubs.scorer(stubs.data(**parts)).of_real()
+        assert {name: scores.found for name, scores in found.items()} == {
+            "real": {"accuracy": None},
+            "reconstructed": {"accuracy": None},
+        }
+
+
+def test_real_accuracy_of_too_few_images_is_left_out(monkeypatch):
+    monkeypatch.setitem(measures.LEAST, "accuracy", 5)
+    scorer = stubs.scorer(stubs.data())
+    assert scorer.of_real()["real"].found == {"accuracy": None}
+    assert scorer.warnings == ["No accuracy: 4 held-out images, 5 are needed."]
+
+
+def test_what_the_backbone_keeps_is_of_held_out_images():
+    """Real 12, 33, 58, 91 become 10, 30, 50, 90: squares 4, 9, 64, 1. Their features are fiftieths:
+    2, 3, 8 and 1 apart on average 3.5, and each two of the four on average 43.5."""
+    fit = stubs.scorer(stubs.data()).reconstruction
+    assert fit["psnr"] == pytest.approx(-10 * np.log10(78 / 4 / 255**2))
+    assert fit["feature_distance"] == pytest.approx(3.5 / ((21 + 46 + 79 + 25 + 58 + 33) / 6))
+    assert (fit["images"], fit["size"], fit["split"], fit["own"]) == (4, 2, "test", None)
+    assert fit["keeps"] == "details"
+
+
+def test_what_the_backbone_keeps_is_of_tuned_images_where_nothing_is_held_out():
+    fit = stubs.scorer(stubs.data(test=[]), parts=()).reconstruction
+    assert fit["psnr"] == pytest.approx(-10 * np.log10((25 + 49 + 9) / 3 / 255**2))
+    assert (fit["feature_distance"], fit["split"]) == (None, "tune")
 
 
 def test_a_judge_that_cannot_be_trained_is_a_warning(monkeypatch):
     monkeypatch.undo()  # the real judge
     scorer = stubs.scorer(stubs.data(), parts=())
+    assert scorer.accuracy(GENERATED, LABELS) is None
+    assert scorer(GENERATED, LABELS).found["accuracy"] is None
     assert scorer.warnings[0] == (
         "No accuracy: class 'dark' has 1 images to train a classifier on, 3 are needed."
     )
-    assert scorer.accuracy(GENERATED, LABELS) is None

@@ -27,12 +27,14 @@ SCORES = {
     },
 }
 MARQUEE = [{"cutoff": 0.0}]
+FIT = {"psnr": 19.44, "keeps": "shapes", "own": {"psnr": 24.36}}
 
 
 def summary(**changes):
     """The images of stubs.py: 3 tuned on, 2 for the judge, 4 held out, and 5 to compare with."""
+    real = {"real": Scores({"accuracy": 0.99}), "reconstructed": Scores({"accuracy": 0.98})}
     scorer = types.SimpleNamespace(
-        of_real=lambda: {"real": 0.99, "reconstructed": 0.98}, warnings=["Few images."]
+        of_real=lambda: real, warnings=["Few images."], reconstruction=FIT
     )
     plan = stubs.plan(stubs.data(reference=[(0, 0)] * 5), seed=7)
     classes = [0, 0, 0, 1, 1, 1]
@@ -91,6 +93,7 @@ def test_counts_of_images_by_part():
 def test_what_is_handed_on_as_it_is():
     found = summary()
     assert found["marquee"] == MARQUEE
+    assert found["reconstruction"] == FIT
     assert found["steps"] == 300
     assert found["warnings"] == ["Few images."]
     assert found["config"]["seed"] == 7
@@ -125,3 +128,31 @@ LAST = "report: home/report.html\nprompt: home/prompt.safetensors (12 kB)"
 def test_last_words(accuracy, frechet, first):
     found = {"accuracy": accuracy, "frechet": frechet, "prompt_file": {"bytes": 12_345}}
     assert last_words(pathlib.Path("home"), RunResult.from_json(found)) == first + LAST
+
+
+def test_last_words_have_the_intervals_of_the_prompts_images():
+    accuracy = {"real": 0.99, "prompt": 0.9, "untuned": 0.2}
+    intervals = {"accuracy": {"real": [0.97, 1.0], "prompt": [0.86, 0.934]}}
+    found = {"accuracy": accuracy, "intervals": intervals, "prompt_file": {"bytes": 1}}
+    words = last_words(pathlib.Path("home"), RunResult.from_json(found))
+    assert words.startswith("accuracy 0.9 [0.86, 0.934] (real 0.99, untuned 0.2)\n")
+
+
+@pytest.mark.parametrize(
+    "keeps, own, line",
+    [
+        (
+            "shapes",
+            {"psnr": 24.36},
+            "mini keeps shapes and colours of these images, not details (PSNR 19.4 dB; its own "
+            "pictures 24.4 dB)",
+        ),
+        ("details", None, "mini keeps the details of these images (PSNR 19.4 dB)"),
+        ("little", None, "mini keeps little of these images (PSNR 19.4 dB)"),
+    ],
+)
+def test_last_words_tell_what_the_backbone_keeps(keeps, own, line):
+    fit = FIT | {"keeps": keeps, "own": own}
+    found = {"reconstruction": fit, "model": {"name": "mini"}, "prompt_file": {"bytes": 1}}
+    words = last_words(pathlib.Path("home"), RunResult.from_json(found))
+    assert words.splitlines()[0] == line

@@ -179,9 +179,10 @@ def test_tuned_images_are_scored_as_those_of_the_prompt(carry_out, tmp_path, cap
         "untuned": pytest.approx(13 / 6 + 4913 - 126),
     }
     assert found["kid"] == kid
-    assert found["near_copies"]["median_distance"] == pytest.approx(45 / 255)
+    # A quarter of the grey levels, see test_score.py.
+    assert found["near_copies"]["median"]["pixel"] == pytest.approx(45 / 4)
     assert found["data"]["generated"] == 4
-    assert "accuracy 1 (real 0.75, untuned 0.5)" in capsys.readouterr().out
+    assert "accuracy 1 [0.51, 1] (real 0.75, untuned 0.5)" in capsys.readouterr().out
 
 
 def test_precision_and_recall_reach_the_report_under_their_names(carry_out, tmp_path):
@@ -196,8 +197,10 @@ def test_precision_and_recall_reach_the_report_under_their_names(carry_out, tmp_
     names = re.findall("<th[^>]*>(.*?)</th>", table)
     (row,) = re.findall("<tr><td[^>]*>(generated with the tuned prompt</td>.*?)</td></tr>", table)
     shown = dict(zip(names, re.split("</td><td[^>]*>", row), strict=True))
-    assert shown["accuracy"] == "100.0\u202f%"
-    assert (shown["precision"], shown["recall"]) == ("50.0\u202f%", "100.0\u202f%")
+    number = lambda name: shown[name].partition(" <small>")[0]
+    assert number("accuracy") == "100.0\u202f%"
+    assert (number("precision"), number("recall")) == ("50.0\u202f%", "100.0\u202f%")
+    assert (number("density"), number("coverage")) == ("0.67", "100.0\u202f%")
 
 
 def test_tuned_images_are_made_by_what_was_tuned(carry_out):
@@ -213,7 +216,7 @@ def test_pictures_show_what_they_are_called(carry_out, tmp_path):
     """By the shades that fill them; labels and gaps are few pixels."""
     carry_out()
     shown = {}
-    for name in ("real", "reconstructed", "prompt", "untuned", "glance"):
+    for name in ("real", "reconstructed", "prompt", "untuned", "glance", "fit", "pairs"):
         pixels = np.asarray(Image.open(tmp_path / "samples" / f"{name}.png").convert("RGB"))
         values, counts = np.unique(pixels[..., 0], return_counts=True)
         shown[name] = values[counts >= 1000].tolist()
@@ -224,6 +227,8 @@ def test_pictures_show_what_they_are_called(carry_out, tmp_path):
         "prompt": [50, 150, paper],
         "untuned": [200, paper],
         "glance": [50, 150, paper],
+        "fit": [10, 12, 30, 33, 50, 58, 90, 91, paper],
+        "pairs": [47, 50, 73, 150, paper],
     }
 
 

@@ -1,0 +1,173 @@
+"""What is measured on a set of generated images: a number, its interval, or why there is none.
+
+Below LEAST images a number says more of the choice of images than of the model, and is left out.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from maskgit_prompt.metrics import frechet, intervals, kid, neighbors, precision_recall
+from maskgit_prompt.metrics.accuracy import Judge
+from maskgit_prompt.metrics.frechet import Statistics
+from maskgit_prompt.metrics.neighbors import Looks
+
+# Images that a measure needs, generated ones and real ones each.
+LEAST = {
+    "accuracy": 10,  # of so few an interval of 60 points is left at worst
+    "kid": 20,  # has no bias, but below that hardly tells a tuned prompt from an untuned one
+    "frechet": 50,  # its bias outgrows the differences between prompts
+    "precision_recall": 50,  # to its third neighbour a ball spans 3 / n of all images
+    "near_copies": 50,  # held-out ones: so that the threshold is not the nearest of them alone
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """What a set of generated images is measured by; None where there is no such thing.
+
+    Attributes:
+      images, labels: uint8 [n, S, S, 3], and the classes that they are meant to show, [n].
+      judge: reads an image's class.
+      features, some: [n, F] of all images, and of a bounded number of them.
+      statistics, real: of the features of all reference images; features [m, F] of some of them,
+        [0, F] where there are none.
+      tune, test: real images, through the tokenizer as generated ones are: those tuned on, and
+        held-out ones.
+      tune_names: of the images of `tune`.
+      reference_name: what reports call the reference images.
+      lacks: part -> why it is None: "judge", "features".
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    judge: Judge | None
+    features: np.ndarray | None
+    some: np.ndarray | None
+    statistics: Statistics | None
+    real: np.ndarray | None
+    tune: Looks
+    test: Looks | None
+    tune_names: Sequence[str]
+    reference_name: str
+    lacks: Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """What a measure found.
+
+    Attributes:
+      value: a number, or several by name; None where there is none.
+      interval: (low, high) of 95 %, see intervals.py, or several by name; None where not known.
+      counts: how many images it was made from: "images", "real", …
+      reason: why there is no value, for a sentence that begins "No accuracy: ".
+    """
+
+    value: Any
+    interval: Any = None
+    counts: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    reason: str = ""
+
+
+def too_few(name: str, counts: Mapping[str, int]) -> str:
+    """Why a measure is left out, or "": "7 held-out real images, 50 are needed".
+
+    name: of LEAST. counts: what there is -> how many.
+    """
+    short = [f"{count} {what}" for what, count in counts.items() if count < LEAST[name]]
+    each = " of each" if len(short) > 1 else ""
+    return f"{' and '.join(short)}, {LEAST[name]}{each} are needed" if short else ""
+
+
+def accuracy(
+    judge: Judge | None, images: np.ndarray, labels: np.ndarray, what: str, why: str = ""
+) -> Measured:
+    """The share of images that the judge reads as their labels.
+
+    what: the images are called in the reason. why: there is no judge.
+    """
+    if judge is None:
+        return Measured(None, reason=why)
+    counts = {"images": len(images)}
+    if reason := too_few("accuracy", {what: len(images)}):
+        return Measured(None, None, counts, reason)
+    value = judge.accuracy(images, labels)
+    return Measured(value, intervals.of_share(value, len(images)), counts)
+
+
+def accuracy_of_generated(seen: Evidence) -> Measured:
+    return accuracy(
+        seen.judge, seen.images, seen.labels, "generated images", seen.lacks.get("judge", "")
+    )
+
+
+def frechet_distance(seen: Evidence) -> Measured:
+    def measure() -> tuple[float, Any]:
+        value = seen.statistics.distance(seen.features)
+        return value, intervals.of_distance(value, frechet.deviation, seen.real, seen.some)
+
+    return _of_features(seen, "frechet", measure, len(seen.images))
+
+
+def kernel_distance(seen: Evidence) -> Measured:
+    def measure() -> tuple[float, Any]:
+        value = kid.kid(seen.real, seen.some)[0]
+        again = lambda *drawn: {"kid": kid.resampled(*drawn)}
+        return value, intervals.of_two_sets({"kid": value}, again, seen.real, seen.some)["kid"]
+
+    return _of_features(seen, "kid", measure)
+
+
+def precision_and_recall(seen: Evidence) -> Measured:
+    def measure() -> tuple[dict[str, float], Any]:
+        values = precision_recall.precision_recall(seen.real, seen.some)
+        found = intervals.of_two_sets(values, precision_recall.resampled, seen.real, seen.some)
+        # A share is not known better than the images tell that it is a share of.
+        shares = {"precision": len(seen.some), "recall": len(seen.real), "coverage": len(seen.real)}
+        for name, count in shares.items():
+            own = intervals.of_share(values[name], count)
+            found[name] = intervals.hull(own, found[name], 0.0, 1.0)
+        found["density"] = intervals.hull(found["density"], found["density"], 0.0)
+        return values, found
+
+    return _of_features(seen, "precision_recall", measure)
+
+
+def near_copies(seen: Evidence) -> Measured:
+    """The nearest pairs always; how many are copies where that can be told, else "reason"."""
+    looks = Looks(seen.images, seen.features)
+    generated = neighbors.nearest(looks, seen.tune)
+    test = None if seen.test is None else neighbors.nearest(seen.test, seen.tune)
+    heldout = int(neighbors.different(test).sum())
+    found = neighbors.near_copies(generated, test, seen.tune_names, LEAST["near_copies"])
+    counts = {"images": len(seen.images), "training": len(seen.tune.images), "heldout": heldout}
+    if found["count"] is not None:
+        interval = intervals.of_share(found["fraction"], len(seen.images))
+        return Measured(found | {"reason": None}, interval, counts)
+    reason = seen.lacks.get("features") or too_few("near_copies", {"held-out images": heldout})
+    return Measured(found | {"reason": reason}, None, counts, reason)
+
+
+def _of_features(
+    seen: Evidence,
+    name: str,
+    measure: Callable[[], tuple[Any, Any]],
+    generated: int | None = None,
+) -> Measured:
+    """Measures, if there are features and enough images of both kinds.
+
+    generated: how many images `measure` takes, where not `seen.some`.
+    """
+    if seen.features is None:
+        return Measured(None, reason=seen.lacks["features"])
+    generated = len(seen.some) if generated is None else generated
+    real = seen.statistics.count if name == "frechet" else len(seen.real)
+    counts = {"images": generated, "real": real}
+    words = {"generated images": generated, seen.reference_name: real}
+    if reason := too_few(name, words):
+        return Measured(None, None, counts, reason)
+    value, interval = measure()
+    return Measured(value, interval, counts)
