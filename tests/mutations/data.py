@@ -67,7 +67,11 @@ MUTATIONS = (
         ("shots-of-another-seed", "config.shots, config.seed, found", "config.shots, 0, found"),
         ("shots-of-all-images", "tune=found.tune[chosen]", "tune=chosen"),
         ("thinned-judge-is-test", "judge=thin(self.judge), test", "judge=thin(self.test), test"),
-        ("fit-not-of-the-config", "Preprocessing(size, config.fit)", "Preprocessing(size)"),
+        (
+            "fit-not-of-the-config",
+            "size, config.fit, full_scale=config.full_scale",
+            "size, full_scale=config.full_scale",
+        ),
     ),
     *in_file(
         "data/batches.py",
