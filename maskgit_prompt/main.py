@@ -18,6 +18,7 @@ from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from maskgit_prompt import renamed
+from maskgit_prompt.config import typed
 from maskgit_prompt.devices import distributed
 from maskgit_prompt.errors import Stopped, UsageError, UserError
 
@@ -100,6 +101,7 @@ def _flags(argv: list[str]) -> flags.FlagValues:
 
 def _parse(argv: list[str]) -> tuple[ConfigDict, str]:
     """(config, workdir) of the flags; whatever is wrong with them becomes one line."""
+    argv = typed.quoted(argv)
     values = _flags(argv)
     file = _config_file(argv)
     if not file:

@@ -15,6 +15,7 @@ ADDED = {
     "optimizer.name": "adamw",
     "optimizer.nesterov": False,
     "optimizer.rates": [],
+    "score.saved": 10_000,
     "task": "generation",
     "trainable": [".*"],
 }

@@ -33,7 +33,7 @@ GROUND = {
     "progress",
     "errors",
 }  # every room may
-LAZY = {"tensorflow", "tensorflow_datasets", "clu", "array_record", "tokamax"}
+LAZY = {"tensorflow", "tensorflow_datasets", "clu", "array_record", "tokamax", "pillow_heif"}
 LINES = 450
 
 

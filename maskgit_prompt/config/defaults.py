@@ -167,6 +167,7 @@ def transfer() -> ConfigDict:
             "marquee_cutoffs": (0.1, 0.25, 0.5, 0.75, 1.0),
             "marquee_images": 16,  # images an instance and cutoff; 0: no marquee
             "rounds": 8,  # masks drawn an image for the losses
+            "saved": 10_000,  # generated images that are kept as PNG files, at most; 0: none
         }
     )
     return config

@@ -2,9 +2,9 @@
 
 import collections
 import dataclasses
+import json
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -70,8 +70,9 @@ class Found:
             lines.append("left out: " + "; ".join(kind.line() for kind in self.left_out))
         return lines + [f"note: {note}" for note in self.notes]
 
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+    def to_json(self) -> bytes:
+        """found.json of a workdir."""
+        return (json.dumps(dataclasses.asdict(self), indent=1) + "\n").encode()
 
 
 def by_ending(left_out: Mapping[str, str]) -> list[LeftOut]:
