@@ -30,6 +30,11 @@ def is_deep(image: Image.Image) -> bool:
     return image.mode.startswith("I") or image.mode == "F"
 
 
+def is_rescaled(image: Image.Image) -> bool:
+    """Whether Pillow has made 16 bits of a deep image's values already, whatever they were."""
+    return image.format in ("PPM", "JPEG2000") and image.mode != "F"
+
+
 def stated_scale(image: Image.Image) -> float | None:
     """The full scale that the format of a deep image states, or None."""
     if image.mode == "F":
@@ -38,8 +43,7 @@ def stated_scale(image: Image.Image) -> float | None:
         bits = image.tag_v2.get(_BITS, (16,))[0]
         signed = image.tag_v2.get(_SAMPLE_FORMAT, (1,))[0] == _SIGNED
         return float(2 ** (bits - signed) - 1) if 8 < bits <= 16 else None
-    # Pillow makes 16 bits of what other formats have, PGM with any largest value among them.
-    return SIXTEEN if image.mode.startswith("I;16") or image.format == "PPM" else None
+    return SIXTEEN if image.mode.startswith("I;16") or is_rescaled(image) else None
 
 
 def value_range(values: np.ndarray) -> tuple[float, float]:

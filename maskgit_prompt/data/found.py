@@ -64,7 +64,7 @@ class Found:
             else:
                 text = f"{smallest} pixels at least, {median} the median, {largest} at most"
             if self.enlarged:
-                text += f"; {self.enlarged:,} are smaller than {self.side} x {self.side}: enlarged"
+                text += f"; {self.enlarged:,} below {self.side} x {self.side}, enlarged"
             lines.append(f"sizes: {text}")
         if self.left_out:
             lines.append("left out: " + "; ".join(kind.line() for kind in self.left_out))

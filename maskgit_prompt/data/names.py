@@ -6,16 +6,19 @@ _JOINER = "\N{ZERO WIDTH JOINER}"  # inside emoji of several people
 
 
 def composed(name: str) -> str:
-    """The name as it is compared: macOS stores an accent beside its letter, others in one (NFC)."""
-    return unicodedata.normalize("NFC", name)
+    """The name as it is compared: an accent and its letter, which macOS stores apart, in one (NFC),
+    and every kind of space as a plain one."""
+    if name.isascii():
+        return name
+    name = unicodedata.normalize("NFC", name)
+    return "".join(" " if unicodedata.category(c) == "Zs" else c for c in name)
 
 
 def legible(name: str) -> str:
     r"""The name as it is shown and written, in any report and on any terminal that knows UTF-8.
 
-    Composed; every kind of space is a plain one; what cannot be printed, and bytes that are not
-    UTF-8, stand as escapes: b"caf\xe9" is caf\xe9, a line feed is \n. Equal to `name` for names
-    that need none of this.
+    Composed; what cannot be printed, and bytes that are not UTF-8, stand as escapes: b"caf\xe9" is
+    caf\xe9, a line feed is \n.
     """
     if name.isascii() and name.isprintable():
         return name
@@ -25,8 +28,6 @@ def legible(name: str) -> str:
 def _shown(character: str) -> str:
     if character.isprintable() or character == _JOINER:
         return character
-    if unicodedata.category(character) == "Zs":
-        return " "
     if "\udc80" <= character <= "\udcff":  # how Python holds a byte that is not UTF-8
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape").decode("ascii")

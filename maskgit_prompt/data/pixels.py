@@ -164,7 +164,9 @@ class Examined:
     @property
     def dark(self) -> bool:
         """Nearly black: what a wrong full scale makes of an image."""
-        return depth.value_range(self.pixels)[0] < depth.DARK
+        # The mean is known sooner, and of few images it is so low.
+        low = self.pixels.mean() < 2 * depth.DARK
+        return bool(low) and depth.value_range(self.pixels)[0] < depth.DARK
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -221,8 +223,9 @@ def examine(data: bytes, preprocessing: Preprocessing) -> Examined:
                     stated = depth.stated_scale(image)
                     if stated is None:
                         found = depth.value_range(values)
+                    given = 0.0 if depth.is_rescaled(image) else preprocessing.full_scale
                     scale = (
-                        preprocessing.full_scale
+                        given
                         or stated
                         or preprocessing.unstated_scale
                         or depth.found_scale([found])

@@ -227,13 +227,14 @@ def _found(
     unstated = int((~np.isnan(deep["range"][:, 0])).sum())
     if preprocessing.full_scale:
         scale = preprocessing.full_scale
-        notes.append(f"{scale:g} is white in {len(deep):,} images of more than 8 bits")
+        notes.append(f"{scale:g} is white in images of more than 8 bits: {len(deep):,}")
     elif unstated:
         scale = preprocessing.unstated_scale
         over = int((deep["range"][:, 1] > scale).sum())
         notes.append(
-            f"{unstated:,} images of 32 bits or floats do not say which value is white: {scale:g} "
-            f"is taken, which {over:,} exceed; --config.data.full_scale takes another"
+            "32-bit and float images do not say which value is white: "
+            f"{scale:g} is taken for all {unstated:,}, of which {over:,} have brighter pixels; "
+            "--config.data.full_scale takes another"
         )
     return found.Found(
         where=legible(place.path),

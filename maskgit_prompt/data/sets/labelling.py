@@ -80,7 +80,7 @@ def label(place: Place, classes: Sequence[str] = (), csv: str = "") -> Labelled:
         place.left_out.pop(ORDER_FILE)
     else:
         if by_folder and not set(map(legible, classes)) & set(keys):
-            _refuse_parts(place, folders)
+            notes += _refuse_parts(place, folders)
         names = dict(zip(keys, keys, strict=True))
     if classes:
         names = _chosen(place, names, classes)
@@ -150,11 +150,13 @@ def _by_folder(folders: list[str], notes: list[str]) -> dict[str, list[str]]:
     for name, same in groups.items():
         if len(same) > 1:
             notes.append(f"{len(same)} folders are called {name} and make one class")
-        if name != composed(same[0]):
-            notes.append(
-                f"a folder's name has characters that cannot be written: its class is called {name}"
-                f"; rename the folder, or give the class another name in {ORDER_FILE}"
-            )
+    escaped = [name for name, same in groups.items() if name != composed(same[0])]
+    if escaped:
+        notes.append(
+            "names of folders have characters that cannot be written: the classes are called "
+            f"{', '.join(escaped[:10])}{', ...' * (len(escaped) > 10)}; rename the folders, or "
+            f"give the classes names in {ORDER_FILE}"
+        )
     return groups
 
 
@@ -263,14 +265,21 @@ def _ordered(place: Place, keys: list[str]) -> dict[str, str]:
     return names
 
 
-def _refuse_parts(place: Place, folders: list[str]) -> None:
-    """Raises UserError where all folders are parts of a data set."""
-    if len(folders) > 1 and all(map(is_part, folders)):
+def _refuse_parts(place: Place, folders: list[str]) -> list[str]:
+    """Raises UserError where all folders with images are parts of a data set; else gives a note
+    where some of them are called like one."""
+    parts = [folder for folder in folders if is_part(folder)]
+    others = [folder for folder in folders if not is_part(folder)]
+    names = ", ".join(map(legible, parts))
+    if len(parts) > 1 and not any(place.below(folder) for folder in others):
         path = legible(place.path)
         raise UserError(
-            f"{path} has the folders {', '.join(map(legible, folders))}: parts of a data set, "
-            f"expected classes; name one of them, as {path}/{legible(folders[0])}"
+            f"{path} has the folders {names}: parts of a data set, expected classes; name one of "
+            f"them, as {path}/{legible(parts[0])}"
         )
+    if not parts:
+        return []
+    return [f"taken as classes, though called like parts of a data set: {names}"]
 
 
 def _chosen(place: Place, names: dict[str, str], classes: Sequence[str]) -> dict[str, str]:
