@@ -20,7 +20,9 @@ SIXTEEN = 65535.0
 NEARLY = 0.99  # of a picture's pixels: the others are highlights
 OVER = {1.0: 2.0}  # times the scale: values from 0 to 1 are often exposed beyond 1
 _OVER = 1.1  # resizing makes edges overshoot
-DARK = 16  # of 255: a picture with nearly all pixels below is called nearly black
+DARK = (
+    20  # of 255: nearly all pixels below make an image nearly black; 12 bits taken for 16 reach 16
+)
 
 _BITS, _SAMPLE_FORMAT, _SIGNED = 258, 339, 2  # tags of TIFF
 
