@@ -43,6 +43,14 @@ def test_two_classes_with_enough_of_all(backbone, tmp_path, capsys):
     assert None not in found["frechet"].values()
     assert len(found["warnings"]) == 1
     assert "Distances are to 8 held-out real images" in found["warnings"][0]
+    assert done.out.splitlines()[:4] == [
+        f"found 40 images in {photos}",
+        "  2 classes: cat 20, dog 20",
+        "  sizes: 16 x 16 pixels, all alike",
+        "  parts: 2 images to tune on, 8 to train the classifier on, 8 held out",
+    ]
+    made = sorted(str(path.relative_to(home)) for path in (home / "images").rglob("*.png"))
+    assert made == [f"images/{name}/0000{i}.png" for name in ("cat", "dog") for i in range(3)]
     prompt = tuned_prompt.load(home / "prompt.safetensors")
     assert (prompt.classes, prompt.instance_classes) == (("cat", "dog"), (0, 1))
 
@@ -52,9 +60,9 @@ def test_two_classes_with_enough_of_all(backbone, tmp_path, capsys):
     [
         pytest.param(
             {"flat": 10},
-            {"tune": 6, "judge": 2, "test": 2},
+            {"tune": 8, "judge": 0, "test": 2},
             {"accuracy"},
-            ["No accuracy: 1 class of images", "Distances are to 2 held-out real images"],
+            ["No accuracy: ", "Distances are to 2 held-out real images"],
             id="one class, flat",
         ),
         pytest.param(
@@ -150,3 +158,34 @@ def test_a_corrupt_image_is_skipped_by_name_or_refused(backbone, tmp_path, capsy
     assert line.startswith("warning: ") and "skipped 1 of 3 images" in line and "cat/1.png" in line
     images = results(tmp_path / "run")["data"]["images"]
     assert images["tune"] + images["judge"] + images["test"] == 2
+
+
+def test_what_lies_around_the_images_is_told_before_tuning(backbone, tmp_path, capsys):
+    """A wrapped folder with leftovers, notes, copies, a broken file and a name of a lone byte."""
+    photos = tmp_path / "photos"
+    write_images(photos / "imgs", **{"cat": 5, "caf\udce9": 5})
+    (photos / "imgs" / "cat" / "0 copy.png").write_bytes(
+        (photos / "imgs" / "cat" / "0.png").read_bytes()
+    )
+    (photos / "imgs" / "cat" / "bad.png").write_bytes(b"")
+    (photos / "imgs" / "cat" / "notes.txt").write_text("")
+    (photos / "@eaDir").mkdir()
+    home = tmp_path / "run"
+    flags = (f"{FOLDER}:{photos}", f"--config.backbone={backbone}", *NO_MARQUEE)
+    done = run(capsys, *flags, f"--workdir={home}")
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[:7] == [
+        f"found 10 images in {photos}/imgs",
+        r"  2 classes: caf\xe9 5, cat 5",
+        "  sizes: 16 x 16 pixels, all alike",
+        "  left out: 1 of tools or storage (../@eaDir); 1 ending in .txt (cat/notes.txt); "
+        "1 that cannot be read (cat/bad.png); 1 copies of others of the class (cat/0 copy.png)",
+        f"  note: read from {photos}/imgs, the only folder there",
+        "  note: names of folders have characters that cannot be written: the classes are called "
+        r"caf\xe9; rename the folders, or give the classes names in classes.txt",
+        "  parts: 6 images to tune on, 2 to train the classifier on, 2 held out",
+    ]
+    found = json.loads((home / "found.json").read_text())
+    assert found["where"] == f"{photos}/imgs" and len(found["left_out"]) == 4
+    assert r"caf\xe9" in (home / "report.html").read_text()
+    assert tuned_prompt.load(home / "prompt.safetensors").classes == (r"caf\xe9", "cat")

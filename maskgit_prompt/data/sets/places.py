@@ -321,9 +321,9 @@ class Zip(_Archive):
                 members[name] = info
         if guessed:
             self.notes.append(
-                f"{len(guessed)} names in {file} do not say how they are written and were read as "
-                f"code page 437, the first as {legible(guessed[0])}: if that is wrong, make the "
-                "archive again with names in UTF-8"
+                f"{file} does not say how names are written ({len(guessed)}, read as code page "
+                f"437, the first as {legible(guessed[0])}): if that is wrong, make the archive "
+                "again with names in UTF-8"
             )
         locked = [n for n, info in members.items() if info.flag_bits & 1 and is_image(n)]
         if locked:
