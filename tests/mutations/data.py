@@ -170,7 +170,7 @@ MUTATIONS = (
         "data/sets/folder.py",
         COPIES,
         ("the-longest-name-of-copies", "key=lambda row: (len(", "key=lambda row: (-len("),
-        ("copies-of-any-class", 'view("S36"), return_index', 'view("S36")[:, :0], return_index'),
+        ("copies-of-any-class", 'labels.astype("<i4")[', '(0 * labels).astype("<i4")['),
     ),
     *in_file(
         "data/sets/labelling.py",
