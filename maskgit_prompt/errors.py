@@ -3,6 +3,9 @@
 import errno
 import os
 
+# What a shell reports for a process that SIGTERM or SIGINT ended: 128 and the signal's number.
+TERMINATED = 143
+INTERRUPTED = 130
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -20,7 +23,15 @@ class UsageError(UserError):
 
 
 class Stopped(Exception):
-    """SIGTERM or a preemption ended the run after a save. Exit code 143."""
+    """SIGTERM, a preemption or Ctrl-C ended the run after a save.
+
+    Attributes:
+      exit_code: TERMINATED or INTERRUPTED.
+    """
+
+    def __init__(self, message: str, exit_code: int = TERMINATED):
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 def unwritable(what: str | os.PathLike, error: OSError) -> UserError:

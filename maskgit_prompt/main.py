@@ -2,14 +2,15 @@
 
 A configuration is a Python file; any value of it can be set on the command line:
   --config=configs/folder.py:PATH --config.data.shots=5 --config.optimizer.learning_rate=0.01
-Exit codes: 0 done, 1 failed, 2 wrong use, 143 stopped by SIGTERM after a save (start again to
-resume). Errors are one line; --debug adds the traceback.
+Exit codes: 0 done, 1 failed, 2 wrong use, 143 stopped by SIGTERM and 130 by Ctrl-C, both after a
+save (start again to resume). Errors are one line; --debug adds the traceback.
 """
 
 import functools
 import importlib
 import itertools
 import os
+import signal
 import sys
 import traceback
 from logging import WARNING, Formatter, StreamHandler, basicConfig
@@ -20,10 +21,9 @@ from ml_collections import ConfigDict, config_flags
 from maskgit_prompt import renamed
 from maskgit_prompt.config import typed
 from maskgit_prompt.devices import distributed
-from maskgit_prompt.errors import Stopped, UsageError, UserError
+from maskgit_prompt.errors import INTERRUPTED, Stopped, UsageError, UserError
 
 JOBS = ("run", "vtab", "side_by_side", "compare", "sample", "pretrain", "import_weights")
-STOPPED = 143  # 128 + SIGTERM: what a shell reports for a process that SIGTERM ended
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
-        return STOPPED
+        return stopped.exit_code
     except UserError as error:
         if debug:
             raise
@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         again = "interrupted; the same command again goes on from what is on disk"
         print(str(stop) or again, file=sys.stderr)
-        return 130
+        return INTERRUPTED
 
 
 def cli() -> None:
@@ -64,6 +64,8 @@ def cli() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(1)
+    if code == INTERRUPTED:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends it without a word
     sys.exit(code)
 
 

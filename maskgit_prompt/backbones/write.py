@@ -5,15 +5,12 @@ inside `.partial`, and moved out of it at the end: config.json last, so that wha
 from then on.
 """
 
-import contextlib
-import errno
-import fcntl
 import json
 import math
 import os
 import pathlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,6 +23,7 @@ from maskgit_prompt.devices import distributed
 from maskgit_prompt.errors import UserError, unwritable
 from maskgit_prompt.progress import bytes_progress
 from maskgit_prompt.storage import safetensors_stream
+from maskgit_prompt.storage.lock import Held, hold
 
 SHARD = 2**30  # bytes of a file, where a part needs more than one
 PARTIAL = ".partial"  # the folder, inside one that is there, that is being written
@@ -63,8 +61,10 @@ def _save(backbone: Backbone, folder: pathlib.Path, dtype: str, before: Backbone
     # that is there, since that may be a mount point or a link.
     there = folder.exists()
     temporary = folder / PARTIAL if there else folder.with_name(f".{folder.name}{PARTIAL}")
+    lock = temporary / "lock"
     try:
-        with _alone(temporary, folder) as lock:
+        temporary.mkdir(parents=True, exist_ok=True)
+        with hold(lock):
             if folder.exists() != there or (before and _recorded(folder) != _files(before)):
                 shutil.rmtree(temporary, ignore_errors=True)
                 raise _busy(folder)
@@ -87,35 +87,11 @@ def _save(backbone: Backbone, folder: pathlib.Path, dtype: str, before: Backbone
             for file in sorted(temporary.iterdir(), key=lambda file: file.name == "config.json"):
                 os.replace(file, folder / file.name)
             temporary.rmdir()
-    except OSError as error:
-        raise unwritable(f"backbone {folder}", error) from error
-
-
-@contextlib.contextmanager
-def _alone(temporary: pathlib.Path, folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Makes the temporary folder and holds a lock in it, the path of which it gives.
-
-    The lock ends with the process, so that a killed one stands in nobody's way.
-
-    Raises:
-      UserError: another process holds it.
-    """
-    temporary.mkdir(parents=True, exist_ok=True)
-    lock = temporary / "lock"
-    try:
-        with open(lock, "w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                # Some network file systems have no locks; one process alone works there too.
-                if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
-                    raise
-            if lock.stat().st_ino != os.fstat(file.fileno()).st_ino:
-                raise _busy(folder)
-            yield lock
-    except (BlockingIOError, FileNotFoundError) as error:
+    except (Held, FileNotFoundError) as error:
         # Without the folder another process was just done with it.
         raise _busy(folder) from error
+    except OSError as error:
+        raise unwritable(f"backbone {folder}", error) from error
 
 
 def _busy(folder: pathlib.Path) -> UserError:

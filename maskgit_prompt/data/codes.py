@@ -110,12 +110,20 @@ def sha256(path: pathlib.Path) -> str | None:
 
 
 def read_index(folder: pathlib.Path) -> dict | None:
-    """index.json of a folder, None when it is missing or broken."""
+    """index.json of a folder, None when it is missing or damaged."""
     try:
         index = json.loads((folder / "index.json").read_text())
-    except (FileNotFoundError, ValueError):
+        # While the folder is being written there are no files in it.
+        files = index.get("files", {})
+        sound = (
+            index["format"] == FORMAT
+            and isinstance(index["key"], dict)
+            and all(type(index[name]) is int and index[name] > 0 for name in ("n", "shard_size"))
+            and all(isinstance(digest, str) for digest in files.values())
+        )
+    except (AttributeError, FileNotFoundError, KeyError, TypeError, ValueError):
         return None
-    return index if isinstance(index, dict) and index.get("format") == FORMAT else None
+    return index if sound else None
 
 
 def shard_names(n: int, shard_size: int) -> list[str]:
@@ -124,7 +132,7 @@ def shard_names(n: int, shard_size: int) -> list[str]:
 
 def broken(folder: pathlib.Path, index: dict) -> list[str]:
     """Files of a whole folder that are missing or do not match their checksum."""
-    files = index["files"]
+    files = index.get("files", {})
     names = shard_names(index["n"], index["shard_size"])
     return [name for name in names if name not in files or sha256(folder / name) != files[name]]
 

@@ -4,8 +4,6 @@ import collections
 import concurrent.futures
 import contextlib
 import dataclasses
-import errno
-import fcntl
 import hashlib
 import io
 import json
@@ -26,6 +24,7 @@ from maskgit_prompt.data.images import ImageSet
 from maskgit_prompt.errors import UsageError, UserError
 from maskgit_prompt.progress import progress
 from maskgit_prompt.storage.files import write_whole
+from maskgit_prompt.storage.lock import hold
 
 MAX_CODE = np.iinfo(np.uint16).max
 SHARD_SIZE = 2048  # images: what a kill can cost, and what hosts share out
@@ -200,9 +199,9 @@ def build(
         },
     }
     # Only the first host looks, so that all go the same way.
-    needed = host.index == 0 and not _is_whole(final, key)
+    needed = host.index == 0 and not _is_whole(final, index)
     with _alone(final) if needed else contextlib.nullcontext():
-        if needed and not _is_whole(final, key):  # another run may have made it meanwhile
+        if needed and not _is_whole(final, index):  # another run may have made it meanwhile
             with _writing(partial):
                 _prepare(final, partial, index)
         host.meet("codes: prepared")
@@ -229,43 +228,31 @@ def build(
 
 @contextlib.contextmanager
 def _alone(final: pathlib.Path) -> Iterator[None]:
-    """Of several runs that lack the same codes one makes them, the others wait for it.
-
-    The lock ends with the process, so that a killed one stands in nobody's way.
-    """
+    """The first of several runs that lack the same codes makes them; the others wait for it."""
     path = final.with_name(final.name + ".lock")
-    while True:
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def waiting(owner: str) -> None:
+        logging.warning("%s is encoding %s: waiting for it", owner, final)
+
+    with contextlib.ExitStack() as stack:
         with _writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = open(path, "w")  # noqa: SIM115
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                logging.warning("another run is encoding %s: waiting for it", final)
-                fcntl.flock(file, fcntl.LOCK_EX)
-            except OSError as error:
-                # Some network file systems have no locks; one run alone works there too.
-                if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
-                    raise
-            if not path.exists() or path.stat().st_ino != os.fstat(file.fileno()).st_ino:
-                continue  # the one that held it took it away
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)
-            return
+            stack.enter_context(hold(path, waiting))
+        yield
 
 
-def _is_whole(final: pathlib.Path, key: dict) -> bool:
-    """Whether a folder is there with this key and checksums that hold."""
-    return final.exists() and not _wrong(final, key)
+def _is_whole(final: pathlib.Path, index: dict) -> bool:
+    """Whether a folder is there with this index's key and checksums that hold."""
+    return final.exists() and not _wrong(final, index)
 
 
-def _wrong(final: pathlib.Path, key: dict) -> list[str]:
-    """Files of a folder that are missing or damaged, or its index, if that has another key."""
+def _wrong(final: pathlib.Path, index: dict) -> list[str]:
+    """Files of a folder that are missing or damaged, or its index, if that is of other images."""
     found = codes.read_index(final)
-    return codes.broken(final, found) if found and found["key"] == key else ["index.json"]
+    if not found or (found["key"], found["n"]) != (index["key"], index["n"]):
+        return ["index.json"]
+    return codes.broken(final, found)
 
 
 @contextlib.contextmanager
@@ -290,13 +277,13 @@ def _prepare(final: pathlib.Path, partial: pathlib.Path, index: dict) -> None:
         found and all(found.get(k) == v for k, v in index.items() if k != "versions")
     )
     if final.exists():
-        wrong = ", ".join(_wrong(final, index["key"]))
+        wrong = ", ".join(_wrong(final, index))
         logging.warning("codes file %s: %s broken, encoding again", final, wrong)
         found = codes.read_index(final)
         shutil.rmtree(partial, ignore_errors=True)
         os.rename(final, partial)
         if same(found):
-            for name in set(found["files"]) & set(names):
+            for name in found.get("files", {}).keys() & set(names):
                 write_whole(_digest_path(partial, name), found["files"][name].encode())
     elif not same(codes.read_index(partial)):
         shutil.rmtree(partial, ignore_errors=True)
@@ -305,7 +292,7 @@ def _prepare(final: pathlib.Path, partial: pathlib.Path, index: dict) -> None:
         path.unlink()
     for name in names:
         path = _digest_path(partial, name)
-        if path.exists() and path.read_text() != codes.sha256(partial / name):
+        if path.exists() and path.read_bytes() != (codes.sha256(partial / name) or "").encode():
             path.unlink()
     _write_index(partial, index)
 

@@ -67,7 +67,12 @@ def run(config: ConfigDict, path: str) -> None:
     for method in config.compare.methods:
         if patterns := METHODS[method].trainable:
             check_trainable(everything, patterns, f"config.compare.methods, {method}")
-    home = claim(everything, path)
+    with claim(everything, path) as home:
+        _compare(everything, home)
+
+
+def _compare(everything: Plan, home: pathlib.Path) -> None:
+    config, backbone = everything.config, everything.backbone
     stored = encode(everything, home)
 
     # 2. Methods.
@@ -75,7 +80,7 @@ def run(config: ConfigDict, path: str) -> None:
     rows, accuracies, drawn, warnings = [], {}, {}, []
     for shots in config.compare.shots:
         plan = with_shots(everything, shots)
-        decode = Sampler(backbone, mesh, plan.decode_config, Compute.of(config)).decode
+        decode = Sampler(backbone, plan.mesh, plan.decode_config, Compute.of(config)).decode
         scorer = Scorer(plan, stored, decode)
         for method in config.compare.methods:
             folder = home / f"{method}-{shots}"

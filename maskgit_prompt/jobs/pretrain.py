@@ -34,7 +34,7 @@ from maskgit_prompt.tasks.pretraining import classifier_loss, tokenizer_loss
 from maskgit_prompt.tuning.tune import Examples, tune
 
 
-def run(config: ConfigDict, folder: str) -> None:
+def run(config: ConfigDict, path: str) -> None:
     began = time.time()
     mesh = sharding.make_mesh(**config.mesh)
     rules.check(config)
@@ -46,60 +46,62 @@ def run(config: ConfigDict, folder: str) -> None:
     if config.stage == "transformer":
         Compute.of(config).check(cfg, mesh)
     images = synthetic.image_set(config.data.num, config.data.seed, config.data.size)
-    folder = workdir.prepare(folder, config)
+    with workdir.prepare(path, config) as folder:
+        # 1. What a step sees.
+        if config.stage == "transformer":
+            everything = ((np.arange(len(images)), PLAIN),)
+            tokenizer = before.part("tokenizer")
+            stored = encode_once(images, everything, tokenizer, folder / "codes", config.dtype)
 
-    # 1. What a step sees.
-    if config.stage == "transformer":
-        everything = ((np.arange(len(images)), PLAIN),)
-        tokenizer = before.part("tokenizer")
-        stored = encode_once(images, everything, tokenizer, folder / "codes", config.dtype)
+            def batch(step: int) -> dict[str, np.ndarray]:
+                rows = batch_indices(config.seed, step, len(images), config.train.batch_size)
+                return {
+                    "codes": stored.plain(rows),
+                    "class_ids": images.labels[rows].astype(np.int32),
+                }
+        else:
+            batch = _Pixels(images, config.seed, config.train.batch_size)
 
-        def batch(step: int) -> dict[str, np.ndarray]:
-            rows = batch_indices(config.seed, step, len(images), config.train.batch_size)
-            return {"codes": stored.plain(rows), "class_ids": images.labels[rows].astype(np.int32)}
-    else:
-        batch = _Pixels(images, config.seed, config.train.batch_size)
+        # 2. Training.
+        graphdef, init = params.create(backbones.make_module(kind, cfg))
+        # No abstract pass: jit on one device keeps the same numbers on every mesh.
+        key = jax.random.key(streams.seed_of(config.seed, "prompt"))
+        drawn = {config.stage: jax.device_get(jax.jit(init)(key))}
+        axes = backbones.Part(kind, cfg, {}).axes
+        tree = sharding.place(drawn, mesh, axes)
+        logging.info("%s: %d parameters", config.stage, params.count(tree))
+        tuned = tune(
+            config,
+            tree,
+            loss_of(graphdef),
+            Examples(len(images), batch, what=config.stage),
+            folder,
+            mesh,
+        )
 
-    # 2. Training.
-    graphdef, init = params.create(backbones.make_module(kind, cfg))
-    # No abstract pass: jit on one device keeps the same numbers on every mesh.
-    key = jax.random.key(streams.seed_of(config.seed, "prompt"))
-    drawn = {config.stage: jax.device_get(jax.jit(init)(key))}
-    axes = backbones.Part(kind, cfg, {}).axes
-    tree = sharding.place(drawn, mesh, axes)
-    logging.info("%s: %d parameters", config.stage, params.count(tree))
-    tuned = tune(
-        config,
-        tree,
-        loss_of(graphdef),
-        Examples(len(images), batch, what=config.stage),
-        folder,
-        mesh,
-    )
-
-    # 3. The backbone so far.
-    tree = sharding.tree_to_host(tuned.tree[config.stage], mesh)
-    part = backbones.Part(kind, cfg, tree)
-    stages = {
-        **before.provenance.get("stages", {}),
-        config.stage: {
-            "steps": config.train.steps,
-            "batch_size": config.train.batch_size,
-            "images": config.data.num,
-            "data_seed": config.data.seed,
-            "seconds_of_last_run": round(time.time() - began),
-            "last": {k: round(v, 4) for k, v in tuned.last.items()},
-        },
-    }
-    backbone = dataclasses.replace(
-        before,
-        name=config.name,
-        parts={**before.parts, config.stage: part},
-        classes=images.classes,
-        provenance={"data": f"synthetic {synthetic.VERSION}", "stages": stages},
-    )
-    backbones.save(backbone, folder / "backbone", config.store_dtype)
-    print(f"wrote {folder / 'backbone'}: {', '.join(backbone.parts)}")
+        # 3. The backbone so far.
+        tree = sharding.tree_to_host(tuned.tree[config.stage], mesh)
+        part = backbones.Part(kind, cfg, tree)
+        stages = {
+            **before.provenance.get("stages", {}),
+            config.stage: {
+                "steps": config.train.steps,
+                "batch_size": config.train.batch_size,
+                "images": config.data.num,
+                "data_seed": config.data.seed,
+                "seconds_of_last_run": round(time.time() - began),
+                "last": {k: round(v, 4) for k, v in tuned.last.items()},
+            },
+        }
+        backbone = dataclasses.replace(
+            before,
+            name=config.name,
+            parts={**before.parts, config.stage: part},
+            classes=images.classes,
+            provenance={"data": f"synthetic {synthetic.VERSION}", "stages": stages},
+        )
+        backbones.save(backbone, folder / "backbone", config.store_dtype)
+        print(f"wrote {folder / 'backbone'}: {', '.join(backbone.parts)}")
 
 
 def _part(config: ConfigDict, before: backbones.Backbone):

@@ -23,5 +23,5 @@ def run(config: ConfigDict, path: str) -> None:
     with clock("load"):
         mesh = sharding.make_mesh(**config.mesh)
         plan = task.make_plan(config, backbones.load_for(config), mesh, path)
-    home = task.claim(plan, path)
-    task.carry_out(plan, home, clock)
+    with task.claim(plan, path) as home:
+        task.carry_out(plan, home, clock)

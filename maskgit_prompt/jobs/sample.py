@@ -102,26 +102,28 @@ def run(config: ConfigDict, path: str) -> None:
     sampler = Sampler(backbone, mesh, settings, compute, prompt=prompt.config)
     start = None if given is None else np.repeat(given.codes[None], len(request.group_of), axis=0)
     sampler.check_start(start)
-    home = workdir.prepare(path, config)  # now, so that a mistake claims no workdir
+    # Now, so that a mistake claims no workdir.
+    with workdir.prepare(path, config) as home:
+        # 3. Images.
+        prompts = make_prompts(prompt.config, prompt.tree)
+        headers = prompts(request.class_ids.ravel(), request.instance_ids.ravel())  # [n K, …]
+        split = lambda x: x.reshape(*request.class_ids.shape, *x.shape[1:])
+        headers = jax.tree.map(split, headers)  # [n, K, …]
+        images = sampler.images(
+            headers,
+            sharding.make_key(streams.seed_of(config.seed, "more"), mesh),
+            uncond=unconditional(settings, prompts),
+            start=start,
+        )
 
-    # 3. Images.
-    prompts = make_prompts(prompt.config, prompt.tree)
-    headers = prompts(request.class_ids.ravel(), request.instance_ids.ravel())  # [n K, …]
-    split = lambda x: x.reshape(*request.class_ids.shape, *x.shape[1:])
-    headers = jax.tree.map(split, headers)  # [n, K, …]
-    images = sampler.images(
-        headers,
-        sharding.make_key(streams.seed_of(config.seed, "more"), mesh),
-        uncond=unconditional(settings, prompts),
-        start=start,
-    )
-
-    # 4. Files.
-    files = write_images(home, request.groups, request.group_of, images)
-    sheets.save_png(draw_sheet(request, images, given), home / "sheet.png")
-    results.write_json(home / "samples.json", describe(config, prompt, settings, request, files))
-    seconds = time.perf_counter() - began
-    print(f"{len(images)} images in {seconds:.1f} s: {home / 'sheet.png'}, {home / 'images'}")
+        # 4. Files.
+        files = write_images(home, request.groups, request.group_of, images)
+        sheets.save_png(draw_sheet(request, images, given), home / "sheet.png")
+        results.write_json(
+            home / "samples.json", describe(config, prompt, settings, request, files)
+        )
+        seconds = time.perf_counter() - began
+        print(f"{len(images)} images in {seconds:.1f} s: {home / 'sheet.png'}, {home / 'images'}")
 
 
 # --- 2. What to make -----------------------------------------------------------------------------

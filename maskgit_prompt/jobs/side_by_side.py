@@ -54,36 +54,37 @@ def run(config: ConfigDict, path: str) -> None:
         make_plan(one, found[name], mesh, path)
 
     # 2. The main job on each.
-    home = workdir.prepare(path, config)
-    rows = []
-    for shots in all_shots:
-        for name, backbone in found.items():
-            folder = home / f"{backbone.name}-{shots}"
-            if not (folder / REPORT).exists():
-                print(f"{backbone.name}, images a class: {shots}", flush=True)
-                clock = Clock()
-                with clock("load"):
-                    plan = make_plan(configs[name, shots], backbone, mesh, folder)
-                carry_out(plan, claim(plan, folder), clock)
-            rows.append({"shots": shots, **_row(folder)})
+    with workdir.prepare(path, config) as home:
+        rows = []
+        for shots in all_shots:
+            for name, backbone in found.items():
+                folder = home / f"{backbone.name}-{shots}"
+                if not (folder / REPORT).exists():
+                    print(f"{backbone.name}, images a class: {shots}", flush=True)
+                    clock = Clock()
+                    with clock("load"):
+                        plan = make_plan(configs[name, shots], backbone, mesh, folder)
+                    with claim(plan, folder):
+                        carry_out(plan, folder, clock)
+                rows.append({"shots": shots, **_row(folder)})
 
-    # 3. Files.
-    results.write_json(home / "results.json", {"rows": rows, "config": config.to_dict()})
-    most = max(all_shots)
-    pictures = {}
-    for row in rows:
-        if row["shots"] == most:
-            with Image.open(home / row["folder"] / "samples" / "prompt.png") as sheet:
-                pictures[row["model"]] = sheet.copy()
-    side_by_side_report(
-        home / "report.html",
-        rows,
-        pictures,
-        title=f"Backbones side by side: {' and '.join(titles)}",
-        causal=config.causal.to_dict(),
-        config=config.to_dict(),
-    )
-    print(f"report: {home / 'report.html'}")
+        # 3. Files.
+        results.write_json(home / "results.json", {"rows": rows, "config": config.to_dict()})
+        most = max(all_shots)
+        pictures = {}
+        for row in rows:
+            if row["shots"] == most:
+                with Image.open(home / row["folder"] / "samples" / "prompt.png") as sheet:
+                    pictures[row["model"]] = sheet.copy()
+        side_by_side_report(
+            home / "report.html",
+            rows,
+            pictures,
+            title=f"Backbones side by side: {' and '.join(titles)}",
+            causal=config.causal.to_dict(),
+            config=config.to_dict(),
+        )
+        print(f"report: {home / 'report.html'}")
 
 
 def _of_one(config: ConfigDict, name: str, shots: int, decoding: str) -> ConfigDict:

@@ -7,6 +7,7 @@
 4. Write results.json, results.md, tasks.png and report.html: all finished tasks in one table.
 """
 
+import contextlib
 import json
 import pathlib
 import traceback
@@ -44,7 +45,7 @@ def run(config: ConfigDict, path: str) -> None:
             )
     if config.steps < 0:
         raise UsageError(f"config.steps = {config.steps}, expected 0 or more")
-    home, _ = workdir.check(path, config)
+    home = workdir.check(path, config)
     finished = [task for task in chosen if (home / task.name / REPORT).exists()]
     left = [task for task in chosen if task not in finished]
     missing = find_data(left, config.data) if left else {}
@@ -59,46 +60,46 @@ def run(config: ConfigDict, path: str) -> None:
     backbone = backbones.load_for(config)
     mesh = sharding.make_mesh(**config.mesh)
     check(config, backbone, mesh)
-    workdir.prepare(path, config)
+    with workdir.prepare(path, config):
+        # 3. Tasks.
+        failed = dict(missing)
+        left = [task for task in left if task.name not in missing]
+        untuned = None  # images of the backbone alone, made once for tasks of as many
+        for i, task in enumerate(left, 1):
+            if distributed.is_first():
+                print(f"task {i} of {len(left)}: {task.name} ({task.group})", flush=True)
+            one, folder, clock = config_of(config, task, home), home / task.name, Clock()
+            with contextlib.ExitStack() as stack:
+                try:
+                    # What is wrong here all hosts find, so that all go on to the next task.
+                    workdir.check(folder, one)
+                    with clock("load"):
+                        plan = make_plan(one, backbone, mesh, folder)
+                    stack.enter_context(claim(plan, folder))
+                except UserError as error:
+                    failed[task.name] = report_failure(task, error)
+                    continue
+                try:
+                    untuned = carry_out(plan, folder, clock, untuned)
+                except Stopped:
+                    raise
+                except Exception as error:
+                    if distributed.index_and_count()[1] > 1:
+                        raise  # the other hosts may be waiting for this one
+                    failed[task.name] = report_failure(task, error)
 
-    # 3. Tasks.
-    failed = dict(missing)
-    left = [task for task in left if task.name not in missing]
-    untuned = None  # images of the backbone alone, made once for tasks of as many
-    for i, task in enumerate(left, 1):
+        # 4. Table, once the first host has written what it is made of.
+        distributed.barrier("tasks")
+        rows = [row_of(task, home, task in chosen, missing, failed) for task in vtab.TASKS]
+        write(home, [row for row in rows if row], config, backbone.name)
+        wrong = [task.name for task in chosen if task.name in failed]
         if distributed.is_first():
-            print(f"task {i} of {len(left)}: {task.name} ({task.group})", flush=True)
-        one, folder, clock = config_of(config, task, home), home / task.name, Clock()
-        try:
-            # What is wrong here all hosts find, so that all go on to the next task.
-            workdir.check(folder, one)
-            with clock("load"):
-                plan = make_plan(one, backbone, mesh, folder)
-            claim(plan, folder)
-        except UserError as error:
-            failed[task.name] = report_failure(task, error)
-            continue
-        try:
-            untuned = carry_out(plan, folder, clock, untuned)
-        except Stopped:
-            raise
-        except Exception as error:
-            if distributed.index_and_count()[1] > 1:
-                raise  # the other hosts may be waiting for this one
-            failed[task.name] = report_failure(task, error)
-
-    # 4. Table, once the first host has written what it is made of.
-    distributed.barrier("tasks")
-    rows = [row_of(task, home, task in chosen, missing, failed) for task in vtab.TASKS]
-    write(home, [row for row in rows if row], config, backbone.name)
-    wrong = [task.name for task in chosen if task.name in failed]
-    if distributed.is_first():
-        print(f"report: {home / REPORT}\ntable: {home / 'results.md'}")
-    if wrong:
-        raise UserError(
-            f"{len(wrong)} of {len(chosen)} tasks are not done: {', '.join(wrong)}; reasons are in "
-            f"{home / 'results.md'}; the same command again does these alone"
-        )
+            print(f"report: {home / REPORT}\ntable: {home / 'results.md'}")
+        if wrong:
+            raise UserError(
+                f"{len(wrong)} of {len(chosen)} tasks are not done: {', '.join(wrong)}; reasons "
+                f"are in {home / 'results.md'}; the same command again does these alone"
+            )
 
 
 def find_data(chosen: list[vtab.Task], config: ConfigDict) -> dict[str, str]:

@@ -9,11 +9,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 
 from maskgit_prompt.errors import UserError
 
 policy = ocp.checkpoint_managers
+SUMS = "checksums"  # beside the state's own fields
 
 
 @contextlib.contextmanager
@@ -32,7 +35,9 @@ def manager(
         preservation_policy=policy.LatestN(keep),
     )
     try:
-        manager = ocp.CheckpointManager(directory, options=options)
+        manager = ocp.CheckpointManager(
+            directory, options=options, item_handlers=ocp.StandardCheckpointHandler()
+        )
     except OSError as error:
         raise UserError(
             f"cannot keep checkpoints in {directory}: {error.strerror or error}; "
@@ -54,10 +59,12 @@ def save(manager: ocp.CheckpointManager, step: int, state: Any, force: bool = Fa
 
     Raises UserError where the disk refuses.
     """
-    if force and manager.latest_step() == step:
+    if manager.latest_step() == step if force else not manager.should_save(step):
         return False
+    fields = _fields(state)
+    fields[SUMS] = checksums(fields)
     with _refusals(manager):
-        return manager.save(step, args=ocp.args.StandardSave(_fields(state)), force=force)
+        return manager.save(step, args=ocp.args.StandardSave(fields), force=force)
 
 
 def _fields(state: Any) -> dict[str, Any]:
@@ -109,13 +116,52 @@ def restore(manager: ocp.CheckpointManager, like: Any, step: int | None = None) 
       UserError: the files are damaged, or of a state of other names or shapes.
     """
     step = manager.latest_step() if step is None else step
-    fields = jax.tree.map(ocp.utils.to_shape_dtype_struct, _fields(like))
+    where = f"checkpoint {manager.directory}/{step}"
+    way_out = "delete that folder to resume from the one before, or use another workdir"
+    fields = _fields(like)
     try:
+        if SUMS in manager.item_metadata(step).tree:  # earlier versions wrote none
+            fields[SUMS] = checksums(fields)
+        fields = jax.tree.map(ocp.utils.to_shape_dtype_struct, fields)
         found = manager.restore(step, args=ocp.args.StandardRestore(fields))
     except Exception as error:  # Orbax and TensorStore raise a dozen types for a damaged folder
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else "no reason"
         raise UserError(
-            f"checkpoint {manager.directory}/{step} cannot be read ({type(error).__name__}: "
-            f"{reason}); delete that folder to resume from the one before, or use another workdir"
+            f"{where} cannot be read ({type(error).__name__}: {reason}); {way_out}"
         ) from error
+    sums = found.pop(SUMS, None)
+    if sums is not None:
+        wrong = int(np.any(jax.device_get(sums != checksums(found)), axis=1).sum())
+        if wrong:
+            raise UserError(
+                f"{where} is damaged ({wrong} of its {len(sums)} arrays have another checksum than "
+                f"when they were saved); {way_out}"
+            )
     return dataclasses.replace(like, **found)
+
+
+@jax.jit
+def checksums(tree: Any) -> jax.Array:
+    """uint32 [arrays, 2] of a tree of n arrays: of every bit and of where it stands.
+
+    Sums of integers, so they do not depend on the mesh or the order of adding.
+    """
+    return jnp.stack([_checksum(x) for x in jax.tree.leaves(tree)])
+
+
+def _checksum(x: jax.Array) -> jax.Array:
+    if jnp.issubdtype(x.dtype, jnp.floating):
+        bits = jax.lax.bitcast_convert_type(x, jnp.dtype(f"uint{8 * x.dtype.itemsize}"))
+    else:
+        bits = x
+    bits = bits.astype(jnp.uint32)
+    place = jnp.zeros(x.shape, jnp.uint32)
+    for axis in range(x.ndim):
+        index = jax.lax.broadcasted_iota(jnp.uint32, x.shape, axis)
+        place = place * jnp.uint32(x.shape[axis]) + index
+    # Odd factors: no bit of a word is shifted out of the sum. Mixed ones tell what linear ones do
+    # not: numbers that change places so that their places' sum stays.
+    mixed = place * jnp.uint32(0x9E3779B1)
+    mixed = (mixed ^ (mixed >> 15)) * jnp.uint32(0x85EBCA77)
+    factors = (2 * place + 1, (mixed ^ (mixed >> 13)) | 1)
+    return jnp.stack([jnp.sum(bits * factor, dtype=jnp.uint32) for factor in factors])

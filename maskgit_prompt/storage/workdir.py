@@ -1,15 +1,18 @@
-"""The folder of a run: its config, which must not change, and its metrics."""
+"""The folder of a run: its config, which must not change, its lock, and its metrics."""
 
+import contextlib
 import json
 import pathlib
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from maskgit_prompt import params, renamed
 from maskgit_prompt.devices import distributed
-from maskgit_prompt.errors import UsageError, UserError
+from maskgit_prompt.errors import UsageError, UserError, unwritable
+from maskgit_prompt.storage import lock
 from maskgit_prompt.storage.files import write_whole
 
 # These say how long and where a run goes on, or which of its tasks, not what it computes.
@@ -24,20 +27,50 @@ FREE = (
     "data.download",
     "tasks",
 )
+LOCK = ".lock"
 NAMED = 5  # keys that differ, in a message
 
 
-def prepare(workdir: str | pathlib.Path, config: ConfigDict) -> pathlib.Path:
-    """Makes the folder, or checks that it belongs to a run of this config.
+@contextlib.contextmanager
+def prepare(workdir: str | pathlib.Path, config: ConfigDict) -> Iterator[pathlib.Path]:
+    """Makes the folder, or checks that it belongs to a run of this config; holds its lock.
 
     Raises:
-      UsageError: it holds a run of another config; the keys that differ are named.
+      UsageError: it holds a run of another config, and the keys that differ are named; or another
+        process runs in it.
     """
-    folder, new = check(workdir, config)
-    if not (folder / "config.json").exists():
-        text = json.dumps(new, indent=1, sort_keys=True) + "\n"
-        write_whole(folder / "config.json", text.encode())
-    return folder
+    folder, _ = _compare(workdir, config)
+    with _alone(folder):
+        _, new = _compare(folder, config)  # once more: another run may have come first
+        if not (folder / "config.json").exists():
+            text = json.dumps(new, indent=1, sort_keys=True) + "\n"
+            write_whole(folder / "config.json", text.encode())
+        yield folder
+
+
+@contextlib.contextmanager
+def _alone(folder: pathlib.Path) -> Iterator[None]:
+    """One run at a time: the first host holds the lock of the folder, and tells the others."""
+    with contextlib.ExitStack() as stack:
+        owner = ""
+        if distributed.is_first():
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(lock.hold(folder / LOCK))
+            except lock.Held as held:
+                owner = held.owner
+            except OSError as error:
+                raise unwritable(f"workdir {folder}", error) from error
+        if owner := distributed.gather(owner.encode())[0].decode():
+            raise _busy(folder, owner)
+        yield
+
+
+def _busy(folder: pathlib.Path, owner: str) -> UsageError:
+    return UsageError(
+        f"workdir {folder} is in use by {owner}; wait for that run, stop it, or use another "
+        "--workdir"
+    )
 
 
 def bind(folder: pathlib.Path, images: dict[str, str]) -> None:
@@ -67,8 +100,22 @@ def bind(folder: pathlib.Path, images: dict[str, str]) -> None:
     write_whole(path, (json.dumps(images, indent=1) + "\n").encode())
 
 
-def check(workdir: str | pathlib.Path, config: ConfigDict) -> tuple[pathlib.Path, dict[str, Any]]:
-    """As `prepare`, but writes nothing; gives the folder and the config as JSON."""
+def check(workdir: str | pathlib.Path, config: ConfigDict) -> pathlib.Path:
+    """Raises what `prepare` would, but writes nothing; gives the folder."""
+    folder, _ = _compare(workdir, config)
+    if owner := lock.owner(folder / LOCK):
+        raise _busy(folder, owner)
+    return folder
+
+
+def _compare(
+    workdir: str | pathlib.Path, config: ConfigDict
+) -> tuple[pathlib.Path, dict[str, Any]]:
+    """The folder, and the config as JSON.
+
+    Raises:
+      UsageError: the folder holds a run of another config; the keys that differ are named.
+    """
     folder = pathlib.Path(workdir)
     path, new = folder / "config.json", json.loads(config.to_json_best_effort())
     if folder.exists() and not folder.is_dir():

@@ -7,6 +7,7 @@ import importlib
 import os
 import pathlib
 import pkgutil
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from ml_collections import ConfigDict
@@ -26,8 +27,8 @@ class Task(Protocol):
     def make_plan(self, config: ConfigDict, backbone: Any, mesh: Any, path: str | os.PathLike):
         """All that can be known to be wrong is raised here, before anything is written."""
 
-    def claim(self, plan: Any, path: str | os.PathLike) -> pathlib.Path:
-        """Makes the workdir, or checks that it is the plan's."""
+    def claim(self, plan: Any, path: str | os.PathLike) -> AbstractContextManager[pathlib.Path]:
+        """Makes the workdir, or checks that it is the plan's; no other run uses it meanwhile."""
 
     def carry_out(self, plan: Any, home: pathlib.Path, clock: Any):
         """Trains, evaluates, and writes results.json and report.html."""

@@ -8,7 +8,6 @@ that was not.
 
 import collections
 import dataclasses
-import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -21,12 +20,13 @@ from jax.sharding import Mesh
 
 from maskgit_prompt import params
 from maskgit_prompt.devices import sharding
-from maskgit_prompt.errors import Stopped, UserError
+from maskgit_prompt.errors import TERMINATED, Stopped, UserError
 from maskgit_prompt.params import Tree
 from maskgit_prompt.progress import Pace, progress
 from maskgit_prompt.storage import checkpoint
 from maskgit_prompt.tuning import memory
 from maskgit_prompt.tuning.profile import Profile
+from maskgit_prompt.tuning.stop import Stop
 
 Array = jax.Array
 Batch = dict[str, Array]
@@ -248,7 +248,7 @@ def run(step_fn, state: TrainState, frozen: Tree, loop: Loop, mesh, key: Array, 
 
     Raises:
       UserError: a loss or gradient that is not finite; the last good checkpoint is kept.
-      Stopped: after SIGTERM, with a checkpoint of the step reached.
+      Stopped: after SIGTERM or Ctrl-C, with a checkpoint of the step reached.
     """
     if manager.latest_step() is not None:
         state = checkpoint.restore(manager, state)
@@ -268,7 +268,7 @@ def run(step_fn, state: TrainState, frozen: Tree, loop: Loop, mesh, key: Array, 
         return values
 
     with (
-        _Terminate() as terminate,
+        Stop() as stop,
         loop.profile as profile,
         jax.set_mesh(mesh),
         progress(loop.steps * loop.batch_size, loop.what, "image", first * loop.batch_size) as bar,
@@ -297,15 +297,15 @@ def run(step_fn, state: TrainState, frozen: Tree, loop: Loop, mesh, key: Array, 
                     with pace.paused():
                         call(state)
             # After log and evaluation: what is killed between them and the save is done again.
-            stop = terminate.asked
-            if last or stop or manager.should_save(taken):
+            if last or stop.code or manager.should_save(taken):
                 settle(0)  # never save a state that a bad loss has spoilt
-            checkpoint.save(manager, taken, state, force=last or stop)
-            if stop or manager.reached_preemption(taken):
+            checkpoint.save(manager, taken, state, force=last or stop.code > 0)
+            if stop.code or manager.reached_preemption(taken):
                 checkpoint.wait(manager)
                 raise Stopped(
                     f"stopped at step {taken} of {loop.steps}, saved in {manager.directory}; "
-                    "start again to resume"
+                    "start again to resume",
+                    stop.code or TERMINATED,
                 )
     checkpoint.wait(manager)
     return state
@@ -327,26 +327,3 @@ def _check_finite(taken: int, values: dict[str, float], manager: Any) -> None:
         f"{f'the checkpoint of step {kept} is kept' if kept is not None else 'nothing was saved'}"
         "; try a smaller config.optimizer.learning_rate or config.optimizer.clip=1.0"
     )
-
-
-class _Terminate:
-    """Notes SIGTERM while the loop runs, so that the step in hand is finished and saved.
-
-    With several hosts Orbax asks jax.distributed instead, so that all stop at the same step.
-    """
-
-    def __enter__(self):
-        self.asked = False
-        self._before = None
-        try:
-            self._before = signal.signal(signal.SIGTERM, self._note)
-        except ValueError:  # not the main thread (a notebook's worker): nobody sends it a signal
-            self._before = None
-        return self
-
-    def _note(self, *_):
-        self.asked = jax.process_count() == 1
-
-    def __exit__(self, *_):
-        if self._before is not None:
-            signal.signal(signal.SIGTERM, self._before)

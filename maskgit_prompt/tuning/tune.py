@@ -8,15 +8,13 @@ import time
 from collections.abc import Callable, Mapping
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 from ml_collections import ConfigDict
 
 from maskgit_prompt import params, streams
 from maskgit_prompt.devices import sharding
+from maskgit_prompt.errors import UserError
 from maskgit_prompt.params import Tree
-from maskgit_prompt.storage import checkpoint, workdir
-from maskgit_prompt.storage.files import write_whole
+from maskgit_prompt.storage import checkpoint, sealed, workdir
 from maskgit_prompt.tuning import profile, train
 from maskgit_prompt.tuning.optimizers import check_paths, learning_rate, make_optimizer
 
@@ -191,9 +189,12 @@ class _Best:
         """Takes up the file, unless it is of a step that will be run again."""
         if not self._path.exists():
             return
-        with safetensors.safe_open(self._path, "numpy") as file:
-            header = json.loads(file.metadata()["best"])
-            flat = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        way_out = "delete this folder to train anew"
+        flat, text = sealed.load(self._path, {"best"}, way_out)
+        try:
+            header = json.loads(text["best"])
+        except (KeyError, ValueError) as error:
+            raise UserError(f"{self._path} is damaged ({error!r}); {way_out}") from error
         if header["step"] <= latest:
             self.step, self.scores = header["step"], header["scores"]
             self.tree = params.unflatten(flat)
@@ -205,7 +206,7 @@ class _Best:
             return
         self.step, self.scores, self.tree = step, scores, tree()
         header = {"best": json.dumps({"step": step, "scores": scores})}
-        write_whole(self._path, safetensors.numpy.save(params.flatten(self.tree), header))
+        sealed.save(self._path, params.flatten(self.tree), header)
 
 
 def curves_of(rows: list[dict[str, float]], columns: list[str]) -> dict[str, tuple[list, list]]:

@@ -10,17 +10,16 @@ import pathlib
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
 from maskgit_prompt import params
 from maskgit_prompt.backbones import Backbone, abstract
 from maskgit_prompt.errors import UsageError, UserError
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 from maskgit_prompt.params import Tree
-from maskgit_prompt.storage.files import write_whole
+from maskgit_prompt.storage import sealed
 
 FORMAT = 1
+TEXT = "maskgit_prompt"  # the name of the header in the file
 # What prompts of versions that wrote no "parts" depend on. It is left out of the header, so that
 # those versions read the files of this one.
 IMPLIED = ("tokenizer", "transformer")
@@ -81,9 +80,7 @@ def save(path: pathlib.Path, prompt: TunedPrompt) -> None:
         header["parts"] = prompt.backbone.parts
     names = ("classes", "instances", "instance_classes", "sample", "scores")
     header |= {name: getattr(prompt, name) for name in names}
-    tensors = {name: np.ascontiguousarray(x) for name, x in params.flatten(prompt.tree).items()}
-    data = safetensors.numpy.save(tensors, {"maskgit_prompt": json.dumps(header)})
-    write_whole(path, data)
+    sealed.save(path, params.flatten(prompt.tree), {TEXT: json.dumps(header)})
 
 
 def load(path: str | pathlib.Path) -> TunedPrompt:
@@ -95,18 +92,15 @@ def load(path: str | pathlib.Path) -> TunedPrompt:
     path = pathlib.Path(path)
     if not path.is_file():
         raise UsageError(f"no prompt file {path}: expected the prompt.safetensors of a run")
-    try:
-        with safetensors.safe_open(path, "numpy") as file:
-            header = json.loads((file.metadata() or {}).get("maskgit_prompt", "null"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (safetensors.SafetensorError, ValueError) as error:
-        raise UserError(
-            f"{path} is damaged or truncated ({error}); expected the prompt.safetensors of a run: "
-            "copy it again"
-        ) from error
-    if header is None:
+    way_out = "expected the prompt.safetensors of a run: copy it again"
+    tensors, found = sealed.load(path, {TEXT}, way_out)
+    if TEXT not in found:
         raise UserError(f"{path} is a safetensors file, but holds no prompt of maskgit_prompt")
+    for name, x in tensors.items():
+        if not np.isfinite(x).all():
+            raise UserError(f"{path} holds numbers that are not finite in {name}; copy it again")
     try:
+        header = json.loads(found[TEXT])
         if header.pop("format") != FORMAT:
             raise UserError(f"{path} is of another format than this version's {FORMAT}; update")
         config = PromptConfig(**header.pop("cfg"))
@@ -119,7 +113,20 @@ def load(path: str | pathlib.Path) -> TunedPrompt:
         raise UserError(f"{path} has a damaged header ({error!r}); copy it again") from error
     expected = abstract(lambda rngs: PromptGenerator(config, rngs=rngs))
     params.check(prompt.tree, expected, f"prompt file {path}")
+    if wrong := _wrong_names(prompt):
+        raise UserError(f"{path} has a damaged header ({wrong}); copy it again")
     return prompt
+
+
+def _wrong_names(prompt: TunedPrompt) -> str:
+    """What is wrong with the names of classes and instances; nothing where they fit."""
+    config, classes = prompt.config, len(prompt.classes)
+    if classes != config.classes:
+        return f"{classes} names for {config.classes} classes"
+    if not len(prompt.instances) == len(prompt.instance_classes) == config.instances:
+        return f"{len(prompt.instances)} names for {config.instances} instances"
+    strange = [c for c in prompt.instance_classes if c not in range(classes)]
+    return f"an instance of class {strange[0]}, of {classes} classes" if strange else ""
 
 
 def check_backbone(prompt: TunedPrompt, backbone: Backbone, path: str | pathlib.Path) -> None:

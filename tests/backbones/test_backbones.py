@@ -15,6 +15,7 @@ from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UserError
 from maskgit_prompt.models.prompt import PromptConfig
+from maskgit_prompt.storage import lock
 from maskgit_prompt.stored import StoredArray
 from tests import tiny
 
@@ -167,7 +168,7 @@ def test_a_file_system_without_locks(code, message, tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(code, "no")
 
-    monkeypatch.setattr(write.fcntl, "flock", refuse)
+    monkeypatch.setattr(lock.fcntl, "flock", refuse)
     if message:
         with pytest.raises(UserError, match=f"cannot write backbone .*: no; {message}"):
             backbones.save(tiny.backbone(), tmp_path / "model")

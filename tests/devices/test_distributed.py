@@ -3,9 +3,12 @@
 import json
 import os
 import pathlib
+import re
+import signal
 import socket
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -39,12 +42,15 @@ def run_on(hosts: int, devices: int, code: int = 0, **flags) -> list[tuple[str, 
     """A whole job on so many hosts of so many devices, and how all of them end."""
     if hosts == 1:
         return finish([start(devices, {}, **flags)], code)
+    return finish(start_all(hosts, devices, **flags), code)
+
+
+def start_all(hosts: int, devices: int, **flags) -> list[subprocess.Popen]:
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     job = {"MGP_COORDINATOR": f"localhost:{port}", "MGP_NUM_PROCESSES": str(hosts)}
-    children = [start(devices, job | {"MGP_PROCESS_ID": str(i)}, **flags) for i in range(hosts)]
-    return finish(children, code)
+    return [start(devices, job | {"MGP_PROCESS_ID": str(i)}, **flags) for i in range(hosts)]
 
 
 def finish(children: list[subprocess.Popen], code: int = 0) -> list[tuple[str, str]]:
@@ -163,6 +169,29 @@ def test_a_task_that_fails_on_one_host_ends_neither(tmp_path):
     rows = {row["task"]: row for row in json.loads((home / "results.json").read_text())["rows"]}
     assert rows["eurosat"]["status"] == "done" and rows["svhn"]["status"] == "failed"
     assert f"{path.name} is cut short or damaged" in rows["svhn"]["error"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_one_host_stops_all_at_the_same_step(number, tmp_path):
+    home = tmp_path / "run"
+    flags = dict(
+        config="configs/quickstart.py",
+        config__backbone=tiny.write(tmp_path / "tiny"),
+        config__train__steps=100_000,
+        config__train__log_every=1,
+        config__train__evaluate_every=0,
+        config__prompt__tokens=2,
+    )
+    children = start_all(2, 1, workdir=home, **flags)
+    deadline = time.monotonic() + 200
+    while not (home / "metrics.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    children[1].send_signal(number)
+    outputs = finish(children, code=143)
+    steps = {re.search(r"stopped at step (\d+) of 100000, saved in", err)[1] for _, err in outputs}
+    assert len(steps) == 1
+    assert [path.name for path in (home / "checkpoints").iterdir()] == list(steps)
 
 
 def test_a_job_that_is_named_by_half_is_refused(monkeypatch):

@@ -11,6 +11,8 @@ import sys
 import jax
 import numpy as np
 import pytest
+import safetensors
+import safetensors.numpy
 
 from maskgit_prompt import backbones
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
@@ -345,17 +347,47 @@ def test_prompt_file_that_is_missing_truncated_or_another_file(prompt, backbone,
     for size in (4, 200, prompt.stat().st_size - 1):
         cut = tmp_path / f"{size}.safetensors"
         cut.write_bytes(prompt.read_bytes()[:size])
-        refused(capsys, 1, f"{cut} is damaged or truncated", *flags, f"--config.prompt={cut}")
-    for old, new, message in (
-        (b"format", b"farmot", "has a damaged header (KeyError('format'))"),
-        (b"tokens", b"takens", "has a damaged header (TypeError("),
-        (b'tokens\\": 1', b'tokens\\": 2', "does not fit the model"),
-        (b'format\\": 1', b'format\\": 9', "is of another format than this version's 1; update"),
-    ):
-        assert old in prompt.read_bytes()
-        edited = tmp_path / "edited.safetensors"
-        edited.write_bytes(prompt.read_bytes().replace(old, new))
-        refused(capsys, 1, message, *flags, f"--config.prompt={edited}")
+        refused(capsys, 1, f"{cut} is damaged or cut short", *flags, f"--config.prompt={cut}")
+    edited = tmp_path / "edited.safetensors"
+    edited.write_bytes(prompt.read_bytes().replace(b"tokens", b"takens"))
+    refused(capsys, 1, "its checksum does not hold", *flags, f"--config.prompt={edited}")
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ('"format"', '"farmot"', "has a damaged header (KeyError('format'))"),
+        ('"tokens"', '"takens"', "has a damaged header (TypeError("),
+        ('"tokens": 1', '"tokens": 2', "does not fit the model"),
+        ('"format": 1', '"format": 9', "is of another format than this version's 1; update"),
+        ('["a", "b"]', '["a"]', "damaged header (1 names for 2 classes)"),
+        ('"instances": []', '"instances": ["x"]', "damaged header (1 names for 0 instances)"),
+        ("{", "", "has a damaged header (JSONDecodeError("),
+    ],
+)
+def test_prompt_file_whose_header_says_something_else(
+    old, new, message, prompt, backbone, tmp_path, capsys
+):
+    """Of files without a checksum, as earlier versions wrote them."""
+    with safetensors.safe_open(prompt, "numpy") as file:
+        text = file.metadata()["maskgit_prompt"]
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    assert old in text
+    edited = tmp_path / "edited.safetensors"
+    safetensors.numpy.save_file(tensors, edited, {"maskgit_prompt": text.replace(old, new, 1)})
+    flags = (SAMPLE, f"--config.backbone={backbone}", f"--workdir={tmp_path / 'run'}")
+    refused(capsys, 1, message, *flags, f"--config.prompt={edited}")
+
+
+def test_prompt_file_of_numbers_that_are_not_finite(prompt, backbone, tmp_path, capsys):
+    loaded = tuned_prompt.load(prompt)
+    tree = jax.tree.map(
+        lambda x: np.where(np.arange(x.size).reshape(x.shape), x, np.nan), loaded.tree
+    )
+    tuned_prompt.save(prompt, dataclasses.replace(loaded, tree=tree))
+    flags = (SAMPLE, f"--config.backbone={backbone}", f"--workdir={tmp_path / 'run'}")
+    message = f"{prompt} holds numbers that are not finite in "
+    refused(capsys, 1, message, *flags, f"--config.prompt={prompt}")
 
 
 def test_prompt_of_another_backbone_names_both(prompt, backbone, tmp_path, capsys):

@@ -12,6 +12,7 @@ import unittest.mock
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from maskgit_prompt.errors import UserError
@@ -163,6 +164,79 @@ def test_no_damage_gives_wrong_numbers(saved, tmp_path, size):
                 refused += 1
         shutil.rmtree(folder)
     assert refused
+
+
+def test_flipped_bits_are_told_or_change_nothing(saved, tmp_path):
+    """One bit in each quarter of each file: the state is restored to the bit, or refused."""
+    folder, told = tmp_path / "checkpoints", []
+    shutil.copytree(saved, folder)
+    for path in files(folder / "2"):
+        whole = path.read_bytes()
+        for quarter in range(4 if whole else 0):
+            data = bytearray(whole)
+            data[len(data) * quarter // 4] ^= 1 << quarter
+            path.write_bytes(data)
+            with checkpoint.manager(folder, every=1) as manager:
+                try:
+                    found = checkpoint.restore(manager, toy(0, size=1000), step=2)
+                    training.assert_same(found, toy(2, size=1000))
+                except UserError as error:
+                    assert f"checkpoint {folder}/2 " in str(error) and "\n" not in str(error)
+                    told.append(str(error))
+        path.write_bytes(whole)
+    assert len(told) >= 4
+
+
+def test_other_numbers_than_were_saved_are_told(saved, tmp_path, monkeypatch):
+    """What no reader notices: the numbers of a whole file are others."""
+    folder = tmp_path / "checkpoints"
+    wrong = checkpoint.checksums(checkpoint._fields(toy(1).replace(ema={"x": 0 * toy(1).ema["x"]})))
+    monkeypatch.setattr(checkpoint, "checksums", lambda tree: wrong)
+    with checkpoint.manager(folder, every=1) as manager:
+        checkpoint.save(manager, 1, toy(1))
+        checkpoint.wait(manager)
+        monkeypatch.undo()
+        with pytest.raises(UserError) as error:
+            checkpoint.restore(manager, toy(0))
+    assert one_line(error) == (
+        f"checkpoint {folder}/1 is damaged (1 of its 4 arrays have another checksum than when they "
+        "were saved); delete that folder to resume from the one before, or use another workdir"
+    )
+
+
+def test_a_checkpoint_without_checksums_is_read(tmp_path):
+    """As earlier versions wrote it."""
+    with checkpoint.manager(tmp_path, every=1) as manager:
+        fields = checkpoint._fields(toy(1))
+        manager.save(1, args=ocp.args.StandardSave(fields))
+        manager.wait_until_finished()
+        assert "checksums" not in manager.item_metadata(1).tree
+        training.assert_same(checkpoint.restore(manager, toy(0)), toy(1))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "int32", "uint8", "bool"])
+def test_every_bit_and_its_place_are_in_the_checksum(dtype):
+    bits = {"float32": "u4", "int32": "u4", "bfloat16": "u2", "float16": "u2"}.get(dtype, "u1")
+    x = np.array([[1, 0, 0], [0, 1, 1]], dtype)
+    sums = lambda x: checkpoint.checksums({"x": jax.numpy.asarray(x)})[0].tolist()
+    found = [sums(x), sums(x[::-1]), sums(x[:, ::-1])]
+    width = 1 if dtype == "bool" else 8 * x.dtype.itemsize
+    for bit in range(width):
+        other = x.view(bits).copy()
+        other[1, 2] ^= np.array(1 << bit, bits)
+        found.append(sums(other.view(x.dtype)))
+    assert len(set(map(tuple, found))) == len(found)
+    first, _ = zip(*found[3:], strict=True)
+    assert len(set(first)) == width
+
+
+def test_the_checksum_is_the_same_on_any_mesh():
+    x = np.random.default_rng(0).standard_normal((8, 6, 4), np.float32)
+    plain = checkpoint.checksums({"x": x}).tolist()
+    mesh = training.mesh(2, 2, 2)
+    for spec in (jax.P(), jax.P("data"), jax.P(("data", "fsdp"), "tensor")):
+        placed = jax.device_put(x, jax.NamedSharding(mesh, spec))
+        assert checkpoint.checksums({"x": placed}).tolist() == plain
 
 
 # --- A disk that refuses -------------------------------------------------------------------------

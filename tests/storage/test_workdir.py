@@ -2,7 +2,11 @@
 
 import errno
 import json
+import os
 import pathlib
+import signal
+import subprocess
+import sys
 
 import pytest
 from ml_collections import ConfigDict
@@ -13,21 +17,26 @@ from maskgit_prompt.storage import workdir
 from tests import light
 
 
+def prepare(path, config) -> pathlib.Path:
+    with workdir.prepare(path, config) as folder:
+        return folder
+
+
 def test_a_new_folder_keeps_the_config(tmp_path):
     config = configs.transfer()
-    folder = workdir.prepare(tmp_path / "runs" / "new", config)
+    folder = prepare(tmp_path / "runs" / "new", config)
     assert folder == tmp_path / "runs" / "new"
     kept = json.loads((folder / "config.json").read_text())
     assert kept["train"]["batch_size"] == 32 and kept["trainable"] == ["prompt/.*"]
 
 
 def test_the_same_config_goes_on(tmp_path):
-    workdir.prepare(tmp_path, configs.transfer())
+    prepare(tmp_path, configs.transfer())
     config = configs.transfer()
     # How long and where, not what.
     config.mesh.data, config.train.log_every, config.train.save_every = 2, 1, 5
     config.train.tensorboard, config.train.show_every, config.profile = False, 9, "2:3"
-    assert workdir.prepare(str(tmp_path), config) == tmp_path
+    assert prepare(str(tmp_path), config) == tmp_path
 
 
 def test_a_workdir_of_an_earlier_version_goes_on(tmp_path):
@@ -48,13 +57,13 @@ def test_a_workdir_of_an_earlier_version_goes_on(tmp_path):
 
 
 def test_another_config_is_refused_by_its_keys(tmp_path):
-    workdir.prepare(tmp_path, configs.transfer())
+    prepare(tmp_path, configs.transfer())
     before = (tmp_path / "config.json").read_bytes()
     config = configs.transfer()
     config.train.batch_size, config.mesh.data = 16, 2
     config.data.path = "photos"
     with pytest.raises(UsageError) as error:
-        workdir.prepare(tmp_path, config)
+        prepare(tmp_path, config)
     assert str(error.value) == (
         f"workdir {tmp_path} holds a run of another config: data.path is '' there, 'photos' now; "
         "train.batch_size is 32 there, 16 now; use another --workdir, or delete that one"
@@ -63,29 +72,86 @@ def test_another_config_is_refused_by_its_keys(tmp_path):
 
 
 def test_keys_that_only_one_config_has(tmp_path):
-    workdir.prepare(tmp_path, ConfigDict({"old": 1, "both": {"a": 2}}))
+    prepare(tmp_path, ConfigDict({"old": 1, "both": {"a": 2}}))
     with pytest.raises(UsageError, match="both.a is 2 there, None now; both.b is None there, 3 n"):
-        workdir.prepare(tmp_path, ConfigDict({"old": 1, "both": {"b": 3}}))
+        prepare(tmp_path, ConfigDict({"old": 1, "both": {"b": 3}}))
 
 
 def test_many_differences_are_cut_short(tmp_path):
-    workdir.prepare(tmp_path, ConfigDict({f"k{i}": 0 for i in range(9)}))
+    prepare(tmp_path, ConfigDict({f"k{i}": 0 for i in range(9)}))
     with pytest.raises(UsageError, match="k0 is 0 there, 1 now.*k4 is 0 there, 1 now; and 4 more"):
-        workdir.prepare(tmp_path, ConfigDict({f"k{i}": 1 for i in range(9)}))
+        prepare(tmp_path, ConfigDict({f"k{i}": 1 for i in range(9)}))
 
 
 @pytest.mark.parametrize("text", ['{"seed": 0', "3", ""])
 def test_a_damaged_config(tmp_path, text):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(UserError, match="config.json is damaged .*; use another workdir") as error:
-        workdir.prepare(tmp_path, configs.transfer())
+        prepare(tmp_path, configs.transfer())
     assert "\n" not in str(error.value)
 
 
 def test_a_file_in_place_of_the_folder(tmp_path):
     (tmp_path / "run").write_text("")
     with pytest.raises(UsageError, match="run is a file, expected a folder; use another --workdir"):
-        workdir.prepare(tmp_path / "run", configs.transfer())
+        prepare(tmp_path / "run", configs.transfer())
+
+
+# --- One run at a time ---------------------------------------------------------------------------
+
+OWNER = r"process \d+ on host \S+ since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+
+
+def test_a_second_run_is_refused_by_the_first_ones_name(tmp_path):
+    with prepare_and_stay(tmp_path):
+        expected = f"^workdir {tmp_path} is in use by {OWNER}; wait for that run, stop it, or use "
+        with pytest.raises(UsageError, match=expected):
+            prepare(tmp_path, configs.transfer())
+        with pytest.raises(UsageError, match=expected):
+            workdir.check(tmp_path, configs.transfer())
+    assert prepare(tmp_path, configs.transfer()) == tmp_path
+    assert workdir.check(tmp_path, configs.transfer()) == tmp_path
+
+
+def test_the_lock_goes_with_the_run(tmp_path):
+    with prepare_and_stay(tmp_path):
+        assert str(os.getpid()) in (tmp_path / workdir.LOCK).read_text()
+    assert not (tmp_path / workdir.LOCK).exists()
+    with pytest.raises(RuntimeError), prepare_and_stay(tmp_path):
+        raise RuntimeError
+    assert not (tmp_path / workdir.LOCK).exists()
+
+
+def test_a_killed_run_blocks_nobody(tmp_path):
+    child = subprocess.run(
+        [sys.executable, "-c", KILLED, tmp_path], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (child.returncode, child.stderr) == (-signal.SIGKILL, "")
+    assert (tmp_path / workdir.LOCK).exists()
+    assert workdir.check(tmp_path, configs.transfer()) == tmp_path
+    assert prepare(tmp_path, configs.transfer()) == tmp_path
+    assert not (tmp_path / workdir.LOCK).exists()
+
+
+ROOT = pathlib.Path(__file__).parents[2]
+KILLED = """
+import os, signal, sys
+from maskgit_prompt.config import defaults
+from maskgit_prompt.storage import workdir
+with workdir.prepare(sys.argv[1], defaults.transfer()):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_run_of_another_config_is_told_so_first(tmp_path):
+    other = configs.transfer()
+    other.seed = 7
+    with prepare_and_stay(tmp_path), pytest.raises(UsageError, match="seed is 0 there, 7 now"):
+        prepare(tmp_path, other)
+
+
+def prepare_and_stay(path):
+    return workdir.prepare(path, configs.transfer())
 
 
 # --- Metrics -------------------------------------------------------------------------------------

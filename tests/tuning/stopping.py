@@ -5,6 +5,6 @@ import signal
 from collections.abc import Callable
 
 
-def stop_at(step: int) -> Callable[[int], None]:
-    """For the `log` of training.run: SIGTERM after `step` steps."""
-    return lambda taken: os.kill(os.getpid(), signal.SIGTERM) if taken == step else None
+def stop_at(step: int, number: int = signal.SIGTERM) -> Callable[[int], None]:
+    """For the `log` of training.run: a signal after `step` steps."""
+    return lambda taken: os.kill(os.getpid(), number) if taken == step else None

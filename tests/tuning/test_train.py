@@ -3,6 +3,9 @@
 import pathlib
 import re
 import signal
+import subprocess
+import sys
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +17,11 @@ from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import Stopped, UserError
 from maskgit_prompt.storage import checkpoint, workdir
 from maskgit_prompt.tuning import train
+from maskgit_prompt.tuning.stop import Stop
 from tests import training
 from tests.tuning.stopping import stop_at
+
+ROOT = pathlib.Path(__file__).parents[2]
 
 # --- Step ----------------------------------------------------------------------------------------
 
@@ -122,6 +128,64 @@ def test_stopped_and_resumed_is_uninterrupted(tmp_path, uninterrupted, step):
     state = training.run(tmp_path, training.mesh())
     training.assert_same(state, uninterrupted[0])
     assert rows_of(tmp_path) == uninterrupted[1]
+
+
+def test_ctrl_c_saves_as_sigterm_does(tmp_path, uninterrupted, capfd):
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(Stopped, match="stopped at step 3 of 6, saved in") as stopped:
+        training.run(tmp_path, training.mesh(), log=stop_at(3, signal.SIGINT))
+    assert stopped.value.exit_code == 130
+    assert "Ctrl-C again ends at once" in capfd.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is before
+    state = training.run(tmp_path, training.mesh())
+    training.assert_same(state, uninterrupted[0])
+
+
+def test_sigterm_after_ctrl_c_is_still_ctrl_c():
+    with Stop() as stop:
+        assert stop.code == 0
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.code == 130
+    with Stop() as stop:
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.code == 143
+    assert signal.set_wakeup_fd(-1) == -1  # as it was before
+
+
+TWICE = """
+import os, signal, time
+from maskgit_prompt.tuning.stop import Stop
+with Stop():
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.2)
+    time.sleep(60)
+"""
+
+
+def test_a_second_ctrl_c_ends_the_process_at_once():
+    child = subprocess.run(
+        [sys.executable, "-c", TWICE], cwd=ROOT, capture_output=True, text=True, timeout=50
+    )
+    assert child.returncode == 130
+    assert (
+        child.stderr.strip() == "stopping after this step, with a save; Ctrl-C again ends at once"
+    )
+
+
+def test_a_thread_can_train():
+    """A notebook's worker: no signals are sent to it, and none can be asked for."""
+    codes = []
+
+    def work():
+        with Stop() as stop:
+            codes.append(stop.code)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert codes == [0]
 
 
 def test_stopped_while_scoring(tmp_path, uninterrupted):

@@ -1,10 +1,12 @@
 """What a run works on, checked as far as it can be before anything is written."""
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import os
 import pathlib
+from collections.abc import Iterator
 
 import jax
 from jax.sharding import Mesh
@@ -67,24 +69,26 @@ def make_plan(config: ConfigDict, backbone: Backbone, mesh: Mesh, path: str | os
     return Plan(config, backbone, mesh, data, cfg)
 
 
-def claim(plan: Plan, path: str | os.PathLike) -> pathlib.Path:
+@contextlib.contextmanager
+def claim(plan: Plan, path: str | os.PathLike) -> Iterator[pathlib.Path]:
     """Makes the workdir, or checks that it is of this plan's config, images and labels; prints what
     was found of these.
 
-    Called once the plan stands, so that a mistyped path claims no workdir.
+    Called once the plan stands, so that a mistyped path claims no workdir. No other run uses it
+    until the context is left.
     """
-    home, data = workdir.prepare(path, plan.config), plan.data
-    found = {}
+    data, found = plan.data, {}
     for part, rows in (("tuned on", data.tune), ("held out", data.test)):
         digest = hashlib.sha256(data.images.subset(rows).fingerprint.encode())
         digest.update(data.labels(rows).tobytes())
         found[part] = digest.hexdigest()[:16]
-    workdir.bind(home, found)
-    if data.images.found is not None:
-        write_whole(home / "found.json", data.images.found.to_json())
-    if distributed.is_first():
-        print(data.summary(), flush=True)
-    return home
+    with workdir.prepare(path, plan.config) as home:
+        workdir.bind(home, found)
+        if data.images.found is not None:
+            write_whole(home / "found.json", data.images.found.to_json())
+        if distributed.is_first():
+            print(data.summary(), flush=True)
+        yield home
 
 
 def codes_folder(config: ConfigDict, path) -> pathlib.Path:

@@ -71,6 +71,12 @@ def test_only_what_is_tuned_on_is_encoded_in_views(monkeypatch, tmp_path):
 
 # --- What a workdir is bound to ------------------------------------------------------------------
 
+
+def claimed(plan, path):
+    with claim(plan, path) as home:
+        return home
+
+
 TUNED_ON, HELD_OUT = (
     r"\(those tuned on were \w+, are \w+\)",
     r"\(those held out were \w+, are \w+\)",
@@ -85,10 +91,10 @@ TUNED_ON, HELD_OUT = (
     ],
 )
 def test_a_workdir_is_of_these_images_and_labels(parts, differ, tmp_path):
-    home = claim(stubs.plan(stubs.data()), tmp_path / "run")
-    assert home == claim(stubs.plan(stubs.data()), tmp_path / "run")
+    home = claimed(stubs.plan(stubs.data()), tmp_path / "run")
+    assert home == claimed(stubs.plan(stubs.data()), tmp_path / "run")
     with pytest.raises(UsageError, match=f"on other images or labels than are there now {differ}"):
-        claim(stubs.plan(stubs.data(**parts)), tmp_path / "run")
+        claimed(stubs.plan(stubs.data(**parts)), tmp_path / "run")
 
 
 @pytest.mark.parametrize(
@@ -102,15 +108,15 @@ def test_a_workdir_is_not_of_other_images_with_the_same_labels(part, rows, diffe
     data = stubs.data()
     other = dataclasses.replace(data, **{part: np.array(rows)})
     assert other.labels(rows).tolist() == data.labels(getattr(data, part)).tolist()
-    claim(stubs.plan(data), tmp_path / "run")
+    claimed(stubs.plan(data), tmp_path / "run")
     with pytest.raises(UsageError, match=differ):
-        claim(stubs.plan(other), tmp_path / "run")
+        claimed(stubs.plan(other), tmp_path / "run")
 
 
 def test_a_workdir_takes_other_images_for_the_judge_and_to_compare_with(tmp_path):
-    claim(stubs.plan(data := stubs.data()), tmp_path / "run")
+    claimed(stubs.plan(data := stubs.data()), tmp_path / "run")
     other = dataclasses.replace(data, judge=data.tune, reference=data.test)
-    claim(stubs.plan(other), tmp_path / "run")
+    claimed(stubs.plan(other), tmp_path / "run")
 
 
 def test_the_chosen_images_are_those_tuned_on(tmp_path):
