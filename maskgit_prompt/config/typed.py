@@ -2,8 +2,8 @@
 
 import ast
 
-# Keys that hold names. ml_collections reads a tuple's values as Python: 1.10 would become 1.1, 007
-# an error, None nothing.
+# Keys that hold names, in the import job a number. ml_collections reads a tuple's values as Python:
+# 1.10 would become 1.1, and None nothing.
 KEYS = ("config.data.classes", "config.classes", "config.header")
 
 
@@ -11,6 +11,7 @@ def quoted(argv: list[str]) -> list[str]:
     """The flags with names in quotes: --config.data.classes=1.10 becomes …='1.10'.
 
     What is in quotes already, or a tuple or list, keeps its meaning; ("a", 1.10) is ("a", "1.10").
+    A whole number stays one: it is written as it was typed.
     """
     found = []
     key = ""  # of a flag whose value is the next argument
@@ -28,6 +29,8 @@ def quoted(argv: list[str]) -> list[str]:
 
 
 def _quoted(value: str) -> str:
+    if value.isdecimal() and str(int(value)) == value:
+        return value
     try:
         node = ast.parse(value.strip(), mode="eval").body
     except (SyntaxError, ValueError):

@@ -4,7 +4,7 @@ import pytest
 
 from maskgit_prompt import main
 from maskgit_prompt.config.typed import quoted
-from tests.jobs.running import FOLDER, SAMPLE
+from tests.jobs.running import FOLDER, ROOT, SAMPLE
 
 
 def classes(*flags: str) -> tuple[str, ...]:
@@ -47,6 +47,12 @@ def test_names_of_the_sample_job_are_typed_too():
     flags = ["--workdir=w", "--config.classes=1.10", "--config.header=class"]
     config, _ = main._parse(["main", SAMPLE, *flags])
     assert (config.classes, config.header) == (("1.10",), ("class",))
+
+
+def test_a_number_of_classes_is_a_number():
+    flags = ["--workdir=w", "--config.classes=1000"]
+    config, _ = main._parse(["main", f"--config={ROOT}/configs/import.py", *flags])
+    assert config.classes == 1000
 
 
 def test_other_flags_stay_as_they_are():

@@ -178,7 +178,7 @@ def test_what_lies_around_the_images_is_told_before_tuning(backbone, tmp_path, c
         f"found 10 images in {photos}/imgs",
         r"  2 classes: caf\xe9 5, cat 5",
         "  sizes: 16 x 16 pixels, all alike",
-        "  left out: 1 of tools or storage (../@eaDir); 1 ending in .txt (cat/notes.txt); "
+        "  left out: 1 ending in .txt (cat/notes.txt); 1 of tools or storage (../@eaDir); "
         "1 that cannot be read (cat/bad.png); 1 copies of others of the class (cat/0 copy.png)",
         f"  note: read from {photos}/imgs, the only folder there",
         "  note: names of folders have characters that cannot be written: the classes are called "
