@@ -1,6 +1,7 @@
 """Names on the command line as they were typed."""
 
 import ast
+import re
 
 # Keys that hold names, in the import job a number. ml_collections reads a tuple's values as Python:
 # 1.10 would become 1.1, and None nothing.
@@ -29,7 +30,7 @@ def quoted(argv: list[str]) -> list[str]:
 
 
 def _quoted(value: str) -> str:
-    if value.isdecimal() and str(int(value)) == value:
+    if re.fullmatch("0|[1-9][0-9]*", value):
         return value
     try:
         node = ast.parse(value.strip(), mode="eval").body

@@ -21,12 +21,12 @@ SUFFIXES = (
 )
 ENDINGS = ", ".join(suffix[1:] for suffix in SUFFIXES)
 
-_RAW = "camera raw: export it as JPEG or TIFF"
-_DRAWING = "a drawing or a page: export it as PNG"
-_FILM = "a film: export its frames as PNG"
-_LAYERS = "layers: export them as PNG"
-_ARRAY = "measured values: save them as PNG or TIFF"
-_ARCHIVE = "an archive: unpack it, or name it as config.data.path"
+_RAW = "camera raw (export it as JPEG or TIFF)"
+_DRAWING = "a drawing or a page (export it as PNG)"
+_FILM = "a film (export its frames as PNG)"
+_LAYERS = "layers (export them as PNG)"
+_ARRAY = "measured values (save them as PNG or TIFF)"
+_ARCHIVE = "an archive (unpack it, or name it as config.data.path)"
 # Endings of pictures that are not read, and the way out.
 NOTES = {
     **dict.fromkeys((".nef", ".cr2", ".cr3", ".arw", ".dng", ".orf", ".rw2", ".raf"), _RAW),
@@ -35,8 +35,8 @@ NOTES = {
     **dict.fromkeys((".psd", ".psb", ".xcf", ".kra"), _LAYERS),
     **dict.fromkeys((".npy", ".npz", ".mat", ".h5", ".dcm", ".nii", ".fits", ".exr"), _ARRAY),
     **dict.fromkeys((".zip", ".tar", ".gz", ".tgz", ".rar", ".7z"), _ARCHIVE),
-    ".jxl": "JPEG XL: convert it to PNG",
-    ".csv": "a table: name it with --config.data.csv to take classes from it",
+    ".jxl": "JPEG XL (convert it to PNG)",
+    ".csv": "a table (--config.data.csv takes classes from it)",
 }
 
 _BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}

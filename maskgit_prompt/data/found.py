@@ -21,7 +21,7 @@ class LeftOut:
     """Files or folders of one kind that are not used.
 
     Attributes:
-      what: "files ending in .txt", "copies of other images of their class".
+      what: "ending in .txt", "copies of others of the class".
       count: how many. first: some of them by name.
     """
 
@@ -31,7 +31,7 @@ class LeftOut:
 
     def line(self) -> str:
         more = ", ..." * (self.count > len(self.first))
-        return f"{self.count:,} {self.what} ({', '.join(self.first)}{more})"
+        return f"{self.what}: {self.count:,} ({', '.join(self.first)}{more})"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +87,7 @@ def by_ending(left_out: Mapping[str, str]) -> list[LeftOut]:
         if not why:
             ending = posixpath.splitext(name)[1].lower()
             why = f"ending in {legible(ending)}" if ending else "without an ending"
-            why += f": {NOTES[ending]}" if ending in NOTES else ""
+            why += f", {NOTES[ending]}" if ending in NOTES else ""
         kinds.setdefault(why, []).append(name)
     return [kind(why, names) for why, names in sorted(kinds.items())]
 

@@ -245,5 +245,7 @@ def reason(error: Exception) -> str:
         return "not an image"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
+    if isinstance(error, MemoryError) and not str(error):
+        return "it does not fit into memory"
     text = str(error).strip() or type(error).__name__
     return legible(text.splitlines()[0])

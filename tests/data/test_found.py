@@ -26,7 +26,7 @@ def test_lines_of_all_that_was_found():
     assert found.lines() == [
         "sizes: 48 x 40 pixels at least, 90 x 100 the median, 4,000 x 3,000 at most; 1 below "
         "64 x 64, enlarged",
-        "left out: 2 ending in .txt (a.txt, b.txt); 9 hidden (.x, ...)",
+        "left out: ending in .txt: 2 (a.txt, b.txt); hidden: 9 (.x, ...)",
         "note: first",
         "note: second",
     ]
@@ -45,7 +45,7 @@ def test_nothing_is_said_of_what_is_not_there():
 def test_kinds_of_what_is_left_out_are_by_ending_and_reason():
     found = by_ending({"b.TXT": "", "a.txt": "", "c.jxl": "", "x/.y": "hidden", "none": ""})
     assert [(kind.what, kind.count, kind.first) for kind in found] == [
-        ("ending in .jxl: JPEG XL: convert it to PNG", 1, ("c.jxl",)),
+        ("ending in .jxl, JPEG XL (convert it to PNG)", 1, ("c.jxl",)),
         ("ending in .txt", 2, ("a.txt", "b.TXT")),
         ("hidden", 1, ("x/.y",)),
         ("without an ending", 1, ("none",)),

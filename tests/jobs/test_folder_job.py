@@ -178,8 +178,8 @@ def test_what_lies_around_the_images_is_told_before_tuning(backbone, tmp_path, c
         f"found 10 images in {photos}/imgs",
         r"  2 classes: caf\xe9 5, cat 5",
         "  sizes: 16 x 16 pixels, all alike",
-        "  left out: 1 ending in .txt (cat/notes.txt); 1 of tools or storage (../@eaDir); "
-        "1 that cannot be read (cat/bad.png); 1 copies of others of the class (cat/0 copy.png)",
+        "  left out: ending in .txt: 1 (cat/notes.txt); of tools or storage: 1 (../@eaDir); "
+        "cannot be read: 1 (cat/bad.png); copies of others of the class: 1 (cat/0 copy.png)",
         f"  note: read from {photos}/imgs, the only folder there",
         "  note: names of folders have characters that cannot be written: the classes are called "
         r"caf\xe9; rename the folders, or give the classes names in classes.txt",

@@ -218,7 +218,7 @@ def _found(
     names = labelled.names
     left_out = found.by_ending(place.left_out)
     if seen.broken:
-        left_out.append(found.kind("that cannot be read", [names[row] for row in seen.broken]))
+        left_out.append(found.kind("cannot be read", [names[row] for row in seen.broken]))
     if len(copies):
         left_out.append(found.kind("copies of others of the class", [names[r] for r in copies]))
     rows = np.delete(seen.rows, list(seen.broken))

@@ -114,7 +114,8 @@ def label(place: Place, classes: Sequence[str] = (), csv: str = "") -> Labelled:
 def _descend(place: Place, classes: Sequence[str]) -> bool:
     """Goes into folders that are all there is, down to one with a choice of folders.
 
-    A folder with images of its own is a class, unless its name is that of a part of a data set.
+    A folder with images of its own is a class, unless a table or ORDER_FILE lies beside them or its
+    name is that of a part of a data set.
     """
     entered = False
     while True:
@@ -125,7 +126,9 @@ def _descend(place: Place, classes: Sequence[str]) -> bool:
         [folder] = folders
         inner_files, inner_folders = place.inside(folder)
         images = any(map(is_image, inner_files))
-        if images and (inner_folders or not is_part(folder)) or not (images or inner_folders):
+        told = any(f == ORDER_FILE or f.lower() in table.NAMES for f in inner_files)
+        a_class = images and (inner_folders or not is_part(folder))
+        if (a_class and not told) or not (images or inner_folders):
             return entered
         place.enter(folder)
         entered = True
@@ -208,7 +211,7 @@ def _by_table(place: Place, known: table.Files, found: table.Table) -> dict[str,
             f"{ENDINGS}: mend or remove these lines"
         )
     unlisted = [name for name in known.images if name not in classes]
-    place.left_out |= dict.fromkeys(unlisted, f"that {found.title} does not name")
+    place.left_out |= dict.fromkeys(unlisted, f"not in {found.title}")
     if unlisted:
         logging.warning(
             "left out %d of %d images in %s that %s does not name, the first is %s",
@@ -251,7 +254,7 @@ def _ordered(place: Place, keys: list[str]) -> dict[str, str]:
         names[key] = name
         taken.add(name)
     others = [key for key in keys if key not in names]
-    place.left_out |= dict.fromkeys(others, f"that {ORDER_FILE} does not name")
+    place.left_out |= dict.fromkeys(others, f"not in {ORDER_FILE}")
     if others:
         logging.warning(
             "left out %d of %d classes in %s that %s does not name: %s%s",

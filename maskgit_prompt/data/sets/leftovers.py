@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 HIDDEN = "hidden"
 TOOLS = "of tools or storage"
-WORKDIR = "workdir of an earlier run"
+WORKDIR = "workdirs of earlier runs"
 
 # In lower case. Names that begin with a dot are hidden anyway: .thumbnails, .ipynb_checkpoints, the
 # ._x.png that macOS writes beside x.png.

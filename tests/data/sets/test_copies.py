@@ -37,7 +37,7 @@ def test_copies_in_a_class_are_left_out_and_counted(tmp_path):
     assert sorted(found.ids) == sorted(f"{i}.png" for i in range(20))
     [left_out] = found.found.left_out
     assert left_out.line() == (
-        "20 copies of others of the class (0 copy.png, 1 copy.png, 10 copy.png, ...)"
+        "copies of others of the class: 20 (0 copy.png, 1 copy.png, 10 copy.png, ...)"
     )
 
 

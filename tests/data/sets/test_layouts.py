@@ -87,6 +87,15 @@ def test_tables_and_orders_beside_it_are_heard_first(tmp_path):
     assert image_folder(tmp_path / "set", Preprocessing(8)).classes == ("x", "y")
 
 
+@pytest.mark.parametrize("told", ["labels.csv", "classes.txt"])
+def test_a_single_folder_with_a_table_or_an_order_is_looked_into(told, tmp_path):
+    put(tmp_path / "set", "photos/0.png", "photos/1.png")
+    text = "photos\tbirds\n" if told == "classes.txt" else "id,label\n0,birds\n1,birds\n"
+    (tmp_path / "set" / "photos" / told).write_text(text.replace("photos", "set"))
+    found = image_folder(tmp_path / "set", Preprocessing(8))
+    assert (found.classes, found.ids) == (("birds",), ("0.png", "1.png"))
+
+
 # Parts of a data set.
 
 
@@ -127,8 +136,8 @@ def test_folders_of_tools_and_storage_are_not_classes(tmp_path):
     found = both(tmp_path / "set")
     assert found.ids == ("a/0.png", "b/0.png")
     assert [(x.what, x.count) for x in found.found.left_out] == [
-        ("ending in .nef: camera raw: export it as JPEG or TIFF", 1),
-        ("ending in .svg: a drawing or a page: export it as PNG", 1),
+        ("ending in .nef, camera raw (export it as JPEG or TIFF)", 1),
+        ("ending in .svg, a drawing or a page (export it as PNG)", 1),
         ("ending in .txt", 1),
         ("hidden", 4),
         ("of tools or storage", 9),
@@ -147,7 +156,7 @@ def test_workdirs_are_not_classes_nor_are_their_pictures_images(at, own, tmp_pat
     found = both(tmp_path / "set")
     assert (found.classes, found.ids) == (("a", "b"), ("a/0.png", "b/0.png"))
     assert [(x.what, x.first) for x in found.found.left_out] == [
-        ("workdir of an earlier run", (at,))
+        ("workdirs of earlier runs", (at,))
     ]
 
 

@@ -89,9 +89,7 @@ def test_ids_name_files_in_folders_beside_images_without_a_class(tmp_path, warni
     assert images.ids == ("train/id0.jpg", "train/id1.jpg", "train/id2.jpg")
     assert [images.classes[label] for label in images.labels] == ["pug", "collie", "pug"]
     table = tmp_path / "set" / "labels.csv"
-    assert [(x.what, x.count) for x in images.found.left_out] == [
-        (f"that {table} does not name", 3)
-    ]
+    assert [(x.what, x.count) for x in images.found.left_out] == [(f"not in {table}", 3)]
     assert len(warnings) == 1 and "left out 3 of 6 images" in warnings[0]
 
 
