@@ -19,7 +19,6 @@ from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from maskgit_prompt import renamed
-from maskgit_prompt.config import typed
 from maskgit_prompt.devices import distributed
 from maskgit_prompt.errors import INTERRUPTED, Stopped, UsageError, UserError
 
@@ -103,7 +102,6 @@ def _flags(argv: list[str]) -> flags.FlagValues:
 
 def _parse(argv: list[str]) -> tuple[ConfigDict, str]:
     """(config, workdir) of the flags; whatever is wrong with them becomes one line."""
-    argv = typed.quoted(argv)
     values = _flags(argv)
     file = _config_file(argv)
     if not file:

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict, config_flags
 
 from maskgit_prompt import main, params
 from maskgit_prompt.backbones import abstract
-from maskgit_prompt.config import defaults, typed
+from maskgit_prompt.config import defaults
 from maskgit_prompt.data import loading, splits
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 
@@ -44,7 +44,7 @@ def shipped(file: str, argument: str | None) -> ConfigDict:
 
 def parse(arguments: list[str]) -> ConfigDict:
     """The config that the command line of maskgit_prompt.main with these flags has."""
-    argv = typed.quoted(["main", *arguments])
+    argv = ["main", *arguments]
     values = flags.FlagValues()
     config_flags.DEFINE_config_file(
         "config", None, "", flag_values=values, lock_config=True, sys_argv=argv

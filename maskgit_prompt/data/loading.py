@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from maskgit_prompt.data import found as found_lib
 from maskgit_prompt.data import splits
 from maskgit_prompt.data.images import ImageSet
+from maskgit_prompt.data.names import legible
 from maskgit_prompt.data.pixels import Preprocessing
 from maskgit_prompt.data.sets import builders, digits, folder, prepared, vtab
 from maskgit_prompt.errors import UsageError, UserError
@@ -115,6 +116,14 @@ def _images(
         return images.subset(np.flatnonzero(images.labels >= 0))
     if not config.path:
         raise UsageError("config.data.path is empty; expected a folder: configs/folder.py:PATH")
+    for key in ("path", "csv"):
+        try:
+            config[key].encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                f"config.data.{key} = {legible(config[key])} is not UTF-8, which reports are: "
+                "rename it, or make a link to it that has another name"
+            ) from error
     names, shown = _names(config.classes)
     images = folder.image_folder(
         config.path, preprocessing, config.strict, classes=names, csv=config.csv, cache=cache

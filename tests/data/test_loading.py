@@ -139,6 +139,14 @@ def test_every_set_is_asked_for_the_fit_of_the_config(monkeypatch, fit):
     assert got == [Preprocessing(8, fit, 1, "bicubic"), Preprocessing(8, fit, 1, "lanczos")]
 
 
+@pytest.mark.parametrize("key", ["path", "csv"])
+def test_a_path_that_no_report_can_show_is_refused(key):
+    config = defaults.transfer().data
+    config.update({"name": "folder", "path": "photos", key: "caf\udce9"})
+    with pytest.raises(UsageError, match=rf"config\.data\.{key} = caf\\xe9 is not UTF-8.* a link"):
+        loading.load(config, 8)
+
+
 def test_an_unknown_fit_is_refused_before_any_image_is_looked_at(monkeypatch):
     looked = []
     monkeypatch.setattr(loading.digits, "digits", looked.append)
