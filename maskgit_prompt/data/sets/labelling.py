@@ -10,6 +10,7 @@ import numpy as np
 from absl import logging
 
 from maskgit_prompt.data.formats import ENDINGS, is_image
+from maskgit_prompt.data.found import by_ending
 from maskgit_prompt.data.names import composed, legible
 from maskgit_prompt.data.pixels import BROKEN, reason
 from maskgit_prompt.data.sets import table
@@ -87,25 +88,55 @@ def label(place: Place, classes: Sequence[str] = (), csv: str = "") -> Labelled:
     members = {key: groups[key] for key in names}
     if by_folder:
         members = {key: [x for f in members[key] for x in place.below(f)] for key in names}
-    if not any(members.values()):
-        raise UserError(
-            f"no images in {legible(place.path)}: expected PATH/CLASS/*.png or PATH/*.png (or "
-            f"{ENDINGS})"
-        )
-    for key in [key for key, found in members.items() if not found]:
-        runs = [name for name, why in place.left_out.items() if why == WORKDIR]
-        if by_folder and any(run.startswith(f"{f}/") for run in runs for f in groups[key]):
-            del members[key], names[key]  # a folder of runs
-            continue
-        raise UserError(
-            f"class {names[key]!r} has no images ({legible(place.path)}/{key}): add some or "
-            "remove the folder"
-        )
+    members = _filled(place, names, groups, members)
     pairs = sorted((name, c) for c, found in enumerate(members.values()) for name in found)
     labels = np.fromiter((c for _, c in pairs), np.int32, len(pairs))
     return Labelled(
-        tuple(names.values()), [name for name, _ in pairs], labels, (*place.notes, *notes)
+        tuple(names[key] for key in members),
+        [name for name, _ in pairs],
+        labels,
+        (*place.notes, *notes),
     )
+
+
+def _filled(
+    place: Place,
+    names: dict[str, str],
+    groups: dict[str, list[str]],
+    members: dict[str, list[str]],
+) -> dict[str, list[str]]:
+    """The members of each class, without folders that hold nothing but workdirs.
+
+    groups: {class: its folders} where classes are folders.
+
+    Raises:
+      UserError: no images at all, or a class without any.
+    """
+    if not any(members.values()):
+        raise UserError(
+            f"no images in {legible(place.path)}: expected PATH/CLASS/*.png or PATH/*.png (or "
+            f"{ENDINGS}){_instead(place)}"
+        )
+    runs = [name for name, why in place.left_out.items() if why == WORKDIR]
+    filled = {}
+    for key, found in members.items():
+        if found:
+            filled[key] = found
+            continue
+        folders = tuple(f"{folder}/" for folder in groups[key])
+        if not any(run.startswith(folders) for run in runs):
+            raise UserError(
+                f"class {names[key]!r} has no images ({legible(place.path)}/{key}): add some or "
+                f"remove the folder{_instead(place, folders)}"
+            )
+    return filled
+
+
+def _instead(place: Place, folders: tuple[str, ...] = ("",)) -> str:
+    """What lies in these folders and is not an image, for a message."""
+    here = {name: why for name, why in place.left_out.items() if name.startswith(folders)}
+    kinds = [kind.line() for kind in by_ending(here)]
+    return f"; left out: {'; '.join(kinds)}" if kinds else ""
 
 
 # --- Groups of images ----------------------------------------------------------------------------
@@ -198,6 +229,7 @@ def _table(
         raise UserError(f"{title} names no files: add lines FILE,CLASS")
     if not path:
         place.left_out.pop(beside)
+        place.notes.append(f"classes are those of {title}")
     return _by_table(place, known, found)
 
 

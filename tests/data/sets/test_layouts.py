@@ -214,3 +214,21 @@ def test_a_name_that_cannot_be_written_is_escaped_and_told(folder, name, tmp_pat
     assert len(found.pixels()) == 2
     (tmp_path / "set" / "classes.txt").write_text(f"{name}\tcoffee\ndog\n")
     assert image_folder(tmp_path / "set", Preprocessing(8)).classes == ("coffee", "dog")
+
+
+# Where there are no images.
+
+
+def test_what_lies_there_instead_of_images_is_named(tmp_path):
+    save(tmp_path / "set" / "cat" / "a.png")
+    (tmp_path / "set" / "dog").mkdir()
+    for name in ("a.nef", "b.NEF"):
+        (tmp_path / "set" / "dog" / name).write_text("")
+    with pytest.raises(
+        UserError, match=r"class 'dog' .*the folder; left out: ending in \.nef, cam"
+    ):
+        image_folder(tmp_path / "set", Preprocessing(8))
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "photos.zip").write_text("")
+    with pytest.raises(UserError, match=r"no images in .*; left out: ending in \.zip, an archive"):
+        image_folder(tmp_path / "none", Preprocessing(8))
