@@ -9,7 +9,7 @@ ADDED = {
     **{f"compare.learning_rates.last_{layers}": 1e-4 for layers in (1, 2, 4)},
     "data.fit": "crop",
     "data.full_scale": 0.0,
-    "data.max_pixels": 500_000_000,
+    "data.max_pixels": 300_000_000,
     "optimizer.decays": [],
     "optimizer.momentum": 0.9,
     "optimizer.name": "adamw",

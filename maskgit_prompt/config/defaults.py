@@ -121,7 +121,7 @@ def transfer() -> ConfigDict:
             # bars in the colour of its edge.
             "fit": "crop",
             "full_scale": 0.0,  # which value of more than 8 bits is white; 0: as the files say
-            "max_pixels": 500_000_000,  # larger images are skipped, and named
+            "max_pixels": 300_000_000,  # larger images are skipped, and named
             "codes": "",  # a folder of codes files that runs share; empty: the workdir's own
             "shots": 10,  # images a class to tune on; 0: all of the tuning part
             "seed": 0,  # of the choice of images

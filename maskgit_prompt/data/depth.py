@@ -17,12 +17,12 @@ from PIL import Image
 SCALES = (1.0, 255.0, 1023.0, 4095.0, 16383.0, 65535.0)
 SIXTEEN = 65535.0
 
+_ENOUGH = 2**22  # pixels: so many are scaled at a time, and tell how bright nearly all are
 NEARLY = 0.99  # of a picture's pixels: the others are highlights
 OVER = {1.0: 2.0}  # times the scale: values from 0 to 1 are often exposed beyond 1
 _OVER = 1.1  # resizing makes edges overshoot
-DARK = (
-    20  # of 255: nearly all pixels below make an image nearly black; 12 bits taken for 16 reach 16
-)
+# Of 255: an image with nearly all pixels below is nearly black. 12 bits taken for 16 reach 16.
+DARK = 20
 
 _BITS, _SAMPLE_FORMAT, _SIGNED = 258, 339, 2  # tags of TIFF
 
@@ -50,11 +50,13 @@ def stated_scale(image: Image.Image) -> float | None:
 
 def value_range(values: np.ndarray) -> tuple[float, float]:
     """(what nearly all values do not exceed, the largest), of those that are finite."""
-    finite = values[np.isfinite(values)]
+    some = values.reshape(-1)[:: -(-values.size // _ENOUGH)]
+    finite = some[np.isfinite(some)]
     if not len(finite):
         return 0.0, 0.0
     last = int(np.ceil(NEARLY * len(finite))) - 1
-    return float(np.partition(finite, last)[last]), float(finite.max())
+    brightest = max(block[np.isfinite(block)].max(initial=0) for block in _blocks(values))
+    return float(np.partition(finite, last)[last]), float(brightest)
 
 
 def found_scale(ranges: np.ndarray) -> float:
@@ -75,5 +77,14 @@ def found_scale(ranges: np.ndarray) -> float:
 
 def eight_bit(values: np.ndarray, scale: float) -> Image.Image:
     """Of 16 bits, 0, 257, 32896 and 65535 become 0, 1, 128 and 255; mode L."""
-    values = np.nan_to_num(values, nan=0.0, posinf=scale, neginf=0.0)
-    return Image.fromarray(np.round(np.clip(values / scale, 0.0, 1.0) * 255.0).astype(np.uint8))
+    pixels = np.empty(values.shape, np.uint8)
+    for block, found in zip(_blocks(values), _blocks(pixels), strict=True):
+        block = np.nan_to_num(block.astype(np.float64), nan=0.0, posinf=scale, neginf=0.0)
+        found[:] = np.round(np.clip(block / scale, 0.0, 1.0) * 255.0)
+    return Image.fromarray(pixels)
+
+
+def _blocks(values: np.ndarray) -> list[np.ndarray]:
+    """The rows, some at a time: copies of all of a large image would not fit into memory."""
+    rows = max(1, _ENOUGH // values.shape[1])
+    return [values[start : start + rows] for start in range(0, len(values), rows)]

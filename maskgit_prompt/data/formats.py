@@ -5,6 +5,7 @@ import ctypes
 import functools
 import importlib.util
 import io
+import logging
 import os
 import pathlib
 import threading
@@ -119,6 +120,10 @@ def _install() -> None:
             warnings.showwarning = _Show(warnings.showwarning)
             # Else a warning is shown for the first file alone.
             warnings.filterwarnings("always", module=r"(PIL|pillow_heif|maskgit_prompt\.data)\b")
+        pillow = logging.getLogger("PIL")
+        if not any(isinstance(handler, _Log) for handler in pillow.handlers):
+            pillow.addHandler(_Log(logging.WARNING))
+            pillow.propagate = False
 
 
 class _Show:
@@ -128,10 +133,22 @@ class _Show:
         self._before = before
 
     def __call__(self, message, category, filename, lineno, file=None, line=None):
-        lines = getattr(_listening, "lines", None)
-        if lines is None:
+        if not _heard(str(message)):
             self._before(message, category, filename, lineno, file, line)
-            return
-        text = " ".join(str(message).split())
-        if text not in lines:
-            lines.append(text)
+
+
+class _Log(logging.Handler):
+    """What Pillow logs: to the thread that listens, else as before."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not _heard(record.getMessage()):
+            logging.getLogger().handle(record)
+
+
+def _heard(text: str) -> bool:
+    """Whether this thread listens; then it has the text as one line, once."""
+    lines = getattr(_listening, "lines", None)
+    line = " ".join(text.split())
+    if lines is not None and line not in lines:
+        lines.append(line)
+    return lines is not None

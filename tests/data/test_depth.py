@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskgit_prompt.data.depth import found_scale, value_range
+from maskgit_prompt.data import depth
+from maskgit_prompt.data.depth import eight_bit, found_scale, value_range
 from maskgit_prompt.data.pixels import Preprocessing, decode_image, examine
 from maskgit_prompt.data.sets.folder import image_folder
 from maskgit_prompt.errors import UsageError
@@ -91,8 +92,18 @@ def test_one_scale_is_found_for_all(ranges, scale):
 def test_the_range_of_values_leaves_highlights_and_what_is_no_number_out():
     values = np.array([*range(100), np.nan, np.inf], np.float64)
     values[7] = 1000
-    assert value_range(values) == (99.0, 1000.0)
-    assert value_range(np.array([np.nan])) == (0.0, 0.0)
+    assert value_range(values.reshape(2, 51)) == (99.0, 1000.0)
+    assert value_range(np.array([[np.nan]])) == (0.0, 0.0)
+
+
+def test_a_large_image_is_scaled_a_few_rows_at_a_time(monkeypatch):
+    values = np.linspace(0, 1, 600).reshape(30, 20)
+    values[17, 3] = 9.0
+    whole, range_ = np.asarray(eight_bit(values, 1.0)), value_range(values)
+    monkeypatch.setattr(depth, "_ENOUGH", 50)
+    np.testing.assert_array_equal(np.asarray(eight_bit(values, 1.0)), whole)
+    typical, brightest = value_range(values)
+    assert brightest == range_[1] == 9.0 and abs(typical - range_[0]) < 0.02
 
 
 # A folder.

@@ -3,6 +3,7 @@
 import concurrent.futures
 import importlib.util
 import io
+import logging
 import sys
 import threading
 import warnings as warnings_lib
@@ -147,6 +148,10 @@ def test_warnings_go_to_the_thread_that_listens():
 
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         assert list(pool.map(listen, "ab")) == [["a of two lines"], ["b of two lines"]]
+    with formats.overheard() as lines:
+        logging.getLogger("PIL.TiffImagePlugin").error("%d samples", 9)
+        logging.getLogger("PIL.TiffImagePlugin").debug("tag")
+    assert lines == ["9 samples"]
     with pytest.warns(UserWarning, match="of nobody"):
         warnings_lib.warn("of nobody", stacklevel=1)
 

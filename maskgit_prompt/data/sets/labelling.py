@@ -308,9 +308,10 @@ def _refuse_parts(place: Place, folders: list[str]) -> list[str]:
     names = ", ".join(map(legible, parts))
     if len(parts) > 1 and not any(place.below(folder) for folder in others):
         path = legible(place.path)
+        one = next((part for part in parts if part.lower().startswith("tr")), parts[0])
         raise UserError(
             f"{path} has the folders {names}: parts of a data set, expected classes; name one of "
-            f"them, as {path}/{legible(parts[0])}"
+            f"them, as {path}/{legible(one)}"
         )
     if not parts:
         return []

@@ -183,7 +183,9 @@ def test_folders_that_are_splits(tmp_path):
     for split in ("train", "Val"):
         for name in ("cat", "dog"):
             save(tmp_path / "set" / split / name / "0.png", (200, 0, len(name) + ord(name[0])))
-    refused(tmp_path / "set", UserError, r"has the folders Val, train: .* name one of .*/set/Val$")
+    refused(
+        tmp_path / "set", UserError, r"has the folders Val, train: .* name one of .*/set/train$"
+    )
     assert image_folder(tmp_path / "set" / "train", Preprocessing(8)).classes == ("cat", "dog")
     # Who names them as classes means it.
     assert image_folder(
