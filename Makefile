@@ -1,8 +1,8 @@
 # make quickstart [LIGHT=1] | test | test-newest | mutants | lint | clean
 #
 # Needs a Python of 3.11 to 3.14 with pip and venv, nothing else. LIGHT=1 leaves TensorFlow and TFDS
-# out of a new environment. What each target does stands in the README as plain pip commands. A stamp
-# in the environment spares a second call the installation.
+# out of a new environment. docs/installing.md has the plain pip commands of each target. A stamp in
+# the environment saves the second call an installation.
 
 .DELETE_ON_ERROR:
 .PHONY: help quickstart test test-core test-newest mutants lint clean
@@ -11,10 +11,10 @@ VENV ?= .venv
 WORKDIR ?= runs/quickstart
 RUN := $(VENV)/bin/python
 PYTEST := $(RUN) -m pytest -n 2 --dist loadfile --durations=10
-# What a new version of JAX or Flax could break, and what needs the light installation alone.
+# What a new version of JAX or Flax could break and what needs only the light installation.
 CORE := tests/models tests/decoding tests/tuning tests/devices/test_sharding.py tests/tasks/generation/test_sampling.py
 
-# The first of some commands that is a Python of these versions: a name on the PATH may be a shim
+# The first of some commands that is a Python of these versions. A name on the PATH may be a shim
 # that only prints an error.
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))
 first = $(shell for name in $(1); do \
@@ -41,13 +41,13 @@ test-core: export JAX_DISABLE_MOST_OPTIMIZATIONS = 1
 test-core: $(VENV)/.installed-light-dev
 	$(PYTEST) -m "not slow" $(CORE)
 
-# The same on the newest Python of this machine, with the newest JAX that it gets.
+# The same on this machine's newest Python, with the newest JAX that pip installs for it.
 test-newest:
 	@$(if $(filter $(call minor,$(PYTHON)),$(call minor,$(NEWEST))), \
 		echo "$(NEWEST) is the newest Python here and make test runs on it: nothing more to run", \
 		$(MAKE) --no-print-directory test-core VENV=.venv-newest PYTHON=$(NEWEST))
 
-# Makes one wrong change after the other and says which the tests notice: half an hour, not in CI.
+# Makes wrong changes one at a time and says which the tests notice: half an hour, not in CI.
 mutants: $(VENV)/.installed-dev
 	$(RUN) -m tests.mutants
 

@@ -1,21 +1,20 @@
-"""What reading images costs: images a second from files to an encoder's door, and through it.
+"""What reading images costs: images per second from files to the encoder, and through it.
 
     python benchmarks/data.py --out=data.json
     python benchmarks/data.py --small            # a few seconds, to see that it runs
 
-Images of 64 x 64 pixels that the package draws, as PNG files in a folder, the same in a zip and in
-a tar archive, and as records of a data set prepared by TFDS (eurosat/rgb). With `mini` as the
-backbone they are read, checked, decoded and resized to 32 x 32. Each place has a process of its
-own:
+The package draws images of 64 x 64 pixels. They are PNG files in a folder, the same files in a zip
+and a tar archive, and records of a prepared TFDS data set (eurosat/rgb). For the backbone `mini`
+they are read, checked, decoded and resized to 32 x 32. Each place has a process of its own:
 
     scan     the first look at all files: read, decode, digest
-    rescan   the same with what the first one kept
+    rescan   the same, with what the first look kept
     feed     decoding for the encoder, in batches of 32, without an encoder
     encoder  the encoder alone, from memory
-    encode   both, as a run does it: codes in a file
+    encode   both, as in a run: codes in a file
 
-`feed` must be above 1,500 images a second on two cores. `kept` is encode / min(feed, encoder): 1
-where reading costs the encoder nothing. On a CPU both want the same cores, so that less is left.
+`feed` must be above 1,500 images per second on two cores. `kept` is encode / min(feed, encoder). It
+is 1 if reading costs the encoder nothing. On a CPU both need the same cores, so it is lower.
 """
 
 import argparse
@@ -31,12 +30,12 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from benchmarks import measuring  # noqa: E402
 
 PLACES = ("folder", "zip", "tar", "tfds")
-BAR = 1500.0  # images a second that `feed` must exceed on two cores
-SIZE, STORED = 32, 64  # pixels: of mini, and of the files
+BAR = 1500.0  # images per second that `feed` must exceed on two cores
+SIZE, STORED = 32, 64  # pixels of mini and of the files
 
 
 def write(folder: pathlib.Path, count: int) -> None:
-    """The images as PLACES."""
+    """The images in all PLACES."""
     import tarfile
 
     import numpy as np
@@ -84,7 +83,7 @@ def write_tfds(folder: pathlib.Path, images, count: int) -> None:
 
 
 def measure(place: str, folder: pathlib.Path) -> dict[str, float]:
-    """images a second of every stage."""
+    """Images per second of every stage."""
     import numpy as np
 
     from maskgit_prompt import backbones

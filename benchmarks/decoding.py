@@ -1,4 +1,4 @@
-"""What decoding costs: images a second, time of a step, memory; masked and causal, with a cache
+"""What decoding costs: images per second, time per step, memory; masked and causal, with a cache
 and without.
 
     python benchmarks/decoding.py --out=decoding.json
@@ -7,12 +7,12 @@ and without.
 Random weights: 16 x 16 codes of 16,384, 12 layers x 768 with 12 heads, float32. Three ways:
 
     masked     parallel decoding in 12 steps, each a forward pass of all codes
-    cached     a causal transformer, a code a step, keys and values kept: the package's own way
-    uncached   the same codes, all of them read again at every step: what the cache saves
+    cached     a causal transformer with keys and values kept, one code per step: the package's way
+    uncached   the same codes, all read again at every step, to show what the cache saves
 
-over batch sizes and prompt lengths, each in a process of its own, whose peak of resident memory is
-reported. `cached` is timed whole, as it is used, and again step by step: the last step should cost
-what the first does. `uncached` is timed by a few steps, of which an image has 256.
+Each way, batch size and prompt length runs in a process of its own, which reports its peak of
+resident memory. `cached` is timed as a whole and again step by step: the last step should cost
+what the first does. `uncached` is timed by a few of an image's 256 steps.
 """
 
 import argparse
@@ -50,7 +50,7 @@ SMALL = Sizes(4, 32, 16, 2, 2, 3, 2, (2,), (2, 4))
 
 
 def make_backbone(way: str, sizes: Sizes):
-    """A backbone of random weights; its tokenizer tells the grid and is never run."""
+    """A backbone with random weights; its tokenizer gives the grid and is never run."""
     from maskgit_prompt import backbones
     from maskgit_prompt.models.causal import CausalConfig
     from maskgit_prompt.models.masked import MaskedConfig
@@ -82,7 +82,7 @@ def make_backbone(way: str, sizes: Sizes):
 
 
 def measure(way: str, batch: int, tokens: int, sizes: Sizes) -> dict[str, Any]:
-    """Seconds of a batch without compilation, and of single steps."""
+    """Seconds per batch without compilation, and of single steps."""
     import numpy as np
 
     from maskgit_prompt.decoding.config import DecodeConfig
@@ -112,7 +112,7 @@ def measure(way: str, batch: int, tokens: int, sizes: Sizes) -> dict[str, Any]:
         else:
             steps = cached_steps(backbone, mesh, batch, prompts)
             few = max(1, len(steps) // 8)
-            found["first_step"] = statistics.median(steps[1 : 1 + few])  # 0 is compiled
+            found["first_step"] = statistics.median(steps[1 : 1 + few])  # 0 compiles
             found["last_step"] = statistics.median(steps[-few:])
     last = found["last_step"]
     return found | {
@@ -150,7 +150,7 @@ def forward(backbone, mesh, batch: int, prompts):
 
 
 def cached_steps(backbone, mesh, batch: int, prompts) -> list[float]:
-    """Seconds of every step of one image's codes, each a call of its own."""
+    """Seconds of every step of an image's codes, one call per step."""
     import functools
 
     import jax
@@ -179,10 +179,10 @@ def cached_steps(backbone, mesh, batch: int, prompts) -> list[float]:
 
 
 COLUMNS = {
-    "batch": "images a batch",
+    "batch": "images per batch",
     "tokens": "prompt tokens",
     "images_a_second": "images/s",
-    "seconds": "s a batch",
+    "seconds": "s per batch",
     "first_step": "first step ms",
     "last_step": "last step ms",
     "growth": "growth",

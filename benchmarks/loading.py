@@ -6,9 +6,9 @@
 Random weights in the shapes of MaskGIT's 256 x 256 models are written as the published files are
 (flax msgpack, 0.9 GB in all; --folder says where). Each stage runs in a process of its own:
 
-    start    the imports, and JAX's start: what the other two need before they begin
+    start    the imports and the start of JAX, which the other two need as well
     import   configs/import.py, from the files to a backbone's folder
-    load     the folder onto a mesh of all devices: every weight, as float32, where it will be used
+    load     the folder onto a mesh of all devices: every weight in place, as float32
 """
 
 import argparse
@@ -147,7 +147,7 @@ def run_stage(stage: str, folder: pathlib.Path) -> dict[str, float]:
 
 
 def table(rows: dict[str, dict[str, float]], gib: float) -> str:
-    lines = [f"{'stage':<8} {'seconds':>9} {'peak GiB':>9} {'beside start, x files':>22}"]
+    lines = [f"{'stage':<8} {'seconds':>9} {'peak GiB':>9} {'above start, x files':>22}"]
     for stage, row in rows.items():
         ratio = (row["peak_gib"] - rows["start"]["peak_gib"]) / gib
         lines.append(f"{stage:<8} {row['seconds']:>9.2f} {row['peak_gib']:>9.2f} {ratio:>22.2f}")

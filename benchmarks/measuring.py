@@ -1,4 +1,4 @@
-"""What the benchmarks share: random weights, a process a case, memory, the JSON file."""
+"""What the benchmarks share: random weights, one process per case, memory, the JSON file."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def random_tree(kind: str, cfg: Any) -> dict:
-    """Parameters of a part: numbers of deviation 0.02, ones for scales, zeros for biases.
+    """Parameters of a part: numbers of standard deviation 0.02, ones for scales, zeros for biases.
 
     Drawn without a compiler.
     """
@@ -36,14 +36,14 @@ def random_tree(kind: str, cfg: Any) -> dict:
 def peak_gib() -> float:
     """This process's highest resident memory."""
     status = pathlib.Path("/proc/self/status")
-    if status.exists():  # Linux, where ru_maxrss would begin at that of the parent
+    if status.exists():  # Linux, where ru_maxrss would begin at the parent's
         line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM:"))
         return int(line.split()[1]) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**30
 
 
 def in_a_process(script: str, flags: list[str]) -> dict[str, Any]:
-    """The JSON that a script prints in its last line; ends this process where that one fails."""
+    """The JSON in a script's last line of output; ends this process if the script fails."""
     done = subprocess.run([sys.executable, script, *flags], stdout=subprocess.PIPE, text=True)
     if done.returncode:
         sys.exit(f"error: {' '.join(flags)} ended with exit code {done.returncode}")
@@ -51,7 +51,7 @@ def in_a_process(script: str, flags: list[str]) -> dict[str, Any]:
 
 
 def write_json(path: pathlib.Path, found: dict[str, Any]) -> None:
-    """Writes what was found, with the machine it was found on."""
+    """Writes the results, with the machine they were measured on."""
     import jax
 
     from maskgit_prompt.storage.files import write_whole

@@ -12,9 +12,9 @@ float32. Each stage runs in a process of its own, whose peak of resident memory 
     step     a whole step of tuning from stored codes: masking, loss, gradient, update
     decode   12 steps of parallel decoding of a batch, and its images
 
-What keeps memory and time low, all of it the package's own: frozen weights lie in memory once
-(stored.aligned), have no gradient and no optimizer state, layers are scanned (one is compiled,
-not 24), codes are stored, and --remat (the default) keeps matrix products only.
+What keeps memory and time low, all by the package itself: frozen weights are in memory once
+(stored.aligned) and have no gradient and no optimizer state; layers are scanned, so one is compiled
+and not 24; codes are stored; and --remat (the default) keeps only matrix products.
 """
 
 import argparse
@@ -31,7 +31,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from benchmarks import measuring  # noqa: E402
 
 STAGES = ("encode", "forward", "step", "decode")
-# Seconds of the reference on two quiet cores, and what is aimed at; (seconds, compile s, peak GiB).
+# Seconds of the reference on two quiet cores, and the aim: (seconds, compile s, peak GiB).
 REFERENCE = {"step": (5.59, 68.0, 10.8), "decode": (14.7, None, None)}
 AIM = {"step": (2.8, 15.0, 3.0), "decode": (13.0, None, None)}
 
@@ -65,7 +65,7 @@ SMALL = Sizes(
 
 
 def make_backbone(sizes: Sizes):
-    """A backbone of random weights, in memory as one that was loaded."""
+    """A backbone with random weights, in memory like a loaded one."""
     from maskgit_prompt import backbones
     from maskgit_prompt.models.masked import MaskedConfig
     from maskgit_prompt.models.tokenizer import TokenizerConfig
@@ -86,7 +86,7 @@ def make_backbone(sizes: Sizes):
     return backbones.Backbone("random", parts)
 
 
-# --- The stages: each gives a function to be timed ------------------------------------------------
+# --- The stages: each returns the function to time ------------------------------------------------
 
 
 def encode(sizes: Sizes, remat: bool) -> Callable[[], Any]:
@@ -198,7 +198,7 @@ def zeros(sizes: Sizes, part):
 
 
 def measure(stage: str, sizes: Sizes, repeats: int, remat: bool) -> dict[str, Any]:
-    """Seconds of the calls after the first; what the first took longer is called compile time."""
+    """Seconds of the calls after the first; the first call's extra time is the compile time."""
     run = globals()[stage](sizes, remat)
     seconds = []
     for _ in range(1 + repeats):
@@ -215,7 +215,7 @@ def measure(stage: str, sizes: Sizes, repeats: int, remat: bool) -> dict[str, An
 
 
 def table(rows: dict[str, dict[str, Any]], small: bool) -> str:
-    """The measurements; at the published size beside the reference's and the aim, in brackets."""
+    """The measurements; at the published size with the reference's and the aim in brackets."""
     lines = [f"{'stage':<8} {'seconds':>22} {'compile s':>22} {'peak GiB':>22}"]
     for stage, row in rows.items():
         cells = []

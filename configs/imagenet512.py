@@ -13,14 +13,13 @@ and for every folder of images, PATH/CLASS/*.png|jpg|webp:
 
 The settings are those of google-research/generative_transfer: 32 prompt tokens of the additive
 kind, Adam at 1e-3 with half a cosine, batches of 32, label smoothing 0.1, cosine masking, 12
-decoding steps at temperature 4.5. The reference trains 100 epochs; this config 3,000 steps, which
-are as many for some 1,000 images (`steps=` after the path sets another number). Beside them each
-image has a prompt of its own, for the marquee header; --config.prompt.instances=False leaves that
-out. An image has 1024 codes. On an
-accelerator --config.dtype=bfloat16 saves half of the time and memory.
+decoding steps at temperature 4.5. The reference trains 100 epochs and this config 3,000 steps, the
+same for some 1,000 images (`steps=` after the path sets another number). Each image also has
+a prompt of its own for the marquee header; --config.prompt.instances=False leaves these out. An
+image has 1024 codes. On an accelerator --config.dtype=bfloat16 saves half of the time and memory.
 
 Not run at full size with the published weights: nothing can be fetched where this was written. With
-random weights of this size encoding, a step of tuning and decoding were run on a CPU.
+random weights of this size, encoding, a step of tuning and decoding were run on a CPU.
 """
 
 from ml_collections import ConfigDict

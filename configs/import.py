@@ -4,8 +4,8 @@
         --config.source=tokenizer_imagenet256_checkpoint,maskgit_imagenet256_checkpoint \\
         --workdir=models/imagenet256
 
-One file or several, separated by commas; or one command a file with the same workdir, to which the
-second adds its part. Formats, what to fetch and licences: docs/backbones.md.
+Give one file, or several separated by commas; or run one command per file with the same workdir, to
+which the second adds its part. Formats, what to fetch and licences: docs/backbones.md.
 """
 
 from ml_collections import ConfigDict

@@ -4,23 +4,23 @@
 #   on_vm.sh install
 #   on_vm.sh run WORKDIR HOURS STORE COORDINATOR [flag of maskgit_prompt.main]...
 #
-# STORE: gs://… of one file that keeps the workdir while machines come and go, or "".
-# COORDINATOR: "auto" where several hosts make one job, or "".
+# STORE: gs://… of a file that keeps the workdir while machines come and go, or "".
+# COORDINATOR: "auto" if several hosts run one job, or "".
 #
 # NOT RUN on a TPU: see launch/README.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 install() {
-    # The machine's own Python is 3.10, too old for JAX: uv brings another.
+    # The machine's own Python is 3.10, too old for JAX: uv installs another.
     python3 -m pip install --quiet --user uv
     export PATH="$HOME/.local/bin:$PATH"
     uv venv --quiet --allow-existing --python 3.11 .venv
     uv pip install --quiet --python .venv/bin/python -e '.[tpu]'
 }
 
-# One object of Cloud Storage appears whole or not at all, a folder of them does not. tar exits
-# with 1 where a file changed meanwhile: a checkpoint takes its name only when it is whole.
+# A single object of Cloud Storage appears whole or not at all; a folder of objects does not. tar
+# exits with 1 if a file changed meanwhile; that is fine, as a checkpoint is renamed when whole.
 store() {
     local code=0
     [[ -n $STORE && -d $WORKDIR ]] || return 0
@@ -52,7 +52,7 @@ run() {
     shift 2
     mkdir -p "$(dirname "$WORKDIR")"
     fetch
-    # Ends by itself: SIGTERM saves a checkpoint; a shutdown of the machine sends it, too.
+    # The job ends by itself after SIGTERM and saves a checkpoint; a shutdown sends SIGTERM, too.
     trap : TERM
     # "tpu" first: without a TPU this is an error, not a slow run on the CPU.
     export JAX_PLATFORMS=${JAX_PLATFORMS:-tpu,cpu}
@@ -61,12 +61,12 @@ run() {
         .venv/bin/python -m maskgit_prompt.main "$@" --workdir="$WORKDIR" &
     local job=$!
     if [[ -n $STORE ]]; then
-        # No output: what outlives the job must not hold the ssh connection open.
+        # No output: a process that outlives the job must not hold the ssh connection open.
         keep_stored >/dev/null 2>&1 &
         keeper=$!
     fi
     wait "$job" || code=$?
-    # `wait` also returns when the shell itself got the signal: pass it on, wait for the end.
+    # `wait` also returns if the shell itself got the signal: pass it on and wait for the end.
     if kill -0 "$job" 2>/dev/null; then
         kill -TERM "$job" 2>/dev/null || true
         code=0

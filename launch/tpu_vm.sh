@@ -6,28 +6,28 @@
 #   launch/tpu_vm.sh --name=digits --zone=us-west4-a --type=v5litepod-4 --spot \
 #       --store=gs://BUCKET/digits.tar.gz -- --config=configs/quickstart.py
 #
-# NOT RUN: no TPU and no internet where this was written. Tested are --dry-run, and the order of
-# commands and restarts against a stand-in for gcloud (tests/test_launch.py).
+# NOT RUN: no TPU and no internet where this was written. tests/test_launch.py tests --dry-run, and
+# the order of commands and restarts with a stand-in for gcloud.
 #
-#   --name=NAME        of the machine
-#   --zone=ZONE        where it stands; has to offer the type
+#   --name=NAME        the machine's name
+#   --zone=ZONE        the machine's zone; it must offer the type
 #   --type=TYPE        v2-8, v3-8, v4-8, v5litepod-1|4|8, v5p-8, v6e-1|4|8: one host;
 #                      more chips: several hosts, which need --shared
 #   --project=ID       default: gcloud's own
 #   --version=IMAGE    default: by type
-#   --spot             cheaper, may be taken away
-#   --queue=DURATION   wait in the queue for so long, as 6h, in place of failing at once
+#   --spot             cheaper, but may be taken away
+#   --queue=DURATION   wait in the queue for up to this time (6h), instead of failing at once
 #   --workdir=DIR      on the machine, default runs/NAME
 #   --store=gs://…     file that keeps the workdir while machines come and go (one host)
-#   --shared           the workdir lies in a folder that all hosts see, such as NFS; needs --workdir
+#   --shared           the workdir is in a folder that all hosts see, such as NFS; needs --workdir
 #   --setup=COMMAND    run on every host before the installation, such as a mount
-#   --hours=N          the job is stopped, with a checkpoint, after so many; default 12
-#   --restarts=N       times to start again after a preemption; default 20
-#   --keep             leave the machine when done; it goes on costing money
+#   --hours=N          stop the job, with a checkpoint, after N hours; default 12
+#   --restarts=N       how often to start again after a preemption; default 20
+#   --keep             keep the machine at the end; it goes on costing money
 #   --dry-run          print the gcloud commands, run none
 #   --help
 #
-# Exit codes: that of the job; 2 wrong use; 1 gcloud failed or too many restarts.
+# Exit code: that of the job; 2: wrong use; 1: gcloud failed, or too many restarts.
 set -euo pipefail
 
 fail() {
@@ -64,13 +64,13 @@ while (($#)); do
         shift
         break
         ;;
-    *) fail "unknown option $1; see --help (flags of the job stand after --)" ;;
+    *) fail "unknown option $1; see --help (flags of the job come after --)" ;;
     esac
     shift
 done
 
 [[ $NAME =~ ^[a-z]([-a-z0-9]{0,60}[a-z0-9])?$ ]] ||
-    fail "--name=$NAME: expected small letters, digits and -, beginning with a letter"
+    fail "--name=$NAME: expected lower-case letters, digits and -, beginning with a letter"
 [[ $ZONE =~ ^[a-z]+-[a-z]+[0-9]+-[a-z]$ ]] || fail "--zone=$ZONE: expected a zone such as us-west4-a"
 [[ $HOURS =~ ^[1-9][0-9]*$ ]] || fail "--hours=$HOURS: expected a whole number of hours"
 [[ $RESTARTS =~ ^[0-9]+$ ]] || fail "--restarts=$RESTARTS: expected a whole number"
@@ -82,17 +82,17 @@ v2-* | v3-* | v4-*) image=tpu-ubuntu2204-base ;;
 v5litepod-*) image=v2-alpha-tpuv5-lite ;;
 v5p-*) image=v2-alpha-tpuv5 ;;
 v6e-*) image=v2-alpha-tpuv6e ;;
-*) fail "--type=$TYPE: expected v2-8, v3-8, v4-8, v5litepod-4, v5p-8, v6e-4 or the like" ;;
+*) fail "--type=$TYPE: expected a type such as v2-8, v3-8, v4-8, v5litepod-4, v5p-8 or v6e-4" ;;
 esac
 case $TYPE in
 v[2-4]-8 | v5litepod-[148] | v5p-8 | v6e-[148]) HOSTS=one ;;
 *) HOSTS=several ;;
 esac
 if [[ $HOSTS == several && $SHARED == 0 ]]; then
-    fail "--type=$TYPE has several hosts, which need one workdir that all see: --shared and --workdir"
+    fail "--type=$TYPE has several hosts, which must all see one workdir: give --shared and --workdir"
 fi
 [[ $SHARED == 0 || $WORKDIR == /* ]] || fail "--shared needs --workdir=/PATH in a folder all hosts see"
-[[ $SHARED == 0 || -z $STORE ]] || fail "--store and --shared: use one; a shared workdir stays by itself"
+[[ $SHARED == 0 || -z $STORE ]] || fail "--store and --shared: use one; a shared workdir needs no --store"
 config=''
 for flag in "$@"; do
     case $flag in
@@ -127,7 +127,7 @@ create() {
     fi
 }
 
-# Waits until the queue has given the machine.
+# Waits until the queue has provided the machine.
 await() {
     local state
     while :; do
@@ -166,12 +166,12 @@ everywhere() {
 
 # --- The steps -----------------------------------------------------------------------------------
 
-# What git tracks or would add, so that nothing need be pushed; without git, all but what is made here.
+# What git tracks or would add, so that nothing must be pushed; without git, all but generated files.
 pack() {
     local file
     if [[ -e .git ]]; then
         git ls-files -co --exclude-standard -z | while IFS= read -r -d '' file; do
-            [[ ! -e $file ]] || printf '%s\0' "$file" # deleted, but not yet for git
+            [[ ! -e $file ]] || printf '%s\0' "$file" # deleted, but not yet in git
         done | tar --null -czf "$1" -T -
     else
         tar -czf "$1" --exclude=./.venv --exclude='./.venv-*' --exclude=./runs --exclude=__pycache__ .
@@ -209,7 +209,7 @@ SCRATCH=$(mktemp -d)
 finish() {
     rm -rf "$SCRATCH"
     if ((CREATED && KEEP)); then
-        echo "$NAME is left and goes on costing money" >&2
+        echo "$NAME is kept and goes on costing money" >&2
     elif ((CREATED)); then
         delete || echo "error: could not delete $NAME; look for it with gcloud compute tpus tpu-vm list" >&2
     fi
@@ -220,7 +220,7 @@ trap 'exit 130' INT TERM
 restarts=0
 while :; do
     if ((!CREATED)); then
-        CREATED=1 # before it is: a creation that fails half-way leaves something to delete
+        CREATED=1 # before create: a creation that fails half-way leaves something to delete
         create || fail "could not create $NAME" 1
         install || fail "could not install on $NAME" 1
     fi

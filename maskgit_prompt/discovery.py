@@ -1,4 +1,4 @@
-"""What the files of a package bring, so that a new file is enough and no list has to name it."""
+"""Finds what the files of a package define, so that a new file needs no entry in a list."""
 
 import importlib
 import pkgutil
@@ -7,10 +7,10 @@ from typing import Any
 
 
 def brought(package: ModuleType, attribute: str) -> dict[str, Any]:
-    """x.name -> x, of every file in the package that has an x under `attribute`, such as KIND.
+    """x.name -> x, for every file in the package with an x called `attribute`, such as KIND.
 
     Raises:
-      ValueError: two of them have one name: a bug of ours.
+      ValueError: two have the same name, a bug of ours.
     """
     found: dict[str, Any] = {}
     for info in pkgutil.iter_modules(package.__path__):

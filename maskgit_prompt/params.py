@@ -29,27 +29,27 @@ def unflatten(flat: dict[str, Any]) -> Tree:
 
 
 def count(tree: Tree) -> int:
-    """How many numbers the arrays (or abstract arrays) of a tree hold."""
+    """The total size of the arrays (or abstract arrays) of a tree."""
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
 
 
 def abstract(tree: Tree) -> Tree:
-    """Shapes and dtypes of a tree of arrays, of which nothing is read."""
+    """Shapes and dtypes of a tree of arrays, without reading them."""
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
 
 
 def create(make: Callable[[nnx.Rngs], nnx.Module]) -> tuple[nnx.GraphDef, Callable]:
     """(graphdef, function of a key that makes the module's parameters as nested dicts).
 
-    nnx.merge(graphdef, tree) gives the module back. Merging counts leaves and nothing else, so
-    `check` foreign trees first.
+    nnx.merge(graphdef, tree) gives the module back. Merging only counts leaves, so `check` foreign
+    trees first.
     """
     graphdef, _ = nnx.split(nnx.eval_shape(lambda: make(nnx.Rngs(0))))
     return graphdef, lambda key: nnx.to_pure_dict(nnx.state(make(nnx.Rngs(key))))
 
 
 def check(found: Tree, expected: Tree, what: str) -> None:
-    """Raises UserError, listing all that differs, unless both have the same names and shapes."""
+    """Raises UserError that lists all differences unless names and shapes are the same."""
     shapes = lambda tree: {path: tuple(leaf.shape) for path, leaf in flatten(tree).items()}
     found, expected = shapes(found), shapes(expected)
     wrong = [
@@ -63,7 +63,7 @@ def check(found: Tree, expected: Tree, what: str) -> None:
 
 # --- Trainable and frozen ------------------------------------------------------------------------
 
-# Parameters of layers that are scanned have the layers along their first axis. They stand below
+# Parameters of scanned layers have the layers along their first axis. Their names begin with
 # "blocks"; layers that are called one by one are "blocks/0", "blocks/1", … and have no such axis.
 _STACKED = re.compile(r"(.*/)?blocks/(?!\d+/).+")
 _LIKE_SLICED = re.compile(r"\[[-\d: ]+\]$")  # as [3], [::2]: a set of characters, not a slice
@@ -71,24 +71,24 @@ _SLICED = re.compile(r"(?P<path>.*)\[(?P<first>-?\d*):(?P<stop>-?\d*)\]")
 
 
 def split(tree: Tree, patterns: Iterable[str], key: str = "config.trainable") -> tuple[Tree, Tree]:
-    """Splits into (trainable, frozen) by full-match path patterns, the first match wins.
+    """Splits into (trainable, frozen) by patterns that match whole paths; the first match wins.
 
     A pattern that starts with "!" freezes what it matches. What nothing matches is frozen. A
-    pattern that no path has is an error, so that no misspelling freezes a run in silence.
+    pattern that matches no path is an error, so that a misspelling cannot freeze a run silently.
     Patterns ("!a/bias", "a/.*") split {"a": {"bias": 1, "kernel": 2}, "b": 3} into
     {"a": {"kernel": 2}} and {"a": {"bias": 1}, "b": 3}.
 
-    A pattern that ends in a slice, as numpy has them, takes these layers of stacked parameters:
+    A pattern that ends in a numpy slice selects these layers of stacked parameters:
     "blocks/.*[-2:]" splits {"blocks": {"bias": [6, D]}} into {"blocks": {"bias[4:6]": [2, D]}} and
-    {"blocks": {"bias[0:4]": [4, D]}}. The parts are copies. What is whole keeps its name.
+    {"blocks": {"bias[0:4]": [4, D]}}. The parts are copies. Unsplit parameters keep their names.
 
     Args:
-      tree: of arrays, or of abstract ones.
+      tree: of arrays or abstract arrays.
       key: where the user gave the patterns, for messages.
 
     Raises:
-      UsageError: a pattern is none or matches no path, or nothing is trainable; a slice is empty,
-        out of range, or of a parameter that is not stacked.
+      UsageError: a pattern is invalid or matches no path, or nothing is trainable; a slice is
+        empty, out of range, or for a parameter that is not stacked.
     """
     patterns = tuple(patterns)
     flat, rules = flatten(tree), [_Rule.of(pattern, key) for pattern in patterns]
@@ -112,10 +112,10 @@ def split(tree: Tree, patterns: Iterable[str], key: str = "config.trainable") ->
 
 
 def split_among(tree: Tree, patterns: Mapping[str, Iterable[str]]) -> tuple[dict[str, Tree], Tree]:
-    """({name: what the patterns of that name select}, what none does).
+    """({name: what the patterns of that name select}, what no pattern selects).
 
     Raises:
-      UsageError: as `split`, or two names select of the same parameter.
+      UsageError: as in `split`, or two names select parts of the same parameter.
     """
     parts = {name: split(tree, chosen, f"patterns of {name}") for name, chosen in patterns.items()}
     owners: dict[str, str] = {}
@@ -133,7 +133,7 @@ def split_among(tree: Tree, patterns: Mapping[str, Iterable[str]]) -> tuple[dict
 
 
 def merge(*trees: Tree) -> Tree:
-    """Puts trees without common leaves together; the inverse of `split`.
+    """Joins trees without common leaves; the inverse of `split`.
 
     Slices "bias[0:4]" and "bias[4:6]" become one "bias", joined along their first axis. In a
     compiled function the gradient of a slice is a slice of the gradient.
@@ -158,7 +158,7 @@ def merge(*trees: Tree) -> Tree:
 
 
 def whole_path(path: str) -> str:
-    """The parameter that a leaf of `split` is of: "blocks/bias[4:6]" is of "blocks/bias"."""
+    """The parameter that a leaf of `split` belongs to: "blocks/bias[4:6]" to "blocks/bias"."""
     found = _SLICED.fullmatch(path)
     return found["path"] if found else path
 
@@ -176,7 +176,7 @@ class _Rule:
     @classmethod
     def of(cls, pattern: str, key: str) -> "_Rule":
         if not isinstance(pattern, str):
-            raise UsageError(f"{key} has {pattern!r}, expected path patterns, as 'prompt/.*'")
+            raise UsageError(f"{key} has {pattern!r}, expected path patterns such as 'prompt/.*'")
         expression, layers = pattern.removeprefix("!"), None
         if found := _SLICED.fullmatch(expression):
             bounds = [int(found[name]) if found[name] else None for name in ("first", "stop")]
@@ -185,7 +185,7 @@ class _Rule:
         return cls(pattern, matches, layers, not pattern.startswith("!"), key)
 
     def rows(self, path: str, count: int) -> range:
-        """The layers, of so many, that the pattern selects."""
+        """The layers, out of `count`, that the pattern selects."""
         if self.layers is None:
             return range(count)
         if not _STACKED.fullmatch(path):
@@ -207,7 +207,7 @@ class _Rule:
 
 
 def _parts(path: str, leaf: Any, rules: list[_Rule]) -> Iterator[tuple[str, Any, bool]]:
-    """(name, leaf, whether it is trained) of a parameter, or of its runs of layers.
+    """(name, leaf, whether it is trained) for a parameter, or for its runs of layers.
 
     rules: those that match the path.
     """
@@ -234,7 +234,7 @@ def _layers(leaf: Any, first: int, stop: int) -> Any:
 
 
 def compile_pattern(pattern: str, key: str) -> re.Pattern:
-    """A path pattern that a user gave as `key`; raises UsageError if it is none."""
+    """A path pattern that a user gave as `key`; raises UsageError if it is invalid."""
     try:
         return re.compile(pattern)
     except re.error as error:

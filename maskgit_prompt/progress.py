@@ -1,4 +1,4 @@
-"""How far a run is: one progress line, on a terminal or in a log file, and seconds by stage."""
+"""The progress of a run: one line, on a terminal or in a log file, and seconds by stage."""
 
 import contextlib
 import sys
@@ -26,7 +26,7 @@ class _Lines:
 
 
 class Progress:
-    """What `progress` hands out."""
+    """The object that `progress` yields."""
 
     def __init__(self, bar: tqdm):
         self._bar = bar
@@ -36,7 +36,7 @@ class Progress:
         shows "loss=1.825" (four significant digits)."""
         if values:
             shown = {k: v if isinstance(v, str) else f"{float(v):.4g}" for k, v in values.items()}
-            # tqdm redraws at every postfix unless told not to: one log line a step.
+            # By default tqdm redraws at every postfix: one log line per step.
             self._bar.set_postfix(shown, refresh=False)
         self._bar.update(n)
 
@@ -45,19 +45,19 @@ class Progress:
 def progress(
     total: int, desc: str, unit: str = "it", initial: int = 0, delay: float = 0.0
 ) -> Iterator[Progress]:
-    """Shows how far a loop is, on stderr.
+    """Shows the progress of a loop on stderr.
 
-    On a terminal one line redraws itself. Elsewhere (a log file, CI) there is a plain line at the
+    On a terminal one line redraws itself. Elsewhere (a log file, CI) it prints a plain line at the
     start, about every ten seconds, and at the end:
 
         encode:  41% 820/2000 [00:10<00:14, 82.00image/s, loss=1.825]
 
     Args:
-      total: units in all, those of `initial` included.
+      total: units in all, including `initial`.
       desc: the word in front.
       unit: what is counted, e.g. "image".
       initial: units done before (a resumed run); they do not count in the rate.
-      delay: show nothing at all in the first `delay` seconds.
+      delay: show nothing in the first `delay` seconds.
     """
     common = dict(total=total, desc=desc, unit=unit, initial=initial, delay=delay)
     if sys.stderr.isatty():
@@ -77,7 +77,7 @@ def progress(
 
 @contextlib.contextmanager
 def bytes_progress(total: int, desc: str) -> Iterator[Callable[[int], None]]:
-    """A function that counts bytes done; shown in MiB, and not at all in the first two seconds."""
+    """A function that counts bytes done; shown in MiB, after the first two seconds."""
     done = 0
     with progress(total // 2**20, desc, "MiB", delay=2.0) as bar:
 
@@ -103,9 +103,9 @@ class Clock:
 
 
 class Pace:
-    """Seconds per step of a loop, of all steps since they were last asked for.
+    """Seconds per step of a loop, over the steps since the last question.
 
-    The first step of all is not counted: it compiles. Nor is what is done while it is paused.
+    It does not count the very first step, which compiles, or the time while it is paused.
     """
 
     def __init__(self):
@@ -124,7 +124,7 @@ class Pace:
         self._began += time.perf_counter() - began
 
     def rates(self, batch_size: int) -> dict[str, float]:
-        """{"step_seconds", "images_per_second"}, or nothing where no step was counted."""
+        """{"step_seconds", "images_per_second"}, or nothing if no step was counted."""
         now = time.perf_counter()
         steps, seconds = self._steps, now - self._began
         self._steps, self._began = 0, now

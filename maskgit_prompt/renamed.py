@@ -1,8 +1,8 @@
-"""What earlier versions called config keys and jobs: old workdirs and commands still work."""
+"""Earlier names of config keys and jobs, so that old workdirs and commands still work."""
 
 KEYS = {"source": "backbone", "models.sources": "models.backbones"}
 JOBS = {"transfer": "run"}
-# Keys that came later, each with the value that means what was done before there was a choice.
+# Keys added later, each with the value for the behaviour before the key existed.
 ADDED = {
     "attention": "auto",
     **{f"compare.learning_rates.{method}": 1e-3 for method in ("head", "bias", "norm")},

@@ -1,4 +1,4 @@
-"""Arrays that lie in a file and are read when, and as far as, they are needed."""
+"""Arrays in a file that are read only when, and as far as, they are needed."""
 
 import dataclasses
 import math
@@ -45,7 +45,7 @@ class StoredArray:
         return self.offset + last + self.dtype.itemsize
 
     def __getitem__(self, index) -> np.ndarray:
-        """A copy of array[index]; no more of the file is read than its pages.
+        """A copy of array[index]; reads only those pages of the file.
 
         Raises:
           UserError: the file cannot be read or is too short.
@@ -62,7 +62,7 @@ class StoredArray:
             span = np.memmap(self.path, np.uint8, "r", self.offset, (self.end - self.offset,))
         except OSError as error:
             raise UserError(f"cannot read {self.path}: {error.strerror or error}") from error
-        # A view of the mapped file; it is unmapped as soon as the copy is made.
+        # A view of the mapped file, which is unmapped after the copy.
         view = np.ndarray(self.shape, self.dtype, span, strides=self.strides)
         return np.array(view[index])
 
@@ -77,8 +77,8 @@ class StoredArray:
 def aligned(x: np.ndarray, dtype: str = "float32") -> np.ndarray:
     """A copy of x, in C order, that begins at a multiple of 64 bytes.
 
-    JAX on a CPU computes with such an array where it lies; of others (numpy aligns to 16) it makes
-    another copy, so that a frozen model would be in memory twice.
+    JAX on a CPU uses such an array in place. It copies others (numpy aligns to 16), and a frozen
+    model would then be in memory twice.
     """
     dtype = np.dtype(dtype)
     size = x.size * dtype.itemsize

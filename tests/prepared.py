@@ -174,7 +174,7 @@ BUILDERS: dict[str, tuple[tuple[str, ...], Callable[[int], Example]]] = {
 def write_all(
     folder: pathlib.Path, count: int = 24, names: Iterable[str] = tuple(BUILDERS)
 ) -> None:
-    """So many examples of each split of the data sets; no two have equal images."""
+    """Examples of each split of the data sets, as many as asked; no two have equal images."""
     for name in names:
         splits, example = BUILDERS[name]
         write(

@@ -185,15 +185,33 @@ def test_a_list_is_set_by_several_flags(monkeypatch):
 # --- Links, targets, numbers ---------------------------------------------------------------------
 
 
-def test_linked_files_are_there():
+def anchors(path: pathlib.Path) -> set[str]:
+    """What a link may name after "#": "## The `a` of b" is #the-a-of-b."""
+    text = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.M | re.S)
+    headings = re.findall(r"^#+ (.+)$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+def test_an_anchor_is_its_heading_as_github_writes_it(tmp_path):
+    (tmp_path / "a.md").write_text("# The `run` job (of all)\n\n```bash\n# no heading\n```\n")
+    assert anchors(tmp_path / "a.md") == {"the-run-job-of-all"}
+
+
+def test_links_are_there():
     links = [
         (path, target)
-        for path in DOCUMENTS
-        for target in re.findall(r"\]\(([^)#]+)\)", path.read_text())
+        for path in [*DOCUMENTS, ROOT / "benchmarks" / "README.md"]
+        for target in re.findall(r"\]\(([^)]+)\)", path.read_text())
         if not target.startswith("http")
     ]
-    assert len(links) >= 5
-    assert [(p, t) for p, t in links if not (p.parent / t).exists()] == []
+    assert len(links) >= 20
+    lost = []
+    for path, target in links:
+        name, _, anchor = target.partition("#")
+        linked = path.parent / name if name else path
+        if not linked.exists() or (anchor and anchor not in anchors(linked)):
+            lost.append((path, target))
+    assert lost == []
 
 
 def test_make_targets_are_there():

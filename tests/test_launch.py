@@ -100,10 +100,10 @@ def test_several_hosts_join_one_job_in_a_shared_workdir():
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ((), "--name=: expected small letters"),
-        (("--name=Digits",), "--name=Digits: expected small letters"),
+        ((), "--name=: expected lower-case letters"),
+        (("--name=Digits",), "--name=Digits: expected lower-case letters"),
         (("--name=a", "--zone=west"), "--zone=west: expected a zone such as us-west4-a"),
-        ((*GOOD, "--type=v7x-8"), "--type=v7x-8: expected v2-8"),
+        ((*GOOD, "--type=v7x-8"), "--type=v7x-8: expected a type such as v2-8"),
         ((*GOOD, "--type=v4-32"), "--type=v4-32 has several hosts"),
         ((*GOOD, "--shared", "--workdir=runs/a"), "--shared needs --workdir=/PATH"),
         ((*GOOD, "--shared", "--workdir=/a", "--store=gs://b/c.tar.gz"), "--store and --shared"),
@@ -182,7 +182,7 @@ def test_restarts_end(tmp_path):
 def test_keep_leaves_the_machine(tmp_path):
     done, verbs = run_with_fake(tmp_path, "0\n", "", "--keep")
     assert verbs == [*START, "run", "scp"]
-    assert "digits is left and goes on costing money" in done.stderr
+    assert "digits is kept and goes on costing money" in done.stderr
 
 
 def test_the_queue_is_waited_for(tmp_path):

@@ -98,7 +98,7 @@ def _step_fn(mesh, patterns, ema: bool, **options) -> Callable:
 
 
 def take(mesh, steps: int = 3, patterns=PROMPT_ONLY, ema: bool = False, step=None, begin=None):
-    """(state, frozen, losses) after so many steps.
+    """(state, frozen, losses) after `steps` steps.
 
     begin, step: another (state, frozen) and another step.
     """

@@ -1,4 +1,4 @@
-"""Backbones: frozen models as folders. What other rooms use of it is named here."""
+"""Backbones: frozen models as folders. Other rooms use the names listed here."""
 
 from maskgit_prompt.backbones.backbone import Backbone, Part
 from maskgit_prompt.backbones.load import (

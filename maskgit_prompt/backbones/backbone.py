@@ -1,4 +1,4 @@
-"""A backbone in memory: its parts, what they are and where they come from."""
+"""A backbone in memory: its parts, their kinds and their origin."""
 
 import dataclasses
 import hashlib
@@ -26,8 +26,8 @@ class Part:
 
     Attributes:
       tree: arrays, or StoredArrays in the files of a folder.
-      sha256: of the file, or of the digests of several.
-      files: of a part in a folder: path -> sha256.
+      sha256: of the file, or of the digests of several files.
+      files: for a part in a folder, path -> sha256.
     """
 
     kind: str
@@ -44,22 +44,21 @@ class Part:
 
     @property
     def axes(self) -> Axes:
-        """Where its parameters lie on a mesh, by path from "transformer/" (its part's name) on."""
+        """Where its parameters lie on a mesh, by path, beginning with the part's name."""
         kind = registry.kinds()[self.kind]
         return registry.axes(kind.part, kind.axes)
 
     def graphdef(self, cfg: Any = None) -> nnx.GraphDef:
         """For nnx.merge.
 
-        cfg: the part's own with other values of fields that add no parameter, such as dtype.
+        cfg: the part's own config, except for fields that add no parameter, such as dtype.
         """
         return params.create(make_module(self.kind, cfg or self.cfg))[0]
 
     def prompted(
         self, prompt: PromptConfig | None, compute: Compute, *, remat: bool = False
     ) -> nnx.GraphDef:
-        """The transformer as it stands behind a prompt, without dropout of its own; its parameters
-        are the same."""
+        """The same transformer behind a prompt, without dropout of its own."""
         cfg = dataclasses.replace(compute.applied(self.cfg), dropout=0.0, remat=remat)
         if prompt is not None and hasattr(cfg, "prompt_attention"):
             cfg = dataclasses.replace(cfg, prompt_attention=prompt.attention)
@@ -79,11 +78,11 @@ class Backbone:
 
     Attributes:
       name: for messages and reports.
-      parts: by name; a half-trained folder may lack some.
+      parts: by name; a folder in the middle of pretraining may lack some.
       classes: names of the classes it was trained on.
       provenance: where the weights come from, in words and figures.
-      identities: part -> its kind, config and digest of weights (`identity`), of a backbone in a
-        folder.
+      identities: for a backbone in a folder, part -> its kind, config and digest of weights
+        (`identity`).
     """
 
     name: str
@@ -93,10 +92,10 @@ class Backbone:
     identities: dict[str, str] = dataclasses.field(default_factory=dict, repr=False)
 
     def fingerprint(self, parts: Sequence[str]) -> str:
-        """What a file tuned on these parts depends on: their configs and weights.
+        """Identifies what a file tuned on these parts depends on: their configs and weights.
 
         Parts that the task does not need, such as a network to score with, may change. Empty until
-        all of them are in a folder.
+        all of these parts are in a folder.
         """
         if not set(parts) <= self.identities.keys():
             return ""
@@ -110,7 +109,7 @@ class Backbone:
         return self.parts[name]
 
     def check_promptable(self) -> None:
-        """Raises UserError for a transformer that a prompt alone cannot stand in front of."""
+        """Raises UserError for a transformer that needs more in front than a prompt."""
         cfg = self.part("transformer").cfg
         condition = getattr(cfg, "condition", 1)
         if condition != 1:
@@ -121,22 +120,22 @@ class Backbone:
         length = self.part("tokenizer").cfg.length
         if length > cfg.length:
             raise UserError(
-                f"backbone {self.name!r}: its tokenizer makes {length} codes an image, its "
+                f"backbone {self.name!r}: its tokenizer makes {length} codes per image, its "
                 f"transformer takes {cfg.length}; import a tokenizer and a transformer that were "
                 "trained together"
             )
 
 
 def identity(entry: dict) -> str:
-    """A part's kind, config and weights by digest, from its entry in config.json.
+    """A part's kind, config and digest of weights, from its entry in config.json.
 
-    The config as it is written, so that a field added later changes no fingerprint.
+    It takes the config as written, so a field added later changes no fingerprint.
     """
     return json.dumps([entry["kind"], entry["config"], sha256_of(entry)])
 
 
 def sha256_of(entry: dict) -> str:
-    """The digest of a part's one file, or of the digests of several."""
+    """The digest of a part's only file, or of the digests of several files."""
     digests = list(entry["files"].values())
     if len(digests) == 1:
         return digests[0]
@@ -144,5 +143,11 @@ def sha256_of(entry: dict) -> str:
 
 
 def fingerprint_of(identities: Sequence[str]) -> str:
-    """Sixteen hexadecimal digits that differ where a part does."""
+    """Sixteen hexadecimal digits that differ if a part differs."""
     return hashlib.sha256(f"[{', '.join(identities)}]".encode()).hexdigest()[:16]
+
+
+def checksum(config: dict) -> str:
+    """SHA-256 of what a config.json says, but for this digest itself."""
+    rest = {name: value for name, value in config.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

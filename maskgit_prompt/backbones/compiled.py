@@ -12,12 +12,12 @@ from flax import nnx
 from maskgit_prompt.backbones.backbone import Part
 from maskgit_prompt.devices import sharding
 
-ROWS = 32  # images a device takes at once, if they are small
-PIXELS = 2**18  # and at most so many pixels: 4 images of 256 x 256
+ROWS = 32  # images per device at once, if they are small
+PIXELS = 2**18  # most pixels per device at once: 4 images of 256 x 256
 
 
 def make_encoder(part: Part, mesh, dtype: str = "float32") -> tuple[Callable, int]:
-    """(uint8 [batch, S, S, 3] -> int32 codes [batch, L], the batch size it wants)."""
+    """(uint8 [batch, S, S, 3] -> int32 codes [batch, L], the batch size that it takes)."""
     encode = _compiled(part, mesh, _encode, dtype=dtype)
     return encode, rows(part.cfg.image_size) * mesh.size
 
@@ -28,7 +28,7 @@ def _compiled(
     compute: Callable[[nnx.Module, jax.Array], jax.Array],
     dtype: str = "",
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """compute(the part's module, a batch), compiled, from and to arrays on every host.
+    """compute(the part's module, a batch), compiled; takes and gives arrays on every host.
 
     dtype: of activations; empty: the part's own.
     """
@@ -46,7 +46,7 @@ def _compiled(
 
 @functools.cache
 def _jitted(graphdef: nnx.GraphDef, compute: Callable) -> Callable:
-    """One for all callers, so that a model is compiled once, however often it is asked for."""
+    """One function for all callers, so that a model is compiled only once."""
     return jax.jit(lambda weights, x: compute(nnx.merge(graphdef, weights), x))
 
 
@@ -63,7 +63,7 @@ def _features(model: nnx.Module, x: jax.Array) -> jax.Array:
 
 
 def make_decoder(part: Part, mesh, dtype: str = "float32") -> Callable[[np.ndarray], np.ndarray]:
-    """A function of int codes [n, L], any n, -> uint8 images [n, S, S, 3], rounded, clipped."""
+    """A function: int codes [n, L], any n -> uint8 images [n, S, S, 3], rounded and clipped."""
 
     decode = _compiled(part, mesh, _decode, dtype=dtype)
     size = rows(part.cfg.image_size) * mesh.size
@@ -71,18 +71,18 @@ def make_decoder(part: Part, mesh, dtype: str = "float32") -> Callable[[np.ndarr
 
 
 def make_features(part: Part, mesh) -> Callable[[np.ndarray], np.ndarray]:
-    """A function of uint8 images [n, S, S, 3] for any n -> features [n, F] float32."""
+    """A function: uint8 images [n, S, S, 3], any n -> features [n, F] float32."""
     features = _compiled(part, mesh, _features)
     return lambda images: in_batches(features, images, ROWS * mesh.size)
 
 
 def rows(image_size: int) -> int:
-    """How many images a device encodes or decodes at once: 32 of 32 x 32, 16 of 128 x 128."""
+    """How many images each device encodes or decodes at once: 32 of 32 x 32, 16 of 128 x 128."""
     return max(1, min(ROWS, PIXELS // image_size**2))
 
 
 def in_batches(one: Callable[[np.ndarray], np.ndarray], x: np.ndarray, size: int) -> np.ndarray:
-    """Runs `one` on rows of x, always `size` at once: the last batch repeats a row and is cut."""
+    """Runs `one` on `size` rows of x at a time; repeats a row to fill the last batch, then cuts."""
     parts = []
     for first in range(0, len(x), size):
         rows = x[first : first + size]

@@ -1,4 +1,4 @@
-"""How a network is computed: what no parameter and no file depends on."""
+"""How a network is computed. No parameter and no file depends on it."""
 
 import dataclasses
 from typing import Any
@@ -22,15 +22,15 @@ class Compute:
 
     @classmethod
     def of(cls, config: ConfigDict) -> "Compute":
-        """What a job's config says."""
+        """From a job's config."""
         return cls(config.dtype, config.attention)
 
     def applied(self, cfg: Any) -> Any:
-        """A transformer's config that computes so."""
+        """A transformer's config with these settings."""
         return dataclasses.replace(cfg, dtype=self.dtype, attention_implementation=self.attention)
 
     def check(self, cfg: Any, mesh: Mesh) -> None:
-        """Raises UsageError where a transformer of sizes cfg cannot be computed so here."""
+        """Raises UsageError if a transformer of sizes cfg cannot be computed like this here."""
         try:
             attention.check(self.attention, self.dtype, cfg.width // cfg.heads)
         except ValueError as error:
@@ -38,5 +38,5 @@ class Compute:
         if self.attention == "tokamax" and mesh.size > 1:
             raise UsageError(
                 f"config.attention = 'tokamax' is for one device, the mesh has {mesh.size}: its "
-                "kernels are not split; use auto or xla"
+                "kernels cannot be split; use auto or xla"
             )

@@ -1,8 +1,7 @@
 """Backbones: a folder of config.json and the safetensors files of its parts, never changed.
 
 Parts are "tokenizer", "transformer" and, where the model has a network to score images with,
-"features". `mini` and `mini-causal` are shipped with the package; any other name is a folder's
-path.
+"features". `mini` and `mini-causal` ship with the package; any other name is the path of a folder.
 Weights are read when they are placed on a mesh, each straight to its shards.
 """
 
@@ -15,7 +14,14 @@ from collections.abc import Callable, Sequence
 from ml_collections import ConfigDict
 
 from maskgit_prompt import params
-from maskgit_prompt.backbones.backbone import Backbone, Part, fingerprint_of, identity, sha256_of
+from maskgit_prompt.backbones.backbone import (
+    Backbone,
+    Part,
+    checksum,
+    fingerprint_of,
+    identity,
+    sha256_of,
+)
 from maskgit_prompt.backbones.registry import abstract, kinds, make_module
 from maskgit_prompt.errors import UsageError, UserError
 from maskgit_prompt.progress import bytes_progress
@@ -25,27 +31,29 @@ _EMBEDDED = pathlib.Path(__file__).parent / "embedded"
 EMBEDDED = {"mini": _EMBEDDED / "mini", "mini-causal": _EMBEDDED / "mini-causal"}
 EMBEDDED_OF = {"masked": "mini", "causal": "mini-causal"}  # by kind of transformer
 FORMAT = 2
+KEYS = {"format", "name", "classes", "provenance", "fingerprint", "parts", "sha256"}
 CHUNK = 2**24  # bytes read at once
 
 
 def load_for(config: ConfigDict) -> Backbone:
     """The backbone that config.backbone and config.model ask for.
 
-    Without a backbone it is the embedded one with a transformer of config.model, masked by default.
+    An empty config.backbone means the embedded one with a transformer of config.model, by default
+    masked.
 
     Raises:
-      UsageError: no such model or kind, or one of another kind. UserError: as `load`.
+      UsageError: no such model or kind, or a backbone of another kind. UserError: as in `load`.
     """
     transformers = [name for name, kind in kinds().items() if kind.part == "transformer"]
     if config.model not in ("", *transformers):
         raise UsageError(
             f"config.model = {config.model!r}, expected {' or '.join(transformers)}, or nothing "
-            "for what the backbone has"
+            "to take what the backbone has"
         )
     name = config.backbone or EMBEDDED_OF.get(config.model or "masked")
     if name is None:
         raise UsageError(
-            f"config.model = {config.model!r}: no such backbone is embedded; give --config.backbone"
+            f"config.model = {config.model!r}: no embedded backbone has one; give --config.backbone"
         )
     backbone = load(name)
     kind = backbone.part("transformer").kind
@@ -58,7 +66,7 @@ def load_for(config: ConfigDict) -> Backbone:
 
 
 def embedded_with(fingerprint: str, parts: Sequence[str]) -> str:
-    """The name of the embedded backbone whose parts have this fingerprint; "mini" if none has."""
+    """The name of the embedded backbone whose parts have this fingerprint; "mini" if none does."""
     for name, folder in EMBEDDED.items():
         entries = json.loads((folder / "config.json").read_text())["parts"]
         if fingerprint_of([identity(entries[part]) for part in parts]) == fingerprint:
@@ -87,6 +95,7 @@ def load(name: str, key: str = "config.backbone") -> Backbone:
         config = json.loads(text)
         if config["format"] != FORMAT:
             raise UserError(f"{folder} has format {config['format']}, this version reads {FORMAT}")
+        _check(config)
         files = [folder / file for entry in config["parts"].values() for file in entry["files"]]
         with bytes_progress(sum(map(_size, files)), "check") as update:
             parts = {
@@ -102,6 +111,14 @@ def load(name: str, key: str = "config.backbone") -> Backbone:
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{folder}/config.json is damaged ({error!r}); fetch it again") from error
+
+
+def _check(config: dict) -> None:
+    """Raises ValueError for a config whose checksum does not hold; earlier versions wrote none."""
+    if config.keys() - KEYS:
+        raise ValueError(f"strange keys {', '.join(sorted(config.keys() - KEYS))}")
+    if "sha256" in config and config["sha256"] != checksum(config):
+        raise ValueError("its checksum does not hold; delete the key sha256 if you edited the file")
 
 
 def _load_part(folder: pathlib.Path, name: str, entry: dict, update: Callable) -> Part:
@@ -131,7 +148,7 @@ def _size(path: pathlib.Path) -> int:
 
 
 def sha256(path: str | os.PathLike, update: Callable[[int], None]) -> str:
-    """A file's digest in hex; update is told how many bytes were read."""
+    """A file's digest in hex; calls update with the number of bytes read."""
     digest = hashlib.sha256()
     try:
         with open(path, "rb") as file:

@@ -1,4 +1,4 @@
-"""Which networks a backbone's parts can be: every file in models/ that has a KIND."""
+"""The networks that can be a backbone's parts: every file in models/ with a KIND."""
 
 import dataclasses
 import functools
@@ -24,17 +24,17 @@ def make_module(kind: str, cfg: Any) -> Callable[[nnx.Rngs], nnx.Module]:
 
 
 def axes(prefix: str, rules: Axes) -> Axes:
-    """A network's rules where its parameters are a branch of a larger tree."""
+    """A network's rules, with its parameters as a branch of a larger tree."""
     return tuple((rf"{prefix}/{pattern}", logical) for pattern, logical in rules)
 
 
 def abstract(make: Callable[[nnx.Rngs], nnx.Module]) -> Tree:
-    """Names, shapes and dtypes of a module's parameters, at no cost."""
+    """Names, shapes and dtypes of a module's parameters, without allocating them."""
     return nnx.to_pure_dict(nnx.state(nnx.eval_shape(lambda: make(nnx.Rngs(0)))))
 
 
 def stored_fields(cfg: Any) -> dict[str, Any]:
-    """A config's fields as a folder has them: how attention is computed is the machine's matter."""
+    """A config's fields for a folder, without the machine's choice of attention."""
     fields = dataclasses.asdict(cfg)
     fields.pop("attention_implementation", None)
     return fields

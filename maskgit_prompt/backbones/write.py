@@ -1,8 +1,7 @@
-"""Writing backbones: whole or not at all, by one process at a time.
+"""Writes backbones, whole or not at all, with one process at a time.
 
-A new folder is written under another name first. Into one that is there, what is new is written
-inside `.partial`, and moved out of it at the end: config.json last, so that what is added counts
-from then on.
+A new folder is first written under another name. In an existing folder, new files are written to
+`.partial` and moved out of it at the end: config.json last, so that new parts count from then on.
 """
 
 import json
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from maskgit_prompt import params
-from maskgit_prompt.backbones.backbone import Backbone, fingerprint_of, identity
+from maskgit_prompt.backbones.backbone import Backbone, checksum, fingerprint_of, identity
 from maskgit_prompt.backbones.load import FORMAT, load
 from maskgit_prompt.backbones.registry import stored_fields
 from maskgit_prompt.devices import distributed
@@ -25,8 +24,8 @@ from maskgit_prompt.progress import bytes_progress
 from maskgit_prompt.storage import safetensors_stream
 from maskgit_prompt.storage.lock import Held, hold
 
-SHARD = 2**30  # bytes of a file, where a part needs more than one
-PARTIAL = ".partial"  # the folder, inside one that is there, that is being written
+SHARD = 2**30  # bytes per file, if a part needs more than one
+PARTIAL = ".partial"  # the subfolder being written, in an existing folder
 
 
 def save(
@@ -37,17 +36,17 @@ def save(
 ) -> Backbone:
     """Writes a backbone, whole or not at all, and returns it as `load` will.
 
-    Leaves of the parts' trees may be any arrays, or objects with a shape that numpy can make
-    arrays of; one at a time is in memory. Parts that are in the folder's own files stay as they
-    are there, and so do files that are no part of the model.
+    Leaves of the parts' trees may be any arrays, or objects with a shape that numpy can turn into
+    arrays; one at a time is in memory. Parts that are already in the folder's files stay there, and
+    so do files that do not belong to the model.
 
     Args:
-      dtype: what weights are stored in; "float16" halves the files.
-      before: what was found in the folder, to which `backbone` adds parts; None: whatever is there.
+      dtype: of the stored weights; "float16" halves the files.
+      before: what was found in the folder, to which `backbone` adds parts; None: anything.
 
     Raises:
-      UserError: the folder cannot be written (a full disk), another process writes it or has added
-        to `before`, or a weight is not finite.
+      UserError: the folder cannot be written (a full disk), another process is writing it or has
+        added to `before`, or a weight is not finite.
     """
     folder = pathlib.Path(folder).absolute()
     if distributed.is_first():
@@ -57,8 +56,8 @@ def save(
 
 
 def _save(backbone: Backbone, folder: pathlib.Path, dtype: str, before: Backbone | None) -> None:
-    # One name, so that the next attempt clears away what a killed one has left. Inside a folder
-    # that is there, since that may be a mount point or a link.
+    # A fixed name, so that the next attempt removes what a killed one left. Inside an existing
+    # folder, since that may be a mount point or a link.
     there = folder.exists()
     temporary = folder / PARTIAL if there else folder.with_name(f".{folder.name}{PARTIAL}")
     lock = temporary / "lock"
@@ -82,13 +81,13 @@ def _save(backbone: Backbone, folder: pathlib.Path, dtype: str, before: Backbone
             if not there:
                 os.replace(temporary, folder)
                 return
-            # The config goes last: what is added counts from then on. Stopped in between, the
-            # temporary folder stays and tells by its config what is left over.
+            # The config goes last: new parts count from then on. If this stops in between, the
+            # temporary folder stays, and its config tells which files are left over.
             for file in sorted(temporary.iterdir(), key=lambda file: file.name == "config.json"):
                 os.replace(file, folder / file.name)
             temporary.rmdir()
     except (Held, FileNotFoundError) as error:
-        # Without the folder another process was just done with it.
+        # The folder is gone: another process has just finished with it.
         raise _busy(folder) from error
     except OSError as error:
         raise unwritable(f"backbone {folder}", error) from error
@@ -97,12 +96,12 @@ def _save(backbone: Backbone, folder: pathlib.Path, dtype: str, before: Backbone
 def _busy(folder: pathlib.Path) -> UserError:
     return UserError(
         f"another process is writing backbone {folder}, or has just done so; wait until it is "
-        "done and give the same command again"
+        "done and run the same command again"
     )
 
 
 def leftovers(folder: pathlib.Path) -> set[str]:
-    """Names of the files of a model that was not finished, in a folder without config.json."""
+    """Names of the files of an unfinished model, in a folder without config.json."""
     if (folder / "config.json").exists():
         return set()
     try:
@@ -113,7 +112,7 @@ def leftovers(folder: pathlib.Path) -> set[str]:
 
 
 def _recorded(folder: pathlib.Path) -> dict[str, dict[str, str]]:
-    """part -> {file: sha256} as the folder's config.json says; nothing where there is none."""
+    """part -> {file: sha256} from the folder's config.json; empty if there is none."""
     try:
         parts = json.loads((folder / "config.json").read_text())["parts"]
     except FileNotFoundError:
@@ -122,7 +121,7 @@ def _recorded(folder: pathlib.Path) -> dict[str, dict[str, str]]:
 
 
 def _files(backbone: Backbone) -> dict[str, dict[str, str]]:
-    """part -> {file: sha256} of parts that lie in a folder."""
+    """part -> {file: sha256} for parts in a folder."""
     return {
         name: {pathlib.Path(file).name: digest for file, digest in part.files.items()}
         for name, part in backbone.parts.items()
@@ -130,7 +129,7 @@ def _files(backbone: Backbone) -> dict[str, dict[str, str]]:
 
 
 def _fill(temporary: pathlib.Path, backbone: Backbone, folder: pathlib.Path, dtype: str) -> None:
-    """Writes config.json and the files of the parts that are not in `folder` yet."""
+    """Writes config.json and the files of parts that are not yet in `folder`."""
     entries, count = {}, params.count({name: part.tree for name, part in backbone.parts.items()})
     with bytes_progress(count * np.dtype(dtype).itemsize, "write") as update:
         for name, part in backbone.parts.items():
@@ -145,19 +144,20 @@ def _fill(temporary: pathlib.Path, backbone: Backbone, folder: pathlib.Path, dty
         "name": backbone.name,
         "classes": list(backbone.classes),
         "provenance": backbone.provenance,
-        # For readers of the folder: of what a prompt depends on, whichever part was added first.
+        # For readers of the folder: covers what a prompt depends on, whichever part came first.
         "fingerprint": fingerprint_of(
             [identity(entries[name]) for name in sorted(entries) if name != "features"]
         ),
         "parts": entries,
     }
+    config["sha256"] = checksum(config)
     (temporary / "config.json").write_text(json.dumps(config, indent=1) + "\n")
 
 
 def _write_part(
     folder: pathlib.Path, name: str, flat: dict[str, Any], dtype: str, update: Callable[[int], None]
 ) -> dict:
-    """Writes a part's parameters into files of some SHARD bytes; {file: sha256}."""
+    """Writes a part's parameters into files of about SHARD bytes; {file: sha256}."""
     size = np.dtype(dtype).itemsize
     shards, room = [[]], SHARD
     for path, x in sorted(flat.items()):  # equal weights make equal files, whatever their order

@@ -17,7 +17,7 @@ from PIL import Image
 SCALES = (1.0, 255.0, 1023.0, 4095.0, 16383.0, 65535.0)
 SIXTEEN = 65535.0
 
-_ENOUGH = 2**22  # pixels: so many are scaled at a time, and tell how bright nearly all are
+_ENOUGH = 2**22  # pixels that are scaled at a time, and that tell how bright nearly all are
 NEARLY = 0.99  # of a picture's pixels: the others are highlights
 OVER = {1.0: 2.0}  # times the scale: values from 0 to 1 are often exposed beyond 1
 _OVER = 1.1  # resizing makes edges overshoot

@@ -1,4 +1,4 @@
-"""What both samplers are called with, beside their settings."""
+"""The arguments that both samplers take, apart from their settings."""
 
 from collections.abc import Callable
 
@@ -16,35 +16,35 @@ DIMENSIONS = {
 
 
 def bound(model: Callable) -> jax.tree_util.Partial:
-    """A function as an argument of jit: only a Partial is a pytree, whose bound arrays go along."""
+    """A function as an argument of jit: a Partial is a pytree and brings its bound arrays along."""
     return model if isinstance(model, jax.tree_util.Partial) else jax.tree_util.Partial(model)
 
 
 def check(prompts: Prompt, uncond: Prompt | None, start: ArrayLike, guided: bool) -> None:
-    """Refuses prompts that are not those of the images, or of one another.
+    """Refuses prompts that do not fit the images or each other.
 
     Args:
       prompts: each image's own K prompts, in the order they scroll past: shapes [B, K, …].
-      uncond: that of the dropped condition, as one prompt, [B, …]; None without guidance, or for
-        guidance by the bare backbone.
+      uncond: the prompt of the dropped condition, [B, …]; None without guidance, or for guidance by
+        the bare backbone.
       start: [B, L] codes.
-      guided: whether logits are.
+      guided: whether there is guidance.
 
     Raises:
-      UsageError: shapes that do not fit, or an unconditional prompt that has no use.
+      UsageError: shapes that do not fit, or an unconditional prompt without guidance.
     """
     images, place, shape = len(start), prompts.place, prompts.array.shape
     names = DIMENSIONS[place]
     if len(shape) != len(names) or shape[1] < 1 or shape[0] != images:
         raise UsageError(
             f"prompts have {place} of shape {shape} for {images} images; use [{', '.join(names)}] "
-            "with at least one prompt an image"
+            "with at least one prompt per image"
         )
     if uncond is None:
         return
     if not guided:
         raise UsageError(
-            "got an unconditional prompt, but guidance is 1, which is none; set another guidance, "
+            "got an unconditional prompt, but guidance 1 means no guidance; set another guidance, "
             "or give None"
         )
     expected = (images, *shape[2:])

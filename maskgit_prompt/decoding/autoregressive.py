@@ -1,6 +1,6 @@
-"""A sampler of images' codes one after the other, with a marquee header by rows and guidance.
+"""Samples the codes of images one after the other, with guidance and a marquee header by rows.
 
-The model comes in as a function that gives one, so nothing here knows a network: an object with
+The caller passes a function that builds the model, so nothing here knows a network. A model has
 
     start(codes [B, n], prompt)         -> (logits of code n [B, V], memory)
     advance(memory, code [B], index)    -> (logits of code index + 1 [B, V], memory)
@@ -9,9 +9,9 @@ The model comes in as a function that gives one, so nothing here knows a network
     sample = make_sampler(jax.tree_util.Partial(build, weights), grid=(16, 16))
     codes = sample(key, prompts, None, start, DecodeConfig(cutoff=0.5, top_k=100))
 
-The prompt is read once. Every code is one step of the same compiled loop; the memory is written in
+The prompt is read once. Every code is one step of one compiled loop, which writes the memory in
 place. The header stands still within a row: of R rows, row r is written at progress r / (R - 1).
-When it moves on, the prompt's own keys and values are made anew, those of the codes stay.
+When the header moves, the prompt's keys and values are computed anew and those of the codes stay.
 """
 
 import functools
@@ -29,7 +29,7 @@ from maskgit_prompt.models.prompts import Prompt
 
 
 class Model(Protocol):
-    """What is asked of a model; see the module's docstring."""
+    """The functions of a model; see the module's docstring."""
 
     def start(self, codes: jax.Array, prompt: Prompt | None) -> tuple[jax.Array, Any]: ...
     def advance(self, memory: Any, code: jax.Array, index: ArrayLike) -> tuple[jax.Array, Any]: ...
@@ -37,16 +37,16 @@ class Model(Protocol):
 
 
 def check_known(known: int, grid: tuple[int, int]) -> None:
-    """Refuses codes to go on from that are not the top rows of an image.
+    """Refuses known codes that are not the top rows of an image.
 
     Raises:
-      UsageError: no whole rows, or nothing left to make.
+      UsageError: not whole rows, or nothing left to draw.
     """
     rows, width = grid
     if known % width or not 0 <= known < rows * width:
         raise UsageError(
             f"got the first {known} codes of an image of {rows} x {width}; use whole rows and "
-            f"leave one to be made: 0, {width}, … or {(rows - 1) * width} codes"
+            f"leave one to draw: 0, {width}, … or {(rows - 1) * width} codes"
         )
 
 
@@ -54,11 +54,10 @@ def make_sampler(build: Callable[[], Model], *, grid: tuple[int, int]) -> Callab
     """Builds sample(key, prompts, uncond, start, config, known=0) -> codes [B, L].
 
     Keys, prompts, codes and the numbers that `config.TRACED` names may change without a new
-    compilation, as long as shapes (so K, too) stay; all else is compiled in.
+    compilation if all shapes stay (and so K); everything else is compiled in.
 
     Args:
-      build: gives the model. Called with 2B rows under guidance by a prompt; without guidance
-        there is no second half of the batch.
+      build: gives the model. With guidance by a prompt it is called with 2B rows, otherwise with B.
       grid: rows and columns of an image's codes.
 
     Returns:
@@ -66,9 +65,9 @@ def make_sampler(build: Callable[[], Model], *, grid: tuple[int, int]) -> Callab
         key: JAX random key.
         prompts, uncond: see `arguments.check`.
         start: int32 [B, L]; the first `known` are kept, the others are not read.
-        config: the settings; progress of header and guidance is that of the rows.
+        config: the settings; header and guidance progress with the rows.
         known: how many codes are kept, whole rows from the top, the same for all images.
-      that raises UsageError for shapes that do not fit.
+      It raises UsageError for shapes that do not fit.
     """
     rows, width = grid
     model = arguments.bound(build)
@@ -85,7 +84,7 @@ def make_sampler(build: Callable[[], Model], *, grid: tuple[int, int]) -> Callab
         arguments.check(prompts, uncond, start, config.guided)
         if start.shape[1] != rows * width:
             raise UsageError(
-                f"start has {start.shape[1]} codes an image; expected {rows} x {width}"
+                f"start has {start.shape[1]} codes per image; expected {rows} x {width}"
             )
         run = _compiled(config.guided, grid, known)
         return run(model, key, prompts, uncond, start, config.placed())
@@ -137,7 +136,7 @@ def _compiled(guided: bool, grid: tuple[int, int], known: int) -> Callable:
             return codes.at[:, index].set(draw(logits, index)), memories
 
         def moved(row) -> jax.Array:
-            """Whether the header stands elsewhere than at the row before."""
+            """Whether the header has moved since the previous row."""
             at = lambda row: marquee.position(
                 marquee.progress(row, rows), config.cutoff, config.power, num_prompts
             )

@@ -1,4 +1,4 @@
-"""How codes are decoded: settings that are checked once, where they are made."""
+"""Settings of decoding, checked once when they are made."""
 
 import dataclasses
 import math
@@ -30,16 +30,16 @@ class DecodeConfig:
     """Settings of the decoders; the keys of config.sample, with the same defaults.
 
     DecodeConfig(**config.sample) and DecodeConfig(steps=4, cutoff=0.5) are made and checked on the
-    host. Compiled functions take one as an argument: its numbers are then traced, and nothing is
-    checked again.
+    host. Compiled functions take one as an argument. Its numbers are then traced and not checked
+    again.
 
     Attributes:
-      steps, schedule, order, choice_temperature: see `parallel.decode`; of masked transformers.
+      steps, schedule, order, choice_temperature: see `parallel.decode`; masked transformers only.
       temperature, top_k, top_p: see `filters`.
       cutoff, power: see `marquee`.
       guidance: the scale s of u + s (c - u); 1: none.
       guidance_schedule, guidance_power: see `guidance`.
-      guidance_from: what gives u: "prompt", that of the dropped condition, or the bare "backbone".
+      guidance_from: what gives u: the "prompt" of the dropped condition or the bare "backbone".
       batch_size: images decoded at once.
 
     Raises:
@@ -100,7 +100,7 @@ class DecodeConfig:
                 raise UsageError(message)
 
     def check(self, codebook: int, mesh: Mesh) -> None:
-        """Raises UsageError for what does not fit the backbone's codebook or the devices."""
+        """Raises UsageError for settings that do not fit the backbone's codebook or the devices."""
         sharding.check_batch(self.batch_size, 1, mesh)
         if self.top_k > codebook:
             raise UsageError(
@@ -110,7 +110,7 @@ class DecodeConfig:
 
     @property
     def guided(self) -> bool:
-        """Whether there is guidance. Known on the host alone: it decides what is compiled."""
+        """Whether there is guidance. Known on the host only: it decides what is compiled."""
         return self.guidance != 1.0
 
     def placed(self) -> "DecodeConfig":

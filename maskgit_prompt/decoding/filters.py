@@ -1,16 +1,16 @@
-"""From logits to the distribution that is drawn from: temperature, then top-k, then top-p.
+"""From logits to the sampled distribution: temperature, then top-k, then top-p.
 
-Removed codes get -inf, hence probability exactly 0. In digits, logits = log of the probabilities
+Removed codes get -inf, so their probability is exactly 0. With logits = log of the probabilities
 
     p            0.4   0.2   0.2   0.15  0.05
     top-k 2      keeps 0.4   0.2   0.2            (ties at the k-th place all stay)
     top-p 0.5    keeps 0.4   0.2                  (the first to cross 0.5 stays)
     top-p 0.3    keeps 0.4                        (the best always stays)
 
-After temperature and top-k, top-p sorts (equal values: lower index first) and drops a code when
-the sum of those before it already exceeds p. Off are: temperature 1, top-k 0, top-p 1.
-Temperature 0 is greedy: the best code alone, the first of equals.
-Held against the filters of CompVis/taming-transformers, whose sort leaves the order of equals open.
+After temperature and top-k, top-p sorts the codes (equal values: lower index first). It drops a
+code if the sum of those before it already exceeds p. Temperature 1, top-k 0 and top-p 1 turn a
+filter off. Temperature 0 is greedy: only the best code, the first of equals.
+Tested against the filters of CompVis/taming-transformers, whose sort leaves equals in any order.
 """
 
 import jax
@@ -23,7 +23,7 @@ def filter_logits(
 ) -> jax.Array:
     """Logits [..., V] to draw from, float32: divided by temperature, with removed codes at -inf.
 
-    Temperature at least 0 and top-p in (0, 1] may be traced scalars; top-k in 0 .. V is static.
+    Temperature >= 0 and top-p in (0, 1] may be traced scalars; top-k in 0 .. V is static.
     With all three off the logits come back bit for bit.
     """
     logits = logits.astype(jnp.float32)
@@ -32,7 +32,7 @@ def filter_logits(
     if top_k:
         kth = jax.lax.top_k(kept, top_k)[0][..., -1:]  # [..., 1]
         kept = jnp.where(kept < kth, -jnp.inf, kept)
-    # A branch, not a select: the sort over the codebook is dear, and top-p is mostly off.
+    # A branch, not a select: the sort over the codebook is expensive, and top-p is mostly off.
     kept = jax.lax.cond(jnp.asarray(top_p) < 1, _nucleus, lambda x, p: x, kept, top_p)
     best = jnp.argmax(logits, axis=-1)[..., None] == jnp.arange(logits.shape[-1])
     return jnp.where(greedy, jnp.where(best, 0.0, -jnp.inf), kept)
@@ -41,11 +41,11 @@ def filter_logits(
 def _nucleus(logits: jax.Array, p: ArrayLike) -> jax.Array:
     ordered = jnp.sort(logits, axis=-1, descending=True)
     probs = jax.nn.softmax(ordered, axis=-1)
-    # The first entry has nothing before it, exactly: a difference of sums could round above p.
+    # Exactly 0 for the first entry: a difference of sums could round above p.
     before = jnp.pad(jnp.cumsum(probs, axis=-1)[..., :-1], [(0, 0)] * (probs.ndim - 1) + [(1, 0)])
     count = jnp.sum(before <= p, axis=-1, keepdims=True)  # [..., 1]
     cut = jnp.take_along_axis(ordered, count - 1, axis=-1)
-    # Of those equal to the last that stays, as many stay as there is room for.
+    # Codes equal to the last that stays are kept as long as there is room.
     tied = logits == cut
     room = count - jnp.sum(logits > cut, axis=-1, keepdims=True)
     kept = (logits > cut) | (tied & (jnp.cumsum(tied, axis=-1) <= room))

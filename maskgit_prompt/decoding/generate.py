@@ -1,6 +1,6 @@
-"""A sampler of images' codes: parallel decoding with a marquee header and guidance, compiled once.
+"""Samples the codes of images: parallel decoding with a marquee header and guidance, compiled once.
 
-The model comes in as a function, so nothing here knows a network:
+The caller passes the model as a function, so nothing here knows a network:
 
     weights = ...                                     # nested dicts of arrays
     def logits_of(weights, codes, prompt): ...        # [B, L], a Prompt -> [B, L, V]
@@ -9,7 +9,7 @@ The model comes in as a function, so nothing here knows a network:
     codes = sample(key, prompts, None, start, DecodeConfig(steps=12, cutoff=0.5))
 
 Bind the weights with `jax.tree_util.Partial`: they are then arguments of the compiled function and
-keep their shardings. A plain closure works, but makes them constants of the program.
+keep their shardings. A plain closure works, but it makes them constants of the program.
 """
 
 import functools
@@ -37,12 +37,12 @@ def make_sampler(
     """Builds sample(key, prompts, uncond, start, config) -> codes [B, L].
 
     Keys, prompts, codes and the numbers that `config.TRACED` names may change without a new
-    compilation, as long as shapes (so K, too) stay; all else is compiled in.
+    compilation if all shapes stay (and so K); everything else is compiled in.
 
     Args:
       logits_of: (codes [B, L] with -1 where masked, a prompt of B rows) -> logits [B, L, V].
-        Called with 2B rows under guidance by a prompt, and with prompt None under guidance by
-        the bare backbone. Without guidance there is no second half of the batch.
+        With guidance by a prompt it is called with 2B rows, otherwise with B; for guidance by the
+        bare backbone also with prompt None.
       grid, start_step, keep_trace: see `parallel.decode`.
 
     Returns:
@@ -50,8 +50,8 @@ def make_sampler(
         key: JAX random key.
         prompts, uncond: see `arguments.check`.
         start: int32 [B, L], -1 where masked.
-        config: the settings; progress of header and guidance is that of the steps.
-      that raises UsageError for shapes that do not fit.
+        config: the settings; header and guidance progress with the steps.
+      It raises UsageError for shapes that do not fit.
     """
     model = arguments.bound(logits_of)
 

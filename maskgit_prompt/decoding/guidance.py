@@ -1,10 +1,10 @@
-"""Classifier-free guidance: away from the unconditional logits, by a scale that may grow.
+"""Classifier-free guidance: away from the unconditional logits, with a scale that may grow.
 
-Convention: logits = u + s * (c - u). So s = 1 is no guidance, s = 0 the unconditional model.
+Convention: logits = u + s * (c - u). So s = 1 means no guidance and s = 0 the unconditional model.
 The other convention, (1 + w) * c - w * u, is the same with s = 1 + w (w = 0: no guidance).
-In digits: c = 2, u = 1, s = 3 gives 4, and so does w = 2: 3 * 2 - 2 * 1.
+For example c = 2, u = 1, s = 3 gives 4, and so does w = 2: 3 * 2 - 2 * 1.
 
-Scale schedules start at 1 (but for constant) and end at the full scale, here s = 5:
+Scale schedules, except constant, start at 1 and end at the full scale, here s = 5:
 
     progress        0     0.25     0.5      0.75     1
     constant        5     5        5        5        5
@@ -36,19 +36,19 @@ ScaleSchedule = Callable[[ArrayLike, ArrayLike, ArrayLike], jax.Array]
 
 
 def guide(cond: jax.Array, uncond: jax.Array, scale: ArrayLike) -> jax.Array:
-    """Guided logits u + s * (c - u), of the shape of `cond` and `uncond` ([B, L, V])."""
+    """Guided logits u + s * (c - u), with the shape of `cond` and `uncond` ([B, L, V])."""
     return uncond + scale * (cond - uncond)
 
 
 def both(cond: Prompt, uncond: Prompt) -> Prompt:
-    """One batch of 2B rows, for both logits at once: first `cond`'s rows, then `uncond`'s."""
+    """One batch of 2B rows for both logits at once: first the rows of `cond`, then of `uncond`."""
     return jax.tree.map(lambda *rows: jnp.concatenate(rows), cond, uncond)
 
 
 def schedule(name: str) -> ScaleSchedule:
     """The scale schedule of this name: f(progress, scale, power) -> scale now, float32.
 
-    `progress` runs over [0, 1]; `power` is read by power-cosine alone. All may be traced.
+    `progress` runs over [0, 1]; only power-cosine reads `power`. All may be traced.
 
     Raises:
       UsageError: for an unknown name; the message lists the names.

@@ -4,13 +4,13 @@ With progress p in [0, 1] the header stands at x = min(p / cutoff, 1)**power * (
 
     (1 - frac x) * prompt[floor x]  +  frac x * prompt[floor x + 1].
 
-Four steps have p = 0, 1/3, 2/3, 1; with cutoff 1 and power 1
+With four steps p is 0, 1/3, 2/3, 1. With cutoff 1 and power 1
 
     two prompts     weights of the second    0   1/3   2/3   1
     three prompts   positions x              0   2/3   4/3   2
 
-and with cutoff 1/3 two prompts have 0, 1, 1, 1: the last prompt stays once the header has passed.
-Typical: an instance's prompt first (fidelity), its class's prompt last (diversity).
+With cutoff 1/3 two prompts have 0, 1, 1, 1: the last prompt stays once the header has passed.
+Typically an instance's prompt comes first (fidelity) and its class's prompt last (diversity).
 Source: generative transfer by prompt tuning, arXiv 2210.00990 (marquee header prompt).
 """
 
@@ -34,7 +34,7 @@ def position(p: ArrayLike, cutoff: ArrayLike, power: ArrayLike, num_prompts: int
 def header(prompts: Prompt, p: ArrayLike, cutoff: ArrayLike, power: ArrayLike) -> Prompt:
     """The prompt at progress p: [B, K, ...] -> [B, ...], for any K >= 1.
 
-    `p`, cutoff in (0, 1] and power above 0 may be traced scalars: one compilation serves them all.
+    `p`, cutoff in (0, 1] and power > 0 may be traced scalars: one compilation serves them all.
     """
     count = prompts.array.shape[1]
     x = position(p, cutoff, power, count)

@@ -1,4 +1,4 @@
-"""Orders in which the codes of a picture are unmasked when confidence does not decide.
+"""Orders in which the codes of a picture are unmasked if confidence does not decide.
 
 An order is a permutation of the raster positions 0 .. L-1 (L = height * width). Halton, after
 Halton-MaskGIT (arXiv 2503.17076): point i = 1, 2, ... falls in row floor(height * r2(i)) and column
@@ -31,8 +31,8 @@ def _mirrored(index: np.ndarray, base: int, cells: int) -> np.ndarray:
 
 def halton(height: int, width: int) -> np.ndarray:
     """The Halton order of a grid: int32 [L], every raster position once. See the example above."""
-    # 2**a >= 2 * height and 3**b >= 2 * width: each cell then holds a whole elementary box,
-    # and each of the 2**a * 3**b boxes is hit once in that many points.
+    # With 2**a >= 2 * height and 3**b >= 2 * width each cell holds a whole elementary box, and
+    # 2**a * 3**b points hit each box once.
     count = 1
     for base, cells in ((2, height), (3, width)):
         side = 1
@@ -46,9 +46,9 @@ def halton(height: int, width: int) -> np.ndarray:
 
 
 def rolled(key: jax.Array, order: jax.Array | np.ndarray, batch: int) -> jax.Array:
-    """For each image the same order, begun at a random place: [L] -> [B, L].
+    """The same order for each image, begun at a random place: [L] -> [B, L].
 
-    Order 4 2 3 1 5 0 begun at its third place is 3 1 5 0 4 2: as evenly spread as before.
+    Order 4 2 3 1 5 0 begun at its third place is 3 1 5 0 4 2, and still evenly spread.
     """
     length = len(order)
     begin = jax.random.randint(key, (batch, 1), 0, length)

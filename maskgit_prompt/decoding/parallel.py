@@ -1,19 +1,19 @@
 """Parallel decoding of a masked transformer (MaskGIT, arXiv 2202.04200, section 3.2).
 
-Codes [B, L] are image codes, -1 where masked. What is known at the start stays: all masked is
-generation, partly known is inpainting or outpainting. n0 is each image's number of unknown codes
-at the start. Then for t = start_step .. steps - 1:
+Codes [B, L] are image codes, -1 where masked. Codes known at the start stay: with none known this
+is generation, with some it is inpainting or outpainting. n0 is each image's number of unknown codes
+at the start. For t = start_step .. steps - 1:
 
- 1. Predict: logits for all positions from the present codes.
+ 1. Predict: logits for all positions from the current codes.
  2. Sample a code for each position; known codes stay. At the last step these are the result.
  3. Rate: confidence = log p(sampled code) + choice_temperature * (1 - r) * Gumbel noise, where
     r = (t + 1) / steps, and infinite for known codes. The Halton and random orders rate a position
     by how early they visit it instead.
- 4. Count: floor(n0 * schedule(r, n0)) codes are to stay masked, at least one, at most one fewer
-    than now.
+ 4. Count: floor(n0 * schedule(r, n0)) codes stay masked, at least one, and at most one fewer than
+    now.
  5. Re-mask that many unknown positions, the lowest rated; the others are known from now on.
 
-In digits: 16 codes, cosine, 4 steps. n0 * schedule = 14.78, 11.31, 6.12, 0.00, so the steps begin
+For example, 16 codes, cosine, 4 steps: n0 * schedule = 14.78, 11.31, 6.12, 0.00, so the steps begin
 with 16, 14, 11 and 6 unknown codes. Counts are exact under ties: the lower position is masked
 first. The product is rounded down as float32 has it (14 codes, linear, 7 steps: 14 * 6/7 gives 11),
 and a step with one unknown code left masks it again, both as the published sampler does.
@@ -35,7 +35,7 @@ MASKED = -1
 
 
 class Trace(NamedTuple):
-    """What each of the T steps saw and did; steps before start_step hold the start itself.
+    """What each of the T steps saw and did. Steps before start_step hold the start itself.
 
     Attributes:
       codes: int32 [T, B, L], after sampling and before re-masking.
@@ -56,7 +56,7 @@ def log_confidence(key: jax.Array, probs: jax.Array, temperature: ArrayLike) -> 
 def lowest(rating: jax.Array, count: jax.Array) -> jax.Array:
     """Marks the `count` lowest-rated positions of each row; never an infinite one.
 
-    Ratings 0.5 0.2 0.2 0.2 inf with count 2 give 0 1 1 0 0: of equals the first, exactly two.
+    Ratings 0.5 0.2 0.2 0.2 inf with count 2 give 0 1 1 0 0: exactly two, the first of equals.
 
     Args:
       rating: [B, L].
@@ -96,22 +96,22 @@ def decode(
 ) -> jax.Array | tuple[jax.Array, Trace]:
     """Fills the masked codes of `start`, all steps in one compiled loop.
 
-    Meant to be called under `jax.jit`, with start_step, grid and keep_trace static, as
+    Call it under `jax.jit` with static start_step, grid and keep_trace, as
     `generate.make_sampler` does.
 
     Args:
       key: JAX random key, typed or raw.
       start: int32 [B, L], -1 where masked. Known codes are kept, whatever their value.
-      logits_fn: (codes [B, L], step t) -> logits [B, L, V]; t is a traced int32, so prompts and
-        guidance that move with the steps live in this function.
-      config: of which this reads
+      logits_fn: (codes [B, L], step t) -> logits [B, L, V]; t is a traced int32. Prompts and
+        guidance that change with the steps live in this function.
+      config: this reads
         steps: T.
         schedule: a name of `schedules`.
-        choice_temperature: weight of the Gumbel noise on the confidence; 0 is none.
-        temperature, top_k, top_p: see `filters`. Confidence is rated before them, since a filtered
-          distribution rates whatever single code it leaves as certain.
+        choice_temperature: weight of the Gumbel noise on the confidence; 0 means none.
+        temperature, top_k, top_p: see `filters`. Confidence is rated before them: if a filter
+          leaves one code, that code would seem certain.
         order: confidence, halton, halton-rolled (begun at a random place per image), or random.
-      start_step: the first step run; later than 0 for codes that are already well begun.
+      start_step: the first step to run; above 0 if many codes are known already.
       grid: (height, width) of the codes, for the Halton orders.
       keep_trace: also return a Trace.
 

@@ -1,7 +1,7 @@
-"""Mask schedules: which share of the codes is still masked when a given share of steps is done.
+"""Mask schedules: the share of codes that is still masked when a share of the steps is done.
 
-`schedule("cosine")(ratio, total)` with ratio in [0, 1] and total unknown codes gives, in digits
-for total = 16 (log and exp alone depend on it):
+`schedule("cosine")(ratio, total)` takes a ratio in [0, 1] and the total of unknown codes. For
+total = 16 (only log and exp depend on it):
 
     ratio     0         0.25      0.5       0.75      1
     linear    1         0.75      0.5       0.25      1e-6
@@ -28,7 +28,7 @@ NAMES = ("cosine", "linear", "uniform", "powX (as in pow2.5)", "log", "exp")
 
 
 def _bits(total: ArrayLike) -> jax.Array:
-    # log2(1) = 0 would make 0/0; with one code or none left, every schedule ends the same way.
+    # log2(1) = 0 would give 0/0. With at most one code left, every schedule ends the same way.
     return jnp.log2(jnp.maximum(jnp.asarray(total, jnp.float32), 2.0))
 
 
@@ -51,7 +51,7 @@ def _shape(name: str) -> Schedule:
 def schedule(name: str) -> Schedule:
     """The schedule of this name: f(ratio, total) -> float32 share still masked, in [1e-6, 1].
 
-    `ratio` (share of the way done) and `total` (unknown codes at the start) may be numbers or
+    `ratio` (share of the steps done) and `total` (unknown codes at the start) may be numbers or
     arrays that broadcast, traced or not.
 
     Raises:

@@ -1,7 +1,7 @@
-"""Several hosts as one: joining the job, who writes files, and ending together.
+"""Several hosts as one: how they join the job, which one writes files, and how they end together.
 
-Every host runs the same program on the same config and works on one mesh of all devices; the first
-host alone writes. All must see one workdir.
+Every host runs the same program on the same config and works on one mesh of all devices. Only the
+first host writes files. All must see one workdir.
 """
 
 import contextlib
@@ -14,17 +14,17 @@ import numpy as np
 
 from maskgit_prompt.errors import Stopped, UsageError, UserError
 
-_index = 0  # known here too, so that writing a file need not import jax
+_index = 0  # known here too, so that writing a file does not import jax
 
 
 def initialize() -> None:
-    """Joins the job where the environment names one; otherwise stays alone.
+    """Joins the job that the environment names, if it names one.
 
-    MGP_COORDINATOR (host:port), MGP_NUM_PROCESSES and MGP_PROCESS_ID name it; MGP_COORDINATOR=auto
-    lets JAX find out by itself, as it can on TPU VMs, GKE and Slurm.
+    MGP_COORDINATOR (host:port), MGP_NUM_PROCESSES and MGP_PROCESS_ID name it. With
+    MGP_COORDINATOR=auto JAX finds it by itself, as it can on TPU VMs, GKE and Slurm.
 
     Raises:
-      UsageError: some of the variables are missing or no numbers.
+      UsageError: some of the variables are missing or not numbers.
     """
     global _index
     coordinator = os.environ.get("MGP_COORDINATOR")
@@ -45,7 +45,7 @@ def initialize() -> None:
                 f"MGP_COORDINATOR is {coordinator}, but {error}: set MGP_NUM_PROCESSES and "
                 "MGP_PROCESS_ID to numbers, or MGP_COORDINATOR=auto"
             ) from error
-    # A host that dies is noticed after a minute instead of JAX's defaults of two to five.
+    # Notice a dead host after one minute instead of JAX's two to five.
     jax.distributed.initialize(**options, heartbeat_timeout_seconds=60, shutdown_timeout_seconds=60)
     _index = jax.process_index()
 
@@ -56,7 +56,7 @@ def is_first() -> bool:
 
 
 def barrier(name: str) -> None:
-    """Waits for all hosts; nothing where there is one."""
+    """Waits for all hosts; does nothing with a single host."""
     if os.environ.get("MGP_COORDINATOR"):
         from jax.experimental import multihost_utils
 
@@ -65,10 +65,10 @@ def barrier(name: str) -> None:
 
 @contextlib.contextmanager
 def exit_at_once_on_error() -> Iterator[None]:
-    """Ends this process on an error without waiting for the others, who would wait for it.
+    """Ends this process on an error without waiting for the others, which would wait for it.
 
-    JAX's shutdown is a barrier: after an exception in one process all would sit in it until it
-    times out. The others notice by the missing heartbeat.
+    JAX's shutdown is a barrier: after an exception in one process all would wait in it until it
+    times out. Instead, the others notice that this host's heartbeat is missing.
     """
     try:
         yield
@@ -87,7 +87,7 @@ def exit_at_once_on_error() -> Iterator[None]:
 
 
 def index_and_count() -> tuple[int, int]:
-    """(this host, how many there are)."""
+    """(index of this host, number of hosts)."""
     if not os.environ.get("MGP_COORDINATOR"):
         return 0, 1
     import jax
@@ -96,7 +96,7 @@ def index_and_count() -> tuple[int, int]:
 
 
 def gather(data: bytes) -> list[bytes]:
-    """What every host gave, by host; all must call it."""
+    """What every host passed, in the order of hosts; all hosts must call it."""
     _, hosts = index_and_count()
     if hosts == 1:
         return [data]

@@ -1,9 +1,9 @@
-"""Where every array lives: logical axes -> mesh axes, and the data's edge.
+"""Where every array lives: logical axes -> mesh axes, and how batches reach the devices.
 
-The only file that knows meshes. Networks name the logical axes of their parameters (models/); which
-mesh axis each is split over is decided here. The mesh has the axes data, fsdp and tensor. Batches
-are split over data and fsdp, frozen weights over fsdp and tensor, prompts are on every device: the
-only gradient traffic of prompt tuning is then the prompt's size.
+This is the only file that knows meshes. Networks name the logical axes of their parameters
+(models/), and this file decides which mesh axis splits each. The mesh has the axes data, fsdp and
+tensor. Batches are split over data and fsdp, frozen weights over fsdp and tensor, and every device
+holds the prompts. So the gradient traffic of prompt tuning is only the prompt's size.
 """
 
 import re
@@ -21,13 +21,13 @@ from maskgit_prompt.stored import StoredArray, aligned
 
 MESH_AXES = ("data", "fsdp", "tensor")
 
-# Logical axis -> mesh axis. What is not named here is on every device.
+# Logical axis -> mesh axis. Axes not named here are not split.
 RULES = {"embed": "fsdp", "heads": "tensor", "mlp": "tensor"}
 BATCH = jax.P(("data", "fsdp"))
 
 
 def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1, devices=None) -> Mesh:
-    """A mesh of all devices (or those given); one size may be -1: whatever remains.
+    """A mesh of all devices (or those given); one size may be -1 for the devices that remain.
 
     Raises:
       UsageError: the sizes do not multiply to the number of devices.
@@ -40,14 +40,14 @@ def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1, devices=None) -> M
     if min(sizes) < 1 or int(np.prod(sizes)) != len(devices):
         raise UsageError(
             f"config.mesh = data {data}, fsdp {fsdp}, tensor {tensor} does not multiply to the "
-            f"{len(devices)} devices here; set one of them to -1 to fill up"
+            f"{len(devices)} devices here; set one of them to -1 to use them all"
         )
-    # Auto: GSPMD propagates shardings; make_mesh makes Explicit axes unless told.
+    # Auto, so that GSPMD propagates shardings; make_mesh defaults to Explicit axes.
     return jax.make_mesh(sizes, MESH_AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
 
 
 def local_mesh() -> Mesh:
-    """A mesh of this host's devices, for work that one host does alone."""
+    """A mesh of this host's devices, for work that one host does by itself."""
     return make_mesh(devices=jax.local_devices())
 
 
@@ -62,7 +62,7 @@ def param_shardings(tree: Tree, mesh: Mesh, rules: Axes) -> Tree:
 
 
 def axes(path: str, shape: tuple[int, ...], rules: Axes) -> tuple[str, ...] | None:
-    """The logical axes of a parameter; None: it is on every device.
+    """The logical axes of a parameter; None if every device holds it.
 
     Raises:
       ValueError: a parameter without a rule, or of another rank than its rule: a bug of ours.
@@ -87,7 +87,7 @@ def _sharding(path: str, x, mesh: Mesh, rules: Axes) -> NamedSharding:
                 f"{path} {x.shape}: {size} does not divide by config.mesh.{axis} = "
                 f"{mesh.shape[axis]}; choose a divisor"
             )
-    # As XLA writes it: no axis of a single device, no None at the end. Two ways of writing one
+    # Written as XLA does: no axis of a single device, no None at the end. Two ways of writing one
     # sharding would compile a function twice.
     spec = [axis if axis and mesh.shape[axis] > 1 else None for axis in spec]
     while spec and spec[-1] is None:
@@ -96,17 +96,17 @@ def _sharding(path: str, x, mesh: Mesh, rules: Axes) -> NamedSharding:
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The sharding of what is whole on every device."""
+    """The sharding of an array that every device holds whole."""
     return NamedSharding(mesh, jax.P())
 
 
 def of(tree):
-    """Where every array of a tree lies."""
+    """The sharding of every array of a tree."""
     return jax.tree.map(lambda x: x.sharding, tree)
 
 
 def optimizer_shardings(tx: optax.GradientTransformation, tree: Tree, mesh: Mesh):
-    """Shardings of tx.init(tree): moments lie where their parameters lie, the rest everywhere."""
+    """Shardings of tx.init(tree): moments lie with their parameters, the rest on every device."""
     state = jax.eval_shape(tx.init, tree)
     return optax.tree.map_params(
         tx,
@@ -118,18 +118,17 @@ def optimizer_shardings(tx: optax.GradientTransformation, tree: Tree, mesh: Mesh
 
 
 def split_batch(x: jax.Array) -> jax.Array:
-    """Keeps activations [B, …] split as batches are, in a compiled function; does nothing where no
-    mesh is set.
+    """Keeps activations [B, …] split like batches in a compiled function; a no-op without a mesh.
 
-    Left alone, the partitioner may follow the weights' fsdp axis instead: every device then holds
-    the whole batch and reduces activations, where it should gather one layer's weights.
+    Otherwise the partitioner may follow the weights' fsdp axis instead: every device then holds
+    the whole batch and reduces activations, when it should gather one layer's weights.
     """
     mesh = jax.sharding.get_abstract_mesh()
     return x if mesh.empty else jax.lax.with_sharding_constraint(x, NamedSharding(mesh, BATCH))
 
 
 def check_batch(batch_size: int, micro_batches: int, mesh: Mesh) -> None:
-    """Raises UsageError unless batch and micro-batches divide over the devices that split them."""
+    """Raises UsageError unless batch and micro-batches divide over the devices."""
     parts = mesh.shape["data"] * mesh.shape["fsdp"]
     if batch_size < 1 or micro_batches < 1 or batch_size % (parts * micro_batches):
         raise UsageError(
@@ -139,22 +138,22 @@ def check_batch(batch_size: int, micro_batches: int, mesh: Mesh) -> None:
 
 
 def to_global(batch: dict[str, Any], mesh: Mesh) -> dict[str, Any]:
-    """A global batch of numpy arrays, the same on every host -> arrays split over the mesh."""
+    """A global batch of numpy arrays, equal on every host -> arrays split over the mesh."""
     sharding = NamedSharding(mesh, BATCH)
     return jax.tree.map(lambda x: _put(x, sharding), batch)
 
 
 def place(tree: Tree, mesh: Mesh, rules: Axes) -> Tree:
-    """Puts a tree of parameters where the rules say; every host holds, or can read, the same tree.
+    """Places a tree of parameters by the rules; every host holds, or can read, the same tree.
 
-    Of arrays in files every host reads its shards and no more, each once, as float32. What lies in
-    place already is left there.
+    For arrays in files every host reads only its own shards, each once, as float32. Arrays already
+    in place stay there.
     """
     return jax.tree.map(_put, tree, param_shardings(tree, mesh, rules))
 
 
 def place_like(tree: Tree, like: Tree) -> Tree:
-    """Puts a tree of parameters where the arrays of an equal tree lie."""
+    """Places a tree of parameters like the arrays of a tree of the same structure."""
     return jax.tree.map(_put, tree, of(like))
 
 
@@ -165,7 +164,7 @@ def _put(x, sharding: NamedSharding) -> jax.Array:
     if not isinstance(x, StoredArray):
         x = np.asarray(x)
         return jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])
-    parts = {}  # devices of one host may want the same part
+    parts = {}  # devices of one host may need the same part
 
     def read(index: tuple[slice, ...]) -> np.ndarray:
         bounds = tuple(part.indices(n) for part, n in zip(index, x.shape, strict=True))
@@ -177,7 +176,7 @@ def _put(x, sharding: NamedSharding) -> jax.Array:
 
 
 def make_key(seed: int, mesh: Mesh) -> jax.Array:
-    """A random key on every device of the mesh."""
+    """A random key, held by every device of the mesh."""
     return jax.jit(lambda: jax.random.key(seed), out_shardings=replicated(mesh))()
 
 

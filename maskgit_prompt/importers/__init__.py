@@ -1,1 +1,1 @@
-"""Other people's checkpoints to our parameter trees: one file per format, which has its FORMAT."""
+"""Other people's checkpoints to our parameter trees: one file per format, each with a FORMAT."""

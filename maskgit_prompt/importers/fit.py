@@ -1,4 +1,4 @@
-"""Whether parts that were imported belong together, and to what is in the folder already."""
+"""Whether imported parts belong together and fit what is already in the folder."""
 
 import dataclasses
 import math
@@ -21,10 +21,10 @@ def fit(parts: dict[str, Part], image_size: int) -> dict[str, Part]:
     """Parts that fit together: the image size follows from the transformer's number of codes.
 
     Args:
-      image_size: config.image_size; 0: found out.
+      image_size: config.image_size; 0: to be found.
 
     Raises:
-      UserError: they do not. UsageError: the image size does not.
+      UserError: they do not fit. UsageError: the image size does not fit.
     """
     if "transformer" not in parts or "tokenizer" not in parts:
         return parts
@@ -32,9 +32,9 @@ def fit(parts: dict[str, Part], image_size: int) -> dict[str, Part]:
     side = math.isqrt(transformer.cfg.length)
     if side**2 != transformer.cfg.length:
         raise UserError(
-            f"the transformer has {transformer.cfg.length} codes an image, expected a square number"
+            f"the transformer has {transformer.cfg.length} codes per image, expected a square"
         )
-    # A causal transformer's table may have rows beyond the codes, for a condition's.
+    # A causal transformer's table may have more rows, for a condition.
     least = transformer.kind == "causal" and transformer.cfg.codebook > tokenizer.cfg.codebook
     if transformer.cfg.codebook != tokenizer.cfg.codebook and not least:
         raise UserError(
@@ -59,43 +59,43 @@ def fit(parts: dict[str, Part], image_size: int) -> dict[str, Part]:
 def check_same(
     name: str, new: Part, old: Part, store_dtype: str, image_size: int, folder: pathlib.Path
 ) -> None:
-    """Raises UsageError where a part that is there was imported with other options."""
+    """Raises UsageError if a part in the folder was imported with other options."""
     stored = {leaf.dtype.name for leaf in jax.tree.leaves(old.tree)}
     differ: list[tuple[str, Any]] = [] if stored == {store_dtype} else [("store_dtype", *stored)]
     for field in dataclasses.fields(new.cfg):
-        # The size of a tokenizer's images follows from a transformer's length, if it is not given.
+        # If it is not given, the image size follows from the transformer's length.
         if field.name == "image_size" and not image_size:
             continue
         if (value := getattr(old.cfg, field.name)) != getattr(new.cfg, field.name):
             differ.append((field.name, value))
     if differ:
         raise UsageError(
-            f"{folder} holds the {name} of this very file, but with "
-            f"{', '.join(f'{key} {value}' for key, value in differ)}; give the options that it was "
+            f"{folder} has the {name} of this very file, but with "
+            f"{', '.join(f'{key} {value}' for key, value in differ)}; give the options it was "
             "imported with, or use another --workdir"
         )
 
 
 def check_published(backbone: Backbone) -> None:
-    """Raises UserError where the names of the files tell two sizes of images, 256 and 512."""
+    """Raises UserError if the names of the files say two image sizes, 256 and 512."""
     files = backbone.provenance["files"]
     named = {name: PUBLISHED.search(origin.get("file", "")) for name, origin in files.items()}
     sizes = {name: found[1] for name, found in named.items() if found}
     if len(set(sizes.values())) > 1:
         raise UserError(
-            "the names of the files tell a "
+            "the names of the files say a "
             + " and a ".join(f"{name} of {sizes[name]} x {sizes[name]}" for name in sorted(sizes))
             + ": they do not belong together; give both files of one size"
         )
 
 
 def warn_of_words(backbone: Backbone) -> None:
-    """Says what was concluded where the words are not those of a published masked transformer."""
+    """Warns if a masked transformer has another number of classes than the published ones."""
     cfg = getattr(backbone.parts.get("transformer"), "cfg", None)
     if isinstance(cfg, MaskedConfig) and cfg.classes != CLASSES:
         logging.warning(
-            "the transformer's %d words are taken to be %d codes, %d classes and MASK; the "
-            "published ones have %d classes: check that the tokenizer is its own%s",
+            "the transformer's %d words are taken as %d codes, %d classes and MASK; the "
+            "published ones have %d classes: check that the two were trained together%s",
             cfg.vocabulary,
             cfg.codebook,
             cfg.classes,

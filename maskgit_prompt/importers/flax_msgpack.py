@@ -1,8 +1,8 @@
-"""Arrays of a flax msgpack file (flax.serialization.to_bytes), found without holding the file.
+"""Finds the arrays of a flax msgpack file (flax.serialization.to_bytes) without loading it.
 
 The format: nested msgpack maps, in which an array is an extension of type 1 (a numpy scalar: 3)
-that holds (shape, dtype name, bytes) in msgpack again. The msgpack library hands out values, not
-their places in the file, and so holds each array in memory; hence a walker of our own.
+that holds (shape, dtype name, bytes) in msgpack again. The msgpack library returns values, not
+their places in the file, and so holds each array in memory. Hence a walker of our own.
 """
 
 import math
@@ -27,7 +27,7 @@ NDARRAY, COMPLEX, SCALAR = 1, 2, 3
 DEEPEST = 64
 LONGEST_TEXT = 2**16
 
-# First byte -> (kind, struct format of the length that follows); of a number: (kind, its bytes).
+# First byte -> (kind, struct format of the length that follows); for a number (kind, its bytes).
 SIZED = {
     0xC4: ("bin", ">B"), 0xC5: ("bin", ">H"), 0xC6: ("bin", ">I"),
     0xC7: ("ext", ">B"), 0xC8: ("ext", ">H"), 0xC9: ("ext", ">I"),
@@ -49,19 +49,19 @@ class _Value(NamedTuple):
     """The start of a value: a str, bin, ext, array or map of `size`, an int, or "other"."""
 
     kind: str
-    size: int = 0  # of an int: its value
-    code: int = 0  # of an ext
+    size: int = 0  # for an int, its value
+    code: int = 0  # for an ext
 
 
 def read(path: str | os.PathLike) -> dict[str, StoredArray]:
-    """The arrays of the file by name; none is read.
+    """The arrays of the file by name, not yet read.
 
     Names of nested maps are joined by "/": {"params": {"a": array}} -> {"params/a": array}; items
     of lists are named by their index. Numbers that are not arrays, texts and None are left out.
 
     Raises:
-      UserError: the file is not a flax msgpack file, is damaged, holds no array, one in chunks (of
-        more than 1 GiB), or one of a dtype that is not read here.
+      UserError: the file is not a flax msgpack file, is damaged, or holds no array, an array in
+        chunks (above 1 GiB) or an array of an unsupported dtype.
     """
     with sniff.opened(path, EXPECTED, ("unknown",)) as (file, size, what):
         walker = _Walker(path, file, size)
@@ -84,7 +84,7 @@ def read(path: str | os.PathLike) -> dict[str, StoredArray]:
 
 
 class _Walker:
-    """Walks a file from where it stands; `found` are the arrays, `names` the first map's keys."""
+    """Walks a file from its position; `found` are the arrays, `names` the first map's keys."""
 
     def __init__(self, path: str | os.PathLike, file: BinaryIO, size: int):
         self.path, self.file, self.size = path, file, size
@@ -102,14 +102,14 @@ class _Walker:
         return _Damaged(f"{missing} missing at the end of {self.size:,}")
 
     def skip(self, n: int) -> None:
-        """Leaves out n bytes; a file can be sought beyond its end, hence the check."""
+        """Skips n bytes; seek works beyond the end of a file, hence the check."""
         end = self.file.tell() + n
         if end > self.size:
             raise self.short(end - self.size)
         self.file.seek(end)
 
     def value(self) -> _Value:
-        """The start of the next value, up to what `size` counts."""
+        """The start of the next value, without the part that `size` counts."""
         at = self.file.tell()
         [byte] = self.take(1)
         if byte < 0x80 or byte >= 0xE0:
@@ -136,7 +136,7 @@ class _Walker:
         return struct.unpack(form, self.take(struct.calcsize(form)))[0]
 
     def text(self) -> str:
-        """The next value, a str (of old files: bin) or an integer, as text."""
+        """The next value, a str (in old files bin) or an integer, as text."""
         at, value = self.file.tell(), self.value()
         if value.kind == "int":
             return str(value.size)
@@ -161,7 +161,7 @@ class _Walker:
             self.item(prefix + key, depth)
 
     def item(self, name: str, depth: int) -> None:
-        """Goes past the next value and keeps its arrays under `name`."""
+        """Walks past the next value and keeps its arrays under `name`."""
         if depth > DEEPEST:
             raise _Damaged(f"maps nested more than {DEEPEST} deep")
         value = self.value()
@@ -192,7 +192,7 @@ class _Walker:
         if dtype not in DTYPES:
             raise UserError(
                 f"{self.path} holds {printable(name)} as {printable(dtype)}, expected floats, "
-                "integers or booleans; convert it before it is saved"
+                "integers or booleans; convert it before you save it"
             )
         raw, start = self.value(), self.file.tell()
         length = math.prod(shape) * DTYPES[dtype].itemsize

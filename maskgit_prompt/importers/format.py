@@ -1,4 +1,4 @@
-"""What a file in importers/ says of the checkpoints that it reads."""
+"""What a file in importers/ declares about the checkpoints that it reads."""
 
 import dataclasses
 import functools
@@ -15,13 +15,13 @@ class Format:
     """One format of checkpoints.
 
     Attributes:
-      name: as config.format calls it; no two files in importers/ have the same.
-      read: a file's names and arrays, none of which is read.
-      networks: what makes networks of them: of names, the file for messages, and options.
+      name: as in config.format; no two files in importers/ have the same.
+      read: path -> {name: array}, without reading an array.
+      networks: (names and arrays, the file for messages, options) -> the networks in them.
       tokenizer: beginnings of names that only a tokenizer has.
       licence: a note for the folder.
-      find: (checkpoint, options) of what was given, where that may be a folder.
-      tuned_on: the kind of transformer that its prompts were tuned on, if files may hold prompts.
+      find: what was given, which may be a folder -> (checkpoint, options).
+      tuned_on: the kind of transformer that prompts in such files were tuned on, if there are any.
     """
 
     name: str
@@ -35,5 +35,5 @@ class Format:
 
 @functools.cache
 def formats() -> dict[str, Format]:
-    """name -> format, of every file in importers/ that has a FORMAT."""
+    """name -> format, for every file in importers/ with a FORMAT."""
     return discovery.brought(importers, "FORMAT")

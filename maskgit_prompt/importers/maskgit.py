@@ -1,9 +1,9 @@
 """Names in google-research/maskgit and generative_transfer checkpoints -> our parameters.
 
-Both store flax trees in msgpack files, one a network, so no array is transposed. The published
-files hold {"params": …}; the prompt trainer's own checkpoints hold {"model_state": {"params": …}}
-beside its optimizer's state. What is not in the file is the number of image codes an image of a
-tokenizer, and where the codes end and the classes begin among a transformer's words.
+Both store flax trees in msgpack files, one per network, so no array is transposed. The published
+files hold {"params": …}. The prompt trainer's own checkpoints hold {"model_state": {"params": …}}
+and its optimizer's state. Two things are not in the files: how many codes a tokenizer makes of an
+image, and where the codes end and the classes begin among a transformer's words.
 """
 
 import dataclasses
@@ -48,14 +48,14 @@ PROMPT = (
     Rule(r"prompt_embeddings_ln/(\w+)", r"norm/\1"),
     Rule(r"prompt_embedding_hidden_mapping/(\w+)", r"dense/\1"),
 )
-# Of a tokenizer of any size.
+# A tokenizer of any size.
 TOKENIZER_NAMES = (
     r"quantizer/codebook",
     r"(en|de)coder/(ResBlock_\d+/(Conv_[012]|GroupNorm_[01])|Conv_\d+|GroupNorm_0)"
     r"/(kernel|bias|scale)",
 )
 PYRAMIDS = ("encoder", "decoder")
-# part -> patterns of its names, whatever its size
+# part -> patterns of its names, for any size
 NAMES = {
     "tokenizer": TOKENIZER_NAMES,
     "transformer": tuple(rule.pattern for rule in TRANSFORMER),
@@ -67,17 +67,17 @@ SIGNS = {
     "transformer": "Embed_0/word_embeddings/embedding",
     "prompt": "prompt_embeddings/embedding",
 }
-CODEBOOK, IMAGE_SIZE = 1024, 256  # of the published models, where nothing tells
+CODEBOOK, IMAGE_SIZE = 1024, 256  # of the published models, if nothing else tells
 COLLECTIONS = ("params/", "model_state/params/")
-# What a training checkpoint holds beside the parameters.
+# What a training checkpoint holds besides the parameters.
 IGNORED = (r"(step|global_step|opt_state|optimizer|optimizer_state|ema_params|rng)(/.*)?",)
 
 
 def parts(source: Mapping[str, Any], what: str) -> tuple[str, dict[str, dict[str, Any]], list[str]]:
-    """The networks in a file: (their collection, part -> {name in it: array}, names beside it).
+    """The networks in a file: (their collection, part -> {name in it: array}, other names).
 
     Raises:
-      UserError: none that is known.
+      UserError: no known network.
     """
     for collection in COLLECTIONS:
         inside = {
@@ -100,7 +100,7 @@ def parts(source: Mapping[str, Any], what: str) -> tuple[str, dict[str, dict[str
 
 
 def _belongs(name: str, part: str, found: list[str]) -> bool:
-    """Whether a name is this part's, where a file holds several."""
+    """Whether a name belongs to this part, in a file with several."""
     if len(found) == 1:
         return True
     owner = "prompt" if name.startswith("prompt_") else "transformer"
@@ -110,7 +110,7 @@ def _belongs(name: str, part: str, found: list[str]) -> bool:
 
 
 def tokenizer_rules(cfg: TokenizerConfig) -> list[Rule]:
-    """The tokenizer's names; modules there are numbered per class in order of creation."""
+    """The tokenizer's names; it numbers modules per class in the order of creation."""
     rules = [Rule(r"quantizer/codebook", "codebook")]
     levels = range(len(cfg.multipliers))
     inner = range(len(cfg.multipliers) - 1)
@@ -142,21 +142,21 @@ def tokenizer_config(shapes: Shapes, image_size: int) -> TokenizerConfig:
       image_size: S, which no shape tells.
 
     Raises:
-      UserError: a name that tells a size is missing or misshapen, or sizes that do not fit.
+      UserError: a name that tells a size is missing or misshapen, or the sizes do not fit.
     """
     codebook, embedding = shapes.size("quantizer/codebook", rank=2)
     filters = shapes.size("encoder/Conv_0/kernel")[-1]
-    # As many blocks a level as there are middle ones; a level of a new width begins with a
-    # projection, levels of equal width are told by the decoder's convolutions, one a doubling.
+    # Each level has as many blocks as the middle. A level of a new width begins with a projection.
+    # The decoder's convolutions, one per doubling, count the levels of equal width.
     levels = _last(shapes.numbers(r"decoder/Conv_(\d+)/"))
     counts = [_last(shapes.numbers(rf"{part}/ResBlock_(\d+)/")) + 1 for part in PYRAMIDS]
-    # As many in the encoder as in the decoder; where not, one of them is damaged.
+    # The encoder and the decoder have as many; otherwise one of them is damaged.
     count = next((n for n in counts if n and levels > 0 and n % (levels + 1) == 0), 0)
     if not count:
         raise UserError(
             f"{shapes.what} has {counts[0]} residual blocks in its encoder, expected a multiple of "
-            f"{levels + 1}: the {levels} levels that the last of the names decoder/Conv_N/kernel "
-            "tells, and the middle"
+            f"{levels + 1}: {levels} levels (by the last of the names decoder/Conv_N/kernel) and "
+            "the middle"
         )
     blocks = count // (levels + 1)
     widths = []
@@ -178,7 +178,7 @@ def tokenizer_config(shapes: Shapes, image_size: int) -> TokenizerConfig:
 
 
 def _last(numbers: Iterable[int]) -> int:
-    """The last of a row from 0, in which one at a time may be missing: 0, 1, 3, 8 -> 3."""
+    """The last number of a run from 0 with gaps of at most one: 0, 1, 3, 8 -> 3."""
     last = -1
     for number in numbers:
         if number - last > 2:
@@ -191,7 +191,7 @@ def transformer_config(shapes: Shapes, options: Options) -> MaskedConfig:
     """Sizes of a transformer from the shapes of its parameters.
 
     Args:
-      options: how many of its words are image codes; the rest are classes and one for MASK.
+      options: how many of its words are image codes; the rest are classes and MASK.
 
     Raises:
       UserError: a name that tells a size is missing or misshapen, or fewer words than codes.
@@ -206,7 +206,7 @@ def transformer_config(shapes: Shapes, options: Options) -> MaskedConfig:
     if words <= codebook and options.tokenizer and not options.codebook:
         raise UserError(
             f"{shapes.what} has {words} words, but the tokenizer makes {codebook} codes: they do "
-            "not belong together; give the tokenizer that it was trained with"
+            "not belong together; give the tokenizer it was trained with"
         )
     if words <= codebook:
         raise UserError(
@@ -241,16 +241,16 @@ def prompt_config(shapes: Shapes) -> PromptConfig:
 
 
 def read(source: Mapping[str, Any], what: str, options: Options) -> dict[str, Part]:
-    """The networks in a file, checked whole and not yet read.
+    """The networks in a file, checked completely but not yet read.
 
     Args:
       source: "params/…" -> array; what: the file, for messages.
 
     Returns:
-      Of "tokenizer", "transformer" and "prompt" those that are there.
+      Those of "tokenizer", "transformer" and "prompt" that are there.
 
     Raises:
-      UserError: all that is unexpected, missing or misshapen.
+      UserError: lists everything unexpected, missing or misshapen.
     """
     prefix, inside, odd = parts(source, what)
     if "tokenizer" in inside and len(shape := inside["tokenizer"][SIGNS["tokenizer"]].shape) == 2:

@@ -2,14 +2,14 @@
 
 The network of google-research/maskgit's tokenizer_imagenet256 as a state dict, published as
 maskgit-vqgan-imagenet-f16-256.bin. Names and forward pass: bytedance/1d-tokenizer,
-modeling/modules/maskgit_vqgan.py; the file is loaded strictly, so it has these names and no
-others, in modeling/titok.py (class PretrainedTokenizer). Origin: huggingface/open-muse,
+modeling/modules/maskgit_vqgan.py. Its modeling/titok.py (class PretrainedTokenizer) loads the file
+strictly, so the file has these names and no others. Origin: huggingface/open-muse,
 muse/modeling_maskgit_vqgan.py.
 
-Images are in [0, 1]; group norms have 32 groups and epsilon 1e-6; levels are pooled, never
-convolved, down. decoder.up.0 is the level of full resolution, which runs last. The projection of
-a block that changes its width (nin_shortcut) is applied to the block's own branch, so it is
-square, (out, out, 1, 1). A code is the nearest row of the codebook by Euclidean distance.
+Images are in [0, 1]. Group norms have 32 groups and epsilon 1e-6. Pooling, never a convolution,
+halves a level. decoder.up.0 is the level of full resolution, which runs last. A block that changes
+its width applies its projection (nin_shortcut) to its own branch, so the projection is square,
+(out, out, 1, 1). A code is the nearest row of the codebook by Euclidean distance.
 """
 
 from collections.abc import Mapping
@@ -22,13 +22,13 @@ from maskgit_prompt.importers.format import Format
 from maskgit_prompt.importers.rules import Options, Rule, Shapes, parameters, with_unknown
 from maskgit_prompt.models.tokenizer import Tokenizer, TokenizerConfig
 
-SIGN = "encoder.mid.0.conv1.weight"  # where Taming Transformers has encoder.mid.block_1
+SIGN = "encoder.mid.0.conv1.weight"  # Taming Transformers has encoder.mid.block_1 instead
 GROUPS = 32
-IMAGE_SIZE = 256  # of the published file, where nothing tells
+IMAGE_SIZE = 256  # of the published file, if nothing else tells
 
 
 def rules() -> list[Rule]:
-    """Names of the state dict -> paths of models.tokenizer.Tokenizer, which has the same numbers.
+    """Names of the state dict -> paths of models.tokenizer.Tokenizer, with equal weights.
 
     "decoder.up.3.block.0.conv1.weight", of shape (out, in, 3, 3), goes to
     "decoder/levels/3/blocks/0/conv1/kernel", of shape (3, 3, in, out).
@@ -72,12 +72,12 @@ def config(shapes: Shapes, image_size: int) -> TokenizerConfig:
       image_size: S, which no shape tells.
 
     Raises:
-      UserError: a name is missing or misshapen, or sizes that this network cannot have.
+      UserError: a name is missing or misshapen, or the network cannot have these sizes.
     """
     codebook, embedding = shapes.size("quantize.embedding.weight", rank=2)
     filters = shapes.size("encoder.conv_in.weight")[0]
     shapes.size(SIGN)
-    # What only half of the network has is too much.
+    # A level in only one half of the network is one too many.
     fewer = lambda *patterns: min(map(shapes.run, patterns))
     levels = fewer(r"encoder\.down\.(\d+)\.", r"decoder\.up\.(\d+)\.")
     block = "encoder.down.{}.block.{}.conv{}.weight"
@@ -88,8 +88,8 @@ def config(shapes: Shapes, image_size: int) -> TokenizerConfig:
     if not filters or filters % GROUPS or any(width % filters for width in widths):
         raise UserError(
             f"{shapes.what} has levels {widths} wide after a first convolution to {filters}, "
-            "expected multiples of the latter and that a multiple of "
-            f"{GROUPS}, the groups of the norms"
+            f"expected multiples of that width, and that width a multiple of {GROUPS}, the groups "
+            "of the norms"
         )
     try:
         return TokenizerConfig(
@@ -108,13 +108,13 @@ def config(shapes: Shapes, image_size: int) -> TokenizerConfig:
 
 
 def read(source: Mapping[str, Any], what: str, options: Options) -> dict[str, Part]:
-    """{"tokenizer": the network in a file, checked whole and not yet read}.
+    """{"tokenizer": the network in a file, checked completely but not yet read}.
 
     Args:
       source: name in the state dict -> array; what: the file, for messages.
 
     Raises:
-      UserError: all that is unexpected, missing or misshapen.
+      UserError: lists everything unexpected, missing or misshapen.
     """
     if SIGN not in source:
         tops = sorted({name.split(".")[0] for name in source})

@@ -1,8 +1,8 @@
 """Foreign pickles, read without running or importing anything that they name.
 
-`pickletools` of the standard library splits the bytes into opcodes and interprets none; the small
-machine here runs them on plain data. A name of a class or function becomes a `Global`, which is
-only its name; where the pickle would call one, `calls` says what to make of it instead.
+`pickletools` of the standard library splits the bytes into opcodes without interpreting them. The
+small machine here runs them on plain data. The name of a class or function becomes a `Global`, just
+the name. Where the pickle would call it, `calls` says what to make instead.
 """
 
 import dataclasses
@@ -13,8 +13,8 @@ from typing import Any, BinaryIO
 
 Calls = Mapping[str, Callable[[tuple], Any]]
 
-LONGEST = 2**28  # of one item in bytes; weights are never inside the pickle
-WIDEST = 4096  # of an integer in bits; Python does not print those above 4300 digits
+LONGEST = 2**28  # bytes of one item; weights are never inside the pickle
+WIDEST = 4096  # bits of an integer; Python does not print more than 4300 digits
 
 LITERALS = frozenset(
     ("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT")
@@ -23,7 +23,7 @@ LITERALS = frozenset(
 )
 CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 
-# Helpers that are handed what to call: name -> (what is called, its arguments).
+# Functions that get a callable as an argument: name -> (what is called, its arguments).
 INDIRECT: Mapping[str, Callable[[tuple], tuple[Any, tuple]]] = {
     "copyreg._reconstructor": lambda args: (args[0], args[1:]),
     "copy_reg._reconstructor": lambda args: (args[0], args[1:]),
@@ -32,7 +32,7 @@ INDIRECT: Mapping[str, Callable[[tuple], tuple[Any, tuple]]] = {
 
 
 class Refused(Exception):
-    """The pickle wants to run something; the argument is its name."""
+    """The pickle wants to run something; the argument names it."""
 
 
 class Damaged(Exception):
@@ -47,7 +47,7 @@ class Global:
 
 
 class Inert:
-    """Stands for an object of the class `name` that was not made; keeps nothing else."""
+    """Stands for an object of the class `name` that was not made, and keeps only the name."""
 
     def __init__(self, name: str):
         self.name = name
@@ -71,24 +71,24 @@ class Bounded:
 def load(
     file: BinaryIO, calls: Calls, inert: re.Pattern[str], persistent: Callable[[Any], Any]
 ) -> Any:
-    """The object of the pickle that starts where `file` stands; leaves it after the pickle.
+    """The object of the pickle that starts at the position of `file`; reads to the pickle's end.
 
-    Dicts of all classes become dict, lists list, sets and all else an Inert.
+    Dicts of all classes become dict, lists become list, and sets and everything else an Inert.
 
     Args:
-      file: of bytes, at the pickle's first.
-      calls: what to make of a call, by the name called, from its arguments.
-      inert: names that may be called beside; the result is an Inert of that name.
-      persistent: what to make of a persistent id.
+      file: of bytes, at the start of the pickle.
+      calls: name that is called -> function of the arguments that gives the result instead.
+      inert: other names that may be called; the result is an Inert of that name.
+      persistent: function of a persistent id that gives the result.
 
     Raises:
       Refused: the pickle calls anything else, or changes a class or function.
-      Damaged: it is not a pickle, is cut short, or uses what no checkpoint does.
+      Damaged: it is not a pickle, is cut short, or uses opcodes that no checkpoint has.
     """
     try:
         return _Machine(calls, inert, persistent).run(file)
-    # What malformed opcodes lead to: a wrong opcode or argument is a ValueError of pickletools, an
-    # empty stack an IndexError, an unknown memo a KeyError, an operand of a wrong type the others.
+    # Malformed opcodes lead to these: a wrong opcode or argument to a ValueError of pickletools, an
+    # empty stack to an IndexError, an unknown memo to a KeyError, a wrong operand to the others.
     except (
         ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, RecursionError
     ) as error:  # fmt: skip
@@ -123,7 +123,7 @@ class _Machine:
         return self.stack.pop()
 
     def call(self, function: Any, args: Any) -> Any:
-        """What stands for function(*args)."""
+        """The stand-in for function(*args)."""
         while isinstance(function, Global) and function.name in INDIRECT:
             function, args = INDIRECT[function.name](args)
         if not isinstance(function, Global):
@@ -139,7 +139,7 @@ class _Machine:
     # ---- marks, memo and stack
 
     def marked(self) -> list[Any]:
-        """Takes what was pushed since the last mark."""
+        """Pops what was pushed since the last mark."""
         items, self.stack = self.stack, self.below.pop()
         return items
 
@@ -210,7 +210,7 @@ class _Machine:
         self._extend(items)
 
     def _extend(self, items: list[Any]):
-        # Of an Inert (a deque, say) the contents do not matter.
+        # The contents of an Inert (a deque, say) do not matter.
         if not isinstance(self.stack[-1], Inert):
             self.stack[-1].extend(items)
 
@@ -279,7 +279,7 @@ class _Machine:
         self.stack.append(self.call(function, tuple(args)))
 
     def do_build(self):
-        self.stack.pop()  # attributes of an object that was not made, or of a plain container
+        self.stack.pop()  # attributes of an object that was not made or of a plain container
         if isinstance(self.stack[-1], Global):
             raise Refused(f"a change of {self.stack[-1].name}")
 
@@ -290,9 +290,9 @@ def dotted(module: str, name: str) -> str:
 
 
 def as_dict(pairs) -> dict[Any, Any]:
-    """Pairs as a dict; a key that is not a plain value counts as an object of its own.
+    """Pairs as a dict; a key that is not a plain value becomes a new object.
 
-    Such keys name nothing in a state dict, and the hash of nested tuples can take for ever.
+    Such keys name nothing in a state dict, and hashing nested tuples can take forever.
     """
     plain = (str, bytes, int, float, Global, type(None))
     return {key if isinstance(key, plain) else Inert("key"): value for key, value in pairs}

@@ -1,8 +1,8 @@
 """State dicts of PyTorch files, without PyTorch and without running anything in them.
 
-Two formats of torch.save: a zip archive (since PyTorch 1.6) of NAME/data.pkl and one uncompressed
-member NAME/data/KEY a storage; and the old one, a row of pickles followed by the storages, each an
-8-byte count of elements and its bytes. Held against files written by PyTorch 2.13.
+torch.save has two formats. Since PyTorch 1.6 it writes a zip archive of NAME/data.pkl and one
+uncompressed member NAME/data/KEY per storage. The old format is a row of pickles followed by the
+storages, each an 8-byte count of elements and its bytes. Tested with files written by PyTorch 2.13.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ from maskgit_prompt.stored import StoredArray
 
 EXPECTED = "a PyTorch checkpoint"
 WRAPPERS = ("state_dict", "model", "params")
-# Top entries of training scripts that hold tensors, but no weights.
+# Top entries of training scripts that hold tensors but no weights.
 NO_WEIGHTS = re.compile(r"opt(im\w*)?|lr_\w+|scheduler\w*|callbacks|loops")
 DEEPEST, MOST = 32, 10**6  # nesting and number of entries of a state dict
 
@@ -46,10 +46,10 @@ STORAGES = {
 DTYPES = {f"torch.{d.name}": d for d in (*STORAGES.values(), *map(np.dtype, ("u2", "u4", "u8")))}
 STORAGE_CLASS = re.compile(r"torch\.(cuda\.|storage\.)?(\w+Storage)")
 
-# Classes of training scripts that come along in checkpoints: nothing is made of them.
+# Classes of training scripts that occur in checkpoints; no object of them is made.
 INERT = re.compile(
     r"argparse\.Namespace"
-    # Classes only, by their capital: a module's path leads to the functions of any other.
+    # Only classes (capitals): through a module's path a pickle could reach any function.
     r"|(omegaconf|pytorch_lightning|lightning|lightning_fabric|torch\.optim)(\.[a-z_]\w*)*\.[A-Z]\w*"
     r"|numpy\.(dtype|ndarray|_?core\.(multiarray\.(scalar|_reconstruct)|numeric\._frombuffer))|_codecs\.encode"
     r"|collections\.(Counter|deque)|(pathlib|datetime|decimal|fractions)\.\w+"
@@ -61,7 +61,7 @@ INERT = re.compile(
 @dataclasses.dataclass(frozen=True)
 class _Storage:
     key: str
-    dtype: np.dtype | None  # None: of a kind that numpy does not have
+    dtype: np.dtype | None  # None: a dtype that numpy does not have
     size: int  # elements
 
 
@@ -79,7 +79,7 @@ Places = Mapping[str, tuple[int, int]]
 
 
 def read_or_safetensors(path: str | os.PathLike) -> dict[str, StoredArray]:
-    """As `read`, of PyTorch's own format or of safetensors, whatever the name says."""
+    """As `read`, for PyTorch's own format or safetensors, whatever the file is called."""
     expected = f"{EXPECTED} or {safetensors_stream.EXPECTED}"
     with sniff.opened(path, expected, ("zip", "pickle", "tar", "safetensors")) as (_, _, what):
         kind = what.name
@@ -87,15 +87,15 @@ def read_or_safetensors(path: str | os.PathLike) -> dict[str, StoredArray]:
 
 
 def read(path: str | os.PathLike) -> dict[str, StoredArray]:
-    """The tensors of a file's state dict by name; no tensor is read.
+    """The tensors of a file's state dict by name, not yet read.
 
     The state dict is the object itself or stands under "state_dict", "model" or "params"; names of
     nested dicts are joined by ".": {"state_dict": {"a": {"b": tensor}}} -> {"a.b": array}. Entries
     that are not tensors are left out.
 
     Raises:
-      UserError: the file is none of PyTorch, is damaged, wants to run code, holds no state dict,
-        or holds a tensor that does not lie in the file as plain numbers.
+      UserError: the file is not one of PyTorch, is damaged, wants to run code, holds no state dict,
+        or holds a tensor that is not stored as plain numbers.
     """
     with sniff.opened(path, EXPECTED, ("zip", "pickle", "tar")) as (file, size, what):
         if what.name == "tar":
@@ -108,7 +108,7 @@ def read(path: str | os.PathLike) -> dict[str, StoredArray]:
         except pickles.Refused as error:
             raise UserError(
                 f"{path} wants to run {printable(error)}: refused, nothing was run; expected a "
-                "state dict alone: if you trust the file, save that with PyTorch by "
+                "state dict alone: if you trust the file, save that from PyTorch with "
                 "torch.save(model.state_dict(), FILE)"
             ) from error
         except pickles.Damaged as error:
@@ -120,7 +120,7 @@ def read(path: str | os.PathLike) -> dict[str, StoredArray]:
 
 
 def _zip(path, file: BinaryIO, size: int) -> tuple[Any, Places]:
-    """The object in data.pkl, and where the storages lie."""
+    """The object in data.pkl, and the places of the storages."""
     try:
         archive = zipfile.ZipFile(file)
         members = {info.filename: info for info in archive.infolist()}
@@ -148,14 +148,14 @@ def _zip(path, file: BinaryIO, size: int) -> tuple[Any, Places]:
         places = {}
         for info in wanted:
             if info.filename.startswith(root + "data/"):
-                # The name and the extra field are repeated before the data, with other lengths.
+                # Name and extra field are repeated before the data, with other lengths.
                 file.seek(info.header_offset)
                 magic, *lengths = struct.unpack("<4s22xHH", file.read(30))
                 start = info.header_offset + 30 + sum(lengths)
                 if magic != b"PK\x03\x04" or start + info.file_size > size:
                     raise pickles.Damaged(f"member {info.filename}")
                 places[info.filename.removeprefix(root + "data/")] = start, info.file_size
-    # What zipfile raises on damaged archives; RuntimeError where one claims to be encrypted.
+    # zipfile raises these on damaged archives; RuntimeError if one claims to be encrypted.
     except (
         zipfile.BadZipFile, struct.error, EOFError, ValueError, OverflowError, RuntimeError
     ) as error:  # fmt: skip
@@ -169,7 +169,7 @@ def _is_pickle(name: str) -> bool:
 
 
 def _old(path, file: BinaryIO, size: int) -> tuple[Any, Places]:
-    """The object pickled fourth in the file, and where the storages lie."""
+    """The object pickled fourth in the file, and the places of the storages."""
     found: dict[str, _Storage] = {}
 
     def persistent(pid):
@@ -185,7 +185,7 @@ def _old(path, file: BinaryIO, size: int) -> tuple[Any, Places]:
             "state dict with torch.save(model.state_dict(), FILE)"
         )
     if load() != OLD_PROTOCOL:
-        raise pickles.Damaged(f"another protocol than {OLD_PROTOCOL}")
+        raise pickles.Damaged(f"a protocol other than {OLD_PROTOCOL}")
     info = load()
     if not isinstance(info, dict) or "little_endian" not in info:
         raise pickles.Damaged("no description of the machine that wrote it")
@@ -201,7 +201,7 @@ def _old(path, file: BinaryIO, size: int) -> tuple[Any, Places]:
         storage, start = found[key], file.tell() + 8
         if storage.dtype is None:
             raise UserError(
-                f"{path} holds numbers of a quantized kind, expected floats, integers or booleans; "
+                f"{path} holds quantized numbers, expected floats, integers or booleans; "
                 "save the state dict of the model before it was quantized"
             )
         count = int.from_bytes(file.read(8), "little")
@@ -254,7 +254,7 @@ def _rebuild_v3(args: tuple) -> Any:
 
 
 def _tensor(storage, offset, shape, strides, dtype, bits) -> Any:
-    """A _Tensor; an Inert where `bits` says that the numbers stand for conjugates or negatives."""
+    """A _Tensor; an Inert if `bits` says that the numbers stand for conjugates or negatives."""
     if not isinstance(storage, _Storage):
         raise pickles.Damaged("a tensor without a storage")
     if any(bits):
@@ -305,7 +305,7 @@ def _state_dict(path, top: Any) -> dict[str, _Tensor]:
             if name in found or count == MOST:
                 raise UserError(
                     f"{path} has two tensors called {printable(name)} or more than {MOST:,} "
-                    "entries, expected a state dict; save it again by model.state_dict()"
+                    "entries, expected a state dict; save model.state_dict() again"
                 )
             if isinstance(value, Inert) and value.name.startswith("torch._utils._rebuild_"):
                 raise UserError(
@@ -326,7 +326,7 @@ def _state_dict(path, top: Any) -> dict[str, _Tensor]:
 
 
 def _leaves(path, tree: dict, prefix: str, depth: int) -> Iterator[tuple[str, Any]]:
-    """("a.b", value) of all values of nested dicts, those without a name left out."""
+    """("a.b", value) for all values of nested dicts, without those that have no name."""
     if depth > DEEPEST:
         raise sniff.damaged(path, f"dicts nested more than {DEEPEST} deep", EXPECTED)
     for key, value in tree.items():
@@ -341,7 +341,7 @@ def _stored(path, name: str, tensor: _Tensor, places: Places) -> StoredArray:
     """Where the tensor lies in the file, checked against its storage."""
     if tensor.dtype is None:
         raise UserError(
-            f"{path} holds {printable(name)} in a type of number that is not read here, expected "
+            f"{path} holds {printable(name)} in an unsupported type of number, expected "
             "floats, integers or booleans; convert it with tensor.float() and save it again"
         )
     if tensor.storage.key not in places:

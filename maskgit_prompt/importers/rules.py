@@ -1,4 +1,4 @@
-"""Names in a foreign checkpoint -> our parameters, checked before anything is read."""
+"""Names in a foreign checkpoint -> our parameters, checked before an array is read."""
 
 import collections
 import dataclasses
@@ -23,9 +23,9 @@ class Rule:
     r"""Where a parameter goes.
 
     Attributes:
-      pattern: full match of a source's name; a group named `layer` is the place in a stack.
+      pattern: matches a whole source name; a group named `layer` is the place in a stack.
       ours: our path, with \1 or \g<name> for the pattern's groups.
-      transform: made of methods that arrays and tracers share (transpose, reshape); None: as it is.
+      transform: uses only methods that arrays and tracers share (transpose, reshape); None: as is.
     """
 
     pattern: str
@@ -38,11 +38,11 @@ class Converted:
     """A parameter of ours, not yet read.
 
     Attributes:
-      sources: one array, or one a layer.
-      stacked: whether the layers are stacked to a leading dimension.
+      sources: one array, or one per layer.
+      stacked: whether the layers are stacked along a leading dimension.
       transform: see Rule.
       shape: of what `read` returns.
-      names: of the sources, as they stand in the file.
+      names: of the sources, as in the file.
       what: the file, for messages.
     """
 
@@ -54,10 +54,10 @@ class Converted:
     what: str
 
     def read(self, dtype: str = "float32") -> np.ndarray:
-        """The parameter; beside it at most one layer is in memory.
+        """The parameter; besides it at most one layer is in memory.
 
         Raises:
-          UserError: it is not finite, as it is or as `dtype`.
+          UserError: it is not finite, as stored or as `dtype`.
         """
         whole = np.empty(self.shape, dtype)
         places = whole if self.stacked else (whole,)
@@ -90,17 +90,17 @@ def match(
 ) -> dict[str, Converted]:
     """{source name: array} -> {our path: parameter}, without reading an array.
 
-    Of a stack the layers that most of its parameters have are taken to be the right ones.
+    In a stack, the layers that most parameters have are taken as the right ones.
 
     Args:
       ignored: patterns of names that are not parameters.
-      expected: the parameters that must come out, no more and no fewer (arrays or abstract arrays).
+      expected: exactly the parameters that must come out (arrays or abstract arrays).
       what: the file, for messages.
-      prefix: what stands in the file in front of every name of `source`, for messages.
+      prefix: what precedes every name of `source` in the file, for messages.
 
     Raises:
-      UserError: everything that is unexpected, missing or misshapen, in one line and by its name
-        in the file: first what no rule knows, then what is too much, then what is missing.
+      UserError: lists everything unexpected, missing or misshapen in one line, by its name in the
+        file: first names that no rule knows, then what is too much, then what is missing.
     """
     rules = list(rules)
     places, used, unknown, wrong = _places(source, rules, ignored, prefix)
@@ -185,7 +185,7 @@ def _places(
 
 
 def usual_layers(sets: Iterable[set[int]]) -> list[int]:
-    """The set of numbers that most have, sorted: {0, 1}, {0, 1}, {0, 1, 2} -> [0, 1]."""
+    """The most frequent set of numbers, sorted: {0, 1}, {0, 1}, {0, 1, 2} -> [0, 1]."""
     counted = collections.Counter(map(frozenset, sets))
     return sorted(counted.most_common(1)[0][0]) if counted else []
 
@@ -202,7 +202,7 @@ def _ranges(numbers: list[int]) -> str:
 
 
 def _misshapen(array: Array, shape: tuple[int, ...] | None, expected: tuple[int, ...]) -> str:
-    """What is wrong with an array of which `shape` was made (None: nothing could be)."""
+    """What is wrong with an array that became `shape` (None: could not be transformed)."""
     theirs = tuple(array.shape)
     if shape is None:
         return f"{theirs} is misshapen"
@@ -220,8 +220,8 @@ _PIECE = re.compile(
 def _theirs(path: str, rule: Rule, names: Iterable[str], layer: int | None = None) -> str | None:
     r"""The source's name of our path by a rule, whose pattern has no group inside another.
 
-    Rule(r"(?:net\.)?h(?P<layer>\d+)\.(\w+)", r"blocks/\2") makes "net.h3.bias" of "blocks/bias" and
-    layer 3, and "net.hN.bias" without a layer; "net." where names begin with it.
+    Rule(r"(?:net\.)?h(?P<layer>\d+)\.(\w+)", r"blocks/\2") turns "blocks/bias" and layer 3 into
+    "net.h3.bias", and without a layer into "net.hN.bias"; with "net." if names begin with it.
     """
     groups = [m for m in _PIECE.finditer(rule.pattern) if m["plain"] is None and not m["free"]]
     pieces = re.split(r"\\(\d)", rule.ours)
@@ -248,7 +248,7 @@ def _theirs(path: str, rule: Rule, names: Iterable[str], layer: int | None = Non
 
 
 def _shape(array: Array, rule: Rule) -> tuple[int, ...] | None:
-    """The shape after the rule's transform; None where that cannot be."""
+    """The shape after the rule's transform; None if that is impossible."""
     shape = tuple(array.shape)
     if rule.transform is None:
         return shape
@@ -260,15 +260,15 @@ def _shape(array: Array, rule: Rule) -> tuple[int, ...] | None:
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What some checkpoints do not tell; 0 where it is to be found out.
+    """What some checkpoints do not tell; 0 where it is to be found.
 
     Attributes:
       image_size: S.
-      codebook: image codes among a transformer's words.
-      tokenizer: codes of the tokenizer that it goes with.
+      codebook: how many of a transformer's words are image codes.
+      tokenizer: how many codes its tokenizer has.
       heads: of a transformer whose attention is stored as plain matrices.
       classes: how many it was trained on.
-      unmasked: of a causal transformer's sequence, how many tokens in front all see each other.
+      unmasked: how many tokens at the start of a causal transformer's sequence all see each other.
     """
 
     image_size: int = 0
@@ -288,7 +288,7 @@ def parameters(
     what: str = "the checkpoint",
     prefix: str = "",
 ) -> Tree:
-    """The parameters of the network that `make` makes, read from `source` when they are needed.
+    """The parameters of the network that `make` makes, read from `source` when needed.
 
     Args: see `match`.
     """
@@ -301,13 +301,13 @@ def parameters(
 def all_parts(
     makers: Mapping[str, Callable[[], Part]], odd: Iterable[str], what: str
 ) -> dict[str, Part]:
-    """{name: the part that is made}.
+    """{name: the part}, made of a file.
 
     Args:
       odd: names in the file that belong to no part; what: the file, for messages.
 
     Raises:
-      UserError: all that is wrong with any of them, in one line.
+      UserError: lists everything wrong with the parts in one line.
     """
     found, wrong = {}, [f"{what} does not fit the model: {_unexpected(odd)}"] if odd else []
     for name, make in makers.items():
@@ -328,13 +328,13 @@ def _unexpected(names: Iterable[str]) -> str:
 def with_unknown(
     error: UserError, names: Iterable[str], known: Iterable[str], what: str, prefix: str = ""
 ) -> UserError:
-    """The error of a config that could not be told, behind the names that no rule knows.
+    """The error of sizes that could not be found, preceded by the names that no rule knows.
 
-    A renamed parameter is the likeliest cause: decoder/Conv_three/kernel is named first, then that
-    the encoder's blocks do not go into the decoder's levels.
+    A renamed parameter is the likeliest cause. So decoder/Conv_three/kernel comes first, then the
+    message that the encoder's blocks do not fit the decoder's levels.
 
     Args:
-      names: all of a part; known: patterns of its rules' names and of those to ignore.
+      names: all names of a part; known: patterns of names with a rule and of names to ignore.
       what: the file, for messages; prefix: in front of every name, see `match`.
     """
     patterns = [re.compile(pattern) for pattern in known]
@@ -346,12 +346,12 @@ def with_unknown(
 
 @dataclasses.dataclass(frozen=True)
 class Shapes:
-    """Shapes of a file's arrays by name, asked for where a network's sizes are told by them.
+    """Shapes of a file's arrays by name, from which a network's sizes follow.
 
     Attributes:
-      what: the file, for messages; network: what it is expected to hold, "VQGAN".
-      inside: in front of every name that is asked for.
-      prefix: what stands in the file in front of every name, see `match`.
+      what: the file, for messages; network: what it should hold, "VQGAN".
+      inside: precedes every name that is asked for.
+      prefix: what precedes every name in the file, see `match`.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
@@ -361,15 +361,15 @@ class Shapes:
     prefix: str = ""
 
     def size(self, name: str, rank: int = 4) -> tuple[int, ...]:
-        """Of an array of `rank` dimensions.
+        """The shape of an array of `rank` dimensions.
 
         Raises:
-          UserError: there is none of this name, or one of another rank.
+          UserError: no array has this name, or it has another rank.
         """
         return self.first([name], rank)
 
     def first(self, names: Iterable[str], rank: int = 4) -> tuple[int, ...]:
-        """As `size`, of the first of `names` that is there."""
+        """As `size`, for the first of `names` that is there."""
         names = [self.inside + name for name in names]
         name = next((name for name in names if name in self.shapes), None)
         if name is None:
@@ -385,17 +385,17 @@ class Shapes:
         return shape
 
     def numbers(self, pattern: str) -> list[int]:
-        """The different numbers that a pattern's group has among the names, sorted."""
+        """The different numbers that a pattern's group matches in the names, sorted."""
         matches = (re.match(re.escape(self.inside) + pattern, name) for name in self.shapes)
         return sorted({int(match[1]) for match in matches if match})
 
     def run(self, pattern: str) -> int:
-        """How many of a pattern's numbers follow each other from 0: 0, 1, 3 -> 2."""
+        """How many of a pattern's numbers are consecutive from 0: 0, 1, 3 -> 2."""
         found = self.numbers(pattern)
         return next(i for i in itertools.count() if i not in found)
 
     def layers(self, block: str) -> list[int]:
-        """The layers of a stack that most of its parameters have, as `match` takes them.
+        """The layers that most parameters of a stack have, as in `match`.
 
         Args:
           block: pattern of the start of a layer's names, with the number as its only group.

@@ -36,7 +36,7 @@ def vqgan_rules(cfg: VQGANConfig, prefix: str = "") -> list[Rule]:
     "encoder.down.3.block.0.conv1.weight" goes to "encoder/levels/3/blocks/0/conv1/kernel".
 
     Args:
-      prefix: of all names; "first_stage_model." in a transformer's checkpoint.
+      prefix: precedes all names; "first_stage_model." in a transformer's checkpoint.
     """
     rules = []
 
@@ -86,20 +86,20 @@ def vqgan_config(
     image_size: int = 256,
     what: str = "the checkpoint",
 ) -> VQGANConfig:
-    """The config of a VQGAN, read off the names and shapes of its state dict.
+    """The config of a VQGAN, from the names and shapes of its state dict.
 
     A codebook of shape (1024, 256) gives codebook 1024 and embedding 256; five groups
     "encoder.down.N", of widths 128, 128, 256, 256, 512, give filters 128 and multipliers
-    1, 1, 2, 2, 4; the groups with "attn" are the levels with attention. What most levels have
-    counts, so that one too much or too few is found by its name.
+    1, 1, 2, 2, 4; the groups with "attn" are the levels with attention. The majority of levels
+    decides, so the message names a parameter that is missing or one too many.
 
     Args:
-      prefix: of the names; "first_stage_model." in a transformer's checkpoint.
-      image_size: of the images to encode, which no weight depends on.
+      prefix: precedes the names; "first_stage_model." in a transformer's checkpoint.
+      image_size: of the images to encode; no weight depends on it.
       what: the file, for messages.
 
     Raises:
-      UserError: no VQGAN, one of another kind, or an image size that does not divide.
+      UserError: not a VQGAN, one of another kind, or an image size that does not divide.
     """
     of = Shapes(shapes, what, "VQGAN of Taming Transformers", prefix)
     filters, channels = of.size("encoder.conv_in.weight")[:2]
@@ -123,7 +123,7 @@ def vqgan_config(
         )
     codebook, embedding = of.size(CODEBOOKS[kinds[0]], rank=2)
     down, up = r"encoder\.down\.{}\.", r"decoder\.up\.{}\."
-    # A level that only half of the network has is too much.
+    # A level in only one half of the network is one too many.
     levels = min(of.run(way.format(r"(\d+)")) for way in (down, up)) or 1
     block = "encoder.down.{}.block.{}.conv{}.weight"
     widths = [
@@ -135,7 +135,7 @@ def vqgan_config(
             f"{what} has levels {widths} wide, expected multiples of the first convolution's "
             f"{filters}"
         )
-    blocks = collections.Counter()  # one more a level on the way up
+    blocks = collections.Counter()  # one more per level on the way up
     for i in range(levels):
         blocks[of.run(down.format(i) + r"block\.(\d+)")] += 1
         blocks[of.run(up.format(i) + r"block\.(\d+)") - 1] += 1
@@ -216,16 +216,16 @@ def gpt_config(
     """The config of a GPT from the shapes in its state dict.
 
     Args:
-      shapes: of all arrays in the checkpoint, by name; others than the GPT's are passed over.
-      heads: None: those of the published model of this size.
-      prefix: of the GPT's names: "transformer." in a file that also holds a tokenizer.
-      classes: how many it was trained on; 0 where its condition is none or is codes.
-      length: codes an image; None: as many as positions, as with a label in front. Positions
-        beyond it are taken to be a condition's.
+      shapes: of all arrays in the checkpoint, by name; those of other networks are ignored.
+      heads: None takes those of the published model of this size.
+      prefix: precedes the GPT's names: "transformer." in a file that also holds a tokenizer.
+      classes: how many it was trained on; 0 without a condition, or if the condition is codes.
+      length: codes per image; None takes the number of positions, as with a label in front.
+        Positions beyond it are taken as a condition's.
       what: the file, for messages.
 
     Raises:
-      UserError: names or shapes that no GPT has, or heads that are not known or do not fit.
+      UserError: names or shapes that no GPT has, or heads that are unknown or do not fit.
     """
     of = Shapes(shapes, what, "transformer of Taming Transformers", prefix)
     codebook, width = of.size("tok_emb.weight", rank=2)
@@ -236,7 +236,7 @@ def gpt_config(
     heads = GPT_HEADS.get((layers, width)) if heads is None else heads
     if heads is None:
         raise UserError(
-            f"{what} has {layers} layers of width {width}, as no published transformer, and no "
+            f"{what} has {layers} layers of width {width}, like no published transformer, and no "
             "checkpoint tells the number of attention heads; give --config.heads=N (n_head in its "
             "yaml)"
         )
@@ -249,7 +249,7 @@ def gpt_config(
     if not 1 <= length <= positions:
         raise UserError(
             f"{what} has {positions} positions, expected at least the {length} codes of an image; "
-            "give the --config.image_size that it was trained with"
+            "give the --config.image_size it was trained with"
         )
     if classes > codebook:
         raise UserError(
@@ -258,9 +258,9 @@ def gpt_config(
         )
     if length != positions and (classes or math.isqrt(positions) ** 2 == positions):
         raise UserError(
-            f"{what} has {positions} positions, as many as codes in an image where a label is the "
-            f"condition, but the image size that is given makes {length} codes; leave "
-            "--config.image_size out, or give the one that it was trained with"
+            f"{what} has {positions} positions, one per code of an image if a label is the "
+            f"condition, but the given image size makes {length} codes; leave "
+            "--config.image_size out, or give the one it was trained with"
         )
     return CausalConfig(
         codebook=codebook,
@@ -279,13 +279,13 @@ def gpt_config(
 
 FIRST_STAGE, TRANSFORMER = "first_stage_model.", "transformer."
 IMAGE_SIZE, FACTOR = 256, 16  # of the published transformers
-# A code order that is not a parameter, and the network of a condition, whose place a prompt takes.
+# A code order, which is not a parameter, and the network of a condition, which a prompt replaces.
 # A label needs no weights.
 IGNORED = (r"permuter\..*", r"cond_stage_model\..*")
 
 
 def read(source: Mapping[str, Any], what: str, options: Options) -> dict[str, Part]:
-    """The networks in a file, checked whole and not yet read.
+    """The networks in a file, checked completely but not yet read.
 
     Args:
       source: name in the state dict -> array; what: the file, for messages.
@@ -294,7 +294,7 @@ def read(source: Mapping[str, Any], what: str, options: Options) -> dict[str, Pa
       "tokenizer", "transformer" or both.
 
     Raises:
-      UserError: all that is unexpected, missing or misshapen.
+      UserError: lists everything unexpected, missing or misshapen.
     """
     stages = {
         FIRST_STAGE: "tokenizer",
@@ -355,10 +355,10 @@ def _length(
     starts: list[str],
     options: Options,
 ) -> int | None:
-    """Codes an image: of the image size that was given, else of the position table [1, n, D].
+    """Codes per image, from the given image size or else from the position table [1, n, D].
 
-    n codes where they fill a square, 256 in a table of 512 or 348: the rest is a condition's. A
-    shorter table is taken to be as long as its images, with a label in front.
+    The table gives n codes if n is a square, and 256 if n is 512 or 348: the rest is a condition's.
+    A shorter table is taken as one position per code, with a label in front.
     """
     inside = FIRST_STAGE if FIRST_STAGE in starts else ""
     levels = Shapes(shapes, "", "", inside).run(r"encoder\.down\.(\d+)\.")

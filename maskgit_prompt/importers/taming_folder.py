@@ -1,4 +1,4 @@
-"""The log folder of a Taming Transformers run: where its weights are, and what its yaml says.
+"""The log folder of a Taming Transformers run: its weights, and what its yaml says.
 
 FOLDER/checkpoints/last.ckpt    FOLDER/configs/…-project.yaml
 """
@@ -15,10 +15,10 @@ from maskgit_prompt.importers.rules import Options
 
 
 def find(path: str, options: Options) -> tuple[str, Options]:
-    """(the checkpoint, options filled up from the yaml) of a folder, or of a file in one.
+    """(the checkpoint, options completed from the yaml) of a folder, or of a file in one.
 
     Raises:
-      UserError: no checkpoint there, or a yaml that is none.
+      UserError: no checkpoint, or an invalid yaml.
     """
     place = pathlib.Path(path)
     if place.is_dir():
@@ -35,7 +35,7 @@ def find(path: str, options: Options) -> tuple[str, Options]:
         checkpoint = place
         folder = place.parent.parent if place.parent.name == "checkpoints" else place.parent
     named = [*sorted(folder.glob("configs/*.yaml")), *sorted(folder.glob("*.yaml"))]
-    # Lightning's own settings stand beside the model's.
+    # Lightning's own settings are beside the model's.
     yamls = [file for file in named if not file.name.endswith("lightning.yaml")]
     return os.fspath(checkpoint), _fill(options, yamls[-1]) if yamls else options
 
@@ -59,7 +59,7 @@ def _fill(options: Options, path: pathlib.Path) -> Options:
 
 
 def _get(values: Any, *keys: str) -> Any:
-    """values[a][b]…, or None where there is no such thing (a condition may be a mere word)."""
+    """values[a][b]…, or None if there is no such entry (a condition may be a plain word)."""
     for key in keys:
         values = values.get(key) if isinstance(values, dict) else None
     return values

@@ -1,13 +1,12 @@
 """Prompt tuning beside fine-tuning, training from scratch and no tuning, on the same few images.
 
 1. Load the backbone and the images; encode them once.
-2. For every number of images a class and every method: train for the same steps, keep the state of
-   the best held-out loss, generate, score. A finished one is kept when the job is started again.
+2. For every method and number of images per class: train for the same steps, keep the state with
+   the best held-out loss, generate, score. Keep finished ones when the job starts again.
 3. Write results.json and report.html: a table and pictures for every number of images.
 """
 
 import dataclasses
-import json
 import pathlib
 from typing import Any
 
@@ -25,6 +24,7 @@ from maskgit_prompt.metrics.scores import expand
 from maskgit_prompt.report import results, sheets
 from maskgit_prompt.report.comparison import comparison_report
 from maskgit_prompt.storage import workdir
+from maskgit_prompt.storage.files import read_json
 from maskgit_prompt.tasks.generation import pictures
 from maskgit_prompt.tasks.generation.encoding import Encoded, encode
 from maskgit_prompt.tasks.generation.images import TunedSampler, classes_to_draw, untuned_images
@@ -58,7 +58,7 @@ def run(config: ConfigDict, path: str) -> None:
         )
 
     # 1. Backbone, images, codes.
-    workdir.check(path, config)  # before all images are looked at
+    workdir.check(path, config)  # before it looks at all images
     mesh = sharding.make_mesh(**config.mesh)
     backbone = backbones.load_for(config)
     whole = ConfigDict(config.to_dict())
@@ -86,7 +86,7 @@ def _compare(everything: Plan, home: pathlib.Path) -> None:
             folder = home / f"{method}-{shots}"
             row = _finished(folder)
             if row is None:
-                print(f"{method}, images a class: {shots}", flush=True)
+                print(f"{method}, images per class: {shots}", flush=True)
                 row = compare_one(plan, method, stored, scorer, folder)
             rows.append({"method": method, "shots": shots, **row})
             with Image.open(folder / "sheet.png") as sheet:
@@ -116,7 +116,7 @@ def _compare(everything: Plan, home: pathlib.Path) -> None:
 
 
 def with_shots(plan: Plan, shots: int) -> Plan:
-    """The plan on so many images of each class; its prompt generator's sizes follow."""
+    """The plan with `shots` images per class, and a prompt generator of matching size."""
     data = plan.data
     labels = data.labels(data.tune)
     chosen = splits.few_shot(labels, shots, plan.config.data.seed, data.images.classes)
@@ -128,7 +128,7 @@ def with_shots(plan: Plan, shots: int) -> Plan:
 def compare_one(
     plan: Plan, method: str, stored: Encoded, scorer: Scorer, folder: pathlib.Path
 ) -> dict[str, Any]:
-    """Trains one method, generates, scores; writes row.json and sheet.png into the folder."""
+    """Trains one method, generates and scores; writes row.json and sheet.png into the folder."""
     config, names = plan.config, plan.data.images.classes
     classes = classes_to_draw(plan)
     result = RunResult()
@@ -160,10 +160,10 @@ def compare_one(
     row = dataclasses.replace(result, scores={method: scores}).row(_ROW, method)
     row["precision_recall"] = scores.found["precision_recall"]
     sheets.save_png(pictures.sheet(generated, classes, names), folder / "sheet.png")
-    results.write_json(folder / "row.json", row)  # last: it says that the method is finished
+    results.write_json(folder / "row.json", row)  # last: it marks the method as finished
     return row
 
 
 def _finished(folder: pathlib.Path) -> dict[str, Any] | None:
     path = folder / "row.json"
-    return json.loads(path.read_text()) if path.exists() else None
+    return read_json(path, f"delete {folder} to train it again") if path.exists() else None

@@ -2,9 +2,9 @@
 
 1. Read names and shapes of every file, without running what is in it.
 2. Check that every name is used and that every parameter is there.
-3. Write the folder, one parameter at a time; or, of a prompt checkpoint, prompt.safetensors.
+3. Write the folder, one parameter at a time; or, for a prompt checkpoint, prompt.safetensors.
 
-The workdir is the backbone's folder: a part is added to those that it has.
+The workdir is the backbone's folder. A new part is added to those that it has.
 """
 
 import contextlib
@@ -45,7 +45,7 @@ def run(config: ConfigDict, path: str) -> None:
         if "prompt" not in found:
             _write_backbone(found, there, config, folder, path)
         elif len(found) > 1:
-            raise UsageError(f"{config.source} holds a prompt beside other parts; give it alone")
+            raise UsageError(f"{config.source} holds a prompt and other parts; give a prompt alone")
         else:
             _write_prompt(found["prompt"][0], form, config, folder)
 
@@ -54,10 +54,10 @@ def run(config: ConfigDict, path: str) -> None:
 
 
 def _format(config: ConfigDict) -> Format:
-    """The format that the config names.
+    """The format named by the config.
 
     Raises:
-      UsageError: there is none of that name, or another setting is wrong.
+      UsageError: no format has this name, or another setting is wrong.
     """
     if config.format not in formats():
         raise UsageError(f"config.format = {config.format!r}, expected {', '.join(formats())}")
@@ -67,15 +67,15 @@ def _format(config: ConfigDict) -> Format:
         )
     for name in ("image_size", "codebook", "heads", "classes"):
         if config[name] < 0:
-            raise UsageError(f"config.{name} = {config[name]}, expected 0 (found out) or more")
+            raise UsageError(f"config.{name} = {config[name]}, expected 0 (to find it) or more")
     return formats()[config.format]
 
 
 def _existing(folder: pathlib.Path) -> Backbone:
-    """The backbone in a folder, or an empty one where there is none yet.
+    """The backbone in a folder, or an empty one if there is none yet.
 
     Raises:
-      UsageError: something else is there.
+      UsageError: the folder holds something else.
     """
     if not folder.exists():
         return Backbone("", {})
@@ -87,18 +87,18 @@ def _existing(folder: pathlib.Path) -> Backbone:
     if PROMPT in names and "config.json" not in names:
         raise UsageError(
             f"workdir {folder} holds a prompt already ({PROMPT}); use another --workdir, or delete "
-            "that one"
+            "the prompt"
         )
     if "config.json" not in names:
         raise UsageError(
-            f"workdir {folder} holds something else than a backbone "
+            f"workdir {folder} holds something other than a backbone "
             f"({min(names)}, …); use another --workdir"
         )
     return backbones.load(str(folder), "--workdir")
 
 
 def _read(config: ConfigDict, form: Format, there: Backbone) -> dict[str, tuple[Part, dict]]:
-    """part -> (the network, where it comes from), of all files; no weight is read."""
+    """part -> (the network, where it comes from), for all files; reads no weights."""
     given = Options(
         image_size=config.image_size,
         codebook=config.codebook,
@@ -109,14 +109,14 @@ def _read(config: ConfigDict, form: Format, there: Backbone) -> dict[str, tuple[
     for file in _files(config.source, form):
         file, options = form.find(file, given) if form.find else (file, given)
         opened.append((file, options, form.read(file)))
-    # A tokenizer first: it tells where the codes among a transformer's words end.
+    # A tokenizer first: it tells where the codes end among a transformer's words.
     opened.sort(key=lambda one: not any(name.startswith(form.tokenizer) for name in one[2]))
     codes = there.parts["tokenizer"].cfg.codebook if "tokenizer" in there.parts else 0
     found = {}
     for file, options, names in opened:
         inside = form.networks(names, file, dataclasses.replace(options, tokenizer=codes))
         if twice := inside.keys() & found.keys():
-            raise UsageError(f"{file} holds a {', '.join(twice)} too; give one file for each part")
+            raise UsageError(f"{file} holds a {', '.join(twice)}, too; give one file per part")
         if "tokenizer" in inside:
             codes = inside["tokenizer"].cfg.codebook
         origin = {
@@ -130,10 +130,10 @@ def _read(config: ConfigDict, form: Format, there: Backbone) -> dict[str, tuple[
 
 
 def _files(given: str, form: Format) -> list[str]:
-    """FILE,FILE as a list; a name that exists as it is may hold commas.
+    """FILE,FILE as a list; the name of an existing file may hold commas.
 
     Raises:
-      UsageError: none is given, one is not there, or one is a folder where a file is expected.
+      UsageError: no file is given, one does not exist, or one is a folder.
     """
     if not given:
         raise UsageError("config.source is empty; give a checkpoint, as --config.source=FILE")
@@ -167,7 +167,7 @@ def _write_backbone(
     folder: pathlib.Path,
     path: str,
 ) -> None:
-    """Adds what was found to what is in the folder, and says what is there then.
+    """Adds the new parts to those in the folder, and prints what is there now.
 
     Raises:
       UsageError: the folder has another such part. UserError: parts do not belong together.
@@ -212,19 +212,19 @@ def _write_backbone(
 
 
 def _sha256(files: dict, name: str) -> str:
-    """The digest of the file that a folder's part comes from, as its config.json says."""
+    """The digest of the file that a folder's part comes from, from its config.json."""
     return files.get(name, {}).get("sha256", "")
 
 
 def _write_prompt(part: Part, form: Format, config: ConfigDict, folder: pathlib.Path) -> None:
-    """prompt.safetensors of a prompt that others tuned.
+    """Writes prompt.safetensors from a prompt that others tuned.
 
     Raises:
       UserError: it does not fit the backbone.
     """
     if not config.backbone:
         raise UsageError(
-            "a prompt needs the backbone that it was tuned on: give --config.backbone=FOLDER"
+            "a prompt needs the backbone it was tuned on: give --config.backbone=FOLDER"
         )
     path = folder / PROMPT
     if path.exists():
@@ -234,14 +234,14 @@ def _write_prompt(part: Part, form: Format, config: ConfigDict, folder: pathlib.
     if kind != form.tuned_on:
         raise UserError(
             f"{config.source} was tuned on a {form.tuned_on} transformer, but {config.backbone} "
-            f"has a {kind} one; give the backbone that it was tuned on"
+            f"has a {kind} one; give the backbone it was tuned on"
         )
     backbone.check_promptable()
     width = backbone.part("transformer").cfg.width
     if part.cfg.width != width:
         raise UserError(
             f"{config.source} makes prompts of width {part.cfg.width}, but the transformer of "
-            f"{config.backbone} has {width}; give the backbone that it was tuned on"
+            f"{config.backbone} has {width}; give the backbone it was tuned on"
         )
     tree = jax.tree.map(np.asarray, part.tree)
     prompt = TunedPrompt(
@@ -259,8 +259,8 @@ def _write_prompt(part: Part, form: Format, config: ConfigDict, folder: pathlib.
             folder.rmdir()
         raise
     print(
-        f"wrote {path}; the file does not tell which transformer it was tuned on, only its width "
-        f"of {width}: that it is {backbone.name!r} is your word"
+        f"wrote {path}; the checkpoint tells only the width of its transformer, {width}: make sure "
+        f"that it was tuned on {backbone.name!r}"
     )
     print(
         f"use --config=configs/sample.py --config.prompt={path} "
@@ -273,19 +273,19 @@ def _write_prompt(part: Part, form: Format, config: ConfigDict, folder: pathlib.
 
 @contextlib.contextmanager
 def _one_line() -> Iterator[None]:
-    """Says in one line what the file system refuses, and that a stopped import starts anew.
+    """Turns errors of the file system and a stop into one-line errors.
 
     Raises:
-      UserError: for an OSError. Stopped: SIGTERM came.
+      UserError: for an OSError. Stopped: after SIGTERM.
     """
-    again = "before the import was done; the same command again starts it anew"
+    again = "before the import was done; run the same command to start it again"
 
     def stop(*_):
         raise Stopped(f"stopped {again}")
 
     try:
         before = signal.signal(signal.SIGTERM, stop)
-    except ValueError:  # not the main thread (a notebook's worker): nobody sends it a signal
+    except ValueError:  # not the main thread (a notebook's worker): it gets no signals
         before = None
     try:
         yield
@@ -295,7 +295,7 @@ def _one_line() -> Iterator[None]:
         if error.filename is None:
             raise
         way_out = (
-            "check the permissions of it and of the folders that it is in"
+            "check its permissions and those of the folders above it"
             if error.errno in FORBIDDEN
             else "give another file or folder"
         )

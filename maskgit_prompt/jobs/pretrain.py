@@ -1,8 +1,8 @@
 """Pretrains a part of a backbone on synthetic images: tokenizer, transformer or features.
 
-1. Draw the images, or take the codes of the tokenizer of the stage before.
+1. Draw the images, or take codes from the previous stage's tokenizer.
 2. Train the part of config.stage.
-3. Write a backbone folder with the parts of the stage before and this one.
+3. Write a backbone folder with this part and those of the previous stages.
 """
 
 import dataclasses
@@ -47,7 +47,7 @@ def run(config: ConfigDict, path: str) -> None:
         Compute.of(config).check(cfg, mesh)
     images = synthetic.image_set(config.data.num, config.data.seed, config.data.size)
     with workdir.prepare(path, config) as folder:
-        # 1. What a step sees.
+        # 1. The batches.
         if config.stage == "transformer":
             everything = ((np.arange(len(images)), PLAIN),)
             tokenizer = before.part("tokenizer")
@@ -64,7 +64,7 @@ def run(config: ConfigDict, path: str) -> None:
 
         # 2. Training.
         graphdef, init = params.create(backbones.make_module(kind, cfg))
-        # No abstract pass: jit on one device keeps the same numbers on every mesh.
+        # Initialized by jit on one device, which gives the same numbers on every mesh.
         key = jax.random.key(streams.seed_of(config.seed, "prompt"))
         drawn = {config.stage: jax.device_get(jax.jit(init)(key))}
         axes = backbones.Part(kind, cfg, {}).axes
@@ -126,7 +126,7 @@ def _part(config: ConfigDict, before: backbones.Backbone):
         classes=len(synthetic.CLASSES),
     )
     if config.model == "causal":
-        # Classes share the codes' rows; the start token has a row that is no class.
+        # Classes share the codes' rows; the start token has a row that is not a class.
         sizes |= {"positions": tokenizer.length, "start": len(synthetic.CLASSES)}
     kinds = {name: k for name, k in backbones.kinds().items() if k.part == "transformer"}
     if config.model not in kinds:
@@ -141,7 +141,7 @@ def _part(config: ConfigDict, before: backbones.Backbone):
 
 
 class _Pixels:
-    """Batches of drawn images; the next ones are drawn while a step runs."""
+    """Batches of drawn images; draws the next ones while a step runs."""
 
     AHEAD = 4
 

@@ -1,12 +1,11 @@
 """The main job on several backbones, on the same images for the same steps.
 
-1. Look at all models, images and settings, so that a mistake ends the run before it has begun.
-2. For every number of images a class and every model: the main job, in a folder of its own. A
-   finished one is kept when the job is started again.
-3. Write results.json and report.html: scores, speed and marquee of all of them in one table.
+1. Check all models, images and settings, so that a mistake ends the run before it begins.
+2. For every model and number of images per class run the main job in its own folder. Keep
+   finished ones when the job starts again.
+3. Write results.json and report.html: scores, speed and marquee of all models in one table.
 """
 
-import json
 import pathlib
 from typing import Any
 
@@ -17,7 +16,6 @@ from maskgit_prompt import backbones
 from maskgit_prompt.config import rules
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
-from maskgit_prompt.metrics.run_result import RunResult
 from maskgit_prompt.metrics.scores import RUN_ROW
 from maskgit_prompt.progress import Clock
 from maskgit_prompt.report import results
@@ -60,7 +58,7 @@ def run(config: ConfigDict, path: str) -> None:
             for name, backbone in found.items():
                 folder = home / f"{backbone.name}-{shots}"
                 if not (folder / REPORT).exists():
-                    print(f"{backbone.name}, images a class: {shots}", flush=True)
+                    print(f"{backbone.name}, images per class: {shots}", flush=True)
                     clock = Clock()
                     with clock("load"):
                         plan = make_plan(configs[name, shots], backbone, mesh, folder)
@@ -98,8 +96,8 @@ def _of_one(config: ConfigDict, name: str, shots: int, decoding: str) -> ConfigD
 
 
 def _row(folder: pathlib.Path) -> dict[str, Any]:
-    """What the table shows of a finished main job."""
-    run = RunResult.from_json(json.loads((folder / "results.json").read_text()))
+    """A finished main job's row of the table."""
+    run = results.read_run(folder)
     return run.row((*RUN_ROW, "tuning_seconds", "seconds_per_image")) | {
         "model": run.backbone,
         "transformer": run.transformer,

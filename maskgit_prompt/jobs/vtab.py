@@ -1,14 +1,13 @@
 """VTAB: the main job on each of its tasks, with one backbone.
 
-1. Look which tasks' data is prepared; say how to get the others. Download where that is asked for.
+1. See which tasks' data is prepared, and say how to get the others. Download if asked to.
 2. Load the backbone once.
-3. For every task: the main job, in a folder of its own. A finished one is kept when the job is
-   started again; one that fails is reported, and the others go on.
+3. For every task run the main job in its own folder. Keep a finished task when the job starts
+   again. Report a task that fails, and go on with the others.
 4. Write results.json, results.md, tasks.png and report.html: all finished tasks in one table.
 """
 
 import contextlib
-import json
 import pathlib
 import traceback
 from typing import Any
@@ -22,7 +21,6 @@ from maskgit_prompt.config import rules
 from maskgit_prompt.data.sets import builders, vtab
 from maskgit_prompt.devices import distributed, sharding
 from maskgit_prompt.errors import Stopped, UsageError, UserError
-from maskgit_prompt.metrics.run_result import RunResult
 from maskgit_prompt.metrics.scores import RUN_ROW
 from maskgit_prompt.progress import Clock
 from maskgit_prompt.report import results, tasks
@@ -51,7 +49,7 @@ def run(config: ConfigDict, path: str) -> None:
     missing = find_data(left, config.data) if left else {}
     if missing and len(missing) == len(chosen):
         raise UserError(
-            f"no data: of {len(chosen)} tasks none is prepared in "
+            f"no data: none of {len(chosen)} tasks is prepared in "
             f"{builders.place(config.data.data_dir)}; run the commands above, let this one prepare "
             "them (--config.data.download=True), or name another --config.data.data_dir"
         )
@@ -64,14 +62,14 @@ def run(config: ConfigDict, path: str) -> None:
         # 3. Tasks.
         failed = dict(missing)
         left = [task for task in left if task.name not in missing]
-        untuned = None  # images of the backbone alone, made once for tasks of as many
+        untuned = None  # images of the backbone alone, shared by tasks that need the same number
         for i, task in enumerate(left, 1):
             if distributed.is_first():
                 print(f"task {i} of {len(left)}: {task.name} ({task.group})", flush=True)
             one, folder, clock = config_of(config, task, home), home / task.name, Clock()
             with contextlib.ExitStack() as stack:
                 try:
-                    # What is wrong here all hosts find, so that all go on to the next task.
+                    # All hosts find these errors, so all go on to the next task.
                     workdir.check(folder, one)
                     with clock("load"):
                         plan = make_plan(one, backbone, mesh, folder)
@@ -88,7 +86,7 @@ def run(config: ConfigDict, path: str) -> None:
                         raise  # the other hosts may be waiting for this one
                     failed[task.name] = report_failure(task, error)
 
-        # 4. Table, once the first host has written what it is made of.
+        # 4. The table, after the first host has written the results.
         distributed.barrier("tasks")
         rows = [row_of(task, home, task in chosen, missing, failed) for task in vtab.TASKS]
         write(home, [row for row in rows if row], config, backbone.name)
@@ -97,15 +95,15 @@ def run(config: ConfigDict, path: str) -> None:
             print(f"report: {home / REPORT}\ntable: {home / 'results.md'}")
         if wrong:
             raise UserError(
-                f"{len(wrong)} of {len(chosen)} tasks are not done: {', '.join(wrong)}; reasons "
-                f"are in {home / 'results.md'}; the same command again does these alone"
+                f"{len(wrong)} of {len(chosen)} tasks are not done: {', '.join(wrong)}; the "
+                f"reasons are in {home / 'results.md'}, and the same command again runs only these"
             )
 
 
 def find_data(chosen: list[vtab.Task], config: ConfigDict) -> dict[str, str]:
-    """Task -> what to do, for those whose data is not prepared; lists all tasks.
+    """Task -> what to do, for tasks without prepared data; prints a list of all tasks.
 
-    config: a config.data; what is missing is downloaded where it says so.
+    config: config.data; missing data is downloaded if it says so.
     """
     missing, lines = {}, []
     failed: dict[str, str] = {}  # data set -> why it could not be prepared
@@ -132,7 +130,7 @@ def find_data(chosen: list[vtab.Task], config: ConfigDict) -> dict[str, str]:
 
 
 def config_of(config: ConfigDict, task: vtab.Task, home: pathlib.Path) -> ConfigDict:
-    """The config of the main job on one task; tasks on one data set share its codes."""
+    """The config of the main job on one task; tasks on one data set share codes."""
     one = ConfigDict(config.to_dict())
     del one["tasks"], one["steps"]
     if config.steps:
@@ -143,7 +141,7 @@ def config_of(config: ConfigDict, task: vtab.Task, home: pathlib.Path) -> Config
 
 
 def report_failure(task: vtab.Task, error: Exception) -> str:
-    """Warns of a task that failed and gives the reason in one line."""
+    """Warns about a failed task and returns the reason in one line."""
     text = " ".join(str(error).split())
     reason = text if isinstance(error, UserError) else f"{type(error).__name__}: {text[:500]}"
     logging.info("%s", traceback.format_exc())
@@ -155,11 +153,11 @@ def report_failure(task: vtab.Task, error: Exception) -> str:
 def row_of(
     task: vtab.Task, home: pathlib.Path, asked: bool, missing: dict[str, str], failed: dict
 ) -> dict[str, Any] | None:
-    """What the table shows of a task; None for one that is neither asked for nor finished."""
+    """A task's row of the table; None if the task is neither asked for nor finished."""
     folder = home / task.name
     row = {"task": task.name, "group": task.group}
     if (folder / REPORT).exists():
-        done = RunResult.from_json(json.loads((folder / "results.json").read_text()))
+        done = results.read_run(folder)
         row |= {"status": "done", "error": None, "folder": task.name}
         return row | done.row((*RUN_ROW, "real_accuracy", *_COUNTS))
     if not asked:
@@ -169,14 +167,15 @@ def row_of(
 
 
 def write(home: pathlib.Path, rows: list[dict], config: ConfigDict, model: str) -> None:
-    """The files of the whole."""
+    """Writes the files over all tasks."""
     title = f"VTAB: prompt tuning of {model}"
     remarks = [
         f"Tuned on {config.data.split}"
-        + (f", {config.data.shots} images a class" if config.data.shots else "")
-        + f"; distances are to {config.data.reference or 'half of ' + config.data.test}. "
-        f"A classifier trained on half of {config.data.test}, where it was not tuned on and has "
-        "three images of every class, reads the generated images; the other half is held out.",
+        + (f", {config.data.shots} images per class" if config.data.shots else "")
+        + f". Distances are to {config.data.reference or 'half of ' + config.data.test}. "
+        f"A classifier trained on half of {config.data.test} reads the generated images, if the "
+        "prompt was not tuned on that half and it has three images of every class. The other half "
+        "is held out.",
     ]
     found = {"rows": rows, "means": tasks.means(rows), "config": config.to_dict()}
     results.write_json(home / "results.json", found)

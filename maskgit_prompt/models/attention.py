@@ -1,4 +1,4 @@
-"""Attention: one function for all networks, by one of several implementations; a module around it.
+"""Attention: one function for all networks with several implementations, and a module around it.
 
 Shapes: B batch, T queries, S keys, P prompt tokens, D width, N heads, H width of a head.
 """
@@ -33,7 +33,7 @@ def attention(
       "cudnn": the same function with cuDNN's fused kernels, which never hold these weights. As of
         jax 0.10.2 they need an NVIDIA GPU, bfloat16 or float16, and H a multiple of 8 up to 128
         (256 from compute capability 9.0 on, which no transformer here needs). A gradient needs even
-        T and S (jax says so of masks alone, but asks it without one, too): odd ones are padded.
+        T and S, so odd ones are padded (jax documents this for masks only, but checks it always).
       "tokamax": dot_product_attention of https://github.com/openxla/tokamax, an optional package
         that picks its own kernel for the device: Mosaic, Triton, or what XLA makes.
       "auto": "cudnn" where it runs, "xla" elsewhere (see `choose`) and for one query: a decoding
@@ -42,12 +42,12 @@ def attention(
     Args:
       q: [B, T, N, H].
       k, v: [B, S, N, H], of q's dtype.
-      mask: bool [T, S], which query (row) sees which key (column), at least one each; None: all
-        see all.
+      mask: bool [T, S], which query (row) sees which key (column), at least one each; None: every
+        query sees every key.
       implementation: one of IMPLEMENTATIONS.
 
     Raises:
-      ValueError: as `check`.
+      ValueError: as in `check`.
     """
     queries = q.shape[1]
     if implementation == "auto" and queries == 1:
@@ -62,17 +62,17 @@ def attention(
 
 
 def choose(implementation: str, backend: str, dtype: str, size: int) -> str:
-    """The implementation that is meant: "xla", "cudnn" or "tokamax".
+    """The implementation that a name stands for: "xla", "cudnn" or "tokamax".
 
     "auto" with heads of 64 is "cudnn" on "cuda" in bfloat16 and float16, and "xla" in float32, on
-    "cpu", "tpu" and any other "gpu". Any other name is itself.
+    "cpu", "tpu" and any other "gpu". Every other name stands for itself.
 
     Args:
       backend: as `backend` gives it.
       size: H.
 
     Raises:
-      ValueError: an unknown name; "cudnn" for what it does not take.
+      ValueError: an unknown name, or "cudnn" for a device, dtype or size that it does not support.
     """
     if implementation not in IMPLEMENTATIONS:
         raise ValueError(
@@ -93,7 +93,7 @@ def choose(implementation: str, backend: str, dtype: str, size: int) -> str:
 
 
 def check(implementation: str, dtype: str, size: int) -> None:
-    """Raises ValueError where `attention` would: as `choose`, or tokamax is not installed."""
+    """Raises ValueError where `attention` would: as in `choose`, or tokamax is not installed."""
     if choose(implementation, backend(), dtype, size) == "tokamax":
         _tokamax()
 
@@ -107,7 +107,9 @@ def backend() -> str:
 
 
 def visible(size: int, corner: int) -> np.ndarray:
-    """Which token (column) a token (row) sees: itself and those before; the first `corner`, all.
+    """Which tokens (columns) a token (row) sees: itself and those before it.
+
+    The first `corner` tokens all see each other.
 
     visible(3, 0) is 100 110 111, visible(3, 2) is 110 110 111, bool [S, S].
     """
@@ -160,8 +162,8 @@ class Attention(nnx.Module):
         """[B, S, D] -> [B, S, D].
 
         Args:
-          mask: bool [S, S], which (row) sees which; None: all see all.
-          prefix: [B, 2, P, D], keys and values that all see, too (arXiv 2101.00190, eq. 3).
+          mask: bool [S, S], which token (row) sees which; None: every token sees every token.
+          prefix: [B, 2, P, D], keys and values that every token sees (arXiv 2101.00190, eq. 3).
         """
         q, k, v = self.project(x)
         if prefix is not None:
@@ -176,7 +178,7 @@ class Attention(nnx.Module):
 def _even(
     q: Array, k: Array, v: Array, mask: Array | np.ndarray | None
 ) -> tuple[Array, Array, Array, Array | np.ndarray | None]:
-    """The same with T and S even: a query added sees all keys but one added, which none sees."""
+    """The same with even T and S: an added query sees all keys, and no query sees an added key."""
     rows, columns = q.shape[1] % 2, k.shape[1] % 2
     if not rows and not columns:
         return q, k, v, mask

@@ -14,8 +14,8 @@ Array = jax.Array
 class Cache:
     """Slot s of every layer holds the key and the value of the sequence's token s.
 
-    Written in place inside a compiled loop: a step costs the same at the first slot and at the
-    last. Heads stand before slots, so that a step reads them as they lie.
+    A compiled loop writes it in place: a step costs the same at the first slot and at the last.
+    Heads come before slots, so that a step reads contiguous memory.
 
     Attributes:
       keys, values: [layers, B, N, S, H].
@@ -67,8 +67,8 @@ class Memory:
 
     Attributes:
       cache: keys and values; the prompt's come first.
-      slot, position: of an image's first code, in the cache and in the position table.
-      corner: the first so many slots see each other in both directions.
+      slot, position: where an image's first code stands in the cache and in the position table.
+      corner: how many slots at the start see each other in both directions.
     """
 
     cache: Cache

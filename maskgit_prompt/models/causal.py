@@ -1,11 +1,11 @@
 """The causal transformer of Taming Transformers (arXiv 2012.09841), with prompts in front.
 
 Shapes: B batch, L image codes, P prompt tokens, D width, V codebook, S sequence.
-The sequence is [prompt] [label] codes, where either part in front may be missing. A label is a row
-of the codes' own table. The label stands at position 0 and the codes at positions 1, 2, … Prompt
-tokens have no position, with or without a label behind them, so that a published model, whose
-positions are all taken by label and codes, still takes prompts. A prompt without a label takes the
-label's place: code i is predicted by what stands before it, the first one by the last prompt.
+The sequence is [prompt] [label] codes; prompt or label may be missing. A label is a row of the
+codes' own table. The label stands at position 0 and the codes at positions 1, 2, … Prompt tokens
+have no position, with or without a label behind them. So a published model still takes prompts,
+although label and codes use all its positions. A prompt without a label takes the label's place:
+what stands before code i predicts it, and the last prompt token predicts the first code.
 """
 
 import dataclasses
@@ -45,19 +45,20 @@ class CausalConfig:
     Attributes:
       codebook: V, rows of the token table: the image codes, whose rows labels share.
       classes: how many classes the backbone was trained on, at most V.
-      length: L, image codes an image.
-      positions: rows of the position table, at least condition + L - 1: the last code is no input.
+      length: L, codes per image.
+      positions: rows of the position table, at least condition + L - 1: the last code is not read.
       width, layers, heads, mlp: D, depth, attention heads, hidden width of the MLPs.
-      condition: tokens of the backbone's condition: 1 is a label; codes come behind it.
-      start: the row in front where there is neither class nor prompt (the reference's sos_token).
+      condition: tokens of the backbone's condition, which stand before the codes; a label is 1.
+      start: the row that stands in front without class and prompt (the reference's sos_token).
       dropout: rate on the embedding and on both branches of a block, in training only. The
-        reference's third rate, on attention weights, is not here.
-      dtype: what activations are computed in; parameters and softmax stay float32.
+        reference has a third rate, on attention weights; this network has not.
+      dtype: of activations; parameters and softmax stay float32.
       attention_implementation: as in `attention.attention`.
       remat: recompute in the backward pass what is cheap.
-      unmasked: the first so many tokens of the sequence, whatever they are, all see each other.
+      unmasked: how many tokens at the start of the sequence, of any sort, all see each other.
       prompt_attention: "causal", or "both": prompt tokens see each other in both directions.
-      shifted: the reference's own hook: prompts take positions 0 to P - 1 and all else moves by P.
+      shifted: as the reference's hook does it: prompts take positions 0 to P - 1 and the rest moves
+        by P.
     """
 
     codebook: int
@@ -87,7 +88,7 @@ class CausalConfig:
         if self.width % self.heads:
             raise ValueError(f"width {self.width} does not divide into {self.heads} heads")
         if self.classes > self.codebook:
-            raise ValueError(f"{self.classes} classes share {self.codebook} rows; too many")
+            raise ValueError(f"{self.classes} classes, expected at most {self.codebook} (codebook)")
         if self.positions < self.condition + self.length - 1:
             raise ValueError(
                 f"{self.positions} positions, expected at least "
@@ -96,8 +97,8 @@ class CausalConfig:
 
 
 # Published models. The first takes a label. The others take `condition` codes in its place: crop
-# coordinates (faces), depth (D-RIN), objects and crop (scenes); those three numbers are positions
-# less the 256 codes of a picture.
+# coordinates (faces), depth (D-RIN), objects and crop (scenes); those three numbers are the
+# positions minus the 256 codes of a picture.
 _CONDITION = {"classes": 0, "length": 256}
 _CODES = CausalConfig(
     codebook=1024, positions=512, width=1024, layers=24, heads=16, mlp=4096, condition=256,
@@ -180,7 +181,7 @@ class CausalTransformer(nnx.Module):
         """Ids [B, S] that stand at positions first, first + 1, … -> [B, S, D].
 
         Raises:
-          ValueError: there are not so many positions.
+          ValueError: too few positions.
         """
         self._check_positions(ids.shape[1], first)
         end = first + ids.shape[1]
@@ -191,14 +192,14 @@ class CausalTransformer(nnx.Module):
         if first + count > self.cfg.positions:
             raise ValueError(
                 f"{count} tokens from position {first} on need {first + count} positions, the "
-                f"transformer has {self.cfg.positions}; give fewer codes (the last is no input), "
+                f"transformer has {self.cfg.positions}; give fewer codes (the last is not read), "
                 "and prompts without positions (shifted=False)"
             )
 
     def class_prompt(self, class_ids: Array) -> Prompt:
         """Labels [B], MASK for none, as a prompt of one token [B, 1, D].
 
-        With it the transformer computes what it does with `class_ids` and no prompt, unless
+        It makes the transformer compute the same as `class_ids` without a prompt, unless
         `shifted`. Condition codes [B, condition] give [B, condition, D].
         """
         return Prompt(tokens=self.embed(class_ids.reshape(len(class_ids), -1), 0))
@@ -231,7 +232,7 @@ class CausalTransformer(nnx.Module):
             label = class_ids.reshape(len(codes), -1)  # [B, condition]
             if label.shape[1] != cfg.condition:
                 raise ValueError(
-                    f"class_ids {class_ids.shape}: {label.shape[1]} an image, expected "
+                    f"class_ids {class_ids.shape}: {label.shape[1]} per image, expected "
                     f"{cfg.condition}"
                 )
             parts = [self.embed(label, self._position(prompt, class_ids) - cfg.condition)]
@@ -241,7 +242,7 @@ class CausalTransformer(nnx.Module):
         return jnp.concatenate(parts, axis=1)  # [B, S, D]
 
     def _front(self, tokens: Array) -> Array:
-        """A prompt's tokens [B, P, D] with the positions they have, if any."""
+        """A prompt's tokens [B, P, D], with positions if they have any."""
         if self.cfg.shifted:
             tokens = tokens + self.positions[: tokens.shape[1]]
         return tokens.astype(self.cfg.dtype)
@@ -265,13 +266,12 @@ class CausalTransformer(nnx.Module):
 
         Args:
           codes: [B, L'] int, the first L' of an image.
-          prompt: its tokens stand in front; keys and values of a prefix are seen by all tokens of
-            their layer.
-          class_ids: [B] int, labels, MASK for the start token; [B, condition] where a condition is
-            longer. Without a prompt's tokens, None stands for MASK; with them, for no label.
+          prompt: its tokens stand in front; all tokens of a layer see the prefix of that layer.
+          class_ids: [B] int, labels, MASK for the start token; [B, condition] if a condition is
+            longer. None means MASK without prompt tokens, and no label with them.
           key: for dropout; None is deterministic.
-          pin: called with every block's [B, S, D]; fixes where it lies on a mesh, which is nothing
-            that a model knows.
+          pin: called with every block's [B, S, D]; fixes where it lies on a mesh, which a model
+            does not know.
 
         Returns:
           [B, S, D] before the final norm, S = P + condition + L', or P + L' without class_ids;
@@ -300,7 +300,7 @@ class CausalTransformer(nnx.Module):
         class_ids: Array | None = None,
         key: Array | None = None,
     ) -> Array:
-        """Logits of the token that comes next, at all positions, [B, S, V] float32.
+        """Logits of the next token at all positions, [B, S, V] float32.
 
         Arguments and S as in `hidden`. The prompt's and the label's positions come first.
         """
@@ -316,13 +316,13 @@ class CausalTransformer(nnx.Module):
     ) -> Array:
         """Logits that predict every one of codes [B, L'], [B, L', V] float32.
 
-        Those of code i depend on codes before i alone: codes 7 5 9 behind a label c are predicted
-        from c, from c 7, and from c 7 5; the 9 is no input. Arguments as in `hidden`.
+        Those of code i depend only on codes before i: codes 7 5 9 behind a label c are predicted
+        from c, from c 7, and from c 7 5; the 9 is not read. Arguments as in `hidden`.
         """
         x = self.hidden(codes[:, :-1], prompt, class_ids, key, pin)
         return self._logits(x[:, -codes.shape[1] :])
 
-    # Step by step, as decoding goes; the same numbers as from the whole sequence.
+    # Step by step, for decoding: the same numbers as from the whole sequence.
 
     def start(
         self,
@@ -332,18 +332,18 @@ class CausalTransformer(nnx.Module):
         length: int | None = None,
         pin: Pin = as_it_is,
     ) -> tuple[Array, Memory]:
-        """Reads all that stands in front, and the first n codes of an image.
+        """Reads what stands in front and the first n codes of an image.
 
         Args:
           codes: [B, n] int, n may be 0; length: how many codes there will be, by default L; the
             others as in `hidden`.
 
         Returns:
-          (logits of code n, [B, V] float32; what `advance` goes on from).
+          (logits of code n, [B, V] float32; what `advance` continues from).
 
         Raises:
-          ValueError: as `hidden`; more codes than positions; tokens that are to see later ones
-            (unmasked) are not all here.
+          ValueError: as in `hidden`; more codes than positions; some of the tokens that all see
+            each other (unmasked) are missing.
         """
         cfg = self.cfg
         length, position = length or cfg.length, self._position(prompt, class_ids)
@@ -354,7 +354,7 @@ class CausalTransformer(nnx.Module):
         if corner > x.shape[1]:
             raise ValueError(
                 f"the first {corner} tokens see each other, but only {x.shape[1]} are given; give "
-                "as many at once"
+                "them all at once"
             )
         memory = Memory(
             cache=Cache.empty(
@@ -377,7 +377,7 @@ class CausalTransformer(nnx.Module):
     ) -> tuple[Array, Memory]:
         """Reads an image's code [B] number `index` and predicts the next one, [B, V] float32.
 
-        Codes are read in order. index may be traced, and is not checked: below L - 1.
+        Codes are read in order. index is below L - 1; it may be traced and is not checked.
         """
         position = jax.lax.dynamic_slice_in_dim(
             self.positions[...], memory.position + index, 1
@@ -389,7 +389,7 @@ class CausalTransformer(nnx.Module):
     def renew(self, memory: Memory, prompt: Prompt, pin: Pin = as_it_is) -> Memory:
         """Puts another prompt of the same shape in front; only its own keys and values change.
 
-        What the codes so far have made of the prompt before stays as it is.
+        The codes so far keep what they computed from the previous prompt.
         """
         if prompt.prefix is not None:
             prefix = per_layer(prompt, self.cfg.layers, jnp.dtype(self.cfg.dtype))[1]

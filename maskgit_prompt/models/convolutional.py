@@ -8,7 +8,7 @@ Array = jax.Array
 
 
 class Pyramid:
-    """Sizes that follow from a config's image_size and multipliers, one multiplier a level.
+    """Sizes that follow from a config's image_size and multipliers, one per level.
 
     Each level but the last halves the image: 256 pixels and 5 levels give factor 16, latent size
     16 and length 256.
@@ -34,15 +34,15 @@ class Pyramid:
 
     @property
     def length(self) -> int:
-        """L, image codes an image."""
+        """L, codes per image."""
         return self.latent_size**2
 
 
 class ResBlock(nnx.Module):
     """Norm, swish, 3x3 convolution, twice, beside a shortcut.
 
-    cfg: has groups and dtype. shortcut: where the width changes, "branch" adds a projection of the
-    block's own branch, "input" projects the block's input. bias: of all convolutions.
+    cfg: has groups and dtype. shortcut: if the width changes, "branch" adds a projection of the
+    block's own branch, and "input" projects the block's input. bias: of all convolutions.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """The discriminator that a tokenizer is trained against: StyleGAN2's residual one.
 
-As kept beside the tokenizer of google-research/maskgit: without minibatch statistics, equalized
-learning rates and norms (StyleGAN2: arXiv 1912.04958, figure 7). Its losses are
+This is the version kept beside the tokenizer of google-research/maskgit: no minibatch statistics,
+equalized learning rates or norms (StyleGAN2: arXiv 1912.04958, figure 7). Its losses are
 `losses.discriminator_loss`, `losses.generator_loss` and `losses.gradient_penalty`.
 
 Shapes: B batch, S image size, C width, NHWC.
@@ -31,8 +31,8 @@ class DiscriminatorConfig:
     Attributes:
       image_size: S, a power of two from 8 to 1024.
       multiplier: of the widths from size 64 on: 256, 128, 64, 32, 16 times this.
-      blur: halve by a [1, 3, 3, 1] blur; else by the mean of 2 x 2.
-      dtype: what activations are computed in; parameters stay float32.
+      blur: halve by a [1, 3, 3, 1] blur instead of the mean of 2 x 2.
+      dtype: of activations; parameters stay float32.
     """
 
     image_size: int = 256
@@ -54,7 +54,7 @@ class DiscriminatorConfig:
 def blur(x: Array, size: int = 4) -> Array:
     """Halves [B, H, W, C] by a binomial filter of size x size, zeros beyond the border.
 
-    Size 4 has the outer product of 1 3 3 1, over 64.
+    Size 4 has the outer product of 1 3 3 1 with itself, divided by 64.
     """
     row = np.array([math.comb(size - 1, i) for i in range(size)], np.float32)
     kernel = np.outer(row, row) / row.sum() ** 2

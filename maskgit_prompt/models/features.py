@@ -1,7 +1,7 @@
 """A small convolutional network whose features score images without any download.
 
 It is trained to tell the classes of the synthetic images apart and ships with `mini`. Distances in
-its features are named by it ("frechet"), never FID, which is another network's.
+its features are called "frechet", never FID: FID uses another network.
 
 Shapes: B batch, S image size, F feature width, C classes.
 """

@@ -1,4 +1,4 @@
-"""What a file in models/ says of its network, so that the other rooms need not name it."""
+"""What a file in models/ declares about its network, so that no other room names it."""
 
 import dataclasses
 from collections.abc import Callable
@@ -20,11 +20,11 @@ class Kind:
       config: the class of its sizes.
       module: (config, *, rngs) -> the network.
       axes: where its parameters lie on a mesh.
-      decoding: a transformer's, one of DECODING: "parallel" (hidden codes at once) or
-        "autoregressive" (one code after the other); it decides what is learned and how images are
+      decoding: for a transformer, one of DECODING: "parallel" (all hidden codes at once) or
+        "autoregressive" (one code after the other). It decides what is learned and how images are
         made.
-      project: whose published networks are of this kind; a tokenizer and a transformer that were
-        imported from two projects do not belong together.
+      project: the project that published networks of this kind; a tokenizer and a transformer from
+        two projects do not belong together.
     """
 
     part: str

@@ -12,7 +12,7 @@ from maskgit_prompt.models.prompts import Prompt
 
 Array = jax.Array
 
-# Of stacked pre- or post-norm blocks of attention and MLP.
+# For stacked pre- or post-norm blocks of attention and MLP.
 BLOCK_AXES: Axes = (
     (r"blocks/attention/(query|key|value)/kernel", ("layer", "embed", "heads", "head")),
     (r"blocks/attention/(query|key|value)/bias", ("layer", "heads", "head")),
@@ -58,7 +58,7 @@ class Mlp(nnx.Module):
 
 
 def kernel_init(key: Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> Array:
-    """Truncated normal of standard deviation 0.02, as BERT and MaskGIT start."""
+    """Truncated normal of standard deviation 0.02, the initializer of BERT and MaskGIT."""
     return 0.02 * jax.random.truncated_normal(key, -2.0, 2.0, shape, dtype)
 
 
@@ -83,7 +83,7 @@ def per_layer(
 
 
 def replace_prompt(x: Array, tokens: Array) -> Array:
-    """Puts tokens [B, P, D] in place of what a layer made of those before, x [B, S, D]."""
+    """Replaces the first P rows of x [B, S, D], a layer's output, by tokens [B, P, D]."""
     return jnp.concatenate([tokens, x[:, tokens.shape[1] :]], axis=1)
 
 
@@ -101,14 +101,14 @@ def run_blocks(
     """Runs a transformer's stacked blocks one after the other; one is compiled.
 
     Args:
-      cfg: the transformer's: layers; dropout, its rate on x; remat: recompute in the backward
-        pass what is cheap.
+      cfg: the transformer's: layers; dropout, the rate on x; remat, whether the backward pass
+        recomputes what is cheap.
       blocks: a block whose every parameter has a leading dimension of `layers`.
       x: [B, S, D], the prompt in front.
-      prompt: tokens or None: x goes through as it is; layers: fresh tokens take the place of
-        the prompt's at every layer; prefix: one for every layer, which x holds nothing of.
+      prompt: with tokens or None, x goes through as it is; with layers, fresh tokens replace the
+        prompt's at every layer; with a prefix, each layer gets its own, and x does not hold it.
       run: (block, x, the layer's prefix [B, 2, P, D] or None, key or None) -> x.
-      key: of dropout; None is deterministic.
+      key: for dropout; None is deterministic.
       keep_layers: also return every block's output.
       pin: called with every block's output; fixes where it lies on a mesh.
 
@@ -133,7 +133,7 @@ def run_blocks(
         return x, x if keep_layers else None
 
     if cfg.remat:
-        # What costs time, the matrix products, is kept; attention weights and GELUs are not.
+        # Keep matrix products, which take the time; recompute attention weights and GELUs.
         kept = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
         layer = jax.checkpoint(layer, prevent_cse=False, policy=kept)
     return jax.lax.scan(layer, x, (blocks, tokens, prefix, keys))

@@ -3,7 +3,7 @@
 Shapes: B batch, L image codes, P prompt tokens, D width, V codebook, S sequence.
 The vocabulary is V codes, then the classes, then one row for a masked token. The sequence is
 one class slot at position 0 and L codes at positions 1 to L. Prompt tokens take the class slot's
-place and have no position of their own, so that a full position table still takes prompts
+place and have no position of their own, so a model with a full position table still takes prompts
 (arXiv 2210.00990, section 3).
 """
 
@@ -39,13 +39,14 @@ class MaskedConfig:
     Attributes:
       codebook: V, how many image codes there are.
       classes: how many classes the backbone was trained on.
-      length: L, image codes an image.
+      length: L, codes per image.
       width, layers, heads, mlp: D, depth, attention heads, hidden width of the MLPs.
       dropout: rate on the embedding and on both branches of a block, in training only.
-      dtype: what activations are computed in; parameters and softmax stay float32.
+      dtype: of activations; parameters and softmax stay float32.
       attention_implementation: as in `attention.attention`.
       remat: recompute in the backward pass what is cheap. At the published size and batch 4 a
-        prompt's step needs 0.9 GiB beside the weights in place of 3.3, for 1.4 % more operations.
+        step of prompt tuning needs 0.9 GiB beside the weights instead of 3.3, for 1.4 % more
+        operations.
     """
 
     codebook: int
@@ -145,14 +146,12 @@ class MaskedTransformer(nnx.Module):
 
         Args:
           codes: [B, L'] int, L' <= L, MASK where masked.
-          prompt: its tokens stand in front. None: the class slot does, and so it does with a
-            prefix.
-          class_ids: [B] int, the backbone's classes, MASK for none; only without tokens of a
-            prompt.
+          prompt: its tokens stand in front. With None or a prefix, the class slot does.
+          class_ids: [B] int, the backbone's classes, MASK for none; only without prompt tokens.
           key: for dropout; None is deterministic.
           keep_layers: also return every block's output.
-          pin: called with every block's [B, S, D]; fixes where it lies on a mesh, which is nothing
-            that a model knows.
+          pin: called with every block's [B, S, D]; fixes where it lies on a mesh, which a model
+            does not know.
 
         Returns:
           ([B, S, D] with S = P + L' or 1 + L', [layers, B, S, D] or None).
@@ -177,7 +176,7 @@ class MaskedTransformer(nnx.Module):
     def class_prompt(self, class_ids: Array) -> Prompt:
         """The class slots of ids [B], MASK for none, as a prompt of one token [B, 1, D].
 
-        With it the transformer computes what it does with `class_ids` and no prompt.
+        It makes the transformer compute the same as `class_ids` without a prompt.
         """
         ids = jnp.where(class_ids < 0, MASK, class_ids + self.cfg.codebook)
         return Prompt(tokens=self.embed(ids[:, None], 0))
@@ -204,7 +203,7 @@ class MaskedTransformer(nnx.Module):
         key: Array | None = None,
         pin: Pin = as_it_is,
     ) -> Array:
-        """Logits of the codes at the image positions, [B, L, V] float32; the rest is spared."""
+        """Logits of the codes at the image positions only, [B, L, V] float32."""
         x, _ = self.hidden(codes, prompt, class_ids, key, pin=pin)
         return self._logits(x[:, -codes.shape[1] :], self.cfg.codebook)
 

@@ -1,15 +1,15 @@
 """The prompt token generator (arXiv 2210.00990, section 3.2): conditions in, prompt tokens out.
 
 Shapes: B batch, P prompt tokens, D width, C classes, I instances, F factors, R factor width.
-A condition is a class id, an instance id, both or neither; an id of NONE drops that condition, so
-that one generator makes class-, instance- and unconditional prompts. Three kinds:
+A condition is a class id, an instance id, both or neither. An id of NONE drops that condition, so
+one generator makes class-conditional, instance-conditional and unconditional prompts. Three kinds:
 
   table       E_c,s (+ E_i,s) + E_s            (C + I + 1)·P·D parameters
   additive    LN(E_c (+ E_i) + E_s), then optionally dense: what generative_transfer released
   factorized  MLP(LN(Σ_f (u_f + u_c,f (+ u_i,f)) ⊙ v_s,f))     (1 + C + I + P)·F·R + MLP
 
-E_s and u_f are what remains when every condition is dropped; without u_f all tokens of the
-factorized kind would then be the same.
+E_s and u_f remain when every condition is dropped. Without u_f all tokens of the factorized kind
+would then be the same.
 """
 
 import dataclasses
@@ -36,20 +36,20 @@ class PromptConfig:
 
     Attributes:
       kind: one of KINDS.
-      tokens: P, prompt tokens a layer.
+      tokens: P, prompt tokens per layer.
       width: D, the transformer's width.
-      depth: 1: put in front once; the number of layers: fresh at every layer.
-      prefix: make keys and values in place of tokens, for every layer (arXiv 2101.00190).
+      depth: 1 puts tokens in front once; the number of layers makes fresh ones at every layer.
+      prefix: make keys and values for every layer instead of tokens (arXiv 2101.00190).
       classes, instances: C and I; 0 leaves that table out.
-      embedding: additive: width of the tables; 0 means D, and then no dense layer follows
-        unless `dense` is set. factorized: R, 0 means D.
-      dense: additive: a dense layer from `embedding` to D follows the LayerNorm.
-      factors: factorized: F.
-      hidden: factorized: hidden width of the MLP; 0 means one dense layer.
+      embedding: R, width of the tables of the additive and factorized kinds; 0 means D. An additive
+        prompt of another width than D needs `dense`.
+      dense: additive only: a dense layer from `embedding` to D follows the LayerNorm.
+      factors: factorized only: F.
+      hidden: factorized only: hidden width of the MLP; 0 means one dense layer.
       dropout: rate on the prompt tokens, in training only.
       drop_class, drop_instance: share of training examples whose condition is dropped.
-      attention: in front of a causal transformer: "causal", or "both": tokens see each other in
-        both directions. In front of a masked one all see all.
+      attention: in front of a causal transformer, "causal", or "both" if all prompt tokens see each
+        other. In front of a masked one they always do.
     """
 
     kind: str = "factorized"
@@ -94,7 +94,7 @@ class PromptConfig:
 
     @property
     def slots(self) -> tuple[int, ...]:
-        """How many vectors a condition has: (P,), (depth, P), or (depth, 2, P) of a prefix."""
+        """How many vectors a condition has: (P,), (depth, P), or (depth, 2, P) for a prefix."""
         shapes = {"tokens": (), "layers": (self.depth,), "prefix": (self.depth, 2)}
         return (*shapes[self.place], self.tokens)
 
@@ -124,7 +124,7 @@ class PromptGenerator(nnx.Module):
             if cfg.hidden:
                 self.up = nnx.Linear(size, cfg.hidden, rngs=rngs)
             self.out = nnx.Linear(cfg.hidden or size, cfg.width, rngs=rngs)
-        # Small beside the shared part, so that tuning starts from one prompt for all conditions.
+        # Small compared to the shared part: tuning starts from one prompt for all conditions.
         if cfg.classes:
             self.classes = normal(0.02, cfg.classes, *item)
         if cfg.instances:
@@ -133,7 +133,7 @@ class PromptGenerator(nnx.Module):
     def __call__(
         self, class_ids: Array | None, instance_ids: Array | None = None, key: Array | None = None
     ) -> Prompt:
-        """The prompt of ids [B], in the config's place; NONE or an absent array drops a condition.
+        """The prompt of ids [B], for the config's place; NONE or no array drops a condition.
 
         With a key, conditions and tokens are dropped at the config's rates, as in training.
         """
@@ -173,5 +173,5 @@ def _lookup(table: Array, ids: Array, drop: float, key: Array | None) -> Array:
     return jnp.where((ids >= 0).reshape(-1, *[1] * (rows.ndim - 1)), rows, 0.0)
 
 
-# On every device, so that the only gradient traffic is the prompt's size.
+# On every device, so that gradient traffic is only the prompt's size.
 AXES: Axes = ((r".*", None),)

@@ -17,8 +17,8 @@ Array = jax.Array
 class Prompt:
     """Vectors for one of three places; exactly one field is set.
 
-    Prompt(tokens=x) goes in front of the codes, Prompt(prefix=x) in front of what they attend to.
-    Marquee headers hold K prompts of every image: each shape then begins with [B, K].
+    Prompt(tokens=x) stands before the codes, Prompt(prefix=x) before their keys and values.
+    Marquee headers hold K prompts for every image: each shape then begins with [B, K].
 
     Attributes:
       tokens: [B, P, D], put in front once.
@@ -61,21 +61,21 @@ class Prompt:
         return len(self.array)
 
     def __array__(self, *args, **kwargs):
-        # numpy would else take it for a sequence of sequences without end.
+        # Otherwise numpy takes it for an endless sequence of sequences.
         raise TypeError(f"a prompt is not an array: take its {self.place}")
 
     def __getitem__(self, rows: np.ndarray) -> "Prompt":
-        """The prompts of some images, by their numbers [b]."""
+        """The prompts of the images with these numbers [b]."""
         return jax.tree.map(lambda x: x[rows], self)
 
 
 def first_tokens(prompt: Prompt | None) -> Array | None:
-    """The tokens [B, P, D] that the first layer gets; None of a prefix and without a prompt."""
+    """The tokens [B, P, D] that the first layer gets; None for a prefix or without a prompt."""
     if prompt is None or prompt.prefix is not None:
         return None
     return prompt.tokens if prompt.layers is None else prompt.layers[:, 0]
 
 
 def stack(prompts: Sequence[Prompt]) -> Prompt:
-    """Headers of K prompts an image, in the order they scroll past: [B, …] each -> [B, K, …]."""
+    """Headers of K prompts per image, in the order they scroll past: K of [B, …] -> [B, K, …]."""
     return jax.tree.map(lambda *arrays: np.stack(arrays, axis=1), *prompts)

@@ -1,7 +1,7 @@
 """The VQ tokenizer of MaskGIT (arXiv 2202.04200; VQGAN, arXiv 2012.09841).
 
 Shapes: B batch, S image size, h = S / factor the latent size, E embedding, V codebook.
-Images are NHWC floats in [0, 1], as they are; the decoder has no final activation.
+Images are NHWC floats in [0, 1], not rescaled; the decoder has no final activation.
 """
 
 import dataclasses
@@ -31,13 +31,13 @@ class TokenizerConfig(Pyramid):
       image_size: S.
       codebook, embedding: V and E.
       filters: width of the first level; level i has filters · multipliers[i].
-      multipliers: one a level; each level but the last halves the image.
-      blocks: residual blocks a level.
+      multipliers: one per level; each level but the last halves the image.
+      blocks: residual blocks per level.
       groups: of the group norms; divides every width.
-      conv_downsample: a 4x4 convolution of stride 2 in place of 2x2 mean pooling.
-      shortcut: where a block changes its width, "branch" adds a projection of the block's own
+      conv_downsample: a 4x4 convolution of stride 2 instead of 2x2 mean pooling.
+      shortcut: if a block changes its width, "branch" adds a projection of the block's own
         branch, as the published MaskGIT weights need; "input" projects the block's input.
-      dtype: what is computed in; the distances to the codes stay float32.
+      dtype: of the computation; the distances to the codes stay float32.
     """
 
     image_size: int = 256
@@ -125,7 +125,7 @@ class Tokenizer(nnx.Module):
         self.cfg = cfg
         self.encoder = Encoder(cfg, rngs=rngs)
         self.decoder = Decoder(cfg, rngs=rngs)
-        # As spread out as the encoder's first features, or most codes would never be nearest.
+        # As spread out as the encoder's first features; otherwise most codes are never the nearest.
         self.codebook = nnx.Param(
             jax.random.normal(rngs.params(), (cfg.codebook, cfg.embedding)) / cfg.embedding**0.5
         )
@@ -166,7 +166,7 @@ def _run(blocks: nnx.Dict, x: Array) -> Array:
     return x
 
 
-# Convolutions are small beside the images that go through them: whole on every device.
+# Convolutions are small compared to their images, so every device holds them whole.
 AXES = (
     (r"codebook", ("codes", "latent")),
     (r".*(kernel|bias|scale)", None),

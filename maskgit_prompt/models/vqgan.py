@@ -1,8 +1,8 @@
 """The VQGAN of Taming Transformers (arXiv 2012.09841), with the interface of `tokenizer.Tokenizer`.
 
 Shapes: B batch, S image size, h = S / factor the latent size, E embedding, V codebook, C width.
-Images are NHWC floats in [0, 1]; inside they lie in [-1, 1]. Any height and width that divide by
-the factor run, but `decode` takes codes of square images.
+Images are NHWC floats in [0, 1]; inside they lie in [-1, 1]. Height and width need only be
+multiples of the factor, but `decode` takes codes of square images.
 """
 
 import dataclasses
@@ -35,13 +35,13 @@ class VQGANConfig(Pyramid):
       latent: channels between encoder or decoder and the 1x1 convolutions from and to E
         (the reference's z_channels).
       filters: width of the first level; level i has filters · multipliers[i].
-      multipliers: one a level; each level but the last halves the image.
-      blocks: residual blocks a level on the way down; one more on the way up.
-      attention: the levels whose residual blocks are each followed by attention. The reference
-        names sizes instead: its resolution 256 with attn_resolutions [16] is level 4.
+      multipliers: one per level; each level but the last halves the image.
+      blocks: residual blocks per level on the way down; one more on the way up.
+      attention: the levels with attention after each residual block. The reference names sizes
+        instead: its resolution 256 with attn_resolutions [16] is level 4.
       quantizer: "nearest", the nearest code, or "gumbel", the code of the largest logit.
       groups: of the group norms; divides every width.
-      dtype: what is computed in; distances and logits stay float32.
+      dtype: of the computation; distances and logits stay float32.
     """
 
     image_size: int = 256
@@ -69,7 +69,7 @@ class VQGANConfig(Pyramid):
         if odd:
             raise ValueError(f"levels are {odd} wide, expected multiples of groups {self.groups}")
         if self.quantizer == "gumbel" and self.latent != self.embedding:
-            # The reference projects E channels with a convolution that it makes for z_channels.
+            # The reference applies a convolution made for z_channels to E channels.
             raise ValueError(
                 f"the gumbel quantizer needs latent {self.latent} equal to embedding "
                 f"{self.embedding}"
@@ -77,13 +77,13 @@ class VQGANConfig(Pyramid):
 
 
 # Sizes of published models. A checkpoint's own shapes (importers.taming.vqgan_config) decide, never
-# this table. The published config files were not at hand; these sizes were read in:
+# this table. The published config files were not at hand; these sizes come from:
 # f16 1024: configs/imagenet_vqgan.yaml of CompVis/taming-transformers.
 # f16 16384: a copy of its config on huggingface.co, eminorhan/gpt_saycam.
 # f8 16384: first stage of configs/latent-diffusion/cin-ldm-vq-f8.yaml of CompVis/latent-diffusion,
 # whose f8 weights are those of taming's table (CompVis/taming-transformers#174).
 # f8 256: NOT ESTABLISHED beyond its codes and E = 4: a copy of unknown origin, equal to f8 16384
-# but for the codes.
+# except for the codes.
 # f8 gumbel: the published config as quoted in CompVis/taming-transformers#67.
 _F8 = {"multipliers": (1, 2, 2, 4), "attention": (3,), "latent": 4, "embedding": 4}
 CONFIGS = {
@@ -107,7 +107,7 @@ class Attention(nnx.Module):
 
     def __call__(self, x: Array) -> Array:  # [B, H, W, C] -> [B, H, W, C]
         y = self.norm(x).reshape(len(x), -1, 1, x.shape[-1])  # [B, H·W, 1, C]: one head
-        # A head of 512 at the published sizes: wider than what fused kernels take.
+        # A head of 512 at the published sizes: wider than fused kernels support.
         y = attention(self.query(y), self.key(y), self.value(y), implementation="xla")
         return x + self.out(y.reshape(x.shape))
 
@@ -139,14 +139,14 @@ class Blocks(nnx.Module):
 
 
 class DownLevel(Blocks):
-    """A level's blocks, then, but for the last level, half the size."""
+    """A level's blocks; then, except for the last level, half the size."""
 
     def __init__(self, cfg: VQGANConfig, level: int, inputs: int, *, rngs: nnx.Rngs):
         outputs = cfg.filters * cfg.multipliers[level]
         attention = range(cfg.blocks if level in cfg.attention else 0)
         super().__init__(cfg, inputs, outputs, cfg.blocks, attention=attention, rngs=rngs)
         if level + 1 < len(cfg.multipliers):
-            # A row and a column of zeros at the bottom and right only, unlike SAME elsewhere.
+            # Zeros at the bottom and right only, unlike SAME.
             pads = ((0, 1), (0, 1))
             self.down = conv(cfg, outputs, outputs, 3, rngs, stride=2, padding=pads)
 
@@ -156,7 +156,7 @@ class DownLevel(Blocks):
 
 
 class UpLevel(Blocks):
-    """A level's blocks, one more than on the way down; then, but for level 0, twice the size."""
+    """A level's blocks, one more than on the way down; then, except for level 0, twice the size."""
 
     def __init__(self, cfg: VQGANConfig, level: int, inputs: int, *, rngs: nnx.Rngs):
         outputs, count = cfg.filters * cfg.multipliers[level], cfg.blocks + 1
@@ -216,11 +216,11 @@ class Decoder(nnx.Module):
 class VQGAN(nnx.Module):
     """Images to codes and back.
 
-    The nearest quantizer is held against the reference's outputs. The gumbel one (GumbelVQ) was
-    read in the reference's code: logits by a 1x1 convolution of the features, a table of codes,
-    and the same encoder and decoder. No output of it was compared. There every forward pass adds
-    Gumbel noise to the logits, in evaluation too, so that its codes are draws from softmax(logits);
-    here they are the most probable ones.
+    The nearest quantizer is tested against the reference's outputs. The gumbel one (GumbelVQ) was
+    written from the reference's code: logits by a 1x1 convolution of the features, a table of
+    codes, and the same encoder and decoder. Its outputs were not compared. In the reference every
+    forward pass adds Gumbel noise to the logits, in evaluation too, so its codes are draws from
+    softmax(logits); here they are the most probable ones.
     """
 
     def __init__(self, cfg: VQGANConfig, *, rngs: nnx.Rngs):
@@ -265,7 +265,7 @@ class VQGAN(nnx.Module):
         return self.decode_features(self.codebook[...][codes.reshape(-1, side, side)])
 
 
-# Convolutions are small beside the images that go through them: whole on every device.
+# Convolutions are small compared to their images, so every device holds them whole.
 AXES = (
     (r"codebook", ("codes", "latent")),
     (r".*(kernel|bias|scale)", None),

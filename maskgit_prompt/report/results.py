@@ -1,4 +1,4 @@
-"""results.json: strict JSON, written whole or not at all."""
+"""results.json: strict JSON, written whole or not at all, and read back by its own rules."""
 
 import json
 import math
@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from maskgit_prompt.errors import UserError
-from maskgit_prompt.storage.files import write_whole
+from maskgit_prompt.metrics.run_result import RunResult
+from maskgit_prompt.storage.files import read_json, write_whole
 
 
 def write_json(path: str | os.PathLike, results: Mapping[str, Any]) -> None:
@@ -70,3 +71,18 @@ def _dict_to_json(value: Mapping, key: str) -> dict[str, Any]:
             raise UserError(f"results key {path!r} stands twice: expected each name once")
         result[str(name)] = to_json(item, path)
     return result
+
+
+def read_run(folder: pathlib.Path) -> RunResult:
+    """What the main job wrote into a folder.
+
+    Raises:
+      UserError: results.json is damaged or cannot be read.
+    """
+    path = folder / "results.json"
+    way_out = f"delete {folder / 'report.html'} and {path.name}, and start that run again"
+    found = read_json(path, way_out)
+    try:
+        return RunResult.from_json(found)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is damaged ({error!r}); {way_out}") from error

@@ -1,7 +1,9 @@
-"""Files written whole or not at all."""
+"""Files written whole or not at all, and JSON that is read back."""
 
+import json
 import os
 import pathlib
+from typing import Any
 
 from maskgit_prompt.devices import distributed
 from maskgit_prompt.errors import FULL, UserError
@@ -36,3 +38,17 @@ def write_whole(path: str | os.PathLike, data: bytes, *, any_host: bool = False)
             + ("free some space there or choose" if error.errno in FULL else "choose")
             + " another folder"
         ) from error
+
+
+def read_json(path: str | os.PathLike, way_out: str) -> dict[str, Any]:
+    """The JSON object in a file; way_out: the end of the message.
+
+    Raises:
+      UserError: the file cannot be read, is cut short or damaged.
+    """
+    try:
+        return dict(json.loads(pathlib.Path(path).read_bytes()))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}; {way_out}") from error
+    except (RecursionError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is damaged ({error}); {way_out}") from error

@@ -13,7 +13,7 @@ from maskgit_prompt import params, renamed
 from maskgit_prompt.devices import distributed
 from maskgit_prompt.errors import UsageError, UserError, unwritable
 from maskgit_prompt.storage import lock
-from maskgit_prompt.storage.files import write_whole
+from maskgit_prompt.storage.files import read_json, write_whole
 
 # These say how long and where a run goes on, or which of its tasks, not what it computes.
 FREE = (
@@ -83,10 +83,7 @@ def bind(folder: pathlib.Path, images: dict[str, str]) -> None:
     """
     path = folder / "images.json"
     if path.exists():
-        try:
-            old = dict(json.loads(path.read_text()))
-        except (OSError, TypeError, ValueError) as error:
-            raise UserError(f"{path} is damaged ({error}); use another workdir") from error
+        old = read_json(path, "use another workdir")
         differ = [
             f"those {name} were {old.get(name)}, are {new}"
             for name, new in images.items()
@@ -122,10 +119,7 @@ def _compare(
         raise UsageError(f"workdir {folder} is a file, expected a folder; use another --workdir")
     if not path.exists():
         return folder, new
-    try:
-        old = dict(json.loads(path.read_text()))
-    except (OSError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({error}); use another workdir") from error
+    old = read_json(path, "use another workdir")
     differ = [
         f"{key} is {value!r} there, {other!r} now"
         for key, value, other in _differences(old, new)
@@ -172,15 +166,26 @@ class Metrics:
             write_whole(self.path, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
     def rows(self) -> list[dict[str, float]]:
-        """What was logged so far; a line cut off by a crash is left out."""
+        """What was logged so far; a last line cut off by a crash is left out.
+
+        Raises:
+          UserError: a line before it is damaged.
+        """
         if not self.path.exists():
             return []
+        *whole, _ = self.path.read_bytes().split(b"\n")
         rows = []
-        for line in self.path.read_text().splitlines():
+        for number, line in enumerate(whole, 1):
             try:
-                rows.append(json.loads(line))
-            except ValueError:
-                break
+                row = json.loads(line)
+                if type(row["step"]) is not int or any(map(_is_no_number, row.values())):
+                    raise ValueError("expected numbers by name, and a step")
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                raise UserError(
+                    f"line {number} of {self.path} is damaged ({error}); delete the line, or the "
+                    "file if its curves are of no use"
+                ) from error
+            rows.append(row)
         return rows
 
     def log(self, step: int, values: dict[str, float]) -> None:
@@ -216,3 +221,7 @@ class Metrics:
     def close(self) -> None:
         if self._events is not None:
             self._events.close()
+
+
+def _is_no_number(value: Any) -> bool:
+    return type(value) not in (int, float)

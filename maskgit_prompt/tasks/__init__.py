@@ -1,6 +1,6 @@
-"""What is learned from a backbone: a room per task, which config.task names.
+"""What is learned from a backbone: one room per task; config.task names it.
 
-A room has a file task.py with what a job asks of it: see Task.
+A room has a file task.py with the functions that jobs call: see Task.
 """
 
 import importlib
@@ -19,23 +19,23 @@ class Task(Protocol):
     """A task as jobs see it.
 
     Attributes:
-      PARTS: the parts of a backbone that what is tuned depends on.
+      PARTS: the parts of a backbone that the tuned parameters depend on.
     """
 
     PARTS: tuple[str, ...]
 
     def make_plan(self, config: ConfigDict, backbone: Any, mesh: Any, path: str | os.PathLike):
-        """All that can be known to be wrong is raised here, before anything is written."""
+        """Raises every error that can be known before anything is written."""
 
     def claim(self, plan: Any, path: str | os.PathLike) -> AbstractContextManager[pathlib.Path]:
-        """Makes the workdir, or checks that it is the plan's; no other run uses it meanwhile."""
+        """Makes the workdir, or checks that it belongs to the plan; no other run may use it."""
 
     def carry_out(self, plan: Any, home: pathlib.Path, clock: Any):
         """Trains, evaluates, and writes results.json and report.html."""
 
 
 def find(name: str) -> Task:
-    """The task that a config.task names.
+    """The task named by config.task.
 
     Raises:
       UsageError: no such task.

@@ -32,13 +32,13 @@ def masked_cross_entropy(
 
 
 def entropy_loss(affinity: Array, temperature: float = 1.0, kind: str = "softmax") -> Array:
-    """Mean entropy of each feature's choice of code, less the entropy of the mean choice.
+    """Mean entropy of each feature's choice of code, minus the entropy of the mean choice.
 
-    Low where every feature is sure of its code and all codes are in use, so it keeps the codebook
-    from collapsing. kind "argmax" takes the hard choice, straight-through.
+    It is low if every feature is sure of its code and all codes are in use, so it keeps the
+    codebook from collapsing. kind "argmax" takes the hard choice, straight-through.
 
     Args:
-      affinity: [..., V], larger is nearer: minus the squared distances.
+      affinity: [..., V], larger is nearer, such as minus the squared distances.
     """
     affinity = affinity.reshape(-1, affinity.shape[-1]) / temperature
     probabilities = jax.nn.softmax(affinity)
@@ -55,9 +55,9 @@ def entropy_loss(affinity: Array, temperature: float = 1.0, kind: str = "softmax
 
 @dataclasses.dataclass(frozen=True)
 class QuantizerWeights:
-    """The factors of `quantizer_losses`, and how its entropy is taken.
+    """The factors of `quantizer_losses`, and how it takes the entropy.
 
-    Published VQGANs were trained with the first two exchanged, commitment 1 and codebook 0.25
+    Published VQGANs were trained with the first two swapped, commitment 1 and codebook 0.25
     (CompVis/taming-transformers#57), and without the entropy.
 
     Attributes:
@@ -81,7 +81,7 @@ def quantizer_losses(
       features: [B, h, h, E]; codebook: [V, E]; distances: [B, h, h, V], squared.
 
     Returns:
-      ([B, h, h, E], {"commitment", "codebook", "entropy"}, each with its factor).
+      ([B, h, h, E], {"commitment", "codebook", "entropy"}, each times its factor).
     """
     codes = codebook[jnp.argmin(distances, -1)]  # [B, h, h, E]
     stop = jax.lax.stop_gradient
@@ -95,7 +95,7 @@ def quantizer_losses(
 
 
 def perplexity(shares: Array) -> Array:
-    """exp of the entropy of code shares [..., V] that sum to 1: how many codes are in use."""
+    """exp of the entropy of code shares [..., V] that sum to 1: the effective number of codes."""
     return jnp.exp(-jnp.sum(shares * jnp.log(shares + 1e-5), -1))
 
 
@@ -114,7 +114,7 @@ def discriminator_loss(real: Array, fake: Array, kind: str = "hinge") -> Array:
 
 
 def generator_loss(fake: Array, kind: str = "hinge") -> Array:
-    """Loss of what made `fake`, the discriminator's logits [B, 1]: -mean(fake) for "hinge"."""
+    """The generator's loss, from logits [B, 1] of its images `fake`: -mean(fake) for "hinge"."""
     if kind == "hinge":
         return -jnp.mean(fake)
     return jnp.mean(optax.sigmoid_binary_cross_entropy(fake, jnp.ones_like(fake)))
@@ -125,7 +125,7 @@ def gradient_penalty(
 ) -> Array:
     """R1: cost times the mean over images of |∂ logit / ∂ image|², without a factor of 1/2.
 
-    A logit of 3 times the sum of an image's 4 pixels has gradient 3 at each: 4 · 9 · 10 = 360.
+    If the logit is 3 times the sum of an image's 4 pixels, each gradient is 3: 4 · 9 · 10 = 360.
     Source: arXiv 1801.04406, eq. 9.
 
     Args:

@@ -1,4 +1,4 @@
-"""What tokenizers and feature networks are trained with: losses of a tree, a batch and a key."""
+"""Losses of tokenizers and feature networks, as functions of a tree, a batch and a key."""
 
 import jax
 import jax.numpy as jnp

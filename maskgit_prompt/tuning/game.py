@@ -1,7 +1,7 @@
-"""Several players in one step: each trains parameters of its own by a loss of its own.
+"""Several players in one step: each trains its own parameters by its own loss.
 
 Adversarial training is a game of two, a tokenizer and its discriminator. The state is a TrainState
-whose `trainable` and `opt` hold a tree for each player, by name; loop and checkpoints are the same.
+whose `trainable` and `opt` hold a tree per player, by name. Loop and checkpoints are the same.
 """
 
 import dataclasses
@@ -23,14 +23,14 @@ from maskgit_prompt.tuning.train import Batch, LossFn, TrainState
 
 @dataclasses.dataclass(frozen=True)
 class Player:
-    """One of several that train parameters of their own, each by a loss of its own.
+    """One of several players, each of which trains its own parameters by its own loss.
 
     It plays in steps starts_at, starts_at + every, starts_at + 2 · every, …, counted from 0.
 
     Attributes:
       loss_fn: of the whole parameter tree; only the player's own parameters follow its gradient.
-      patterns: which these are, see params.split; no two players share a parameter.
-      tx: its optimizer, whose schedules count the steps that it played.
+      patterns: select its parameters, see params.split; no two players share one.
+      tx: its optimizer; schedules count the steps that the player played.
     """
 
     loss_fn: LossFn
@@ -54,7 +54,7 @@ def init_game(
     ema: bool,
     stats: tuple[str, ...] = (),
 ) -> tuple[TrainState, Tree]:
-    """As `train.init_state`, for several players."""
+    """Like `train.init_state`, for several players."""
     renewed, rest = train.split_stats(tree, stats)
     trainable, frozen = params.split_among(rest, {n: p.patterns for n, p in players.items()})
     opt = {name: train.init_opt(p.tx, trainable[name], mesh) for name, p in players.items()}
@@ -69,11 +69,11 @@ def make_game_step(
     micro_batches: int = 1,
     ema_decay: float = 0.0,
 ) -> Callable[[TrainState, Tree, Batch, jax.Array], tuple[TrainState, dict[str, jax.Array]]]:
-    """As `train.make_step`, for several players, who take turns within a step, in the order given.
+    """Like `train.make_step`, for several players that take turns in a step, in the given order.
 
-    They alternate: each sees what those before it have just made of their parameters. All see the
-    same batch, each has a random key of its own. Metrics are "NAME/loss" and so on, and 0 where a
-    player does not play.
+    Each player sees the parameters that the players before it have just updated. All see the same
+    batch, and each has its own random key. Metrics are "NAME/loss" and so on, and 0 if a player
+    does not play.
     """
     updates = {n: train.make_update(p.loss_fn, p.tx, micro_batches) for n, p in players.items()}
 
@@ -102,7 +102,7 @@ def make_game_step(
 
 
 def _in_turn(player: Player, play: Callable, step: jax.Array, own: tuple):
-    """play(own) where it is the player's turn, else own as it is and metrics of 0."""
+    """play(own) if it is the player's turn, else own unchanged and metrics of 0."""
     if player.every == 1 and player.starts_at == 0:
         return play(own)
     metrics = jax.eval_shape(play, own)[1]

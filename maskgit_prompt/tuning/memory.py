@@ -1,4 +1,4 @@
-"""How much memory there is, whether a prompt's attention fits into it, and how much was in use."""
+"""How much memory is free, whether a prompt's attention fits, and how much was in use."""
 
 import math
 import os
@@ -16,7 +16,7 @@ GIB = 2**30
 
 
 def available() -> int | None:
-    """Bytes that the devices of this process can still take together; None where unknown."""
+    """Bytes that the devices of this process have free together; None if unknown."""
     if jax.default_backend() == "cpu":  # all devices share the machine's
         meminfo = pathlib.Path("/proc/meminfo")
         if meminfo.exists():
@@ -30,10 +30,10 @@ def available() -> int | None:
 
 
 def peaks() -> dict[str, int]:
-    """The most bytes that were in use at once so far.
+    """The highest number of bytes in use so far.
 
-    "host_peak_bytes" of this process, and "device_peak_bytes" of its fullest device, where the
-    devices have memory of their own and count it.
+    "host_peak_bytes" of this process, and "device_peak_bytes" of its fullest device if the devices
+    have memory of their own and count it.
     """
     unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
     found = {"host_peak_bytes": unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
@@ -44,17 +44,17 @@ def peaks() -> dict[str, int]:
 
 
 def needed(prompt: PromptConfig, transformer: Any, rows: int, length: int) -> int:
-    """Bytes that a step of training with `rows` images needs at the least, beside the weights.
+    """The least bytes that a training step with `rows` images needs beside the weights.
 
-    That is attention's scores of one layer, twice; one activation a layer; and where prompts are of
-    every layer, they, their gradient and the keys and values they are put in front of.
+    These are the attention scores of one layer, twice, and one activation per layer. Prompts at
+    every layer add themselves, their gradient, and the keys and values that they extend.
 
     2 rows, 4 heads, 3 prompt tokens, 5 codes, 6 layers of width 8: scores 2 · 4 · 8 · 8 numbers,
     twice, and activations 6 · 2 · 8 · 8 are 1,792 numbers of 4 bytes. As a prefix, scores
     2 · 4 · 5 · 8, twice, activations 6 · 2 · 5 · 8, prompts 2 · 6 · 2 · 3 · 8, three times: 2,848.
     """
     seen = prompt.tokens + length
-    asking = length if prompt.prefix else seen  # keys and values ask nothing themselves
+    asking = length if prompt.prefix else seen  # keys and values have no query
     scores = rows * transformer.heads * asking * seen
     activations = transformer.layers * rows * asking * transformer.width
     prompts = rows * math.prod(prompt.slots) * prompt.width if prompt.depth > 1 else 0
@@ -62,18 +62,19 @@ def needed(prompt: PromptConfig, transformer: Any, rows: int, length: int) -> in
 
 
 def check_prompt(prompt: PromptConfig, transformer: Any, rows: int, length: int) -> None:
-    """Refuses a prompt that memory cannot hold, whatever else is done.
+    """Refuses a prompt that cannot fit into memory, whatever the other settings.
 
     Args:
-      rows: images at once on all devices of this process; length: L, codes an image.
+      rows: images at once on all devices of this process; length: L, codes per image.
 
     Raises:
-      UsageError: so many tokens need more than there is.
+      UsageError: the prompt needs more memory than is free.
     """
     room, need = available(), needed(prompt, transformer, rows, length)
     if room is not None and need > room:
         raise UsageError(
             f"config.prompt.tokens = {prompt.tokens} needs at least {need / GIB:,.1f} GiB for "
-            f"{rows} images at once, there are {room / GIB:,.1f} GiB; use fewer tokens, a smaller "
+            f"{rows} images at once, but {room / GIB:,.1f} GiB are free; use fewer tokens, "
+            "a smaller "
             "config.train.batch_size, or more config.train.micro_batches"
         )

@@ -1,4 +1,4 @@
-"""Ways to adapt a backbone: what each trains, from where, and its titles.
+"""Ways to adapt a backbone: what each one trains, where it starts, and its titles.
 
 A new method is one entry here.
 """
@@ -13,12 +13,12 @@ class Method:
     """One way to adapt a backbone.
 
     Attributes:
-      trainable: path patterns of what is trained, see params.split; none: nothing is.
-      scratch: the transformer begins with random weights in place of the backbone's.
-      title: what reports call it.
-      images: what reports call images that it made.
-      learning_rate: of what it trains beside the prompt, in a comparison that sets none; those of
-        `full` and `scratch` were chosen on digits, the others were not chosen by experiment.
+      trainable: path patterns of what it trains, see params.split; empty: nothing.
+      scratch: the transformer begins with random weights instead of the backbone's.
+      title: its name in reports.
+      images: the name of its images in reports.
+      learning_rate: for what it trains besides the prompt, if the comparison sets none. Those of
+        `full` and `scratch` were chosen on digits; the others were not chosen by experiment.
     """
 
     trainable: tuple[str, ...]
@@ -29,7 +29,7 @@ class Method:
 
 
 def _last(layers: int) -> Method:
-    """Partial tuning of VPT (arXiv 2203.12119), of the last layers and what follows them."""
+    """VPT's partial tuning (arXiv 2203.12119): the last layers and what follows them."""
     name = "the last layer" if layers == 1 else f"the last {layers} layers"
     patterns = (f"transformer/blocks/.*[-{layers}:]", "transformer/(norm|head)/.*")
     return Method(
@@ -40,8 +40,8 @@ def _last(layers: int) -> Method:
     )
 
 
-# The names of both kinds of transformer: what follows the blocks is a head, and before the head of
-# a causal one a norm.
+# Names for both kinds of transformer: a head follows the blocks, and in a causal one a norm stands
+# before the head.
 METHODS = {
     "prompt": Method(("prompt/.*",), "prompt tuning", "generated with the tuned prompt"),
     "full": Method(
@@ -63,7 +63,7 @@ METHODS = {
         "generated after tuning of prompt and head",
         learning_rate=1e-3,
     ),
-    # BitFit, arXiv 2106.10199: all biases, those of norms among them.
+    # BitFit, arXiv 2106.10199: all biases, including those of norms.
     "bias": Method(
         ("prompt/.*", "transformer/.*bias"),
         "prompt and biases",
@@ -81,7 +81,7 @@ METHODS = {
 }
 RATES = {name: method.learning_rate for name, method in METHODS.items() if method.learning_rate}
 TITLES = {name: method.title for name, method in METHODS.items()}
-# Origins of images -> what reports call them.
+# Origins of images -> their names in reports.
 ORIGINS = {
     "real": "real images",
     "reconstructed": "real images, through the tokenizer and back",

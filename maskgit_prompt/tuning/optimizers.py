@@ -1,4 +1,4 @@
-"""The optimizer and its learning rate, from a config; rates and decays by parameter path."""
+"""The optimizer and its learning rate from a config, with rates and decays by parameter path."""
 
 import math
 import re
@@ -12,12 +12,12 @@ from maskgit_prompt.errors import UsageError
 from maskgit_prompt.params import Tree
 
 NAMES = ("adamw", "sgd")
-BACKBONE = re.compile("(?!prompt/).*")  # all but the prompt, which starts from nothing and
-# takes steps that would ruin trained weights
+BACKBONE = re.compile("(?!prompt/).*")  # all but the prompt, which starts from random
+# vectors and takes steps that would ruin trained weights
 
 
 def learning_rate(config: ConfigDict, steps: int) -> optax.Schedule:
-    """Linear warm-up from 0, then a half cosine down to 0 at the last step."""
+    """Linear warm-up from 0, then half a cosine down to 0 at the last step."""
     if not 0 <= config.warmup_steps < max(1, steps):
         raise UsageError(
             f"config.optimizer.warmup_steps = {config.warmup_steps}, expected 0 to {steps - 1} "
@@ -33,8 +33,8 @@ def learning_rate(config: ConfigDict, steps: int) -> optax.Schedule:
 def make_optimizer(config: ConfigDict, steps: int) -> optax.GradientTransformation:
     """AdamW (arXiv 1711.05101) or SGD, with the gradient clipped to a global norm where `clip` > 0.
 
-    AdamW's decay is added to its step; SGD's to the gradient, so that momentum sees it, as
-    PyTorch has it.
+    AdamW adds the decay to its step. SGD adds it to the gradient, so that momentum sees it, as in
+    PyTorch.
 
     Raises:
       UsageError: an unknown name; a rate or a decay that is not PATTERN=VALUE.
@@ -47,7 +47,7 @@ def make_optimizer(config: ConfigDict, steps: int) -> optax.GradientTransformati
         parts = [optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.eps), decay]
     else:
         parts = [decay, optax.trace(config.momentum, config.nesterov)]
-    # Steps of both are proportional to the learning rate, so scaling them is a rate of its own.
+    # Both optimizers' steps are proportional to the rate, so scaling a step scales its rate.
     step = optax.chain(*parts, optax.scale_by_learning_rate(learning_rate(config, steps)))
     clip = [] if config.clip <= 0 else [optax.clip_by_global_norm(config.clip)]
     scales = [
@@ -58,7 +58,7 @@ def make_optimizer(config: ConfigDict, steps: int) -> optax.GradientTransformati
 
 
 def check_paths(config: ConfigDict, tree: Tree) -> None:
-    """Raises UsageError for a rate or a decay of no parameter of the whole tree."""
+    """Raises UsageError for a rate or a decay that matches no parameter of the whole tree."""
     paths = [params.whole_path(path) for path in params.flatten(tree)]
     for key in ("rates", "decays"):
         for pattern, _ in _parse(config, key):
@@ -92,7 +92,7 @@ def _decay(config: ConfigDict) -> optax.GradientTransformation:
 
 
 def _groups(rules: Rules, default: float | None) -> list[tuple[float, Callable[[Tree], Tree]]]:
-    """(value, tree -> whether each of its parameters has that value), of each value but None."""
+    """(value, tree -> whether each of its parameters has that value), for each value but None."""
 
     def value_of(path: str) -> float | None:
         path = params.whole_path(path)
@@ -119,7 +119,7 @@ def _parse(config: ConfigDict, key: str) -> Rules:
         if not pattern or not 0 <= number < math.inf:
             raise UsageError(
                 f"config.optimizer.{key} has {text!r}, expected PATTERN=VALUE as "
-                "'transformer/.*=1e-4', the value 0 or more"
+                "'transformer/.*=1e-4', with a value of 0 or more"
             )
         rules.append((params.compile_pattern(pattern, f"config.optimizer.{key}"), number))
     return rules

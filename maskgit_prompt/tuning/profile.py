@@ -1,4 +1,4 @@
-"""A profiler's trace of a few steps, on demand; TensorBoard's profile plugin and XProf read it."""
+"""A profiler's trace of a few steps, on demand, for TensorBoard's profile plugin and XProf."""
 
 import dataclasses
 import pathlib
@@ -9,15 +9,15 @@ from absl import logging
 
 from maskgit_prompt.errors import UsageError, unwritable
 
-EXPECTED = "START:STEPS as 20:5, the five steps that follow step 20, or nothing"
+EXPECTED = "START:STEPS such as 20:5, the five steps that follow step 20, or nothing"
 FORM = re.compile(r"(\d+):([1-9]\d*)")
 
 
 @dataclasses.dataclass
 class Profile:
-    """Traces the steps that follow step `start`, as many as `steps`, into a folder.
+    """Traces `steps` steps that follow step `start`, into a folder.
 
-    As a context it ends a trace that was begun, whatever happens.
+    As a context manager it always ends a trace that it began.
     """
 
     start: int = 0
@@ -36,7 +36,7 @@ class Profile:
             self._running = True
 
     def ends(self, taken: int) -> bool:
-        """Whether the trace ends with step `taken`; that step must be done before `stop`."""
+        """Whether the trace ends with step `taken`; finish that step before `stop`."""
         return self._running and taken == self.start + self.steps
 
     def stop(self) -> None:
@@ -52,12 +52,12 @@ class Profile:
 
 
 def bounds(text: str, steps: int) -> tuple[int, int]:
-    """(start, number) of the steps that config.profile asks for; (0, 0) for an empty text.
+    """(start, number) of the steps in config.profile; (0, 0) if it is empty.
 
     steps: how many the run has.
 
     Raises:
-      UsageError: another form than START:STEPS, or steps that the run does not have.
+      UsageError: the form is not START:STEPS, or the run does not have these steps.
     """
     if not text:
         return 0, 0
@@ -74,10 +74,10 @@ def bounds(text: str, steps: int) -> tuple[int, int]:
 
 
 def parse(text: str, steps: int, resumed: int, folder: pathlib.Path) -> Profile:
-    """The profile that config.profile asks for, as `bounds` reads it.
+    """The profile for config.profile, which `bounds` reads.
 
     Args:
-      resumed: the step that the run goes on from. What was taken before cannot be traced any more.
+      resumed: the step that the run continues from; earlier steps cannot be traced any more.
     """
     start, count = bounds(text, steps)
     if count and resumed > start:

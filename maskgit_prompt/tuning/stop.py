@@ -1,6 +1,6 @@
-"""Asking a run to stop: SIGTERM and Ctrl-C let it finish its step and save.
+"""Stopping a run: after SIGTERM or Ctrl-C it finishes its step and saves.
 
-With several hosts JAX tells all of them that one was asked, so that they stop at the same step.
+With several hosts JAX tells all of them when one gets a signal, so they stop at the same step.
 """
 
 import os
@@ -16,22 +16,22 @@ _CODES = {signal.SIGTERM: TERMINATED, signal.SIGINT: INTERRUPTED}
 
 
 class Stop:
-    """Notes SIGTERM and SIGINT while it is entered; a second SIGINT ends the process at once.
+    """Notes SIGTERM and SIGINT inside its context; a second SIGINT ends the process at once.
 
     Attributes:
-      code: the exit code of the signal that came, 143 or 130; 0 while none has.
+      code: the exit code for the signal, 143 or 130; 0 before a signal.
     """
 
     def __enter__(self):
         self.code = 0
         self._before = {}
         if threading.current_thread() is not threading.main_thread():
-            return self  # a notebook's worker: nobody sends it a signal
-        # With several hosts SIGTERM is JAX's: it tells the others.
+            return self  # a notebook's worker: it gets no signals
+        # With several hosts JAX handles SIGTERM and tells the others.
         wanted = (signal.SIGINT,) if jax.process_count() > 1 else (signal.SIGTERM, signal.SIGINT)
         self._before = {number: signal.signal(number, self._note) for number in wanted}
-        # Python calls handlers between steps alone, and a step or its compilation may last for
-        # minutes. The bytes of this pipe come at once.
+        # Python calls handlers only between steps, and a step or its compilation may take minutes.
+        # The bytes of this pipe arrive at once.
         self._pipe = os.pipe()
         os.set_blocking(self._pipe[1], False)
         self._wakeup = signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)

@@ -1,9 +1,8 @@
 """The state, the step and the loop.
 
-A step changes TrainState and nothing else: `frozen` is an argument that is neither differentiated
-nor donated, so no gradient, no optimizer state and no file is made of it. A batch is a pure
-function of the step, and so is every random key; a run that was stopped and resumed equals one
-that was not.
+A step changes TrainState and nothing else. `frozen` is an argument that is neither differentiated
+nor donated, so it has no gradient, no optimizer state and no file. A batch and every random key are
+pure functions of the step, so a run that was stopped and resumed equals one that was not.
 """
 
 import collections
@@ -33,7 +32,7 @@ Batch = dict[str, Array]
 # (parameters, batch, key) -> (loss, metrics by name; under STATS new values of the state's stats).
 LossFn = Callable[[Tree, Batch, Array], tuple[Array, dict[str, Any]]]
 STATS = "stats"
-# What a line of metrics has of this start and this machine; all else is the same in every run.
+# Metrics that depend on this start and this machine; all others are the same in every run.
 MEASURED = ("step_seconds", "images_per_second", "host_peak_bytes", "device_peak_bytes")
 
 # --- State ---------------------------------------------------------------------------------------
@@ -41,15 +40,15 @@ MEASURED = ("step_seconds", "images_per_second", "host_peak_bytes", "device_peak
 
 @struct.dataclass
 class TrainState:
-    """What a step changes, and so what a checkpoint holds.
+    """What a step changes and a checkpoint holds.
 
     Attributes:
-      step: [] int32, how many steps were taken.
+      step: [] int32, the number of steps taken.
       trainable: the trained part of the parameter tree.
-      opt: the optimizer's state, of `trainable` alone.
+      opt: the optimizer's state, for `trainable` only.
       ema: exponential moving average of `trainable`, or None.
-      stats: parameters that no gradient trains and the loss renews (BatchNorm's), or None.
-      players: where several train (tuning/game.py), their names: `trainable` and `opt` are by name.
+      stats: parameters that the loss renews without a gradient (BatchNorm's), or None.
+      players: names of several players (tuning/game.py); `trainable` and `opt` are then by name.
     """
 
     step: Array
@@ -71,9 +70,9 @@ def init_state(
     """(state, frozen) of a whole parameter tree {"tokenizer", "transformer", "prompt", …}.
 
     Args:
-      tree: arrays on the mesh; what is trained stays where it lies, and so do its moments.
-      patterns: what is trained, see params.split.
-      stats: the same, of what the loss renews; it is not trained, whatever the others say.
+      tree: arrays on the mesh; trained arrays stay in place, and so do their moments.
+      patterns: of what is trained, see params.split.
+      stats: patterns of what the loss renews; it is not trained, whatever `patterns` say.
     """
     renewed, rest = split_stats(tree, stats)
     trainable, frozen = params.split(rest, patterns)
@@ -82,8 +81,8 @@ def init_state(
 
 def begin(trainable: Tree, opt: Any, stats: Tree | None, mesh: Mesh, ema: bool) -> TrainState:
     """The state before the first step."""
-    # Copies: the step donates the state, and arrays on the mesh may be others' frozen weights, too.
-    # One for the average, as well: a buffer can be donated once.
+    # Copies: the step donates the state, and others may use these arrays as frozen weights. The
+    # average needs its own copy: a buffer can be donated only once.
     copy = lambda tree: jax.tree.map(jnp.copy, tree)
     return TrainState(
         step=jax.jit(lambda: jnp.zeros((), jnp.int32), out_shardings=sharding.replicated(mesh))(),
@@ -95,18 +94,18 @@ def begin(trainable: Tree, opt: Any, stats: Tree | None, mesh: Mesh, ema: bool) 
 
 
 def split_stats(tree: Tree, patterns: tuple[str, ...]) -> tuple[Tree | None, Tree]:
-    """(what the patterns name, the rest); None where there are no patterns."""
+    """(what the patterns match, the rest); None without patterns."""
     return params.split(tree, patterns, "stats") if patterns else (None, tree)
 
 
 def init_opt(tx: optax.GradientTransformation, trainable: Tree, mesh: Mesh) -> optax.OptState:
-    """An optimizer's first state; moments lie where their parameters do."""
+    """An optimizer's initial state; moments lie where their parameters do."""
     shardings = sharding.optimizer_shardings(tx, trainable, mesh)
     return jax.jit(tx.init, out_shardings=shardings)(trainable)
 
 
 def changed(state: TrainState) -> Tree:
-    """What training changes of the parameters: averaged weights where the state keeps them, stats.
+    """The parameters that training changes: averaged weights if the state keeps them, and stats.
 
     Slices of stacked layers are not joined, see params.split.
     """
@@ -117,7 +116,7 @@ def changed(state: TrainState) -> Tree:
 
 
 def parameters(state: TrainState, frozen: Tree) -> Tree:
-    """The whole parameter tree, of averaged weights where the state keeps them."""
+    """The whole parameter tree, with averaged weights if the state keeps them."""
     return params.merge(changed(state), frozen)
 
 
@@ -134,11 +133,10 @@ def make_step(
 ) -> Callable[[TrainState, Tree, Batch, Array], tuple[TrainState, dict[str, Array]]]:
     """The compiled step (state, frozen, batch, key) -> (state, metrics); the state is donated.
 
-    The state lies where that of `like` does before and after: one that moved would compile the step
-    a second time.
+    The state keeps the placement of `like`; a state that moved would compile the step again.
 
-    With micro_batches = 2 a batch of 8 is run as 4 and 4 and the two gradients are averaged:
-    the memory of 4, the update of 8. Stats go through one after the other.
+    With micro_batches = 2 a batch of 8 runs as 4 and 4, and the two gradients are averaged: the
+    memory of 4, the update of 8. Stats pass through the micro-batches in turn.
     """
     update = make_update(loss_fn, tx, micro_batches)
 
@@ -156,7 +154,7 @@ def make_step(
 
 
 def make_update(loss_fn: LossFn, tx: optax.GradientTransformation, micro_batches: int):
-    """The function (own, others, batch, key) -> (own, metrics) of one who trains.
+    """The function (own, others, batch, key) -> (own, metrics) of one player.
 
     own: (parameters, optimizer's state, stats); others: the trees of all other parameters.
     """
@@ -169,7 +167,7 @@ def make_update(loss_fn: LossFn, tx: optax.GradientTransformation, micro_batches
         return (grads, {"loss": loss, **aux}), stats
 
     def accumulated(trainable, stats, others, batch, key):
-        # Rows i, i + M, i + 2M, … make micro-batch i, so that every device keeps its own rows.
+        # Rows i, i + M, i + 2M, … form micro-batch i, so that every device keeps its own rows.
         split = lambda x: jnp.swapaxes(x.reshape(-1, micro_batches, *x.shape[1:]), 0, 1)
 
         def body(carry, inputs):
@@ -203,10 +201,10 @@ def _checked_stats(old: Tree | None, new: Tree | None) -> Tree | None:
 
 
 def averaged(ema: Tree | None, trainable: Tree, step: Array, most: float) -> Tree | None:
-    """The average after a step, or None where there is none."""
+    """The average after a step, or None if the state keeps none."""
     if ema is None:
         return None
-    # min(): the first steps average what there is (as TensorFlow's num_updates does).
+    # min(): the first steps average over fewer steps (like TensorFlow's num_updates).
     decay = jnp.minimum(most, (1.0 + step) / (10.0 + step))
     return optax.incremental_update(trainable, ema, 1.0 - decay)
 
@@ -216,15 +214,15 @@ def averaged(ema: Tree | None, trainable: Tree, step: Array, most: float) -> Tre
 
 @dataclasses.dataclass
 class Loop:
-    """What the loop is told, besides state and step.
+    """The loop's arguments besides state and step.
 
     Attributes:
       steps: how many steps the whole run has.
       batch: step -> global batch of numpy arrays; a pure function.
       log_every: steps between lines of metrics.
-      log: called with (step, {name: float}) after step steps.
-      batch_size: for the rate in images a second.
-      evaluate_every, evaluate: called with the state after so many steps (0: never).
+      log: called with (steps taken, {name: float}).
+      batch_size: for the rate in images per second.
+      evaluate_every, evaluate: evaluate(state) is called every evaluate_every steps (0: never).
       show_every, show: the same, after evaluations.
       profile: which steps are traced.
       what: the word in front of the progress line.
@@ -244,11 +242,11 @@ class Loop:
 
 
 def run(step_fn, state: TrainState, frozen: Tree, loop: Loop, mesh, key: Array, manager: Any):
-    """Steps until loop.steps, from wherever the state or the latest checkpoint stands.
+    """Trains until loop.steps, from the given state or the latest checkpoint.
 
     Raises:
       UserError: a loss or gradient that is not finite; the last good checkpoint is kept.
-      Stopped: after SIGTERM or Ctrl-C, with a checkpoint of the step reached.
+      Stopped: after SIGTERM or Ctrl-C, with a checkpoint of the last step.
     """
     if manager.latest_step() is not None:
         state = checkpoint.restore(manager, state)
@@ -256,7 +254,7 @@ def run(step_fn, state: TrainState, frozen: Tree, loop: Loop, mesh, key: Array, 
     pending: collections.deque = collections.deque()  # (steps taken, metrics on the device)
     pace = Pace()
     between = ((loop.evaluate_every, loop.evaluate), (loop.show_every, loop.show))
-    # On CPU a queue of collective steps can hang; elsewhere one step runs while one is queued.
+    # On CPU a queue of collective steps can hang; elsewhere one step may wait while one runs.
     in_flight = 0 if jax.default_backend() == "cpu" else 2
 
     def settle(keep: int) -> dict[str, float]:
@@ -296,9 +294,9 @@ def run(step_fn, state: TrainState, frozen: Tree, loop: Loop, mesh, key: Array, 
                     settle(0)
                     with pace.paused():
                         call(state)
-            # After log and evaluation: what is killed between them and the save is done again.
+            # After log and evaluation: a run killed between them and the save does them again.
             if last or stop.code or manager.should_save(taken):
-                settle(0)  # never save a state that a bad loss has spoilt
+                settle(0)  # never save a state after a bad loss
             checkpoint.save(manager, taken, state, force=last or stop.code > 0)
             if stop.code or manager.reached_preemption(taken):
                 checkpoint.wait(manager)
@@ -312,7 +310,7 @@ def run(step_fn, state: TrainState, frozen: Tree, loop: Loop, mesh, key: Array, 
 
 
 def _is_loss(name: str) -> bool:
-    """Whether a metric is a loss, or that of one of several players."""
+    """Whether a metric is a loss, also that of one of several players."""
     return name == "loss" or name.endswith("/loss")
 
 

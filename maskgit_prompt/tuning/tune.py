@@ -1,4 +1,4 @@
-"""Trains the parameters that path patterns name, on the examples that a task gives."""
+"""Trains the parameters that path patterns match, on a task's examples."""
 
 import dataclasses
 import json
@@ -21,15 +21,15 @@ from maskgit_prompt.tuning.optimizers import check_paths, learning_rate, make_op
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """What a task gives to learn from.
+    """What a task provides to learn from.
 
     Attributes:
       number: how many examples there are, for epochs.
       batch: step -> global batch of numpy arrays; a pure function.
-      evaluations: name -> function of the whole parameter tree that gives a loss, lower is better;
-        None where there is nothing to measure it on.
+      evaluations: name -> function of the whole parameter tree that gives a loss, lower is better,
+        or None if there is nothing to measure it on.
       show: called with the step and the whole tree every config.train.show_every steps.
-      stats: path patterns of parameters that no gradient trains and the loss renews.
+      stats: path patterns of parameters that the loss renews without a gradient.
       what: the word in front of the progress line.
     """
 
@@ -45,15 +45,15 @@ class Examples:
 
 @dataclasses.dataclass(frozen=True)
 class Tuned:
-    """What tuning made.
+    """The result of tuning.
 
     Attributes:
-      tree: all parameters, on the mesh; averaged ones where the config keeps an average.
-      trainable, frozen: how many parameters.
+      tree: all parameters, on the mesh; averaged ones if the config keeps an average.
+      trainable, frozen: numbers of parameters.
       loss: the examples' evaluations of `tree`.
-      steps: taken, or the best step where that was asked for.
+      steps: steps taken, or the best step if `best` was given.
       seconds: of training and evaluation.
-      resumed: the step that this start went on from.
+      resumed: the step that this start continued from.
       curves: column of metrics.jsonl -> (steps, values): "loss", and "evaluated_NAME" for each
         evaluation.
       last: the last line of metrics.jsonl.
@@ -80,14 +80,14 @@ def tune(
     *,
     best: str = "",
 ) -> Tuned:
-    """Trains what config.trainable names, for config.train.steps or epochs.
+    """Trains what config.trainable selects, for config.train.steps or epochs.
 
     Args:
       config: "seed", "trainable", "train", "optimizer" and "profile" are read.
       tree: the whole parameter tree, of arrays on the mesh.
       loss_fn: of that tree, a batch and a key.
       home: the workdir: checkpoints/, metrics.jsonl, best.safetensors, profile/.
-      best: name of an evaluation: return the state where it was smallest instead of the last.
+      best: name of an evaluation: returns the state with its smallest value instead of the last.
     """
     began = time.perf_counter()
     settings = config.train
@@ -168,7 +168,7 @@ def tune(
 
 
 def steps_of(settings: ConfigDict, number: int) -> int:
-    """Steps that a config.train asks for: train.steps, or fewer where train.epochs says so.
+    """The number of steps: train.steps, or fewer if train.epochs says so.
 
     1,000 examples in batches of 32: 3 epochs are 94 steps.
     """
@@ -179,14 +179,14 @@ def steps_of(settings: ConfigDict, number: int) -> int:
 
 
 class _Best:
-    """The trained parameters of an evaluation's smallest loss so far, in memory and in a file."""
+    """The trained parameters with an evaluation's smallest loss so far, in memory and in a file."""
 
     def __init__(self, path: pathlib.Path, name: str):
         self._path, self._name = path, name
         self.step, self.scores, self.tree = 0, {}, {}
 
     def resume(self, latest: int) -> None:
-        """Takes up the file, unless it is of a step that will be run again."""
+        """Reads the file, unless its step will be run again."""
         if not self._path.exists():
             return
         way_out = "delete this folder to train anew"
@@ -200,7 +200,7 @@ class _Best:
             self.tree = params.unflatten(flat)
 
     def offer(self, step: int, scores: dict[str, float | None], tree: Callable[[], Tree]) -> None:
-        """Keeps what tree() gives where the loss is the smallest yet; nothing without a loss."""
+        """Keeps tree() if the loss is the smallest so far; does nothing without a loss."""
         loss = scores[self._name]
         if loss is None or (self.scores and loss >= self.scores[self._name]):
             return
@@ -210,7 +210,7 @@ class _Best:
 
 
 def curves_of(rows: list[dict[str, float]], columns: list[str]) -> dict[str, tuple[list, list]]:
-    """column -> (steps, values) of the logged values; a column never logged is left out."""
+    """column -> (steps, values) of the logged values, without columns that were never logged."""
     found = {}
     for column in columns:
         points = [(row["step"], row[column]) for row in rows if column in row]

@@ -1,7 +1,7 @@
 """One tuned prompt, one small .safetensors file.
 
-Tensors are the generator's parameters; the header holds its config, the class names, the backbone's
-name and fingerprint, how to sample, and the scores.
+Its tensors are the generator's parameters. The header holds the generator's config, the class
+names, the backbone's name and fingerprint, the sampling settings and the scores.
 """
 
 import dataclasses
@@ -20,8 +20,8 @@ from maskgit_prompt.storage import sealed
 
 FORMAT = 1
 TEXT = "maskgit_prompt"  # the name of the header in the file
-# What prompts of versions that wrote no "parts" depend on. It is left out of the header, so that
-# those versions read the files of this one.
+# Earlier versions wrote no "parts"; their prompts depend on these. The header leaves these out, so
+# that those versions can read new files.
 IMPLIED = ("tokenizer", "transformer")
 
 
@@ -32,7 +32,7 @@ class TunedOn:
     Attributes:
       name: for messages.
       fingerprint: of its parts, see Backbone.fingerprint.
-      parts: what the fingerprint covers: what the task needs of a backbone.
+      parts: those that the fingerprint covers: what the task needs of a backbone.
     """
 
     name: str
@@ -46,7 +46,7 @@ class TunedOn:
 
 @dataclasses.dataclass(frozen=True)
 class TunedPrompt:
-    """A tuned prompt generator and all that is needed to use it again.
+    """A tuned prompt generator and everything needed to use it again.
 
     Attributes:
       config, tree: the generator's sizes and parameters.
@@ -54,7 +54,7 @@ class TunedPrompt:
       backbone: what it was tuned on.
       instances: names of the images that have a prompt of their own, by instance id.
       instance_classes: the class of each of `instances`.
-      sample: how the images of the scores were decoded (config.sample).
+      sample: config.sample of the images that were scored.
       scores: what was measured.
     """
 
@@ -95,14 +95,16 @@ def load(path: str | pathlib.Path) -> TunedPrompt:
     way_out = "expected the prompt.safetensors of a run: copy it again"
     tensors, found = sealed.load(path, {TEXT}, way_out)
     if TEXT not in found:
-        raise UserError(f"{path} is a safetensors file, but holds no prompt of maskgit_prompt")
+        raise UserError(f"{path} is a safetensors file but holds no prompt of maskgit_prompt")
     for name, x in tensors.items():
         if not np.isfinite(x).all():
-            raise UserError(f"{path} holds numbers that are not finite in {name}; copy it again")
+            raise UserError(f"{path} holds NaN or infinite numbers in {name}; copy it again")
     try:
         header = json.loads(found[TEXT])
-        if header.pop("format") != FORMAT:
-            raise UserError(f"{path} is of another format than this version's {FORMAT}; update")
+        if (version := header.pop("format")) != FORMAT:
+            raise UserError(
+                f"{path} has format {version}, this version reads {FORMAT}; update maskgit_prompt"
+            )
         config = PromptConfig(**header.pop("cfg"))
         parts = tuple(header.pop("parts", IMPLIED))
         backbone = TunedOn(header.pop("source"), header.pop("fingerprint"), parts)
@@ -119,14 +121,14 @@ def load(path: str | pathlib.Path) -> TunedPrompt:
 
 
 def _wrong_names(prompt: TunedPrompt) -> str:
-    """What is wrong with the names of classes and instances; nothing where they fit."""
+    """What is wrong with the names of classes and instances; empty if nothing is."""
     config, classes = prompt.config, len(prompt.classes)
     if classes != config.classes:
         return f"{classes} names for {config.classes} classes"
     if not len(prompt.instances) == len(prompt.instance_classes) == config.instances:
         return f"{len(prompt.instances)} names for {config.instances} instances"
     strange = [c for c in prompt.instance_classes if c not in range(classes)]
-    return f"an instance of class {strange[0]}, of {classes} classes" if strange else ""
+    return f"an instance of class {strange[0]} among {classes} classes" if strange else ""
 
 
 def check_backbone(prompt: TunedPrompt, backbone: Backbone, path: str | pathlib.Path) -> None:

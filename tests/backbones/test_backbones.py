@@ -99,12 +99,40 @@ def test_a_part_of_the_kind_of_another_part(saved, tmp_path):
     path = tmp_path / "tiny" / "config.json"
     found = json.loads(path.read_text())
     found["parts"]["tokenizer"]["kind"] = "masked"
+    del found["sha256"]
     path.write_text(json.dumps(found))
     with pytest.raises(UserError) as error:
         backbones.load(str(tmp_path / "tiny"))
     assert str(error.value) == (
         f"{path} is damaged (ValueError('tokenizer of kind masked')); fetch it again"
     )
+
+
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ('"tiny"', '"tinz"'),
+        ('"heads": 2', '"heads": 4'),
+        ('"provenance"', '"provenancf"'),
+        ('"sha256"', '"sha257"'),
+        ('"fingerprint": "', '"fingerprint": "0'),
+    ],
+)
+def test_a_config_that_says_something_else_than_was_written(old, new, saved, tmp_path):
+    path = tmp_path / "tiny" / "config.json"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(UserError, match=rf"^{path} is damaged \(.*\); fetch it again$"):
+        backbones.load(str(tmp_path / "tiny"))
+
+
+def test_a_folder_of_an_earlier_version_has_no_checksum(saved, tmp_path):
+    path = tmp_path / "tiny" / "config.json"
+    found = json.loads(path.read_text())
+    del found["sha256"]
+    path.write_text(json.dumps(found))
+    assert backbones.load(str(tmp_path / "tiny")).fingerprint(PARTS) == saved.fingerprint(PARTS)
 
 
 @pytest.mark.parametrize("kind", ["masked", "causal"])

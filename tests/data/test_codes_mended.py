@@ -59,6 +59,36 @@ def test_a_broken_index_is_made_again(tmp_path, warnings, damage):
     assert len(warnings) == 1 and "index.json broken" in warnings[0]
 
 
+@pytest.mark.parametrize(
+    "name, value",
+    [("n", 9), ("n", "10"), ("n", -1), ("shard_size", 0), ("shard_size", None), ("key", [])]
+    + [
+        ("files", []),
+        ("files", {"codes-00000.npy": 3}),
+        ("format", 1),
+        ("key", {"tokenizer": "x"}),
+    ],
+)
+def test_an_index_that_says_something_else_is_made_again(tmp_path, warnings, name, value):
+    folder = build(tmp_path, Encoder()).folder
+    before, path = files(tmp_path), folder / "index.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+    build(tmp_path, Encoder())
+    assert files(tmp_path) == before
+    assert warnings == [f"codes file {folder}: index.json broken, encoding again"]
+
+
+@pytest.mark.parametrize("name", ["n", "shard_size", "key", "files"])
+def test_an_index_that_lacks_a_name_is_made_again(tmp_path, name):
+    folder = build(tmp_path, Encoder()).folder
+    before, path = files(tmp_path), folder / "index.json"
+    index = json.loads(path.read_text())
+    del index[name]
+    path.write_text(json.dumps(index))
+    build(tmp_path, Encoder())
+    assert files(tmp_path) == before
+
+
 @pytest.mark.parametrize("stop_after", [0, 1, 2])
 def test_a_killed_build_goes_on_from_finished_shards(tmp_path, stop_after):
     whole, part = tmp_path / "whole", tmp_path / "part"

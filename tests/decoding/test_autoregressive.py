@@ -247,7 +247,7 @@ def test_codes_to_go_on_from_that_are_not_the_top_rows(known, message):
 
 def test_bad_shapes():
     sample = sampler(Naming())
-    with pytest.raises(UsageError, match="start has 4 codes an image; expected 3 x 2"):
+    with pytest.raises(UsageError, match="start has 4 codes per image; expected 3 x 2"):
         sample(jax.random.key(0), prompts_of(0), None, START[:, :4], PLAIN)
     with pytest.raises(
         UsageError, match=r"prompts have tokens of shape \(1, 1, 1, 1\) for 2 images"

@@ -209,10 +209,10 @@ def cut(prompt, rows=slice(None), count=slice(None)):
         ),
         pytest.param(cut(prompts_of(1), slice(1)), None, 1.0, "for 2 images", id="of-fewer-images"),
         pytest.param(
-            cut(prompts_of(1), count=slice(0)), None, 1.0, "at least one prompt an", id="no-prompt"
+            cut(prompts_of(1), count=slice(0)), None, 1.0, "at least one prompt per", id="no-prompt"
         ),
         pytest.param(
-            prompts_of(1), one(1), 1.0, "unconditional prompt, but guidance is 1", id="unguided"
+            prompts_of(1), one(1), 1.0, "unconditional prompt, but guidance 1", id="unguided"
         ),
         pytest.param(
             prompts_of(1),

@@ -20,7 +20,7 @@ def test_halton_visits_every_position_once(grid):
 
 
 def test_halton_spreads_over_the_picture():
-    # Of the first 16 of 256 visits, every quarter of the picture gets 4, give or take one.
+    # Every quarter of the picture gets 4 of the first 16 of 256 visits, give or take one.
     row, column = np.divmod(orders.halton(16, 16)[:16], 16)
     quarters = np.bincount(2 * (row // 8) + column // 8, minlength=4)
     assert quarters.min() >= 3 and quarters.max() <= 5

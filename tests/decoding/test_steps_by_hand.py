@@ -13,7 +13,7 @@ from maskgit_prompt.models.prompts import Prompt
 
 # --- In parallel ---------------------------------------------------------------------------------
 
-# Two codes, of which 1 is the better one everywhere: by ln 2 at place 0, so p = 2/3, then by
+# Two codes; code 1 is the better one everywhere: by ln 2 at place 0, so p = 2/3, then by
 # ln 4, ln 8 and ln 16: p = 4/5, 8/9, 16/17. The places to the right are the more confident.
 P = np.array([2 / 3, 4 / 5, 8 / 9, 16 / 17])
 
@@ -111,7 +111,7 @@ class Counting(Even):
 
 
 class SixteenToOne(Even):
-    """Two codes, of which 1 has odds 16."""
+    """Two codes; code 1 has odds 16."""
 
     def start(self, codes, prompt):
         return jnp.tile(jnp.log(jnp.array([1.0, 16.0])), (len(codes), 1)), jnp.zeros(len(codes))

@@ -39,7 +39,7 @@ def start(devices: int, variables: dict[str, str], **flags) -> subprocess.Popen:
 
 
 def run_on(hosts: int, devices: int, code: int = 0, **flags) -> list[tuple[str, str]]:
-    """A whole job on so many hosts of so many devices, and how all of them end."""
+    """A whole job on several hosts with several devices each, and how all of them end."""
     if hosts == 1:
         return finish([start(devices, {}, **flags)], code)
     return finish(start_all(hosts, devices, **flags), code)
@@ -139,7 +139,7 @@ def test_hosts_that_find_no_data_end_with_one_line_each(tmp_path):
     flags = dict(config="configs/vtab.py:svhn", config__data__data_dir=tmp_path / "none")
     outputs = run_on(2, 1, code=1, workdir=tmp_path / "run", **flags)
     for _, err in outputs:
-        assert "error: no data: of 1 tasks none is prepared in" in err and "Traceback" not in err
+        assert "error: no data: none of 1 tasks is prepared in" in err and "Traceback" not in err
     assert ["data of 0 of 1 tasks" in out for out, _ in outputs] == [True, False]
 
 

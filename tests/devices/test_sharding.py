@@ -42,7 +42,7 @@ def test_mesh_that_does_not_fit(sizes):
         sharding.make_mesh(*sizes)
     assert str(error.value) == (
         f"config.mesh = data {data}, fsdp {fsdp}, tensor {tensor} does not multiply to the 8 "
-        "devices here; set one of them to -1 to fill up"
+        "devices here; set one of them to -1 to use them all"
     )
 
 

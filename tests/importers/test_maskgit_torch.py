@@ -189,7 +189,7 @@ def test_config_of_fewer_blocks_and_levels():
         (
             lambda: tiny() | {"encoder.down.2.block.0.conv1.weight": (65, 32, 3, 3)},
             r"a.bin has levels \[32, 32, 65, 64, 128\] wide after a first convolution to 32, "
-            "expected multiples of the latter and that a multiple of 32",
+            "expected multiples of that width, and that width a multiple of 32",
         ),
         (
             lambda: tiny() | {"encoder.conv_in.weight": (16, 3, 3, 3)},

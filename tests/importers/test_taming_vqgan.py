@@ -24,7 +24,7 @@ def tiny() -> Shapes:
 
 @functools.cache
 def whole() -> Shapes:
-    """Of a checkpoint with tokenizer and transformer."""
+    """A checkpoint with tokenizer and transformer."""
     return {name: x.shape for name, x in Case("taming/net2net_tiny").parameters.items()}
 
 

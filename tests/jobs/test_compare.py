@@ -85,7 +85,7 @@ def test_what_is_finished_is_kept(home, backbone, capsys):
     (home / "full-1" / "row.json").unlink()
     done = run(capsys, *FLAGS, f"--config.backbone={backbone}", f"--workdir={home}")
     assert done.code == 0
-    assert "full, images a class: 1" in done.out and "prompt, images" not in done.out
+    assert "full, images per class: 1" in done.out and "prompt, images" not in done.out
     after = {method: (home / f"{method}-1/row.json").stat().st_mtime_ns for method in METHODS}
     assert [method for method in METHODS if after[method] != times[method]] == ["full"]
     for results in (before, again := read(home / "results.json")):

@@ -236,7 +236,7 @@ def test_what_a_prompt_import_says(capsys, tmp_path):
     flags = prompt_flags(tmp_path)
     done = run(capsys, *flags)
     assert done.code == 0
-    assert "its width of 32: that it is 'random' is your word" in done.out
+    assert "width of its transformer, 32: make sure that it was tuned on 'random'" in done.out
     command = done.out.splitlines()[-1].removeprefix("use ").split()
     config = f"--config={ROOT}/configs/sample.py"
     few = ("--config.num=1", "--config.sample.steps=1", "--config.classes=('0',)")

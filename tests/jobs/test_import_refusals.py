@@ -139,7 +139,7 @@ def test_what_is_there_is_kept(capsys, tmp_path):
     photos.mkdir()
     (photos / "cat.jpg").write_bytes(b"")
     done = run(capsys, *flags, f"--workdir={photos}")
-    assert done.code == 2 and "holds something else than a backbone" in done.error()
+    assert done.code == 2 and "holds something other than a backbone" in done.error()
     assert [path.name for path in photos.iterdir()] == ["cat.jpg"]
 
 
@@ -157,7 +157,7 @@ def test_a_killed_import_leaves_nothing_that_looks_finished(capsys, tmp_path, mo
     done = run(capsys, *flags, f"--workdir={tmp_path / 'model'}")
     assert done.code == 130
     assert done.err.endswith(
-        "interrupted before the import was done; the same command again starts it anew\n"
+        "interrupted before the import was done; run the same command to start it again\n"
     )
     assert not (tmp_path / "model").exists()
     monkeypatch.undo()
@@ -244,7 +244,7 @@ def test_sigterm_leaves_nothing_and_says_so(capsys, tmp_path, monkeypatch):
     flags = (IMPORT, "--config.format=maskgit", f"--config.source={','.join(files)}")
     done = run(capsys, *flags, f"--workdir={tmp_path / 'model'}")
     assert (done.code, signal.getsignal(signal.SIGTERM)) == (143, before)
-    assert "stopped before the import was done; the same command again starts" in done.err
+    assert "stopped before the import was done; run the same command to start" in done.err
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "tokenizer_checkpoint",
         "transformer_checkpoint",
@@ -302,7 +302,7 @@ def test_a_folder_that_may_not_be_searched(what, capsys, tmp_path, monkeypatch):
     done = run(capsys, *flags, f"--workdir={tmp_path / 'model'}")
     assert done.code == 1
     assert f"cannot use {tmp_path}" in done.error()
-    assert "Permission denied; check the permissions of it and of the folders" in done.error()
+    assert "Permission denied; check its permissions and those of the folders" in done.error()
 
 
 def test_a_folder_in_place_of_a_file(capsys, tmp_path):
@@ -323,12 +323,12 @@ def test_a_transformer_with_the_tokenizer_of_another(capsys, tmp_path):
     done = run(capsys, *flags, f"--config.source={','.join(files)}")
     assert done.code == 1
     assert "has 75 words, but the tokenizer makes 128 codes: they do not belong" in done.error()
-    assert "give the tokenizer that it was trained with" in done.error()
+    assert "give the tokenizer it was trained with" in done.error()
     # One with fewer codes could be its own: what is concluded is said.
     small = write_flax(tmp_path / "small", flat | {"params/quantizer/codebook": book[:48]})
     done = run(capsys, *flags, f"--config.source={small},{files[1]}")
     assert done.code == 0
-    assert "75 words are taken to be 48 codes, 26 classes and MASK; the published" in done.err
+    assert "75 words are taken as 48 codes, 26 classes and MASK; the published" in done.err
 
 
 @pytest.mark.parametrize(
@@ -367,7 +367,7 @@ def test_an_image_size_that_a_label_model_cannot_have(capsys, tmp_path):
     flags = (IMPORT, "--config.format=taming", "--config.heads=2", f"--config.source={file}")
     done = run(capsys, *flags, f"--workdir={tmp_path / 'model'}", "--config.image_size=32")
     assert done.code == 1
-    assert "has 16 positions, as many as codes in an image where a label is" in done.error()
+    assert "has 16 positions, one per code of an image if a label is" in done.error()
     assert "makes 4 codes; leave --config.image_size out" in done.error()
 
 

@@ -112,7 +112,7 @@ def test_all_nineteen_tasks_with_mini(vtab_data, tmp_path, capsys):
 def test_without_data_all_tasks_are_listed_and_nothing_is_made(tmp_path, capsys, monkeypatch):
     done = start(capsys, tmp_path / "none", tmp_path / "run", backbone="models/none")
     assert done.code == 1
-    assert done.error().startswith("error: no data: of 19 tasks none is prepared in")
+    assert done.error().startswith("error: no data: none of 19 tasks is prepared in")
     assert "--config.data.download=True" in done.error()
     assert not (tmp_path / "run").exists()
     lines = done.out.splitlines()
@@ -156,7 +156,7 @@ def test_files_fetched_by_hand_are_prepared_where_that_is_asked_for(tmp_path, ca
     data, home = tmp_path / "data", tmp_path / "run"
     flags = ("--config.data.download=True",)
     done = start(capsys, data, home, *flags, tasks="resisc45", backbone=backbone)
-    assert done.code == 1 and "error: no data: of 1 tasks none is prepared" in done.error()
+    assert done.code == 1 and "error: no data: none of 1 tasks is prepared" in done.error()
     assert "resisc45/3.0.0 cannot be prepared in" in done.out and "downloads/manual" in done.out
     names = builder_classes("resisc45", tmp_path)
     write_images(data / "downloads" / "manual" / "NWPU-RESISC45", "jpg", **dict.fromkeys(names, 4))
@@ -234,7 +234,7 @@ def test_a_task_that_fails_is_told_and_the_others_go_on(vtab_data, tmp_path, cap
     path.write_bytes(intact[:-1])
     done = start(capsys, data, home, tasks=tasks, backbone=backbone)
     assert done.code == 1
-    assert "error: 2 of 3 tasks are not done: svhn, dmlab; reasons are in" in done.error()
+    assert "error: 2 of 3 tasks are not done: svhn, dmlab; the reasons are in" in done.error()
     found = rows(home)
     assert [row["status"] for row in found.values()] == ["failed", "done", "missing"]
     assert "is cut short or damaged at byte" in found["svhn"]["error"]
@@ -261,7 +261,7 @@ def test_damaged_metadata_is_of_one_task(name, damage, vtab_data, tmp_path, caps
     path = tmp_path / "svhn_cropped" / "3.1.0" / name
     path.write_bytes(damage(path.read_bytes()))
     done = start(capsys, tmp_path, tmp_path / "run", tasks="svhn,dtd", backbone=backbone)
-    assert done.code == 1 and "error: no data: of 2 tasks none is prepared" in done.error()
+    assert done.code == 1 and "error: no data: none of 2 tasks is prepared" in done.error()
     assert "is damaged (" in done.out and "delete that folder and prepare it again" in done.out
     assert "data of 0 of 2 tasks" in done.out
 

@@ -108,8 +108,8 @@ def test_files_of_the_whole(tmp_path, monkeypatch):
     assert everything["real_accuracy"] == pytest.approx(0.9)
 
     remark = (
-        "Tuned on train, 5 images a class; distances are to all. A classifier trained on half of "
-        "test, where it was not tuned on"
+        "Tuned on train, 5 images per class. Distances are to all. A classifier trained on half of "
+        "test reads the generated images, if the prompt was not tuned on that half"
     )
     text = (tmp_path / "results.md").read_text()
     assert text.startswith("# VTAB: prompt tuning of tiny\n") and f"- {remark}" in text

@@ -391,7 +391,7 @@ LAYERS_2, LAYERS_3 = Prompt(layers=draw(2, 2, 4, 8)), Prompt(layers=draw(2, 3, 4
     [
         (dict(prompt_attention="some"), "prompt_attention 'some', expected one of causal, both"),
         (dict(heads=3), "width 8 does not divide into 3 heads"),
-        (dict(classes=12), "12 classes share 11 rows"),
+        (dict(classes=12), "12 classes, expected at most 11"),
         (dict(positions=5), "5 positions, expected at least 6 for 6 codes"),
     ],
 )
@@ -408,7 +408,7 @@ def test_bad_sizes(changes, message):
         (dict(shifted=True), TOKENS, None, "6 tokens from position 4 on need 10 positions"),
         (dict(shifted=True, positions=99), LAYERS_3, None, r"\(2, 3, 4, 8\), but .*shifted.*once"),
         (dict(condition=2, length=5), None, None, r"give prompt tokens or class_ids \[B, 2\]"),
-        (dict(condition=2, length=5), None, LABELS, r"class_ids \(2,\): 1 an image, expected 2"),
+        (dict(condition=2, length=5), None, LABELS, r"class_ids \(2,\): 1 per image, expected 2"),
     ],
 )
 def test_bad_inputs(changes, prompt, label, message):

@@ -126,7 +126,7 @@ def test_slots_that_hold_nothing_are_not_seen():
 
 def test_memory_is_as_large_as_it_will_get():
     _, memory = tiny().start(CODES[:, :2], Prompt(tokens=draw(2, 4, 8)), LABELS)
-    assert memory.cache.keys.shape == (3, 2, 2, 4 + 1 + 6 - 1, 4)  # the last code is no input
+    assert memory.cache.keys.shape == (3, 2, 2, 4 + 1 + 6 - 1, 4)  # the last code is not read
 
 
 def test_errors():

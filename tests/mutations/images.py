@@ -210,8 +210,8 @@ MUTATIONS = (
         ("job-seconds-under-another-stage", 'with clock("untuned"):', 'with clock("sample"):'),
         (
             "job-seconds-of-tuning-from-another-stage",
-            'old.seconds["tune"]',
-            'old.seconds["encode"]',
+            'earlier.seconds["tune"]',
+            'earlier.seconds["encode"]',
         ),
         (
             "job-seconds-of-tuning-of-a-partial-start",

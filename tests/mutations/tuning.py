@@ -196,14 +196,8 @@ MUTATIONS = (
         ("a-streams-number-changed", '"scratch": 4', '"scratch": 6'),
         (
             "streams-exchanged",
-            (
-                '"generate": 2,  # images of a tuned prompt, and the untuned ones beside them\n'
-                '    "marquee": 3,'
-            ),
-            (
-                '"generate": 3,  # images of a tuned prompt, and the untuned ones beside them\n'
-                '    "marquee": 2,'
-            ),
+            ('"generate": 2,  # images of a tuned prompt and the untuned ones\n    "marquee": 3,'),
+            ('"generate": 3,  # images of a tuned prompt and the untuned ones\n    "marquee": 2,'),
         ),
         ("unknown-streams-are-0", "STREAMS[stream]", "STREAMS.get(stream, 0)"),
     ),

@@ -9,7 +9,7 @@ import pytest
 
 from maskgit_prompt.errors import UserError
 from maskgit_prompt.report.results import to_json, write_json
-from maskgit_prompt.storage.files import write_whole
+from maskgit_prompt.storage.files import read_json, write_whole
 
 
 def test_write_whole_makes_folders_and_leaves_one_file(tmp_path):
@@ -83,3 +83,19 @@ def test_what_json_cannot_hold_is_named_and_nothing_is_written(tmp_path, value, 
 def test_bools_stay_bools():
     assert to_json({"a": True, "b": 1}) == {"a": True, "b": 1}
     assert to_json({"a": np.True_})["a"] is True
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"3", b'["a"]', b"\xff\xfe", b"[" * 100_000, b"null"])
+def test_json_that_is_damaged(text, tmp_path):
+    path = tmp_path / "a.json"
+    path.write_bytes(text)
+    with pytest.raises(UserError, match=f"^{path} is damaged .*; make it again$") as error:
+        read_json(path, "make it again")
+    assert "\n" not in str(error.value)
+
+
+def test_json_that_is_read(tmp_path):
+    write_json(tmp_path / "a.json", {"a": [1, "é"]})
+    assert read_json(tmp_path / "a.json", "") == {"a": [1, "é"]}
+    with pytest.raises(UserError, match="cannot read .*b.json: No such file or directory; look"):
+        read_json(tmp_path / "b.json", "look")

@@ -191,6 +191,33 @@ def test_a_line_cut_off_by_a_crash(tmp_path):
     assert metrics.rows() == [{"step": 10, "loss": 1.0}, {"step": 20, "loss": 2.0}]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"step": 20, "lo',
+        b"",
+        b"20",
+        b'{"loss": 1.0}',
+        b'{"step": "20"}',
+        b'{"step": 2.5}',
+        b"\xff",
+    ]
+    + [b'{"step": 20, "loss": "1.0"}', b'{"step": 20, "loss": null}', b"[20, 1.0]"],
+)
+def test_a_damaged_line_in_the_midst_is_told(tmp_path, line):
+    metrics = workdir.Metrics(tmp_path, tensorboard=False)
+    metrics.log(10, {"loss": 1.0})
+    with open(metrics.path, "ab") as file:
+        file.write(line + b"\n")
+    metrics.log(30, {"loss": 3.0})
+    before = metrics.path.read_bytes()
+    with pytest.raises(
+        UserError, match=f"^line 2 of {metrics.path} is damaged .*; delete the line"
+    ):
+        metrics.resume(20)
+    assert metrics.path.read_bytes() == before
+
+
 def test_a_new_run_has_no_metrics_file(tmp_path):
     metrics = workdir.Metrics(tmp_path, tensorboard=False)
     metrics.resume(0)

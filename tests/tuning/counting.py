@@ -59,5 +59,5 @@ def values(tree) -> set[float]:
 
 
 def rows(folder: pathlib.Path) -> list[dict]:
-    """Of metrics.jsonl."""
+    """The lines of metrics.jsonl."""
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]

@@ -21,7 +21,7 @@ BLOCKS = ("transformer/blocks/.*",)
 
 def has_gradient(path: str) -> bool:
     """A bias of the keys shifts all of a query's scores alike, and softmax does not see that: its
-    gradient is rounding, of which Adam makes steps."""
+    gradient is rounding, which Adam turns into steps."""
     return "attention/key/bias" not in path
 
 
@@ -86,7 +86,7 @@ def test_a_slice_trains_as_all_layers_do_with_the_other_gradients_set_to_zero(by
 
 
 def test_sharded_is_as_on_one_device():
-    # Of momentum: Adam's steps do not shrink with the gradient, and so magnify its rounding.
+    # With momentum: Adam's steps do not shrink with the gradient, and so magnify its rounding.
     tx, found = optax.sgd(0.1, momentum=0.9), []
     for mesh in (training.mesh(), training.mesh(2, 2, 2)):
         begin = training.start(mesh, LAST, tx=tx)

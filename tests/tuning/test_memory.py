@@ -21,7 +21,7 @@ def test_refused_with_figures(monkeypatch):
     monkeypatch.setattr(memory, "available", lambda: 2**30)
     memory.check_prompt(PromptConfig(tokens=1000, width=8), CFG, 2, 5)
     # 2 · 2 · 4 · 10,005² · 4 bytes and 6 · 2 · 10,005 · 8 · 4 are 5.97 GiB.
-    message = "tokens = 10000 needs at least 6.0 GiB for 2 images at once, there are 1.0 GiB"
+    message = "tokens = 10000 needs at least 6.0 GiB for 2 images at once, but 1.0 GiB are free"
     with pytest.raises(UsageError, match=message):
         memory.check_prompt(PromptConfig(tokens=10_000, width=8), CFG, 2, 5)
 

@@ -50,7 +50,7 @@ def test_backbone_without_a_rate_goes_with_the_prompt():
 
 
 def test_gradient_is_cut_to_a_global_norm():
-    # Of gradient (30, 40) cut to norm 1, (0.6, 0.8) is left; b1 = 0 makes Adam's first moment it.
+    # Gradient (30, 40), cut to norm 1, is (0.6, 0.8); with b1 = 0 it is Adam's first moment.
     tree = {"prompt": {"classes": jnp.zeros(2)}}
     tx = make_optimizer(optimizer_config(clip=1.0, b1=0.0), 10)
     state = tx.update({"prompt": {"classes": jnp.array([30.0, 40.0])}}, tx.init(tree), tree)[1]
@@ -58,7 +58,7 @@ def test_gradient_is_cut_to_a_global_norm():
 
 
 def test_moments_have_their_own_decay():
-    # Of gradient 2: (1 - b1) · 2 and (1 - b2) · 2².
+    # For gradient 2: (1 - b1) · 2 and (1 - b2) · 2².
     tree = {"prompt": {"classes": jnp.ones(1)}}
     tx = make_optimizer(optimizer_config(b1=0.75, b2=0.5, clip=0.0), 10)
     state = tx.update({"prompt": {"classes": jnp.full(1, 2.0)}}, tx.init(tree), tree)[1]
@@ -124,7 +124,7 @@ def test_sgd(changes, expected):
 
 
 def test_sgd_has_its_decay_in_the_velocity():
-    # Of 3 decays 0.5 · 3, which takes the gradient's place: 1.5, then 0.75 · 1.5 + 1.5.
+    # The decay 0.5 · 3 takes the gradient's place: 1.5, then 0.75 · 1.5 + 1.5.
     found = sgd_updates(0.0, x=3.0, momentum=0.75, weight_decay=0.5)
     np.testing.assert_allclose(found, [-1.5, -2.625 / 2], rtol=1e-6)
 

@@ -67,8 +67,8 @@ def test_forms_that_are_refused(tmp_path, text):
     with pytest.raises(UsageError) as error:
         profile.parse(text, 100, 0, tmp_path)
     assert str(error.value) == (
-        f"config.profile = {text!r}, expected START:STEPS as 20:5, the five steps that follow step "
-        "20, or nothing"
+        f"config.profile = {text!r}, expected START:STEPS such as 20:5, the five steps that follow "
+        "step 20, or nothing"
     )
 
 

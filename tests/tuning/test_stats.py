@@ -73,7 +73,7 @@ def test_neither_optimizer_nor_average_nor_patterns_touch_them():
 
 
 def test_micro_batches_renew_one_after_the_other():
-    # Of rows 1, 2, 3, 4 the parts are (1, 3) and (2, 4): m is (0 + 2) / 2, then (1 + 3) / 2.
+    # Rows 1, 2, 3, 4 have the parts (1, 3) and (2, 4): m is (0 + 2) / 2, then (1 + 3) / 2.
     # In the second step (2 + 2) / 2 and (2 + 3) / 2.
     state, _, metrics = take(begin(micro_batches=2), [[1, 2, 3, 4]] * 2)
     assert float(state.stats["prompt"]["mean"]) == 2.5

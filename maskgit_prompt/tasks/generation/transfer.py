@@ -8,13 +8,11 @@
 """
 
 import dataclasses
-import json
 import pathlib
 
 import numpy as np
 
 from maskgit_prompt.devices import distributed
-from maskgit_prompt.metrics.run_result import RunResult
 from maskgit_prompt.progress import Clock
 from maskgit_prompt.report import results
 from maskgit_prompt.report.transfer import transfer_report
@@ -49,6 +47,7 @@ def carry_out(
       Images of the backbone without tuning, uint8 [n, S, S, 3].
     """
     config, data, backbone = plan.config, plan.data, plan.backbone
+    earlier = results.read_run(home) if (home / "results.json").exists() else None
 
     # 1. Codes.
     if config.data.shots:
@@ -94,10 +93,9 @@ def carry_out(
         pictures.save(home, drawn)
         save_images(home, data.images.classes, classes, generated, config.score.saved)
     seconds = {stage: round(s, 2) for stage, s in clock.seconds.items()}
-    if tuned.run.resumed == tuned.run.steps and (home / "results.json").exists():
+    if tuned.run.resumed == tuned.run.steps and earlier:
         # A finished run was started again: this start tuned nothing.
-        old = RunResult.from_json(json.loads((home / "results.json").read_text()))
-        seconds["tune"] = old.seconds["tune"]
+        seconds["tune"] = earlier.seconds["tune"]
     found = dataclasses.replace(
         found, prompt_name=path.name, prompt_bytes=path.stat().st_size, seconds=seconds
     )
