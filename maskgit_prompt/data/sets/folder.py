@@ -121,11 +121,13 @@ def _first_of_copies(
 
     Of copies the one with the shortest name is kept: "0.png", not "0 copy.png".
     """
-    order = np.array(sorted(range(len(names)), key=lambda row: (len(names[row]), names[row])), int)
     keys = np.concatenate([looks, labels.astype("<i4")[:, None].view(np.uint8)], axis=1)
-    _, first = np.unique(keys[order].view("S36"), return_index=True)
-    kept = np.sort(order[first])
-    return kept, np.setdiff1d(np.arange(len(labels)), kept)
+    keys, rows = keys.view("S36").ravel(), np.arange(len(labels))
+    if len(np.unique(keys)) == len(rows):  # names are not looked at
+        return rows, rows[:0]
+    order = np.array(sorted(rows, key=lambda row: (len(names[row]), names[row])))
+    kept = np.sort(order[np.unique(keys[order], return_index=True)[1]])
+    return kept, np.setdiff1d(rows, kept)
 
 
 def _with_depths(preprocessing: Preprocessing, rows: np.ndarray) -> Preprocessing:
