@@ -62,6 +62,8 @@ setup(
         "tokamax": ["tokamax>=0.0.12,<0.0.13"],
         # What TFDS needs to prepare some of VTAB's data sets; reading prepared ones does not.
         "vtab": ["opencv-python-headless>=5.0.0.93,<6"],
+        # HEIC, the format of iPhones' photographs; AVIF is Pillow's own.
+        "heic": ["pillow-heif>=1.8,<2"],
         "dev": requirements("requirements-dev.txt"),
     },
     cmdclass={"build_py": WithConfigs},

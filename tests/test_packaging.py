@@ -86,10 +86,11 @@ def test_setup_reads_requirements(built):
     metadata = importlib.metadata.PathDistribution(built / "maskgit_prompt.egg-info")
     found = [Requirement(line) for line in metadata.requires]
     extra = lambda name: {r for r in found if r.marker and f'extra == "{name}"' in str(r.marker)}
-    extras = {name: extra(name) for name in ("tpu", "cuda", "tokamax", "vtab", "dev")}
+    extras = {name: extra(name) for name in ("tpu", "cuda", "tokamax", "vtab", "heic", "dev")}
     assert set(found) - set().union(*extras.values()) == set(requirements())
     assert {str(r) for r in extras["tpu"]} == {'jax[tpu]<0.13,>=0.10.2; extra == "tpu"'}
     assert {str(r) for r in extras["cuda"]} == {'jax[cuda13]<0.13,>=0.10.2; extra == "cuda"'}
+    assert {str(r) for r in extras["heic"]} == {'pillow-heif<2,>=1.8; extra == "heic"'}
     assert {str(r) for r in extras["tokamax"]} == {'tokamax<0.0.13,>=0.0.12; extra == "tokamax"'}
     tools = {Requirement(line) for line in lines_of("requirements-dev.txt")}
     assert {r.name: r.specifier for r in extras["dev"]} == {r.name: r.specifier for r in tools}
@@ -159,8 +160,9 @@ def test_what_is_imported_is_required():
         for name in foreign
         if not declared & {normal(d) for d in distributions.get(name, (name,))}
     }
-    # tokamax is an extra, imported where it is asked for; the other two are for data of TFDS.
-    assert left_out == {"tokamax", "array_record", "tensorflow_datasets"}
+    # tokamax and pillow_heif are extras, imported where they are needed; the other two are for data
+    # of TFDS.
+    assert left_out == {"tokamax", "pillow_heif", "array_record", "tensorflow_datasets"}
     assert {"array-record", "tensorflow-datasets"} <= {normal(r.name) for r in requirements()}
 
 

@@ -133,7 +133,11 @@ def transfer() -> ConfigDict:
             "test": "test",  # half of it trains the judge, half is held out
             "reference": "",  # distances are to it; empty: what is held out
             "classes": (),  # names of classes to take, in this order; empty: all
-            "fit": "crop",  # the middle square of an image; "resize": all of it, straight
+            # The middle square of an image; "resize": all of it, straight; "pad": all of it, with
+            # bars in the colour of its edge.
+            "fit": "crop",
+            "full_scale": 0.0,  # which value of more than 8 bits is white; 0: as the files say
+            "max_pixels": 300_000_000,  # larger images are skipped, and named
             "codes": "",  # a folder of codes files that runs share; empty: the workdir's own
             "shots": 10,  # images a class to tune on; 0: all of the tuning part
             "seed": 0,  # of the choice of images
@@ -179,6 +183,7 @@ def transfer() -> ConfigDict:
             "marquee_cutoffs": (0.1, 0.25, 0.5, 0.75, 1.0),  # of the header, each measured
             "marquee_images": 16,  # images an instance and cutoff; 0: no marquee
             "rounds": 8,  # masks drawn an image for the losses
+            "saved": 10_000,  # generated images that are kept as PNG files, at most; 0: none
         }
     )
     return config

@@ -55,7 +55,7 @@ class Use:
 USES = (
     # Images.
     Use(
-        ("data.path", "data.csv", "data.strict"),
+        ("data.path", "data.csv", "data.strict", "data.full_scale", "data.max_pixels"),
         "data.name",
         ("folder",),
         instead="for a folder of images use --config=configs/folder.py:PATH",

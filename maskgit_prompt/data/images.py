@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from maskgit_prompt.data.found import Found
 from maskgit_prompt.data.pixels import BROKEN, reason
 from maskgit_prompt.errors import UserError
 
@@ -38,6 +39,8 @@ class ImageSet:
       recipe: how pixels are made of contents, where `digests` are given.
       digests: uint8 [n, 32], of each image's contents, or None. With them the fingerprint of a
         subset depends on its own images alone, whatever set it was taken from.
+      looks: uint8 [n, 32], equal for images that must not be told apart: copies. None: the digests.
+      found: what was found where the images were looked for, or None.
     """
 
     name: str
@@ -48,9 +51,18 @@ class ImageSet:
     read: Callable[[np.ndarray], np.ndarray]
     recipe: str = ""
     digests: np.ndarray | None = None
+    looks: np.ndarray | None = None
+    found: Found | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def copies(self) -> np.ndarray | None:
+        """[n] ints, equal where images are copies of each other; None where that is not known."""
+        looks = self.digests if self.looks is None else self.looks
+        if looks is None:
+            return None
+        return np.unique(np.ascontiguousarray(looks).view("S32"), return_inverse=True)[1].ravel()
 
     def pixels(self) -> np.ndarray:
         """All images, uint8 [n, S, S, 3]; for sets that fit in memory."""
@@ -70,6 +82,7 @@ class ImageSet:
             fingerprint=found,
             read=lambda indices: self.read(rows[np.asarray(indices)]),
             digests=None if self.digests is None else self.digests[rows],
+            looks=None if self.looks is None else self.looks[rows],
         )
 
 

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from ml_collections import ConfigDict
 
+from maskgit_prompt.data import found as found_lib
 from maskgit_prompt.data import splits
 from maskgit_prompt.data.images import ImageSet
+from maskgit_prompt.data.names import legible
 from maskgit_prompt.data.pixels import Preprocessing
 from maskgit_prompt.data.sets import builders, digits, folder, prepared, vtab
 from maskgit_prompt.errors import UsageError, UserError
@@ -49,6 +51,26 @@ class Splits:
         thin = lambda rows: rows[splits.thin(self.images.labels[rows], most, seed)]
         return dataclasses.replace(self, judge=thin(self.judge), test=thin(self.test))
 
+    def without_judge(self) -> "Splits":
+        """The same with the judge's images among those to tune on: a classifier of one class has
+        nothing to tell apart."""
+        tune = np.sort(np.concatenate([self.tune, self.judge]))
+        return dataclasses.replace(self, tune=tune, judge=self.judge[:0])
+
+    def summary(self) -> str:
+        """What was found and what it is for, in a few lines."""
+        images, held = self.images, self.images.found
+        used = images.labels[images.labels >= 0]
+        where = images.name if held is None else held.where
+        lines = [f"found {len(used):,} images in {where}"]
+        lines.append(found_lib.of_classes(images.classes, used))
+        lines += [] if held is None else held.lines()
+        lines.append(
+            f"parts: {len(self.tune):,} images to tune on, {len(self.judge):,} to train the "
+            f"classifier on, {len(self.test):,} held out"
+        )
+        return "\n  ".join(lines)
+
 
 def load(config: ConfigDict, size: int, cache: pathlib.Path | None = None) -> Splits:
     """Finds the images and splits them, class by class, by (seed, class).
@@ -63,14 +85,18 @@ def load(config: ConfigDict, size: int, cache: pathlib.Path | None = None) -> Sp
     """
     if config.name not in NAMES:
         raise UsageError(f"config.data.name = {config.name!r}, expected {', '.join(NAMES)}")
-    preprocessing = Preprocessing(size, config.fit)
+    preprocessing = Preprocessing(
+        size, config.fit, full_scale=config.full_scale, max_pixels=config.max_pixels
+    )
     if config.name in ("tfds", "vtab"):
         found = _prepared(config, preprocessing, cache)
     else:
         images = _images(config, preprocessing, cache)
         fractions = {name: config.fractions[name] for name in ORDER}
-        cut = splits.split(images.labels, fractions, config.seed)
+        cut = splits.split(images.labels, fractions, config.seed, images.copies())
         found = Splits(images, cut["tune"], cut["judge"], cut["test"], cut["test"])
+    if len(found.images.classes) == 1:
+        found = found.without_judge()
     if config.shots > 0:
         chosen = splits.few_shot(
             found.labels(found.tune), config.shots, config.seed, found.images.classes
@@ -90,6 +116,14 @@ def _images(
         return images.subset(np.flatnonzero(images.labels >= 0))
     if not config.path:
         raise UsageError("config.data.path is empty; expected a folder: configs/folder.py:PATH")
+    for key in ("path", "csv"):
+        try:
+            config[key].encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                f"config.data.{key} = {legible(config[key])} is not UTF-8, which reports are: "
+                "rename it, or make a link to it that has another name"
+            ) from error
     names, shown = _names(config.classes)
     images = folder.image_folder(
         config.path, preprocessing, config.strict, classes=names, csv=config.csv, cache=cache
@@ -149,7 +183,13 @@ def _prepared(
     if not len(rows["tune"]):
         raise UserError(f"{images.name}: {names['tune']} has no images to tune on")
     test = np.setdiff1d(rows["test"], rows["tune"])
-    halves = splits.split(images.labels[test], {"judge": 0.5, "test": 0.5}, config.seed)
+    copies = images.copies()
+    halves = splits.split(
+        images.labels[test],
+        {"judge": 0.5, "test": 0.5},
+        config.seed,
+        None if copies is None else copies[test],
+    )
     found = Splits(images, rows["tune"], test[halves["judge"]], held := test[halves["test"]], held)
     if not config.reference:
         return found

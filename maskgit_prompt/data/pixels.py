@@ -1,17 +1,22 @@
 """One image file's bytes to pixels: what Pillow reads, upright, on white, square, resized."""
 
+import contextlib
 import dataclasses
-import io
 import struct
+import threading
 import zlib
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from maskgit_prompt.data import depth
+from maskgit_prompt.data.formats import open_image, overheard
+from maskgit_prompt.data.names import legible
 from maskgit_prompt.errors import UsageError
 
 # How an image becomes square, and what recipes call it.
-FITS = {"crop": "centre crop", "resize": "resized straight"}
+FITS = {"crop": "centre crop", "resize": "resized straight", "pad": "padded with its edge"}
+MAX_PIXELS = 300_000_000  # phones make 200 million; a scan of 20,000 x 15,000
 _FILTERS = {"lanczos": Image.Resampling.LANCZOS, "bicubic": Image.Resampling.BICUBIC}
 
 # What Pillow's readers raise on damaged files, besides OSError, which UnidentifiedImageError is.
@@ -26,10 +31,17 @@ BROKEN = (
     AttributeError,
     NotImplementedError,
     RuntimeError,
+    MemoryError,
     struct.error,
     zlib.error,
-    Image.DecompressionBombError,
 )
+
+# Images that are decoded to more pixels than this take turns, so that a machine of many cores does
+# not hold one for each: 2**26 pixels of RGB take 256 MB.
+_HUGE = 2**26
+_one_huge_at_a_time = threading.Lock()
+
+_ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)  # EXIF: width and height are exchanged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,24 +51,40 @@ class Preprocessing:
     Attributes:
       size: S, the side of the result in pixels.
       fit: how an image becomes square. "crop" cuts out the middle square; "resize" resizes the
-        whole image straight to S x S, whatever its sides are.
+        whole image straight to S x S, whatever its sides are; "pad" resizes it until it fits and
+        fills the rest with the median colour of the outermost pixels.
       gain: what 8-bit values are multiplied by, cut at 255; 255 makes black and white of 0 and 1.
       resample: the antialiased filter that resizes: "lanczos" or "bicubic".
+      full_scale: which value is white in images of more than 8 bits; 0: what the format states.
+      unstated_scale: the same where the format does not state it; 0: found for each image.
+      stated_depths: whether some of the images state another depth than 16 bits.
+      max_pixels: images of more are not decoded.
 
     Raises:
-      UsageError: a size below 1, or a fit that is not of FITS.
+      UsageError: a size or max_pixels below 1, a full_scale below 0, or a fit that is not of FITS.
     """
 
     size: int
     fit: str = "crop"
     gain: int = 1
     resample: str = "lanczos"
+    full_scale: float = 0.0
+    unstated_scale: float = 0.0
+    stated_depths: bool = False
+    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self):
         if self.size < 1:
             raise UsageError(f"image size {self.size}: expected at least 1 pixel")
         if self.fit not in FITS:
             raise UsageError(f"fit {self.fit!r}: expected {' or '.join(FITS)}")
+        if not 0 <= self.full_scale < float("inf"):
+            raise UsageError(
+                f"config.data.full_scale = {self.full_scale}, expected the value that is white, or "
+                "0 to take what the files state"
+            )
+        if self.max_pixels < 1:
+            raise UsageError(f"config.data.max_pixels = {self.max_pixels}, expected at least 1")
 
     @property
     def steps(self) -> str:
@@ -71,9 +99,16 @@ class Preprocessing:
         """The steps and their numbers: equal recipes make equal pixels of equal files.
 
         Preprocessing(32) is "folder-1: exif, 8 bit, on white, centre crop, lanczos|32"; a gain of
-        255 adds "|255".
+        255 adds "|255", and so do rules that came later, for the images that they concern.
         """
-        return f"{self.steps}|{self.size}" + (f"|{self.gain}" if self.gain != 1 else "")
+        later = {
+            f"{self.gain}": self.gain != 1,
+            f"full scale {self.full_scale:g}": self.full_scale,
+            f"where none is stated {self.unstated_scale:g}": self.unstated_scale,
+            "stated depths": self.stated_depths,
+        }
+        words = [word for word, holds in later.items() if holds]
+        return "|".join([self.steps, str(self.size), *words])
 
     def square(self, image: Image.Image) -> Image.Image:
         """An image of 8 bits a channel, of any size, as S x S."""
@@ -83,35 +118,59 @@ class Preprocessing:
             side = min(image.size)
             left, top = (image.width - side) // 2, (image.height - side) // 2
             image = image.crop((left, top, left + side, top + side))
-        if image.size != (self.size, self.size):
-            filter_ = _FILTERS[self.resample]
-            image = image.resize((self.size, self.size), filter_, reducing_gap=3.0)
-        return image
+        if self.fit == "pad" and image.width != image.height:
+            return self._padded(image)
+        return self._resized(image, (self.size, self.size))
+
+    def _resized(self, image: Image.Image, size: tuple[int, int]) -> Image.Image:
+        if image.size == size:
+            return image
+        return image.resize(size, _FILTERS[self.resample], reducing_gap=3.0)
+
+    def _padded(self, image: Image.Image) -> Image.Image:
+        longer = max(image.size)
+        fitting = tuple(max(1, round(side * self.size / longer)) for side in image.size)
+        image = self._resized(image, fitting)
+        pixels = np.asarray(image)
+        edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+        colour = np.round(np.median(edge, axis=0)).astype(int)
+        padded = Image.new(
+            image.mode, (self.size, self.size), tuple(np.atleast_1d(colour).tolist())
+        )
+        padded.paste(image, ((self.size - image.width) // 2, (self.size - image.height) // 2))
+        return padded
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """Scales 16-bit, 32-bit and float greyscale to mode L.
+@dataclasses.dataclass(frozen=True)
+class Examined:
+    """A decoded image and what was seen of its file.
 
-    Full scale is the smallest of the usual ones that holds the brightest pixel: 65535 for 16-bit
-    modes; 65535 or 2147483647 for mode I; 1, 255, 65535 or the brightest pixel itself for mode F.
-    Of 16 bits, 0, 257, 32896 and 65535 become 0, 1, 128 and 255. Below 0 and NaN is black.
+    Attributes:
+      pixels: uint8 [S, S, 3].
+      size: (width, height) of the upright image in the file.
+      deep: more than 8 bits a channel.
+      stated: the full scale that the format states; None where it states none, or for 8 bits.
+      value_range: (what nearly all values do not exceed, the largest) where it states none.
+      notes: what libraries warned of.
     """
-    values = np.nan_to_num(np.asarray(image).astype(np.float64), nan=0.0, posinf=0.0)
-    top = float(values.max())
-    if image.mode == "F":
-        scales = (1.0, 255.0, 65535.0, top)
-    elif image.mode == "I":
-        scales = (65535.0, 2147483647.0)
-    else:
-        scales = (65535.0,)
-    scale = next(scale for scale in scales if top <= scale)
-    values = np.clip(values / scale, 0.0, 1.0) * 255.0
-    return Image.fromarray(np.round(values).astype(np.uint8))
+
+    pixels: np.ndarray
+    size: tuple[int, int]
+    deep: bool
+    stated: float | None
+    value_range: tuple[float, float] | None
+    notes: tuple[str, ...]
+
+    @property
+    def dark(self) -> bool:
+        """Nearly black: what a wrong full scale makes of an image."""
+        # The mean is known sooner, and of few images it is so low.
+        low = self.pixels.mean() < 2 * depth.DARK
+        return bool(low) and depth.value_range(self.pixels)[0] < depth.DARK
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        return _eight_bit(image).convert("RGB")
+    """An image of 8 bits a channel in mode RGB."""
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
@@ -120,31 +179,64 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def decode_image(data: bytes, preprocessing: Preprocessing) -> np.ndarray:
-    """Pixels of one image file.
+    """Pixels of one image file, uint8 [S, S, 3]: see `examine`."""
+    return examine(data, preprocessing).pixels
 
-    Turned upright by its EXIF orientation; 16-bit and float greyscale scaled to 8 bits;
+
+def examine(data: bytes, preprocessing: Preprocessing) -> Examined:
+    """Decodes one image file.
+
+    Turned upright by its EXIF orientation; greyscale of more than 8 bits scaled as `depth` says;
     palette, greyscale and CMYK made RGB (colour profiles are not applied); transparent images are
     laid on white; animations: the first frame. Then made square as `preprocessing` says.
 
     Args:
-      data: the file's bytes, in any format Pillow reads.
-
-    Returns:
-      uint8 [S, S, 3].
+      data: the file's bytes, in any format that formats.open_image opens.
 
     Raises:
-      any of BROKEN: the bytes are not a whole image.
+      any of BROKEN: the bytes are not a whole image, or one of more pixels than max_pixels or than
+        fit into memory.
     """
     if not data:
         raise ValueError("the file is empty")
-    size = preprocessing.size
-    with Image.open(io.BytesIO(data)) as image:
+    side = preprocessing.size
+    with overheard() as notes, open_image(data) as image:
+        width, height = image.size
+        if width * height > preprocessing.max_pixels:
+            raise ValueError(
+                f"{width:,} x {height:,} pixels, more than config.data.max_pixels = "
+                f"{preprocessing.max_pixels:,}"
+            )
         # JPEG only: decodes at 1/2, 1/4 or 1/8 when that still leaves twice the size asked for.
-        image.draft(None, (2 * size, 2 * size))
-        image.load()
-        ImageOps.exif_transpose(image, in_place=True)
-        upright = _rgb(image)
-    return np.asarray(preprocessing.square(upright))  # [S, S, 3]
+        image.draft(None, (2 * side, 2 * side))
+        huge = image.width * image.height > _HUGE
+        with _one_huge_at_a_time if huge else contextlib.nullcontext():
+            try:
+                image.load()
+                if image.getexif().get(_ORIENTATION) in _TURNED:
+                    width, height = height, width
+                ImageOps.exif_transpose(image, in_place=True)
+                deep, stated, found = depth.is_deep(image), None, None
+                upright = image
+                if deep:
+                    values = np.asarray(image)
+                    stated = depth.stated_scale(image)
+                    if stated is None:
+                        found = depth.value_range(values)
+                    given = 0.0 if depth.is_rescaled(image) else preprocessing.full_scale
+                    scale = (
+                        given
+                        or stated
+                        or preprocessing.unstated_scale
+                        or depth.found_scale([found])
+                    )
+                    upright = depth.eight_bit(values, scale)
+                pixels = np.asarray(preprocessing.square(_rgb(upright)))  # [S, S, 3]
+            except MemoryError as error:
+                raise MemoryError(
+                    f"{width:,} x {height:,} pixels do not fit into memory"
+                ) from error
+    return Examined(pixels, (width, height), deep, stated, found, tuple(notes))
 
 
 def reason(error: Exception) -> str:
@@ -153,5 +245,7 @@ def reason(error: Exception) -> str:
         return "not an image"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
+    if isinstance(error, MemoryError) and not str(error):
+        return "it does not fit into memory"
     text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0]
+    return legible(text.splitlines()[0])

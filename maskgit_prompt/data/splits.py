@@ -9,11 +9,14 @@ from maskgit_prompt.data import batches
 from maskgit_prompt.errors import UsageError
 
 
-def _members(labels: np.ndarray, stream: int, seed: int):
-    """Yields (class, its image indices in the order drawn for (seed, class))."""
+def _members(labels: np.ndarray, stream: int, seed: int, among: np.ndarray | None = None):
+    """Yields (class, its image indices in the order drawn for (seed, class)).
+
+    among: bool [n], the images that are drawn; None: all.
+    """
     labels = np.asarray(labels)
     for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
+        members = np.flatnonzero((labels == label) & (True if among is None else among))
         drawn = batches.generator(seed, (stream, int(label))).permutation(members)
         yield int(label), drawn
 
@@ -70,7 +73,12 @@ def shares(total: int, fractions: np.ndarray) -> np.ndarray:
     return counts
 
 
-def split(labels: np.ndarray, fractions: dict[str, float], seed: int) -> dict[str, np.ndarray]:
+def split(
+    labels: np.ndarray,
+    fractions: dict[str, float],
+    seed: int,
+    copies: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
     """Cuts a set into disjoint parts, each class in the given proportions.
 
     Four images of each class and {"pool": 0.5, "judge": 0.25, "test": 0.25} give two, one and
@@ -80,6 +88,8 @@ def split(labels: np.ndarray, fractions: dict[str, float], seed: int) -> dict[st
       labels: [n] ints, 0 or more.
       fractions: part name to its share, each above 0, together at most 1.
       seed: 0 or more; the cut of a class depends on (seed, class, its number of images) only.
+      copies: [n] ints, equal for images that are copies of each other, in whatever classes: the
+        first of them is drawn and the others are put beside it. None: there are none.
 
     Returns:
       part name to indices, int64, increasing.
@@ -92,12 +102,15 @@ def split(labels: np.ndarray, fractions: dict[str, float], seed: int) -> dict[st
         raise UsageError(f"fractions {fractions}: expected shares above 0, together at most 1")
     rest = max(0.0, 1.0 - wanted.sum())
     parts: dict[str, list[np.ndarray]] = {name: [] for name in fractions}
-    for _, members in _members(labels, batches.STREAM_SPLIT, seed):
+    copies = np.arange(len(labels)) if copies is None else copies
+    first = np.zeros(len(labels), bool)
+    first[np.unique(copies, return_index=True)[1]] = True
+    for _, members in _members(labels, batches.STREAM_SPLIT, seed, first):
         ends = np.cumsum(shares(len(members), np.append(wanted, rest)))
         for name, piece in zip(fractions, np.split(members, ends), strict=False):
             parts[name].append(piece)
-    empty = np.zeros(0, np.int64)
-    return {name: np.sort(np.concatenate([empty, *pieces])) for name, pieces in parts.items()}
+    drawn = {name: np.concatenate([np.zeros(0, np.int64), *p]) for name, p in parts.items()}
+    return {name: np.flatnonzero(np.isin(copies, copies[rows])) for name, rows in drawn.items()}
 
 
 def thin(labels: np.ndarray, most: int, seed: int, least: int = 3) -> np.ndarray:

@@ -11,10 +11,8 @@ another one it is refused, so that samples.json always tells how the images besi
 
 import dataclasses
 import hashlib
-import os
 import pathlib
 import re
-import shutil
 import time
 from collections.abc import Sequence
 
@@ -29,12 +27,13 @@ from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.config import defaults, rules, uses
 from maskgit_prompt.data.pixels import BROKEN, Preprocessing, decode_image
 from maskgit_prompt.decoding.config import DecodeConfig
-from maskgit_prompt.devices import distributed, sharding
+from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError, UserError
 from maskgit_prompt.models.masked import MASK
 from maskgit_prompt.models.prompt import NONE
 from maskgit_prompt.report import results, sheets
 from maskgit_prompt.storage import workdir
+from maskgit_prompt.storage.image_files import write_images
 from maskgit_prompt.tasks.generation.sampling import Sampler, make_prompts, unconditional
 from maskgit_prompt.tuning import tuned_prompt
 from maskgit_prompt.tuning.tuned_prompt import TunedPrompt
@@ -116,7 +115,7 @@ def run(config: ConfigDict, path: str) -> None:
         )
 
         # 4. Files.
-        files = write_images(home, request, images)
+        files = write_images(home, request.groups, request.group_of, images)
         sheets.save_png(draw_sheet(request, images, given), home / "sheet.png")
         results.write_json(
             home / "samples.json", describe(config, prompt, settings, request, files)
@@ -287,58 +286,6 @@ def known_codes(keep: str, side: int) -> np.ndarray:
 
 
 # --- 4. Files ------------------------------------------------------------------------------------
-
-
-def folder_names(names: Sequence[str]) -> list[str]:
-    """Names for folders on any system, no two alike there: "a/b", "A?b", "" -> "a_b", "A_b-2", "_".
-
-    The names come out of a file that a stranger may have made: none leads out of the folder.
-    """
-    found: list[str] = []
-    taken: set[str] = set()
-    for name in names:
-        plain = re.sub(r"[^\w.-]", "_", name)[:80].strip(".") or "_"
-        unique, count = plain, 1
-        while unique.casefold() in taken:
-            count += 1
-            unique = f"{plain}-{count}"
-        taken.add(unique.casefold())
-        found.append(unique)
-    return found
-
-
-def write_images(home: pathlib.Path, request: Request, images: np.ndarray) -> list[str]:
-    """Puts images/GROUP/00000.png in place of an earlier images/, all or none.
-
-    Returns:
-      the files' names below home.
-
-    Raises:
-      UserError: they cannot be written; what was there before is kept.
-    """
-    folders = folder_names(request.groups)
-    numbers = np.arange(len(images)) - np.searchsorted(request.group_of, request.group_of)
-    files = [
-        f"{folders[group]}/{number:05d}.png"
-        for group, number in zip(request.group_of, numbers, strict=True)
-    ]
-    if distributed.is_first():
-        temporary, final = home / f".images.{os.getpid()}", home / "images"
-        try:
-            for folder in folders:
-                (temporary / folder).mkdir(parents=True)
-            for name, image in zip(files, images, strict=True):
-                Image.fromarray(image).save(temporary / name)
-            shutil.rmtree(final, ignore_errors=True)
-            os.replace(temporary, final)
-        except OSError as error:
-            raise UserError(
-                f"cannot write {final}: {error.strerror or error}; free some space there or use "
-                "another --workdir"
-            ) from error
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    return [f"images/{name}" for name in files]
 
 
 def draw_sheet(request: Request, images: np.ndarray, given: Given | None) -> Image.Image:

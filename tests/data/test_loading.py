@@ -1,5 +1,7 @@
 """Which images are tuned on, train the judge and are held out, by their counts."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -73,7 +75,53 @@ def test_thinned_parts_are_judge_and_test_and_not_the_reference(loaded):
     np.testing.assert_array_equal(thin.reference, whole.test)
 
 
-@pytest.mark.parametrize("fit", ["crop", "resize"])
+def test_one_class_has_no_judge_and_its_share_is_tuned_on(loaded, monkeypatch):
+    before = loaded()
+    alone = dataclasses.replace(IMAGES, classes=("ant",), labels=np.zeros(30, np.int32))
+    monkeypatch.setattr(loading.digits, "digits", lambda preprocessing: alone)
+    found = loaded()
+    assert (len(found.tune), len(found.judge), len(found.test)) == (24, 0, 6)
+    assert sorted([*found.tune, *found.test]) == list(range(30))
+    np.testing.assert_array_equal(found.tune, np.sort(found.tune))
+    assert len(before.judge) == 9
+
+
+def looks(*numbers: int) -> np.ndarray:
+    return np.repeat(np.array(numbers, np.uint8)[:, None], 32, axis=1)
+
+
+def test_copies_are_in_one_part_whatever_their_classes(loaded, monkeypatch):
+    """Image i + 15 is a copy of image i, of which one in three has another class."""
+    pairs = dataclasses.replace(IMAGES, looks=looks(*range(15), *range(15)))
+    monkeypatch.setattr(loading.digits, "digits", lambda preprocessing: pairs)
+    for seed in range(5):
+        found = loaded(seed=seed)
+        parts = [set(rows % 15) for rows in (found.tune, found.judge, found.test)]
+        assert sum(map(len, parts)) == len(set().union(*parts)) == 15
+        assert sum(map(len, (found.tune, found.judge, found.test))) == 30
+
+
+def test_images_without_copies_have_the_parts_that_they_always_had(loaded, monkeypatch):
+    before = loaded()
+    monkeypatch.setattr(
+        loading.digits,
+        "digits",
+        lambda preprocessing: dataclasses.replace(IMAGES, looks=looks(*range(30))),
+    )
+    after = loaded()
+    for part in ("tune", "judge", "test"):
+        np.testing.assert_array_equal(getattr(before, part), getattr(after, part))
+
+
+def test_the_summary_counts_classes_and_parts(loaded):
+    assert loaded(shots=2).summary().splitlines() == [
+        "found 30 images in stub",
+        "  2 classes: ant 20, bee 10",
+        "  parts: 4 images to tune on, 9 to train the classifier on, 6 held out",
+    ]
+
+
+@pytest.mark.parametrize("fit", ["crop", "resize", "pad"])
 def test_every_set_is_asked_for_the_fit_of_the_config(monkeypatch, fit):
     got = []
 
@@ -91,11 +139,19 @@ def test_every_set_is_asked_for_the_fit_of_the_config(monkeypatch, fit):
     assert got == [Preprocessing(8, fit, 1, "bicubic"), Preprocessing(8, fit, 1, "lanczos")]
 
 
+@pytest.mark.parametrize("key", ["path", "csv"])
+def test_a_path_that_no_report_can_show_is_refused(key):
+    config = defaults.transfer().data
+    config.update({"name": "folder", "path": "photos", key: "caf\udce9"})
+    with pytest.raises(UsageError, match=rf"config\.data\.{key} = caf\\xe9 is not UTF-8.* a link"):
+        loading.load(config, 8)
+
+
 def test_an_unknown_fit_is_refused_before_any_image_is_looked_at(monkeypatch):
     looked = []
     monkeypatch.setattr(loading.digits, "digits", looked.append)
     config = defaults.transfer().data
     config.fit = "squash"
-    with pytest.raises(UsageError, match="fit 'squash': expected crop or resize"):
+    with pytest.raises(UsageError, match="fit 'squash': expected crop or resize or pad"):
         loading.load(config, 8)
     assert looked == []

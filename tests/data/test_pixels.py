@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskgit_prompt.data.pixels import Preprocessing, decode_image
+from maskgit_prompt.data.pixels import FITS, Preprocessing, decode_image
 from maskgit_prompt.errors import UsageError
 from tests.data.pictures import encoded
 
@@ -129,10 +129,33 @@ def test_resize_keeps_the_ends_of_a_tall_image():
     assert brightest("resize") == [[0] * 4, [1] * 4, [1] * 4, [2] * 4]
 
 
+def test_pad_keeps_the_shape_and_fills_with_the_colour_of_the_edge():
+    image = Image.new("RGB", (4, 2), RED)
+    image.paste(BLUE, (1, 0, 2, 2))
+    padded = decode_image(encoded(image), Preprocessing(4, "pad"))
+    middle = [[*RED], [*BLUE], [*RED], [*RED]]
+    assert padded.tolist() == [[[*RED]] * 4, middle, middle, [[*RED]] * 4]
+    tall = decode_image(
+        encoded(image.transpose(Image.Transpose.ROTATE_90)), Preprocessing(4, "pad")
+    )
+    assert tall[:, 0].tolist() == tall[:, 3].tolist() == [[*RED]] * 4
+    # A line across: one pixel at least is left of it.
+    line = decode_image(encoded(Image.new("L", (64, 1), 77)), Preprocessing(4, "pad"))
+    assert (line == 77).all()
+
+
+def test_pad_of_a_transparent_image_is_white():
+    image = Image.new("RGBA", (8, 4), (0, 0, 0, 0))
+    image.paste((255, 0, 0, 255), (3, 1, 5, 3))
+    padded = decode_image(encoded(image), Preprocessing(8, "pad"))
+    assert (padded[[0, 1, 6, 7]] == 255).all() and padded[4, 4].tolist() == [255, 0, 0]
+
+
 def test_a_square_image_has_the_same_pixels_with_every_fit():
     data = encoded(Image.effect_noise((24, 24), 50))
-    crop, resized = (decode_image(data, Preprocessing(8, fit)) for fit in ("crop", "resize"))
-    np.testing.assert_array_equal(crop, resized)
+    crop, *others = (decode_image(data, Preprocessing(8, fit)) for fit in FITS)
+    for other in others:
+        np.testing.assert_array_equal(crop, other)
 
 
 def test_gain_multiplies_and_is_cut_at_255():
@@ -164,6 +187,7 @@ def test_the_filter_is_the_one_asked_for(resample, expected):
         ({}, "centre crop, lanczos|32"),
         ({"resample": "bicubic"}, "centre crop, bicubic|32"),
         ({"fit": "resize"}, "resized straight, lanczos|32"),
+        ({"fit": "pad"}, "padded with its edge, lanczos|32"),
         ({"gain": 255}, "centre crop, lanczos|32|255"),
     ],
 )
@@ -175,7 +199,7 @@ def test_a_recipe_names_everything_that_changes_pixels(options, recipe):
     ("options", "message"),
     [
         ((0,), "image size 0: expected at least 1 pixel"),
-        ((8, "squash"), "fit 'squash': expected crop or resize"),
+        ((8, "squash"), "fit 'squash': expected crop or resize or pad"),
     ],
 )
 def test_preprocessing_that_makes_no_pixels_is_refused(options, message):

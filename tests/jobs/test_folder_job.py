@@ -47,6 +47,14 @@ def test_two_classes_with_enough_for_a_classifier(backbone, tmp_path, capsys):
         "No KID: 10 generated images and 12 held-out real images, 20 of each are needed.",
         "No count of near-copies: 12 held-out images, 50 are needed.",
     ]
+    assert done.out.splitlines()[:4] == [
+        f"found 60 images in {photos}",
+        "  2 classes: cat 30, dog 30",
+        "  sizes: 16 x 16 pixels, all alike",
+        "  parts: 2 images to tune on, 12 to train the classifier on, 12 held out",
+    ]
+    made = sorted(str(path.relative_to(home)) for path in (home / "images").rglob("*.png"))
+    assert made == [f"images/{name}/0000{i}.png" for name in ("cat", "dog") for i in range(5)]
     prompt = tuned_prompt.load(home / "prompt.safetensors")
     assert (prompt.classes, prompt.instance_classes) == (("cat", "dog"), (0, 1))
 
@@ -69,7 +77,7 @@ def too_few(generated: int, heldout: int) -> list[str]:
     [
         pytest.param(
             {"flat": 10},
-            {"tune": 6, "judge": 2, "test": 2},
+            {"tune": 8, "judge": 0, "test": 2},
             [
                 "No accuracy: 1 class of images to train a classifier on, 2 are needed.",
                 *too_few(3, 2),
@@ -174,3 +182,34 @@ def test_a_corrupt_image_is_skipped_by_name_or_refused(backbone, tmp_path, capsy
     assert line.startswith("warning: ") and "skipped 1 of 3 images" in line and "cat/1.png" in line
     images = results(tmp_path / "run")["data"]["images"]
     assert images["tune"] + images["judge"] + images["test"] == 2
+
+
+def test_what_lies_around_the_images_is_told_before_tuning(backbone, tmp_path, capsys):
+    """A wrapped folder with leftovers, notes, copies, a broken file and a name of a lone byte."""
+    photos = tmp_path / "photos"
+    write_images(photos / "imgs", **{"cat": 5, "caf\udce9": 5})
+    (photos / "imgs" / "cat" / "0 copy.png").write_bytes(
+        (photos / "imgs" / "cat" / "0.png").read_bytes()
+    )
+    (photos / "imgs" / "cat" / "bad.png").write_bytes(b"")
+    (photos / "imgs" / "cat" / "notes.txt").write_text("")
+    (photos / "@eaDir").mkdir()
+    home = tmp_path / "run"
+    flags = (f"{FOLDER}:{photos}", f"--config.backbone={backbone}", *NO_MARQUEE)
+    done = run(capsys, *flags, f"--workdir={home}")
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[:7] == [
+        f"found 10 images in {photos}/imgs",
+        r"  2 classes: caf\xe9 5, cat 5",
+        "  sizes: 16 x 16 pixels, all alike",
+        "  left out: ending in .txt: 1 (cat/notes.txt); of tools or storage: 1 (../@eaDir); "
+        "cannot be read: 1 (cat/bad.png); copies of others of the class: 1 (cat/0 copy.png)",
+        f"  note: read from {photos}/imgs, the only folder there",
+        "  note: names of folders have characters that cannot be written: the classes are called "
+        r"caf\xe9; rename the folders, or give the classes names in classes.txt",
+        "  parts: 6 images to tune on, 2 to train the classifier on, 2 held out",
+    ]
+    found = json.loads((home / "found.json").read_text())
+    assert found["where"] == f"{photos}/imgs" and len(found["left_out"]) == 4
+    assert r"caf\xe9" in (home / "report.html").read_text()
+    assert tuned_prompt.load(home / "prompt.safetensors").classes == (r"caf\xe9", "cat")

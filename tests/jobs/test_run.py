@@ -138,7 +138,7 @@ def test_the_same_seed_in_another_process_gives_the_same_bytes(whole, backbone, 
         env={**os.environ, "JAX_NUM_CPU_DEVICES": "8"},
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[1] == f"report: {tmp_path / 'run' / 'report.html'}"
+    assert done.stdout.splitlines()[-2] == f"report: {tmp_path / 'run' / 'report.html'}"
     assert "tune: 100% 32/32" in done.stderr
     assert same(whole, tmp_path / "run")
 

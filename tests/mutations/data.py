@@ -6,6 +6,10 @@ WIRING = ("tests/tasks/generation/test_wiring.py",)
 BATCHES = ("tests/data/test_batches.py",)
 PARTS = ("tests/data/test_loading.py",)
 PIXELS = ("tests/data/test_pixels.py",)
+DEPTH = ("tests/data/test_depth.py",)
+COPIES = ("tests/data/sets/test_copies.py",)
+LAYOUTS = ("tests/data/sets/test_layouts.py",)
+TABLES = ("tests/data/sets/test_table.py",)
 AUGMENT = ("tests/data/test_augment.py",)
 
 MUTATIONS = (
@@ -67,7 +71,11 @@ MUTATIONS = (
         ("shots-of-another-seed", "config.shots, config.seed, found", "config.shots, 0, found"),
         ("shots-of-all-images", "tune=found.tune[chosen]", "tune=chosen"),
         ("thinned-judge-is-test", "judge=thin(self.judge), test", "judge=thin(self.test), test"),
-        ("fit-not-of-the-config", "Preprocessing(size, config.fit)", "Preprocessing(size)"),
+        (
+            "fit-not-of-the-config",
+            "size, config.fit, full_scale=config.full_scale",
+            "size, full_scale=config.full_scale",
+        ),
     ),
     *in_file(
         "data/batches.py",
@@ -109,8 +117,94 @@ MUTATIONS = (
         ),
     ),
     *in_file(
+        "data/splits.py",
+        PARTS,
+        (
+            "copies-on-both-sides-of-a-cut",
+            "np.flatnonzero(np.isin(copies, copies[rows]))",
+            "np.sort(rows)",
+        ),
+        (
+            "copies-drawn-each-for-itself",
+            "_members(labels, batches.STREAM_SPLIT, seed, first)",
+            "_members(labels, batches.STREAM_SPLIT, seed)",
+        ),
+    ),
+    *in_file(
+        "data/loading.py",
+        PARTS,
+        (
+            "judge-of-one-class",
+            "if len(found.images.classes) == 1:",
+            "if not found.images.classes:",
+        ),
+        (
+            "share-of-the-judge-is-held-out",
+            "tune = np.sort(np.concatenate([self.tune, self.judge]))",
+            "tune = self.tune",
+        ),
+    ),
+    *in_file(
+        "data/depth.py",
+        DEPTH,
+        ("scale-of-the-brightest-image", "* scale) > 0.5", "* scale) == 1.0"),
+        ("scale-of-the-highlights", "np.partition(finite, last)[last]", "finite.max()"),
+        ("twelve-bits-are-sixteen", "2 ** (bits - signed) - 1", "2 ** (16 - signed) - 1"),
+        ("signed-is-unsigned", "2 ** (bits - signed) - 1", "2**bits - 1"),
+    ),
+    *in_file(
+        "data/sets/folder.py",
+        DEPTH,
+        (
+            "a-scale-for-each-image",
+            "depth.found_scale(unstated) if len(unstated) else 0.0",
+            "0.0",
+        ),
+        (
+            "black-by-its-own-scale",
+            'dark[unstated] = rows["range"][unstated, 0] / scale * 255 < depth.DARK',
+            "pass",
+        ),
+    ),
+    *in_file(
+        "data/sets/folder.py",
+        COPIES,
+        ("the-longest-name-of-copies", "key=lambda row: (len(", "key=lambda row: (-len("),
+        ("copies-of-any-class", 'labels.astype("<i4")[', '(0 * labels).astype("<i4")['),
+    ),
+    *in_file(
+        "data/sets/labelling.py",
+        LAYOUTS,
+        (
+            "names-as-they-are-stored",
+            "groups.setdefault(legible(folder)",
+            "groups.setdefault(folder",
+        ),
+        (
+            "single-folders-are-classes",
+            "if not csv and _descend(place, classes):",
+            "if False:",
+        ),
+        (
+            "chosen-single-folders-are-left",
+            " or legible(folders[0]) in map(legible, classes)",
+            "",
+        ),
+    ),
+    *in_file(
+        "data/sets/table.py",
+        TABLES,
+        ("table-by-exact-names-alone", 'len(_FORMS) if "/" not in cell', '1 if "/" not in cell'),
+        ("numbers-of-classes-before-names", "words[i] == headings[0]", "words[i] == headings[-1]"),
+    ),
+    *in_file(
         "data/pixels.py",
         PIXELS,
+        (
+            "padded-with-black",
+            "tuple(np.atleast_1d(colour).tolist())",
+            "tuple(0 * np.atleast_1d(colour))",
+        ),
         ("fit-ignored", 'if self.fit == "crop":', "if True:"),
         (
             "crop-of-the-corner",

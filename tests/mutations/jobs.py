@@ -249,9 +249,9 @@ MUTATIONS = (
             "row_labels=request.groups[::-1]",
         ),
         (
-            "sample-files-of-another-class",
-            'f"{folders[group]}/{number:05d}.png"',
-            'f"{folders[len(folders) - 1 - group]}/{number:05d}.png"',
+            "sample-files-of-reversed-groups",
+            "write_images(home, request.groups, request.group_of, images)",
+            "write_images(home, request.groups[::-1], request.group_of, images)",
         ),
         ("sample-own-settings-are-ignored", "known.update(changes)", "known.update({})"),
         (

@@ -1,22 +1,25 @@
 """Images from a folder or an archive: PATH/CLASS/*.png|jpg|..., or a flat one as one class."""
 
+import dataclasses
 import functools
 import hashlib
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from absl import logging
 
+from maskgit_prompt.data import depth, found
 from maskgit_prompt.data.images import ImageSet, Reader
+from maskgit_prompt.data.names import legible
 from maskgit_prompt.data.pixels import BROKEN, Preprocessing, decode_image, reason
-from maskgit_prompt.data.sets.labelling import label
-from maskgit_prompt.data.sets.places import open_place
-from maskgit_prompt.data.sets.scan import scan
+from maskgit_prompt.data.sets.labelling import Labelled, label
+from maskgit_prompt.data.sets.places import Place, open_place
+from maskgit_prompt.data.sets.scan import Scan, scan
 from maskgit_prompt.errors import UserError
 
-_NAMED = 10  # skipped files a warning names
+_NAMED = 10  # files a warning names
 
 
 def image_folder(
@@ -33,9 +36,10 @@ def image_folder(
 
     What is an image file and what an archive: `places`. Which class it has: `labelling`; by
     default the folder's at the top, and a flat folder is one class with its own name.
-    Every file is read and decoded once here, by threads and hosts in parallel; those that are no
-    whole image are skipped with a warning that names and counts them: `scan`. How pixels are
-    made: `pixels.Preprocessing`.
+    Every file is read and decoded once here, by threads and hosts in parallel: `scan`. Files that
+    are not whole images are skipped with a warning that names and counts them. Of images of one
+    class that have the same pixels one is taken. How pixels are made:
+    `pixels.Preprocessing`.
 
     The fingerprint covers each file's name below PATH and bytes, and the preprocessing's recipe;
     not whether it lies in an archive, nor its class. A file that changes after that is an error
@@ -46,76 +50,199 @@ def image_folder(
       strict: refuse broken images instead of skipping them.
       threads: that read and decode; as many as there are cores when None.
       classes: names of the classes to take, in this order; none: all.
-      csv: path of a CSV `file,class`; empty: labels.csv of the folder, if it is there.
+      csv: path of a table of files and classes; empty: labels.csv of the folder, if it is there.
       cache: folder where the scan of large folders is kept, so that the next one reads only what
         has changed; None: nothing is kept.
 
     Raises:
       UsageError: nothing at the path or no archive, no such CSV or class.
       UserError: no images, a class without whole images, images beside class folders, folders
-        that are splits, a CSV or classes.txt that does not fit, a folder or archive that cannot
-        be read, or (strict) a broken image.
+        that are parts of a data set, a CSV or classes.txt that does not fit, a folder or archive
+        that cannot be read, or (strict) a broken image.
     """
     place = open_place(path)
     labelled = label(place, classes, csv)
     names = labelled.names
-    found = scan(place, names, preprocessing, threads or os.cpu_count() or 1, cache)
-    if found.broken:
-        _refuse_or_warn(place.path, names, found.broken, strict)
-    good = np.setdiff1d(np.arange(len(names)), list(found.broken))
-    labels = labelled.labels[good]
-    for c in np.flatnonzero(np.bincount(labels, minlength=len(labelled.classes)) == 0):
-        row = np.flatnonzero(labelled.labels == c)[0]
-        raise UserError(
-            f"class {labelled.classes[c]!r} has no images left: all its files are broken, the first"
-            f" is {names[row]} ({found.broken[row]}); add whole images or remove the class"
-        )
-    ids = tuple(names[row] for row in good)
-    digests = found.digests[good]
+    seen = scan(place, names, preprocessing, threads or os.cpu_count() or 1, cache)
+    _refuse_or_warn(place.path, names, seen, strict)
+    good = np.setdiff1d(np.arange(len(names)), list(seen.broken))
+    _refuse_empty(labelled, good, seen.broken)
+    preprocessing = _with_depths(preprocessing, seen.rows[good])
+    _warn_of_dark(place.path, [names[row] for row in good], seen.rows[good], preprocessing)
+    first, copies = _first_of_copies(
+        labelled.labels[good], seen.rows["look"][good], [names[row] for row in good]
+    )
+    good, copies = good[first], good[copies]
+    files = tuple(names[row] for row in good)
+    digests = seen.rows["digest"][good]
     digest = hashlib.sha256(preprocessing.recipe.encode())
-    for name, contents in zip(ids, digests, strict=True):
+    for name, contents in zip(files, digests, strict=True):
         # A name cannot hold a zero byte and a digest has 32: no two lists run together alike.
         digest.update(b"\0" + os.fsencode(name) + b"\0" + contents.tobytes())
 
     def fetch(indices: np.ndarray) -> list[tuple[bytes, bytes]]:
-        found = []
+        read = []
         for index in indices:
             try:
-                data = place.read(ids[index])
+                data = place.read(files[index])
             except BROKEN as error:
                 raise UserError(
-                    f"{place.path}/{ids[index]} changed while in use ({reason(error)}): start the "
-                    "run again"
+                    f"{place.path}/{files[index]} changed while in use ({reason(error)}): start "
+                    "the run again"
                 ) from error
-            found.append((data, data))
-        return found
+            read.append((data, data))
+        return read
 
     return ImageSet(
         name=place.name,
         classes=labelled.classes,
-        labels=labels,
-        ids=ids,
+        labels=labelled.labels[good],
+        ids=tuple(map(legible, files)),
         fingerprint=digest.hexdigest(),
         read=Reader(
             fetch,
             functools.partial(decode_image, preprocessing=preprocessing),
-            [f"{place.path}/{name}" for name in ids],
+            [f"{place.path}/{name}" for name in files],
             digests,
             preprocessing.size,
             threads,
         ),
         recipe=preprocessing.recipe,
         digests=digests,
+        looks=seen.rows["look"][good],
+        found=_found(place, labelled, seen, copies, preprocessing),
     )
 
 
-def _refuse_or_warn(path: str, names: list[str], broken: dict[int, str], strict: bool) -> None:
-    first = [f"{names[row]} ({why})" for row, why in list(broken.items())[:_NAMED]]
-    more = f" and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
-    named = ", ".join(first) + more
-    if strict:
+def _first_of_copies(
+    labels: np.ndarray, looks: np.ndarray, names: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """(rows to keep, rows of the same label and pixels as one of these), increasing.
+
+    Of copies the one with the shortest name is kept: "0.png", not "0 copy.png".
+    """
+    keys = np.concatenate([looks, labels.astype("<i4")[:, None].view(np.uint8)], axis=1)
+    keys, rows = keys.view("S36").ravel(), np.arange(len(labels))
+    if len(np.unique(keys)) == len(rows):  # names are not looked at
+        return rows, rows[:0]
+    order = np.array(sorted(rows, key=lambda row: (len(names[row]), names[row])))
+    kept = np.sort(order[np.unique(keys[order], return_index=True)[1]])
+    return kept, np.setdiff1d(rows, kept)
+
+
+def _with_depths(preprocessing: Preprocessing, rows: np.ndarray) -> Preprocessing:
+    """One full scale for all images whose formats do not state theirs; what recipes must say."""
+    deep, ranges = rows[rows["deep"]], rows["range"]
+    unstated = ranges[~np.isnan(ranges[:, 0])]
+    if preprocessing.full_scale:
+        # Folders without deep images have the pixels and the fingerprint that they always had.
+        return preprocessing if len(deep) else dataclasses.replace(preprocessing, full_scale=0.0)
+    return dataclasses.replace(
+        preprocessing,
+        unstated_scale=depth.found_scale(unstated) if len(unstated) else 0.0,
+        stated_depths=bool(deep["odd_depth"].any()),
+    )
+
+
+# --- What is told --------------------------------------------------------------------------------
+
+
+def _refuse_or_warn(path: str, names: list[str], seen: Scan, strict: bool) -> None:
+    path = legible(path)
+    skipped = _listed(names, seen.broken)
+    if seen.broken and strict:
         raise UserError(
-            f"{len(broken)} of {len(names)} images in {path} cannot be read: {named};"
+            f"{len(seen.broken)} of {len(names)} images in {path} cannot be read: {skipped};"
             " mend or remove them, or leave strict off to skip them"
         )
-    logging.warning("skipped %d of %d images in %s: %s", len(broken), len(names), path, named)
+    told = []
+    if seen.broken:
+        told.append(f"skipped {len(seen.broken)} of {len(names)} images in {path}: {skipped}")
+    if seen.notes:
+        read = f"read {len(seen.notes)} of {len(names)} images in {path} with warnings"
+        told.append(f"{read}: {_listed(names, seen.notes)}")
+    if told:
+        logging.warning("%s", "; ".join(told))
+
+
+def _listed(names: list[str], why: Mapping[int, str]) -> str:
+    first = [f"{legible(names[row])} ({text})" for row, text in list(why.items())[:_NAMED]]
+    more = f" and {len(why) - _NAMED} more" if len(why) > _NAMED else ""
+    return ", ".join(first) + more
+
+
+def _refuse_empty(labelled: Labelled, good: np.ndarray, broken: Mapping[int, str]) -> None:
+    counts = np.bincount(labelled.labels[good], minlength=len(labelled.classes))
+    for c in np.flatnonzero(counts == 0):
+        row = np.flatnonzero(labelled.labels == c)[0]
+        raise UserError(
+            f"class {labelled.classes[c]!r} has no images left: all its files are broken, the first"
+            f" is {legible(labelled.names[row])} ({broken[row]}); add whole images or remove the "
+            "class"
+        )
+
+
+def _warn_of_dark(
+    path: str, names: Sequence[str], rows: np.ndarray, preprocessing: Preprocessing
+) -> None:
+    """Of images that came out nearly black, as deep ones do under a wrong full scale."""
+    dark = rows["dark"].copy()
+    unstated = ~np.isnan(rows["range"][:, 0])
+    if scale := preprocessing.unstated_scale:  # the scan had another for each image
+        dark[unstated] = rows["range"][unstated, 0] / scale * 255 < depth.DARK
+    if not dark.any():
+        return
+    first = [legible(names[row]) for row in np.flatnonzero(dark)[:_NAMED]]
+    way_out = ""
+    if (dark & rows["deep"]).any():
+        way_out = (
+            "; if they should not be, give the value that is white, as "
+            "--config.data.full_scale=4095 for 12 bits"
+        )
+    logging.warning(
+        "%d of %d images in %s are nearly black: %s%s%s",
+        dark.sum(),
+        len(names),
+        legible(path),
+        ", ".join(first),
+        ", ..." * int(dark.sum() > len(first)),
+        way_out,
+    )
+
+
+def _found(
+    place: Place,
+    labelled: Labelled,
+    seen: Scan,
+    copies: np.ndarray,
+    preprocessing: Preprocessing,
+) -> found.Found:
+    names = labelled.names
+    left_out = found.by_ending(place.left_out)
+    if seen.broken:
+        left_out.append(found.kind("cannot be read", [names[row] for row in seen.broken]))
+    if len(copies):
+        left_out.append(found.kind("copies of others of the class", [names[r] for r in copies]))
+    rows = np.delete(seen.rows, list(seen.broken))
+    notes = list(labelled.notes)
+    deep = rows[rows["deep"]]
+    unstated = int((~np.isnan(deep["range"][:, 0])).sum())
+    if preprocessing.full_scale:
+        scale = preprocessing.full_scale
+        notes.append(f"{scale:g} is white in images of more than 8 bits: {len(deep):,}")
+    elif unstated:
+        scale = preprocessing.unstated_scale
+        over = int((deep["range"][:, 1] > scale).sum())
+        notes.append(
+            "32-bit and float images do not say which value is white: "
+            f"{scale:g} is taken for all {unstated:,}, of which {over:,} have brighter pixels; "
+            "--config.data.full_scale takes another"
+        )
+    return found.Found(
+        where=legible(place.path),
+        left_out=tuple(left_out),
+        sizes=found.of_sizes(rows["size"]),
+        enlarged=int((rows["size"].min(axis=1) < preprocessing.size).sum()),
+        side=preprocessing.size,
+        notes=tuple(notes),
+    )

@@ -1,25 +1,24 @@
 """Which class each image file belongs to: by folders, by classes.txt, by a table of files."""
 
-import csv
+import codecs
 import dataclasses
 import difflib
-import io
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 from absl import logging
 
+from maskgit_prompt.data.formats import ENDINGS, is_image
+from maskgit_prompt.data.found import by_ending
+from maskgit_prompt.data.names import composed, legible
 from maskgit_prompt.data.pixels import BROKEN, reason
-from maskgit_prompt.data.sets.places import SUFFIXES, Place, is_image
+from maskgit_prompt.data.sets import table
+from maskgit_prompt.data.sets.leftovers import WORKDIR, is_part
+from maskgit_prompt.data.sets.places import Place
 from maskgit_prompt.errors import UsageError, UserError
 
 ORDER_FILE = "classes.txt"
-TABLE_FILE = "labels.csv"
-HEADER = ["file", "class"]
-
-_SPLITS = {"train", "val", "valid", "validation", "test"}
-_ENDINGS = ", ".join(suffix[1:] for suffix in SUFFIXES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,84 +26,181 @@ class Labelled:
     """Images of a place and their classes.
 
     Attributes:
-      classes: class names; label c is called classes[c].
+      classes: class names, legible; label c is called classes[c].
       names: of n images, sorted: their order does not depend on how they are labelled.
       labels: [n] int32.
+      notes: what a user should know of how they were labelled.
     """
 
     classes: tuple[str, ...]
     names: list[str]
     labels: np.ndarray
+    notes: tuple[str, ...] = ()
 
 
-def label(place: Place, classes: Sequence[str] = (), table: str = "") -> Labelled:
+def label(place: Place, classes: Sequence[str] = (), csv: str = "") -> Labelled:
     """Finds the images of a place and their classes.
 
-    1. Groups of images: by the table of files where there is one, else by folder, else all.
-    2. ORDER_FILE, where there is one, says which groups are classes, in which order, and how
+    1. A folder that is all there is, and holds folders, is gone into: the place is then that one.
+    2. Groups of images: by the table of files where there is one, else by folder, else all.
+    3. ORDER_FILE, where there is one, says which groups are classes, in which order, and how
        they are called; else every group is one, in the order of their names.
-    3. `classes` takes some of these, in its own order. Other folders are not looked into.
+    4. `classes` takes some of these, in its own order. Other folders are not looked into.
 
-    Folders "a" and "b" of one image each give labels 0, 1; with `classes` ("b", "a") 1, 0.
+    Folders "a" and "b" of one image each give labels 0, 1; with `classes` ("b", "a") 1, 0. Names
+    are compared composed, see data/names.py.
 
     Args:
       place: where the images lie.
       classes: names of the classes to take; none: all.
-      table: path of a CSV with HEADER; empty: TABLE_FILE at the top of the place, if it is there.
+      csv: path of a table of files and classes; empty: one of table.NAMES at the top of the place,
+        if it is there.
 
     Raises:
       UsageError: no such table, or `classes` that are not there.
       UserError: no images, a class without images, images beside class folders, folders that are
-        splits, a table or an ORDER_FILE that does not fit the place.
+        parts of a data set, a table or an ORDER_FILE that does not fit the place.
     """
+    notes: list[str] = []
+    if not csv and _descend(place, classes):
+        notes.append(f"read from {legible(place.path)}, the only folder there")
     files, folders = place.top()
-    rows = _rows(place, files, table)
     images = [name for name in files if is_image(name)]
-    groups = None  # by folder
-    if rows is not None:
-        groups = _by_table(place, images, folders, rows)
+    place.left_out |= {name: "" for name in files if not is_image(name)}
+    by_class = _table(place, files, folders, csv)
+    by_folder = by_class is None and not images
+    if by_class is not None:
+        groups = by_class
     elif images:
         groups = _flat(place, images, folders)
-    keys = folders if groups is None else sorted(groups)
+    else:
+        groups = _by_folder(folders, notes)  # of folders, not yet looked into
+    keys = sorted(groups)
     if ORDER_FILE in files:
         names = _ordered(place, keys)
-    elif groups is None and not classes:
-        names = _unless_splits(place, keys)
+        place.left_out.pop(ORDER_FILE)
     else:
+        if by_folder and not set(map(legible, classes)) & set(keys):
+            notes += _refuse_parts(place, folders)
         names = dict(zip(keys, keys, strict=True))
     if classes:
         names = _chosen(place, names, classes)
-    members = [place.below(key) if groups is None else groups[key] for key in names]
-    if not any(members):
-        raise UserError(
-            f"no images in {place.path}: expected PATH/CLASS/*.png or PATH/*.png (or {_ENDINGS})"
-        )
-    for (key, name), found in zip(names.items(), members, strict=True):
-        if not found:
-            raise UserError(
-                f"class {name!r} has no images ({place.path}/{key}): add some or remove the folder"
-            )
-    pairs = sorted((name, c) for c, found in enumerate(members) for name in found)
+    members = {key: groups[key] for key in names}
+    if by_folder:
+        members = {key: [x for f in members[key] for x in place.below(f)] for key in names}
+    members = _filled(place, names, groups, members)
+    pairs = sorted((name, c) for c, found in enumerate(members.values()) for name in found)
     labels = np.fromiter((c for _, c in pairs), np.int32, len(pairs))
-    return Labelled(tuple(names.values()), [name for name, _ in pairs], labels)
+    return Labelled(
+        tuple(names[key] for key in members),
+        [name for name, _ in pairs],
+        labels,
+        (*place.notes, *notes),
+    )
+
+
+def _filled(
+    place: Place,
+    names: dict[str, str],
+    groups: dict[str, list[str]],
+    members: dict[str, list[str]],
+) -> dict[str, list[str]]:
+    """The members of each class, without folders that hold nothing but workdirs.
+
+    groups: {class: its folders} where classes are folders.
+
+    Raises:
+      UserError: no images at all, or a class without any.
+    """
+    if not any(members.values()):
+        raise UserError(
+            f"no images in {legible(place.path)}: expected PATH/CLASS/*.png or PATH/*.png (or "
+            f"{ENDINGS}){_instead(place)}"
+        )
+    runs = [name for name, why in place.left_out.items() if why == WORKDIR]
+    filled = {}
+    for key, found in members.items():
+        if found:
+            filled[key] = found
+            continue
+        folders = tuple(f"{folder}/" for folder in groups[key])
+        if not any(run.startswith(folders) for run in runs):
+            raise UserError(
+                f"class {names[key]!r} has no images ({legible(place.path)}/{key}): add some or "
+                f"remove the folder{_instead(place, folders)}"
+            )
+    return filled
+
+
+def _instead(place: Place, folders: tuple[str, ...] = ("",)) -> str:
+    """What lies in these folders and is not an image, for a message."""
+    here = {name: why for name, why in place.left_out.items() if name.startswith(folders)}
+    kinds = [kind.line() for kind in by_ending(here)]
+    return f"; left out: {'; '.join(kinds)}" if kinds else ""
 
 
 # --- Groups of images ----------------------------------------------------------------------------
+
+
+def _descend(place: Place, classes: Sequence[str]) -> bool:
+    """Goes into folders that are all there is, down to one with a choice of folders.
+
+    A folder with images of its own is a class, unless a table or ORDER_FILE lies beside them or its
+    name is that of a part of a data set.
+    """
+    entered = False
+    while True:
+        files, folders = place.top()
+        beside = [f for f in files if is_image(f) or f == ORDER_FILE or f.lower() in table.NAMES]
+        if beside or len(folders) != 1 or legible(folders[0]) in map(legible, classes):
+            return entered
+        [folder] = folders
+        inner_files, inner_folders = place.inside(folder)
+        images = any(map(is_image, inner_files))
+        told = any(f == ORDER_FILE or f.lower() in table.NAMES for f in inner_files)
+        a_class = images and (inner_folders or not is_part(folder))
+        if (a_class and not told) or not (images or inner_folders):
+            return entered
+        place.enter(folder)
+        entered = True
 
 
 def _flat(place: Place, images: list[str], folders: list[str]) -> dict[str, list[str]]:
     filled = next((folder for folder in folders if place.below(folder)), None)
     if filled is not None:
         raise UserError(
-            f"{place.path} holds {len(images)} images ({images[0]}, ...) beside class folders"
-            f" ({filled}, ...): move them into a class folder, or the folders away"
+            f"{legible(place.path)} holds {len(images)} images ({legible(images[0])}, ...) beside "
+            f"class folders ({legible(filled)}, ...): move them into a class folder, or the "
+            "folders away"
         )
     return {place.name: images}
 
 
-def _rows(place: Place, files: list[str], path: str) -> tuple[str, dict[str, str]] | None:
-    """(what the table is called, {file: class}), or None where there is no table."""
+def _by_folder(folders: list[str], notes: list[str]) -> dict[str, list[str]]:
+    """{class: folders of that name}."""
+    groups: dict[str, list[str]] = {}
+    for folder in folders:
+        groups.setdefault(legible(folder), []).append(folder)
+    for name, same in groups.items():
+        if len(same) > 1:
+            notes.append(f"{len(same)} folders are called {name} and make one class")
+    escaped = [name for name, same in groups.items() if name != composed(same[0])]
+    if escaped:
+        notes.append(
+            "names of folders have characters that cannot be written: the classes are called "
+            f"{', '.join(escaped[:10])}{', ...' * (len(escaped) > 10)}; rename the folders, or "
+            f"give the classes names in {ORDER_FILE}"
+        )
+    return groups
+
+
+def _table(
+    place: Place, files: list[str], folders: list[str], path: str
+) -> dict[str, list[str]] | None:
+    """{class: images} by the table of files, or None where there is none."""
+    beside = next((name for name in files if name.lower() in table.NAMES), None)
     if path:
+        title = path
         try:
             data = pathlib.Path(path).expanduser().read_bytes()
         except OSError as error:
@@ -112,73 +208,54 @@ def _rows(place: Place, files: list[str], path: str) -> tuple[str, dict[str, str
                 f"config.data.csv = {path} cannot be read ({reason(error)}; working folder "
                 f"{pathlib.Path.cwd()}): check the path"
             ) from error
-        title = path
-    elif TABLE_FILE in files:
-        data, title = _read(place, TABLE_FILE)
+    elif beside is not None:
+        data, title = _read(place, beside)
     else:
         return None
-    table = csv.reader(io.StringIO(_text(data, title), newline=""), strict=True)
-    classes: dict[str, str] = {}
-    try:
-        header = next(table, [])
-        if header != HEADER:
-            found = f"{title} begins with {','.join(header)[:80]!r}, expected {','.join(HEADER)!r}"
-            if path:
-                raise UserError(f"{found} as the first line")
-            logging.warning("%s: the file is not used", found)
-            return None
-        for row in table:
-            if not row:
-                continue
-            if len(row) != 2 or not all(row):
-                raise UserError(
-                    f"{title}, line {table.line_num}: {','.join(row)[:80]!r}, expected a file and "
-                    "its class"
-                )
-            if row[0] in classes:
-                raise UserError(
-                    f"{title}, line {table.line_num}: {row[0]} for the second time, expected every "
-                    "file once: remove a line"
-                )
-            classes[row[0]] = row[1]
-    except csv.Error as error:
-        raise UserError(
-            f"{title}, line {table.line_num}: {error}; expected a CSV with quotes closed"
-        ) from error
-    if not classes:
+    text = _text(data, title)
+    images = [name for name in files if is_image(name)]
+    known = table.Files([*images, *(name for folder in folders for name in place.below(folder))])
+    found = table.parse(text, title, known)
+    if found is None:
+        begins = (
+            f"{title} begins with {table.first_line(text)!r}, expected {table.EXPECTED!r} or other "
+            "headings for a column of files and one of classes"
+        )
+        if path:
+            raise UserError(f"{begins} as the first line")
+        logging.warning("%s: the file is not used", begins)
+        return None
+    if not found.rows:
         raise UserError(f"{title} names no files: add lines FILE,CLASS")
-    return title, classes
+    if not path:
+        place.left_out.pop(beside)
+        place.notes.append(f"classes are those of {title}")
+    return _by_table(place, known, found)
 
 
-def _by_table(
-    place: Place, images: list[str], folders: list[str], rows: tuple[str, dict[str, str]]
-) -> dict[str, list[str]]:
-    title, classes = rows
-    unlisted = set(images).union(*(place.below(folder) for folder in folders))
-    total = len(unlisted)
-    groups: dict[str, list[str]] = {}
-    unknown = []
-    for name, group in classes.items():
-        if name in unlisted:
-            unlisted.remove(name)
-            groups.setdefault(group, []).append(name)
-        else:
-            unknown.append(name)
+def _by_table(place: Place, known: table.Files, found: table.Table) -> dict[str, list[str]]:
+    where = legible(place.path)
+    classes, unknown = table.assign(found, known, where)
     if unknown:
         raise UserError(
-            f"{title} names {len(unknown)} of {len(classes)} files that are not images in "
-            f"{place.path}, the first is {unknown[0]}; expected paths below it that end in "
-            f"{_ENDINGS}: mend or remove these lines"
+            f"{found.title} names {len(unknown)} of {len(found.rows)} files that are not images in "
+            f"{where}, the first is {legible(unknown[0])}; expected paths below it that end in "
+            f"{ENDINGS}: mend or remove these lines"
         )
+    unlisted = [name for name in known.images if name not in classes]
+    place.left_out |= dict.fromkeys(unlisted, f"not in {found.title}")
     if unlisted:
         logging.warning(
             "left out %d of %d images in %s that %s does not name, the first is %s",
             len(unlisted),
-            total,
-            place.path,
-            title,
-            min(unlisted),
+            len(known.images),
+            where,
+            found.title,
+            legible(min(unlisted)),
         )
+    groups: dict[str, list[str]] = {}
+    for name, group in classes.items():
+        groups.setdefault(group, []).append(name)
     return groups
 
 
@@ -193,13 +270,13 @@ def _ordered(place: Place, keys: list[str]) -> dict[str, str]:
     for number, line in enumerate(_text(data, title).split("\n"), 1):
         if not line.strip():
             continue
-        key, _, name = (part.strip() for part in line.partition("\t"))
+        key, _, name = (legible(part.strip()) for part in line.partition("\t"))
         name = name or key
         where = f"{title}, line {number}"
         if key not in known:
             raise UserError(
-                f"{where}: {place.path} has no class {key!r}{_meant(key, keys)}; expected a "
-                "folder's name, or a folder's name, a tab and the class's name: mend or remove it"
+                f"{where}: {legible(place.path)} has no class {key!r}{_meant(key, keys)}; expected "
+                "a folder's name, or a folder's name, a tab and the class's name: mend or remove it"
             )
         if key in names or name in taken:
             raise UserError(
@@ -209,12 +286,13 @@ def _ordered(place: Place, keys: list[str]) -> dict[str, str]:
         names[key] = name
         taken.add(name)
     others = [key for key in keys if key not in names]
+    place.left_out |= dict.fromkeys(others, f"not in {ORDER_FILE}")
     if others:
         logging.warning(
             "left out %d of %d classes in %s that %s does not name: %s%s",
             len(others),
             len(keys),
-            place.path,
+            legible(place.path),
             ORDER_FILE,
             ", ".join(others[:10]),
             ", ..." * (len(others) > 10),
@@ -222,24 +300,32 @@ def _ordered(place: Place, keys: list[str]) -> dict[str, str]:
     return names
 
 
-def _unless_splits(place: Place, folders: list[str]) -> dict[str, str]:
-    """Every folder as a class."""
-    if len(folders) > 1 and _SPLITS.issuperset(folder.lower() for folder in folders):
+def _refuse_parts(place: Place, folders: list[str]) -> list[str]:
+    """Raises UserError where all folders with images are parts of a data set; else gives a note
+    where some of them are called like one."""
+    parts = [folder for folder in folders if is_part(folder)]
+    others = [folder for folder in folders if not is_part(folder)]
+    names = ", ".join(map(legible, parts))
+    if len(parts) > 1 and not any(place.below(folder) for folder in others):
+        path = legible(place.path)
+        one = next((part for part in parts if part.lower().startswith("tr")), parts[0])
         raise UserError(
-            f"{place.path} has the folders {', '.join(folders)}: parts of a data set, expected "
-            f"classes; name one of them, as {place.path}/{folders[0]}"
+            f"{path} has the folders {names}: parts of a data set, expected classes; name one of "
+            f"them, as {path}/{legible(one)}"
         )
-    return dict(zip(folders, folders, strict=True))
+    if not parts:
+        return []
+    return [f"taken as classes, though called like parts of a data set: {names}"]
 
 
 def _chosen(place: Place, names: dict[str, str], classes: Sequence[str]) -> dict[str, str]:
     """Some of {group: class name}, in the order of `classes`."""
     keys = {name: key for key, name in names.items()}
     chosen: dict[str, str] = {}
-    for name in classes:
+    for name in map(legible, classes):
         if name not in keys:
             raise UsageError(
-                f"config.data.classes has {name!r}, expected classes of {place.path}"
+                f"config.data.classes has {name!r}, expected classes of {legible(place.path)}"
                 f"{_meant(name, list(keys)) or ': ' + ', '.join(list(keys)[:10])}"
                 f"{', ...' * (len(keys) > 10)}"
             )
@@ -261,7 +347,7 @@ def _meant(name: str, names: list[str]) -> str:
 
 def _read(place: Place, name: str) -> tuple[bytes, str]:
     """(contents, path for messages) of a file at the top."""
-    title = f"{place.path}/{name}"
+    title = f"{legible(place.path)}/{name}"
     try:
         return place.read(name), title
     except BROKEN as error:
@@ -271,7 +357,10 @@ def _read(place: Place, name: str) -> tuple[bytes, str]:
 
 
 def _text(data: bytes, title: str) -> str:
+    """UTF-8, with or without a byte order mark, or UTF-16 with one, as Excel writes it."""
     try:
+        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return data.decode("utf-16")
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(

@@ -12,13 +12,16 @@ import tarfile
 import tempfile
 import time
 import zipfile
+import zlib
 from typing import Any, BinaryIO, Protocol
 
+from maskgit_prompt.data.formats import is_image
+from maskgit_prompt.data.names import legible
 from maskgit_prompt.data.pixels import BROKEN, reason
+from maskgit_prompt.data.sets.leftovers import CONFIG, OF_RUNS, WORKDIR, is_workdir, why_left_out
 from maskgit_prompt.errors import UsageError, UserError, unwritable
 from maskgit_prompt.progress import bytes_progress
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
 UNSURE = bytes(32)  # the stamp that is never equal to another
@@ -34,32 +37,38 @@ _PIECE = 2**20  # bytes decompressed at a time
 
 
 class Place(Protocol):
-    """Files by name, relative to the place and with "/"; hidden ones are left out.
+    """Files by name, relative to the place and with "/".
 
     Attributes:
       path: for messages: FOLDER, or ARCHIVE, or ARCHIVE/FOLDER.
       name: for reports, and of the class where all images lie side by side.
+      left_out: files and folders that were seen and are not images -> why; those that are left out
+        for their ending have "".
+      notes: what a user should know of the place.
     """
 
     path: str
     name: str
+    left_out: dict[str, str]
+    notes: list[str]
 
     def top(self) -> tuple[list[str], list[str]]:
         """Names of all files and of the folders that lie in no folder, sorted."""
 
+    def inside(self, folder: str) -> tuple[list[str], list[str]]:
+        """The same of a folder at the top, without its name."""
+
     def below(self, folder: str) -> list[str]:
-        """Names of the images in one of these folders and in folders of it."""
+        """Names of the images in a folder at the top and in folders of it."""
+
+    def enter(self, folder: str) -> None:
+        """Goes on with what lies in a folder. The place keeps its name."""
 
     def read(self, name: str) -> bytes:
         """A file's contents; any number of threads may call it. Raises any of pixels.BROKEN."""
 
     def stamp(self, name: str) -> bytes:
         """32 bytes that are others whenever the contents may have changed, or UNSURE."""
-
-
-def is_image(name: str) -> bool:
-    """Whether a name ends like an image's: "a.PNG" does, "notes.txt" does not."""
-    return name.lower().endswith(SUFFIXES)
 
 
 def open_place(path: str | os.PathLike) -> Place:
@@ -88,7 +97,7 @@ def open_place(path: str | os.PathLike) -> Place:
         raise UserError(f"archive {file} {found}") from error
     inner = path.relative_to(file).as_posix()
     if inner != ".":
-        archive.enter(inner)
+        archive._go_into(inner)
     return archive
 
 
@@ -115,11 +124,6 @@ def stamp(found: os.stat_result) -> bytes:
     return struct.pack("<4Q", *(value % 2**64 for value in values))
 
 
-def _hidden(part: str) -> bool:
-    # What macOS puts into archives beside the files.
-    return part.startswith(".") or part == "__MACOSX"
-
-
 # --- A folder ------------------------------------------------------------------------------------
 
 
@@ -127,11 +131,16 @@ class Folder:
     """A folder on disk. Links to files are followed, links to folders at the top only."""
 
     def __init__(self, path: pathlib.Path):
-        self.path, self.name = str(path), path.resolve().name
+        self.path, self.name = str(path), legible(path.resolve().name)
+        self.left_out: dict[str, str] = {}
+        self.notes: list[str] = []
 
     def top(self) -> tuple[list[str], list[str]]:
         """See Place. Raises UserError where the folder cannot be read."""
-        files, folders = self._entries("")
+        return self.inside("")
+
+    def inside(self, folder: str) -> tuple[list[str], list[str]]:
+        files, folders = self._entries(folder)
         return [entry.name for entry in files], [entry.name for entry in folders]
 
     def below(self, folder: str) -> list[str]:
@@ -140,10 +149,19 @@ class Folder:
         while waiting:
             here = waiting.pop()
             files, folders = self._entries(here)
-            names += [f"{here}/{entry.name}" for entry in files if is_image(entry.name)]
+            for entry in files:
+                name = f"{here}/{entry.name}"
+                if is_image(entry.name):
+                    names.append(name)
+                else:
+                    self.left_out[name] = ""
             # A link may lead back up: only folders at the top may be links.
             waiting += [f"{here}/{entry.name}" for entry in folders if not entry.is_symlink()]
         return names
+
+    def enter(self, folder: str) -> None:
+        self.path = os.path.join(self.path, folder)
+        self.left_out = {f"../{name}": why for name, why in self.left_out.items()}
 
     def read(self, name: str) -> bytes:
         with open(f"{self.path}/{name}", "rb", buffering=0) as file:
@@ -162,9 +180,12 @@ class Folder:
         try:
             with os.scandir(path) as found:
                 for entry in sorted(found, key=lambda entry: entry.name):
-                    if _hidden(entry.name):
-                        continue
-                    if entry.is_dir():
+                    why = why_left_out(entry.name)
+                    if why is None and entry.is_dir() and _holds_a_run(entry.path):
+                        why = WORKDIR
+                    if why is not None:
+                        self.left_out[os.path.join(folder, entry.name)] = why
+                    elif entry.is_dir():
                         folders.append(entry)
                     elif entry.is_file() or entry.is_symlink():
                         files.append(entry)
@@ -173,6 +194,11 @@ class Folder:
                 f"folder {path} cannot be read ({reason(error)}): check its permissions"
             ) from error
         return files, folders
+
+
+def _holds_a_run(folder: str) -> bool:
+    exists = lambda name: os.path.exists(os.path.join(folder, name))
+    return exists(CONFIG) and is_workdir({CONFIG, *filter(exists, OF_RUNS)})
 
 
 # --- Archives ------------------------------------------------------------------------------------
@@ -186,16 +212,39 @@ class _Archive(abc.ABC):
         self._stamp = stamp(os.stat(file))
         self.path = str(file)
         ending = max((e for e in ENDINGS if file.name.lower().endswith(e)), key=len, default="")
-        self.name = file.name[: len(file.name) - len(ending)]
-        shown = {}
+        self.name = legible(file.name[: len(file.name) - len(ending)])
+        self.left_out: dict[str, str] = {}
+        self.notes: list[str] = []
+        members = {}
         for name, member in self._open(file).items():
-            parts = posixpath.normpath(name).lstrip("/").split("/")
-            if not any(_hidden(part) for part in parts):
-                shown["/".join(parts)] = member
-        self._hold(shown)
+            members["/".join(posixpath.normpath(name).lstrip("/").split("/"))] = member
+        self._hold(self._sifted(members))
         files, folders = self.top()
-        if not files and len(folders) == 1:
-            self.enter(folders[0])
+        if not files and len(folders) == 1 and not all(self.inside(folders[0])):
+            self._go_into(folders[0])
+
+    def _sifted(self, members: dict[str, Any]) -> dict[str, Any]:
+        """The members without leftovers, which are noted."""
+        inside: dict[str, set[str]] = {}  # folder -> names of what lies in it
+        for name in members:
+            while name:
+                name, _, last = name.rpartition("/")
+                if last in inside.setdefault(name, set()):
+                    break
+                inside[name].add(last)
+        runs = {folder for folder, names in inside.items() if folder and is_workdir(names)}
+        kept = {}
+        for name, member in members.items():
+            parts = name.split("/")
+            for depth, part in enumerate(parts, 1):
+                path = "/".join(parts[:depth])
+                why = WORKDIR if path in runs else why_left_out(part)
+                if why is not None:
+                    self.left_out[path] = why
+                    break
+            else:
+                kept[name] = member
+        return kept
 
     @abc.abstractmethod
     def _open(self, file: pathlib.Path) -> dict[str, Any]:
@@ -209,32 +258,48 @@ class _Archive(abc.ABC):
         self._members = members
         self._files: list[str] = []
         self._images: dict[str, list[str]] = {}  # by folder at the top
+        self._others: dict[str, list[str]] = {}
         for name in members:
             folder, inside, _ = name.partition("/")
             if not inside:
                 self._files.append(name)
                 continue
             images = self._images.setdefault(folder, [])
-            if is_image(name):
-                images.append(name)
+            (images if is_image(name) else self._others.setdefault(folder, [])).append(name)
 
-    def enter(self, folder: str) -> None:
-        """Goes on with what lies in a folder. Raises UsageError where there is none."""
+    def _go_into(self, folder: str) -> None:
+        """`enter`, and takes its name. Raises UsageError where there is none."""
         prefix = f"{folder}/"
-        inside = {n[len(prefix) :]: m for n, m in self._members.items() if n.startswith(prefix)}
-        if not inside:
+        if not any(name.startswith(prefix) for name in self._members):
             _, folders = self.top()
             raise UsageError(
                 f"no folder {folder} in {self.path}, which has {', '.join(folders[:10]) or 'none'}"
                 f"{', ...' * (len(folders) > 10)}: check the path"
             )
+        self.enter(folder)
+        self.name = legible(posixpath.basename(folder))
+
+    def enter(self, folder: str) -> None:
+        prefix = f"{folder}/"
+        inside = {n[len(prefix) :]: m for n, m in self._members.items() if n.startswith(prefix)}
         self._hold(inside)
-        self.path, self.name = f"{self.path}/{folder}", posixpath.basename(folder)
+        self.left_out = {
+            name[len(prefix) :] if name.startswith(prefix) else f"../{name}": why
+            for name, why in self.left_out.items()
+        }
+        self.path = f"{self.path}/{folder}"
 
     def top(self) -> tuple[list[str], list[str]]:
         return sorted(self._files), sorted(self._images)
 
+    def inside(self, folder: str) -> tuple[list[str], list[str]]:
+        prefix = f"{folder}/"
+        below = [name[len(prefix) :] for name in self._members if name.startswith(prefix)]
+        files = {name for name in below if "/" not in name}
+        return sorted(files), sorted({name.partition("/")[0] for name in below} - files)
+
     def below(self, folder: str) -> list[str]:
+        self.left_out |= dict.fromkeys(self._others.get(folder, ()), "")
         return self._images[folder]
 
     def stamp(self, name: str) -> bytes:
@@ -245,18 +310,21 @@ class Zip(_Archive):
     """A zip archive. zipfile reads members for any number of threads from one handle."""
 
     def _open(self, file: pathlib.Path) -> dict[str, zipfile.ZipInfo]:
-        try:
-            # Archives made by macOS have names in UTF-8 and do not say so.
-            self._zip = zipfile.ZipFile(file, metadata_encoding="utf-8")
-        except UnicodeDecodeError:
-            self._zip = zipfile.ZipFile(file)
-        members = {}
+        self._zip = zipfile.ZipFile(file)
+        members, guessed = {}, []
         for info in self._zip.infolist():
-            # Some Windows programs write backslashes, against the format's rules.
-            name = info.filename if info.create_system else info.filename.replace("\\", "/")
+            name, sure = _zip_name(info)
+            if not sure:
+                guessed.append(name)
             kind = info.external_attr >> 28  # of the file, where a Unix system wrote the archive
             if not info.is_dir() and kind in (0, 8):
                 members[name] = info
+        if guessed:
+            self.notes.append(
+                f"{file} does not say how names are written ({len(guessed)}, read as code page "
+                f"437, the first as {legible(guessed[0])}): if that is wrong, make the archive "
+                "again with names in UTF-8"
+            )
         locked = [n for n, info in members.items() if info.flag_bits & 1 and is_image(n)]
         if locked:
             raise UserError(
@@ -270,6 +338,38 @@ class Zip(_Archive):
             return self._zip.read(self._members[name])
         except (zipfile.BadZipFile, lzma.LZMAError) as error:
             raise ValueError(str(error)) from error
+
+
+_UTF8_FLAG, _UNICODE_PATH = 0x800, 0x7075
+
+
+def _zip_name(info: zipfile.ZipInfo) -> tuple[str, bool]:
+    """A member's name with "/", and whether that is how it is written.
+
+    In UTF-8 by its flag; by Info-ZIP's extra field, whose checksum must be that of the other name;
+    in UTF-8 without a flag, as macOS writes; else in code page 437, the format's own.
+    """
+    name, sure = info.orig_filename, True
+    if not info.flag_bits & _UTF8_FLAG:
+        raw = name.encode("cp437")
+        try:
+            name = _unicode_path(info.extra, raw) or raw.decode("utf-8")
+        except UnicodeDecodeError:
+            sure = False
+    # Some Windows programs write backslashes, against the format's rules.
+    return name if info.create_system else name.replace("\\", "/"), sure
+
+
+def _unicode_path(extra: bytes, raw: bytes) -> str | None:
+    while len(extra) >= 4:
+        kind, size = struct.unpack_from("<HH", extra)
+        field, extra = extra[4 : 4 + size], extra[4 + size :]
+        if kind != _UNICODE_PATH or len(field) < 5:
+            continue
+        version, checksum = struct.unpack_from("<BI", field)
+        if version == 1 and checksum == zlib.crc32(raw):
+            return field[5:].decode("utf-8")
+    return None
 
 
 class Tar(_Archive):

@@ -130,6 +130,8 @@ class Prepared:
 
         ids = [f"{pathlib.PurePath(paths[f]).name}#{i}" for f, i in zip(files, places, strict=True)]
         recipe = f"tfds-1, {preprocessing.steps}|{preprocessing.size}|{preprocessing.gain}"
+        if preprocessing.full_scale:
+            recipe += f"|full scale {preprocessing.full_scale:g}"
         decode = functools.partial(pixels.decode_image, preprocessing=preprocessing)
         self.images = ImageSet(
             name=self.name,

@@ -13,8 +13,10 @@ from collections.abc import Sequence
 import numpy as np
 from absl import logging
 
+from maskgit_prompt.data import depth
+from maskgit_prompt.data.formats import readers
 from maskgit_prompt.data.images import SMALL, SMALL_SIDE, one_at_a_time
-from maskgit_prompt.data.pixels import BROKEN, Preprocessing, decode_image, reason
+from maskgit_prompt.data.pixels import BROKEN, Examined, Preprocessing, examine, reason
 from maskgit_prompt.data.sets.places import UNSURE, Place
 from maskgit_prompt.devices import distributed
 from maskgit_prompt.errors import UserError
@@ -27,40 +29,48 @@ _CHUNK = 32  # files a thread takes at a time
 _BLOCK = 64  # chunks a thread that are handed out at a time
 
 
+# What is kept of each file. digest: sha256 of its bytes; stamp: Place.stamp from before it was
+# read; look: sha256 of its pixels; size: width and height; range: pixels.Examined.value_range, NaN
+# where there is none.
+_ROW = np.dtype(
+    [
+        *(("digest", "u1", 32), ("stamp", "u1", 32), ("look", "u1", 32)),
+        *(("size", "<i4", 2), ("range", "<f8", 2)),
+        *(("deep", "?"), ("odd_depth", "?"), ("dark", "?")),
+    ]
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class Scan:
     """What was found of n files.
 
     Attributes:
-      digests: uint8 [n, 32], sha256 of each file's bytes; of no use where it is broken.
-      stamps: uint8 [n, 32], each file's Place.stamp from before it was read.
+      rows: [n] of _ROW; of no use where a file is broken, but for its stamp.
       broken: what is wrong with a file, by its number.
+      notes: what libraries warned of, by its number.
       read: how many files were read for this, and not known from an earlier scan.
     """
 
-    digests: np.ndarray
-    stamps: np.ndarray
+    rows: np.ndarray
     broken: dict[int, str]
+    notes: dict[int, str]
     read: int
 
     def pack(self, names: Sequence[str] = ()) -> bytes:
         """The scan and the files' names as bytes."""
-        words = json.dumps([list(self.broken.items()), self.read, list(names)]).encode()
+        words = [list(self.broken.items()), list(self.notes.items()), self.read, list(names)]
         buffer = io.BytesIO()
-        np.savez(
-            buffer,
-            digests=self.digests,
-            stamps=self.stamps,
-            words=np.frombuffer(words, np.uint8),
-        )
+        text = np.frombuffer(json.dumps(words).encode(), np.uint8)
+        np.savez(buffer, rows=self.rows, words=text)
         return buffer.getvalue()
 
     @classmethod
     def unpack(cls, data: bytes) -> tuple["Scan", list[str]]:
         """(the scan, the names) that `pack` got."""
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            broken, read, names = json.loads(file["words"].tobytes())
-            return cls(file["digests"], file["stamps"], dict(broken), read), names
+            broken, notes, read, names = json.loads(file["words"].tobytes())
+            return cls(file["rows"], dict(broken), dict(notes), read), names
 
 
 def scan(
@@ -81,7 +91,7 @@ def scan(
       place, names: the files.
       preprocessing: how the images will be read.
       threads: that read and decode.
-      cache: folder of kept scans, a file for each place, size and fit; None: nothing is kept.
+      cache: folder of kept scans, a file for each place and preprocessing; None: nothing is kept.
 
     Raises:
       UserError: hosts see different files, or the scan cannot be written.
@@ -89,20 +99,23 @@ def scan(
     _same_on_all_hosts(place, names)
     kept = None
     if cache is not None and len(names) >= KEPT_FROM:
-        key = f"{os.path.abspath(place.path)}|{preprocessing.size}|{preprocessing.steps}"
+        # What reads the images, too: another version may read what this one cannot.
+        how = f"{preprocessing.recipe}|{preprocessing.max_pixels}|{readers()}"
+        key = f"{os.path.abspath(place.path)}|{how}"
         kept = cache / f"{hashlib.sha256(os.fsencode(key)).hexdigest()}.npz"
     host, hosts = distributed.index_and_count()
     first, end = (len(names) * i // hosts for i in (host, host + 1))
     share = _scan_share(place, names[first:end], preprocessing, threads, *_load(kept))
     shares = [Scan.unpack(data)[0] for data in distributed.gather(share.pack())]
-    broken, start = {}, 0
+    broken, notes, start = {}, {}, 0
     for part in shares:
         broken |= {start + row: why for row, why in part.broken.items()}
-        start += len(part.digests)
+        notes |= {start + row: note for row, note in part.notes.items()}
+        start += len(part.rows)
     whole = Scan(
-        np.concatenate([part.digests for part in shares]),
-        np.concatenate([part.stamps for part in shares]),
+        np.concatenate([part.rows for part in shares]),
         broken,
+        notes,
         sum(part.read for part in shares),
     )
     if kept is not None and whole.read:
@@ -128,46 +141,53 @@ def _scan_share(
     preprocessing: Preprocessing,
     threads: int,
     old: Scan,
-    rows: dict[str, int],
+    numbers: dict[str, int],
 ) -> Scan:
-    """Step 2 of `scan`: old is the kept scan, rows the numbers of its files."""
-    digests, stamps = (np.zeros([len(names), 32], np.uint8) for _ in range(2))
+    """Step 2 of `scan`: old is the kept scan, numbers those of its files."""
+    rows = np.zeros(len(names), _ROW)
     broken: dict[int, str] = {}
+    notes: dict[int, str] = {}
 
-    def check(row: int, data: bytes) -> None:
-        digests[row] = memoryview(hashlib.sha256(data).digest())
+    def check(number: int, data: bytes) -> None:
+        rows[number]["digest"] = memoryview(hashlib.sha256(data).digest())
         try:
-            decode_image(data, preprocessing)
+            seen = examine(data, preprocessing)
         except BROKEN as error:
-            broken[row] = reason(error)
+            broken[number] = reason(error)
+            return
+        _fill(rows[number], seen)
+        if seen.notes:
+            notes[number] = "; ".join(seen.notes)
 
     def look(start: int) -> tuple[int, int]:
         """(files looked at, files read) of a chunk."""
         read, small = 0, []
         chunk = names[start : start + _CHUNK]
-        for row, name in enumerate(chunk, start):
+        for number, name in enumerate(chunk, start):
             stamp = place.stamp(name)
-            stamps[row] = memoryview(stamp)
-            known = rows.get(name)
-            if known is not None and stamp != UNSURE and old.stamps[known].tobytes() == stamp:
-                digests[row] = old.digests[known]
-                if known in old.broken:
-                    broken[row] = old.broken[known]
+            known = numbers.get(name)
+            same = known is not None and old.rows[known]["stamp"].tobytes() == stamp
+            if same and stamp != UNSURE:
+                rows[number] = old.rows[known]
+                for kept, found in ((old.broken, broken), (old.notes, notes)):
+                    if known in kept:
+                        found[number] = kept[known]
                 continue
             read += 1
             try:
                 data = place.read(name)
             except BROKEN as error:
-                broken[row] = reason(error)
-                stamps[row] = 0  # UNSURE: the disk or the network may do better another time
+                # The stamp stays UNSURE: the disk or the network may do better another time.
+                broken[number] = reason(error)
                 continue
+            rows[number]["stamp"] = memoryview(stamp)
             if preprocessing.size <= SMALL_SIDE and len(data) < SMALL:
-                small.append((row, data))
+                small.append((number, data))
             else:
-                check(row, data)
+                check(number, data)
         with one_at_a_time:
-            for row, data in small:
-                check(row, data)
+            for number, data in small:
+                check(number, data)
         return len(chunk), read
 
     read, block = 0, _CHUNK * _BLOCK * threads
@@ -181,7 +201,15 @@ def _scan_share(
             for looked, more in pool.map(look, starts):
                 read += more
                 bar.update(looked)
-    return Scan(digests, stamps, dict(sorted(broken.items())), read)
+    return Scan(rows, dict(sorted(broken.items())), dict(sorted(notes.items())), read)
+
+
+def _fill(row: np.void, seen: Examined) -> None:
+    row["look"] = memoryview(hashlib.sha256(seen.pixels).digest())
+    row["size"] = seen.size
+    row["range"] = np.nan if seen.value_range is None else seen.value_range
+    row["deep"], row["dark"] = seen.deep, seen.dark
+    row["odd_depth"] = seen.stated not in (None, depth.SIXTEEN)
 
 
 def _load(file: pathlib.Path | None) -> tuple[Scan, dict[str, int]]:
@@ -189,12 +217,11 @@ def _load(file: pathlib.Path | None) -> tuple[Scan, dict[str, int]]:
     if file is not None:
         try:
             old, names = Scan.unpack(file.read_bytes())
-            if not old.digests.shape == old.stamps.shape == (len(names), 32):
-                raise ValueError("sizes differ")
-            return old, {name: row for row, name in enumerate(names)}
+            if old.rows.dtype != _ROW or old.rows.shape != (len(names),):
+                raise ValueError("its table is another one")
+            return old, {name: number for number, name in enumerate(names)}
         except FileNotFoundError:
             pass
         except (*BROKEN, zipfile.BadZipFile) as error:
             logging.warning("%s is damaged (%s): all images are read again", file, reason(error))
-    nothing = np.zeros([0, 32], np.uint8)
-    return Scan(nothing, nothing, {}, 0), {}
+    return Scan(np.zeros(0, _ROW), {}, {}, 0), {}

@@ -5,12 +5,16 @@ import dataclasses
 import io
 import pathlib
 import shlex
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from maskgit_prompt import backbones, params
 from maskgit_prompt.data.loading import Splits
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.storage.files import write_whole
+from maskgit_prompt.storage.image_files import write_images
 from maskgit_prompt.tasks.generation.plan import PARTS, Plan
 from maskgit_prompt.tasks.generation.prompt_tuning import TunedModel
 from maskgit_prompt.tuning import tuned_prompt
@@ -25,6 +29,24 @@ def save_choice(home: pathlib.Path, data: Splits) -> None:
     for row, label in zip(data.tune, data.labels(data.tune), strict=True):
         rows.writerow((data.images.ids[row], data.images.classes[label]))
     write_whole(home / "chosen.csv", text.getvalue().encode())
+
+
+def save_images(
+    home: pathlib.Path,
+    names: Sequence[str],
+    classes: np.ndarray,
+    images: np.ndarray,
+    most: int,
+) -> None:
+    """images/CLASS/00000.png: the generated images, uint8 [n, S, S, 3], of classes [n].
+
+    Of more than `most` the first of each class, as many of one as of another; 0: none.
+    """
+    number = np.arange(len(classes)) - np.searchsorted(classes, classes)  # in its class
+    each = most // len(np.unique(classes)) if len(images) > most else len(images)
+    kept = number < each
+    if kept.any():
+        write_images(home, names, classes[kept], images[kept])
 
 
 def save_prompt(

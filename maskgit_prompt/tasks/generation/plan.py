@@ -18,10 +18,11 @@ from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.data import loading
 from maskgit_prompt.data.loading import Splits
 from maskgit_prompt.decoding.config import DecodeConfig
-from maskgit_prompt.devices import sharding
+from maskgit_prompt.devices import distributed, sharding
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 from maskgit_prompt.storage import workdir
+from maskgit_prompt.storage.files import write_whole
 from maskgit_prompt.tasks.generation.objectives import make_objective
 from maskgit_prompt.tuning import memory, optimizers, profile
 from maskgit_prompt.tuning.tune import steps_of
@@ -70,7 +71,8 @@ def make_plan(config: ConfigDict, backbone: Backbone, mesh: Mesh, path: str | os
 
 @contextlib.contextmanager
 def claim(plan: Plan, path: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """Makes the workdir, or checks that it is of this plan's config, images and labels.
+    """Makes the workdir, or checks that it is of this plan's config, images and labels; prints what
+    was found of these.
 
     Called once the plan stands, so that a mistyped path claims no workdir. No other run uses it
     until the context is left.
@@ -82,6 +84,10 @@ def claim(plan: Plan, path: str | os.PathLike) -> Iterator[pathlib.Path]:
         found[part] = digest.hexdigest()[:16]
     with workdir.prepare(path, plan.config) as home:
         workdir.bind(home, found)
+        if data.images.found is not None:
+            write_whole(home / "found.json", data.images.found.to_json())
+        if distributed.is_first():
+            print(data.summary(), flush=True)
         yield home
 
 

@@ -4,7 +4,7 @@
 2. Tune the prompt.
 3. Generate images of every class, and a marquee from an instance's prompt to its class's.
 4. Score them, beside real, reconstructed and untuned ones.
-5. Write prompt.safetensors, results.json, report.html and samples/.
+5. Write prompt.safetensors, results.json, report.html, samples/ and images/.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from maskgit_prompt.tasks.generation.images import (
     marquee_of,
     untuned_images,
 )
-from maskgit_prompt.tasks.generation.outputs import save_choice, save_prompt
+from maskgit_prompt.tasks.generation.outputs import save_choice, save_images, save_prompt
 from maskgit_prompt.tasks.generation.plan import Plan
 from maskgit_prompt.tasks.generation.prompt_tuning import tune_prompt, tuning_codes
 from maskgit_prompt.tasks.generation.score import Scorer
@@ -92,6 +92,7 @@ def carry_out(
         cutoffs = config.score.marquee_cutoffs
         drawn = pictures.draw(data, scorer, made, tuned.run.curves, cutoffs)
         pictures.save(home, drawn)
+        save_images(home, data.images.classes, classes, generated, config.score.saved)
     seconds = {stage: round(s, 2) for stage, s in clock.seconds.items()}
     if tuned.run.resumed == tuned.run.steps and earlier:
         # A finished run was started again: this start tuned nothing.

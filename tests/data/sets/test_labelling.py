@@ -16,7 +16,7 @@ from tests.data.pictures import save
 def pets(tmp_path):
     """cat/0.png, cat/1.png, cow/0.png, dog/0.png; red is 0, 1, 2, 3."""
     for red, name in enumerate(("cat/0.png", "cat/1.png", "cow/0.png", "dog/0.png")):
-        save(tmp_path / "pets" / name, (red, 0, 0))
+        save(tmp_path / "pets" / name, (red, 200, 0))
     return tmp_path / "pets"
 
 
@@ -90,7 +90,7 @@ def test_a_table_gives_classes_to_files(pets, tmp_path, warnings):
 
 def test_labels_csv_of_a_flat_folder_with_classes_txt(tmp_path, warnings):
     for i in range(3):
-        save(tmp_path / "set" / f"{i}.png")
+        save(tmp_path / "set" / f"{i}.png", (200, i, 0))
     (tmp_path / "set" / "labels.csv").write_text("file,class\n2.png,a\n1.png,b\n0.png,b\n")
     assert image_folder(tmp_path / "set", Preprocessing(8)).labels.tolist() == [1, 1, 0]
     (tmp_path / "set" / "classes.txt").write_text("b\tbee\na\tant\n")
@@ -101,12 +101,18 @@ def test_labels_csv_of_a_flat_folder_with_classes_txt(tmp_path, warnings):
 
 
 def test_a_labels_csv_with_another_header_is_not_used(pets, warnings):
-    (pets / "labels.csv").write_text("name,kind\ncat/0.png,x\n")
+    (pets / "labels.csv").write_text("price,amount\n5,3\n")
     assert image_folder(pets, Preprocessing(8)).classes == ("cat", "cow", "dog")
     assert warnings == [
-        f"{pets}/labels.csv begins with 'name,kind', expected 'file,class': the file is not used"
+        f"{pets}/labels.csv begins with 'price,amount', expected 'file,class' or other headings "
+        "for a column of files and one of classes: the file is not used"
     ]
-    refused(pets, UserError, "expected 'file,class' as the first", csv=str(pets / "labels.csv"))
+    refused(
+        pets,
+        UserError,
+        "begins with 'price,amount', expected 'file,class'",
+        csv=str(pets / "labels.csv"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -176,8 +182,10 @@ def test_the_config_chooses_classes_and_names_the_table(pets, tmp_path):
 def test_folders_that_are_splits(tmp_path):
     for split in ("train", "Val"):
         for name in ("cat", "dog"):
-            save(tmp_path / "set" / split / name / "0.png")
-    refused(tmp_path / "set", UserError, r"has the folders Val, train: .* name one of .*/set/Val$")
+            save(tmp_path / "set" / split / name / "0.png", (200, 0, len(name) + ord(name[0])))
+    refused(
+        tmp_path / "set", UserError, r"has the folders Val, train: .* name one of .*/set/train$"
+    )
     assert image_folder(tmp_path / "set" / "train", Preprocessing(8)).classes == ("cat", "dog")
     # Who names them as classes means it.
     assert image_folder(

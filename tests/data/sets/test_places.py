@@ -3,13 +3,16 @@
 import io
 import os
 import pathlib
+import struct
 import tarfile
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from maskgit_prompt.data.names import legible
 from maskgit_prompt.data.pixels import Preprocessing
 from maskgit_prompt.data.sets import places
 from maskgit_prompt.data.sets.folder import image_folder
@@ -18,6 +21,7 @@ from tests.data.pictures import encoded, save
 
 KINDS = ("zip", "tar", "tar.gz", "tar.bz2", "tar.xz")
 PNG = encoded(Image.new("RGB", (8, 8), (1, 2, 3)))
+OTHER = encoded(Image.new("RGB", (8, 8), (1, 200, 3)))
 
 
 def set_of_three(folder: pathlib.Path) -> pathlib.Path:
@@ -136,6 +140,71 @@ def test_names_of_macos_and_of_windows(tmp_path):
         "cat/a.png",
         "dog/b.png",
     )
+
+
+def renamed(file: pathlib.Path, old: bytes, new: bytes, flag: bool = False) -> pathlib.Path:
+    """A zip with a name in other bytes, as many; flag: whether it says that names are UTF-8."""
+    data = bytearray(file.read_bytes().replace(old, new))
+    for magic, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(magic) + offset + 1] = 8 * flag
+    file.write_bytes(data)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("name", "shown", "sure"),
+    [
+        (b"caf\x82", "café", False),  # code page 437, the format's own
+        (b"caf\xe9", "cafΘ", False),  # Latin-1: nothing says so
+        (b"caf" + b"\xcc\x81", "caf\u0301", True),  # UTF-8 without its flag
+        ("hé".encode() + b"xx", "héxx", True),
+    ],
+)
+def test_names_in_zips_of_other_code_pages(name, shown, sure, tmp_path):
+    length = len(name)
+    file = zip_of(tmp_path / "a.zip", **{f"{'x' * length}/a.png": PNG, "dog/b.png": OTHER})
+    images = image_folder(renamed(file, b"x" * length + b"/", name + b"/"), Preprocessing(8))
+    assert set(images.classes) == {legible(shown), "dog"}
+    assert bool(images.found.notes) != sure
+    if not sure:
+        assert images.found.notes == (
+            f"{file} does not say how names are written (1, read as code page 437, the first as "
+            f"{shown}/a.png): if that is wrong, make the archive again with names in UTF-8",
+        )
+    assert len(images.pixels()) == 2
+
+
+def unicode_path(name: str, crc: int, version: int = 1) -> bytes:
+    field = struct.pack("<BI", version, crc) + name.encode()
+    return struct.pack("<HHI", 0x5455, 4, 0) + struct.pack("<HH", 0x7075, len(field)) + field
+
+
+@pytest.mark.parametrize(
+    ("crc", "version", "shown"),
+    [
+        (zlib.crc32(b"caf\x82/a.png"), 1, "日本"),
+        (zlib.crc32(b"another"), 1, "café"),  # of a name that was changed since
+        (zlib.crc32(b"caf\x82/a.png"), 2, "café"),
+    ],
+)
+def test_info_zips_field_of_the_name_in_unicode(crc, version, shown, tmp_path):
+    info = zipfile.ZipInfo("xxxx/a.png")
+    info.extra = unicode_path("日本/a.png", crc, version)
+    file = tmp_path / "a.zip"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(info, PNG)
+        archive.writestr("dog/b.png", OTHER)
+    images = image_folder(renamed(file, b"xxxx/", b"caf\x82/"), Preprocessing(8))
+    assert set(images.classes) == {shown, "dog"} and len(images.pixels()) == 2
+
+
+def test_a_tar_of_names_that_are_not_utf8(tmp_path):
+    file = tmp_path / "a.tar"
+    with tarfile.open(file, "w", format=tarfile.USTAR_FORMAT, encoding="latin-1") as archive:
+        archive.add(save(tmp_path / "a.png"), "café/a.png")
+        archive.add(save(tmp_path / "b.png", (0, 200, 0)), "dog/b.png")
+    images = image_folder(file, Preprocessing(8))
+    assert images.classes == (r"caf\xe9", "dog") and len(images.pixels()) == 2
 
 
 def test_a_damaged_member_is_skipped_and_named(tmp_path, warnings):

@@ -29,6 +29,12 @@ def test_parts_of_a_task(vtab_data):
     assert found.images.name == "svhn" and found.images.classes == tuple("0123456789")
 
 
+def test_another_full_scale_has_other_codes(vtab_data):
+    plain, other = load(vtab_data), load(vtab_data, full_scale=4095.0)
+    assert plain.images.fingerprint != other.images.fingerprint
+    assert other.images.recipe == f"{plain.images.recipe}|full scale 4095"
+
+
 def test_some_are_held_out_and_all_are_the_reference(vtab_data):
     found = load(vtab_data, "patch_camelyon", size=8)
     # Two classes of twelve test images: six of each to judge, six held out; at most eight of the

@@ -20,8 +20,8 @@ from tests.data.pictures import save
 def decoded(monkeypatch):
     """How many images scans have decoded; files are old enough to be known by their times."""
     calls = []
-    decode = scan.decode_image
-    monkeypatch.setattr(scan, "decode_image", lambda *args: calls.append(1) or decode(*args))
+    examine = scan.examine
+    monkeypatch.setattr(scan, "examine", lambda *args: calls.append(1) or examine(*args))
     monkeypatch.setattr(scan, "KEPT_FROM", 3)
     monkeypatch.setattr(places, "_SETTLED_NS", 0)
     return calls
@@ -29,7 +29,7 @@ def decoded(monkeypatch):
 
 def some(folder, count=5):
     for i in range(count):
-        save(folder / "c" / f"{i}.bmp", (i, 0, 0))
+        save(folder / "c" / f"{i}.bmp", (i, 200, 0))
     return folder
 
 

@@ -3,9 +3,11 @@
 import dataclasses
 
 import numpy as np
+import pytest
+from PIL import Image
 
 from maskgit_prompt import backbones
-from maskgit_prompt.tasks.generation.outputs import save_prompt
+from maskgit_prompt.tasks.generation.outputs import save_images, save_prompt
 from maskgit_prompt.tuning import tuned_prompt
 from maskgit_prompt.tuning.tuned_prompt import TunedOn
 from tests.tasks.generation import stubs
@@ -54,3 +56,30 @@ def test_a_trained_transformer_is_the_backbone_that_the_file_names(tmp_path, mon
     assert command.split()[-1] == f"--config.backbone={tmp_path / 'backbone'}"
     # The trained weights are ones, those of the backbone zeros.
     np.testing.assert_array_equal(saved["backbone"].part("transformer").tree["weight"], np.ones(1))
+
+
+def files(home):
+    """Name and shade of each image."""
+    found = sorted(home.glob("images/*/*.png"))
+    shade = lambda path: int(np.asarray(Image.open(path))[0, 0, 0])
+    return [(str(path.relative_to(home / "images")), shade(path)) for path in found]
+
+
+CLASSES = np.array([0, 0, 0, 2, 2])
+SHADES = np.full((5, 2, 2, 3), 1, np.uint8) * np.arange(5, dtype=np.uint8)[:, None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("most", "expected"),
+    [
+        (5, [("a/00000.png", 0), ("a/00001.png", 1), ("a/00002.png", 2), ("c_/00000.png", 3)]),
+        (4, [("a/00000.png", 0), ("a/00001.png", 1), ("c_/00000.png", 3), ("c_/00001.png", 4)]),
+        (2, [("a/00000.png", 0), ("c_/00000.png", 3)]),
+        (0, []),
+    ],
+)
+def test_generated_images_are_kept_by_class_as_many_of_each(most, expected, tmp_path):
+    save_images(tmp_path, ("a", "none", "c?"), CLASSES, SHADES, most)
+    if most == 5:
+        expected = [*expected, ("c_/00001.png", 4)]
+    assert files(tmp_path) == expected
