@@ -15,15 +15,6 @@ PHRASES = {
     "Of …": r"(?:^|\n\n|[.:;] |\"\"\"|# )Of [a-z]",
     "how many … says": r"\b[Hh]ow many [a-z ]+ says\b",
 }
-# Older text, which still has some of them. Take a name off this list once it has none.
-OLDER = (
-    "docs/configuration.md",
-    "docs/own_images.md",
-    "maskgit_prompt/config/",
-    "maskgit_prompt/data/",
-    "maskgit_prompt/jobs/sample.py",
-    "maskgit_prompt/storage/",
-)
 
 
 def texts() -> list[pathlib.Path]:
@@ -31,7 +22,7 @@ def texts() -> list[pathlib.Path]:
     for folder in ("docs", "launch", "benchmarks", "configs", "maskgit_prompt"):
         for ending in ("*.md", "*.py", "*.sh"):
             found += (ROOT / folder).rglob(ending)
-    return sorted(path for path in found if not name(path).startswith(OLDER))
+    return sorted(found)
 
 
 def name(path: pathlib.Path) -> str:

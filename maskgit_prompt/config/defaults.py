@@ -139,7 +139,7 @@ def transfer() -> ConfigDict:
             "full_scale": 0.0,  # which value of more than 8 bits is white; 0: as the files say
             "max_pixels": 300_000_000,  # larger images are skipped, and named
             "codes": "",  # a folder of codes files that runs share; empty: the workdir's own
-            "shots": 10,  # images a class to tune on; 0: all of the tuning part
+            "shots": 10,  # images per class to tune on; 0: all of the tuning part
             "seed": 0,  # of the choice of images
             "strict": False,  # refuse a folder with broken images, instead of skipping them
             # Shares of each class: to tune on; to train the judge on; to score against.
@@ -175,7 +175,7 @@ def transfer() -> ConfigDict:
     config.sample = sampling()
     config.score = ConfigDict(
         {
-            "per_class": 40,  # generated images a class
+            "per_class": 40,  # generated images per class
             # Or in all, by the classes' shares among the reference images, and no more than these
             # are; 0: per_class decides.
             "images": 0,
@@ -228,7 +228,7 @@ def vtab(config: ConfigDict, arg: str, file: str) -> ConfigDict:
     # As google-research/generative_transfer: tuned on train, measured against all there is.
     config.data.name = "vtab"
     config.data.test, config.data.reference = "test", "all"
-    config.prompt.instances = False  # a prompt an image would grow with the data set
+    config.prompt.instances = False  # a prompt for each image would grow with the data set
     config.train.epochs = 100.0
     config.train.steps = 50_000
     config.train.evaluate_every = 5_000
@@ -314,8 +314,8 @@ def compare(config: ConfigDict) -> ConfigDict:
     config.compare = ConfigDict(
         {
             "methods": ("prompt", "full", "scratch", "untuned"),  # ways to adapt the backbone
-            "shots": (2, 5, 10),  # images a class; config.data.shots is not used
-            # Of the transformer; prompts have config.optimizer.learning_rate with every method.
+            "shots": (2, 5, 10),  # images per class; config.data.shots is not used
+            # The transformer's; prompts have config.optimizer.learning_rate with every method.
             "learning_rates": RATES,
         }
     )
@@ -335,10 +335,10 @@ def side_by_side(config: ConfigDict) -> ConfigDict:
     config.models = ConfigDict(
         {
             "backbones": ("mini", "mini-causal"),  # config.backbone is not used
-            "shots": (10, 5),  # images a class; config.data.shots is not used
+            "shots": (10, 5),  # images per class; config.data.shots is not used
         }
     )
-    # Of models with a causal transformer; the others are as above.
+    # What models with a causal transformer take; the others are as above.
     config.causal = ConfigDict({key.partition(".")[0]: {} for key in CAUSAL})
     for key, value in CAUSAL.items():
         section, _, name = key.partition(".")
@@ -373,7 +373,7 @@ def sample() -> ConfigDict:
     config = base("sample")
     config.prompt = ""  # the prompt.safetensors of a run
     config.classes = ()  # names; empty: all classes of the prompt
-    config.num = 16  # images a class
+    config.num = 16  # images per class
     # Prompts that scroll past while an image is decoded. "class", "instance" and "instance-class"
     # are the image's own; "class:NAME", "instance:NAME" and "none" are the same for all images.
     config.header = ("class",)

@@ -130,7 +130,7 @@ def meant(name: str, known: Iterable[str]) -> list[str]:
     section = name.rpartition(".")[0]
     own = [key for key in known if section and key.startswith(f"{section}.")]
     if not found:
-        # Of the section, where there is one of that name: else its name would count as likeness.
+        # Within the section, where there is one: else its name would count as likeness.
         near = difflib.get_close_matches(leaf, [k.rpartition(".")[2] for k in own], NAMED, 0.7)
         found = [f"{section}.{one}" for one in near]
     if not found and not own:

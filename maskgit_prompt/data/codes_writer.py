@@ -333,7 +333,7 @@ def _finish(partial: pathlib.Path, final: pathlib.Path, index: dict) -> None:
     if len(set(lengths.values())) > 1:
         first, other = names[0], next(n for n in names if lengths[n] != lengths[names[0]])
         raise UsageError(
-            f"{partial} holds {lengths[first]} codes an image in {first} and {lengths[other]} in "
+            f"{partial} holds {lengths[first]} codes per image in {first} and {lengths[other]} in "
             f"{other}: put what changed into the key"
         )
     files = {name: _digest_path(partial, name).read_text() for name in names}

@@ -19,7 +19,7 @@ _CHUNK = 32  # images a thread takes at a time
 # Threads that decode images of so few bytes spend more time on handing the interpreter lock to
 # each other, several times an image, than they win: they take turns instead, a chunk each. Two
 # threads decode PNGs of 2 kB at half the speed of one; from about 5 kB on turns win nothing.
-# Of large results the resizing, which needs no lock, is most of the work.
+# Resizing large results needs no lock, and is most of their work.
 SMALL, SMALL_SIDE = 2**12, 64
 one_at_a_time = threading.Lock()
 
@@ -87,7 +87,7 @@ class ImageSet:
 
 
 def fingerprint(recipe: str, digests: np.ndarray) -> str:
-    """Of images with contents of digests uint8 [n, 32], in this order, made into pixels so."""
+    """The fingerprint of images whose contents have digests uint8 [n, 32], in this order."""
     return hashlib.sha256(f"{recipe}|".encode() + digests.tobytes()).hexdigest()
 
 

@@ -46,7 +46,7 @@ class Splits:
         return self.images.labels[rows].astype(np.int32)
 
     def thinned(self, most: int, seed: int) -> "Splits":
-        """At most about so many images to judge and to hold out, each class in proportion; what
+        """At most about this many images to judge and to hold out, each class in proportion; what
         distances are measured to stays. 0: all."""
         thin = lambda rows: rows[splits.thin(self.images.labels[rows], most, seed)]
         return dataclasses.replace(self, judge=thin(self.judge), test=thin(self.test))

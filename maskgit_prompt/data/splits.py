@@ -114,7 +114,7 @@ def split(
 
 
 def thin(labels: np.ndarray, most: int, seed: int, least: int = 3) -> np.ndarray:
-    """At most about so many of a set, each class in proportion: indices, int64, increasing.
+    """At most about this many of a set, each class in proportion: indices, int64, increasing.
 
     A class keeps `least` images where it has them, even if that makes more in all.
 

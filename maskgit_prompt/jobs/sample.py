@@ -244,7 +244,9 @@ def given_picture(config: ConfigDict, backbone: backbones.Backbone, mesh) -> Giv
     except BROKEN as error:
         # Pillow names the buffer that it was given, which is nothing a user knows.
         why = "not an image" if "cannot identify" in str(error) else str(error)
-        raise UserError(f"{path} is no whole image ({why}); give another config.image") from error
+        raise UserError(
+            f"{path} is not a whole image ({why}); give another config.image"
+        ) from error
     encode, _ = make_encoder(tokenizer, mesh, config.dtype)
     codes = encode(np.repeat(pixels[None], mesh.size, axis=0))[0]  # one row a device
     shown = np.kron(known, np.ones((size // side, size // side), bool))  # [h, h] -> [S, S]

@@ -40,7 +40,7 @@ def read(path: str | os.PathLike) -> dict[str, StoredArray]:
     """The arrays of the file by name; none is read.
 
     Raises:
-      UserError: the file is no safetensors file, is damaged or cut short, or holds an array of a
+      UserError: the file is not a safetensors file, is damaged or cut short, or holds an array of a
         dtype that is not read here.
     """
     with sniff.opened(path, EXPECTED, ("safetensors", "unknown")) as (file, size, what):

@@ -1,4 +1,4 @@
-"""What kind of file a file is by its first bytes, for errors that say what was given instead."""
+"""The kind of a file by its first bytes, for errors that say what was given instead."""
 
 import codecs
 import contextlib

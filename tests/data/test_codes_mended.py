@@ -167,7 +167,7 @@ def test_two_builds_at_once_end_in_one_line(tmp_path):
 def test_another_number_of_codes_in_a_resumed_build_is_refused(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         build(tmp_path, Encoder(stop_after=1))
-    with pytest.raises(UsageError, match=r"holds 3 codes an image in codes-00000.npy and 2 in "):
+    with pytest.raises(UsageError, match=r"holds 3 codes per image in codes-00000.npy and 2 in "):
         build(tmp_path, lambda pixels: np.zeros([4, 2], int))
 
 

@@ -252,7 +252,7 @@ def test_pictures_that_cannot_be_kept(flags, tmp_path, capsys):
     (tmp_path / "broken.png").write_bytes(b"no picture")
     for name, code, message in (
         ("none.png", 2, "none.png': no such file"),
-        ("broken.png", 1, "broken.png is no whole image (not an image)"),
+        ("broken.png", 1, "broken.png is not a whole image (not an image)"),
     ):
         image = f"--config.image={tmp_path / name}"
         done = run(capsys, *flags, image, f"--workdir={tmp_path / 'run'}")

@@ -37,9 +37,8 @@ def image_folder(
     What is an image file and what an archive: `places`. Which class it has: `labelling`; by
     default the folder's at the top, and a flat folder is one class with its own name.
     Every file is read and decoded once here, by threads and hosts in parallel: `scan`. Files that
-    are not whole images are skipped with a warning that names and counts them. Of images of one
-    class that have the same pixels one is taken. How pixels are made:
-    `pixels.Preprocessing`.
+    are not whole images are skipped with a warning that names and counts them. Images of
+    one class with the same pixels are taken once. How pixels are made: `pixels.Preprocessing`.
 
     The fingerprint covers each file's name below PATH and bytes, and the preprocessing's recipe;
     not whether it lies in an archive, nor its class. A file that changes after that is an error
@@ -185,7 +184,7 @@ def _refuse_empty(labelled: Labelled, good: np.ndarray, broken: Mapping[int, str
 def _warn_of_dark(
     path: str, names: Sequence[str], rows: np.ndarray, preprocessing: Preprocessing
 ) -> None:
-    """Of images that came out nearly black, as deep ones do under a wrong full scale."""
+    """Warns of nearly black images, as deep ones are under a wrong full scale."""
     dark = rows["dark"].copy()
     unstated = ~np.isnan(rows["range"][:, 0])
     if scale := preprocessing.unstated_scale:  # the scan had another for each image

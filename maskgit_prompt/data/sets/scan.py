@@ -82,7 +82,7 @@ def scan(
 ) -> Scan:
     """Reads, decodes and digests every file, each host a share of them; all get the same.
 
-    1. Of n files host i of k takes those from n i / k to n (i + 1) / k.
+    1. Host i of k takes the files from n i / k to n (i + 1) / k, of n.
     2. A file that the scan kept in `cache` knows by the same name and stamp is not read again.
     3. Every host gets all shares.
     4. The first host keeps the scan, if any file was read and there are KEPT_FROM.

@@ -70,7 +70,7 @@ def stored(feature: str) -> Callable[[dict[str, Any]], int]:
 
 
 def cut(percent: int) -> Callable[[Mapping[str, int]], dict[str, str]]:
-    """TFDS's train cut after so many percent, rounded down; its test."""
+    """TFDS's train cut after `percent` %, rounded down; its test."""
 
     def splits(counts: Mapping[str, int]) -> dict[str, str]:
         end = counts["train"] * percent // 100
@@ -85,7 +85,7 @@ def cut(percent: int) -> Callable[[Mapping[str, int]], dict[str, str]]:
 
 
 def cut_in_three(train: int, val: int) -> Callable[[Mapping[str, int]], dict[str, str]]:
-    """TFDS's one split cut in order: so many percent, so many percent, the rest."""
+    """TFDS's one split cut in order: `train` %, `val` %, the rest."""
 
     def splits(counts: Mapping[str, int]) -> dict[str, str]:
         first = counts["train"] * train // 100
