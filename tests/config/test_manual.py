@@ -67,7 +67,7 @@ def test_the_keys_of_a_file_are_its_own(capsys):
         ("sample", "sample.temperature", "0: the best code always"),
         ("sample", "prompt", "the prompt.safetensors of a run"),
         ("vtab", "steps", "0: as train.epochs and train.steps say"),
-        ("compare", "compare.shots", "images a class; config.data.shots is not used"),
+        ("compare", "compare.shots", "images per class; config.data.shots is not used"),
         ("import_weights", "heads", "of a causal transformer"),
     ],
 )

@@ -33,8 +33,8 @@ MUTATIONS = (
         ),
         (
             "path-of-digits",
-            '("data.path", "data.csv", "data.strict")',
-            '("data.csv", "data.strict")',
+            '("data.path", "data.csv", "data.strict", "data.full_scale", "data.max_pixels")',
+            '("data.csv", "data.strict", "data.full_scale", "data.max_pixels")',
         ),
     ),
     *in_file(
