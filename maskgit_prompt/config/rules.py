@@ -19,7 +19,7 @@ from maskgit_prompt.decoding import schedules
 from maskgit_prompt.decoding.config import DecodeConfig
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.importers.format import formats
-from maskgit_prompt.models import attention, tokenizer
+from maskgit_prompt.models import attention, prompt, tokenizer
 from maskgit_prompt.storage import files
 from maskgit_prompt.tuning import methods, profile
 from maskgit_prompt.tuning.optimizers import make_optimizer
@@ -125,6 +125,7 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "data.crop": RATE,
     "data.num": COUNT,
     "data.size": COUNT,
+    "prompt.kind": one_of(prompt.KINDS),
     "masking.schedule": accepted(schedules.schedule, ", ".join(schedules.NAMES)),
     "masking.smoothing": RATE,
     "masking.drop_class": RATE,

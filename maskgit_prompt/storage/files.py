@@ -67,8 +67,11 @@ def read_json(path: str | os.PathLike, way_out: str) -> dict[str, Any]:
       UserError: the file cannot be read, is cut short or damaged.
     """
     try:
-        return dict(json.loads(pathlib.Path(path).read_bytes()))
+        found = json.loads(pathlib.Path(path).read_bytes())
+        if not isinstance(found, dict):
+            raise ValueError(f"a {type(found).__name__} in place of names and values")
+        return found
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}; {way_out}") from error
-    except (RecursionError, TypeError, ValueError) as error:
+    except (RecursionError, ValueError) as error:
         raise UserError(f"{path} is damaged ({error}); {way_out}") from error

@@ -195,7 +195,7 @@ def test_debug_shows_the_traceback():
         ("--config.optimizer.momentum=1", "momentum = 1.0, expected 0 or more, and below 1"),
         ("--config.optimizer.rates=words", "rates has 'words', expected PATTERN=VALUE"),
         ("--config.optimizer.decays=word=1", "decays: 'word' matches no parameter; they begin"),
-        ("--config.prompt.kind=soft", "config.prompt: prompt kind 'soft', expected one of table"),
+        ("--config.prompt.kind=soft", "config.prompt.kind = 'soft', expected table, additive"),
         (
             "--config.data.name=faces",
             "config.data.name = 'faces', expected digits, folder, tfds, vtab",

@@ -50,7 +50,7 @@ def test_the_main_job(home):
     assert [row["cutoff"] for row in rows] == [0.0, 0.1, 0.25, 0.5, 0.75, 1.0]
     assert all(0 <= row["accuracy"] <= 1 and row["diversity"] > 0 for row in rows)
     assert {path.stem for path in (home / "samples").iterdir()} == {
-        "real", "reconstructed", "prompt", "untuned", "marquee", "glance", "loss",
+        "real", "reconstructed", "prompt", "untuned", "marquee", "glance", "loss", "fit", "pairs",
     }  # fmt: skip
 
 

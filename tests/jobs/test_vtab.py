@@ -320,11 +320,15 @@ def test_few_images_a_class_and_views_of_them(vtab_data, tmp_path, capsys, backb
         ("svhn,shots=x", (), "vtab.py:svhn,shots=x has 'shots=x', expected shots=NUMBER"),
         ("svhn", ("--config.data.reference=every",), "config.data.reference = 'every', expected"),
         ("svhn", ("--config.steps=-1",), "config.steps = -1, expected 0 or more"),
-        ("svhn", ("--config.score.images=-1",), "config.score.images = -1, expected at least 0"),
+        ("svhn", ("--config.score.images=-1",), "config.score.images = -1, expected 0 or more"),
         ("svhn", ("--config.train.epochs=-1",), "config.train.epochs = -1.0, expected 0 or more"),
-        ("svhn", ("--config.prompt.kind=additiv",), "config.prompt: prompt kind 'additiv'"),
+        ("svhn", ("--config.prompt.kind=additiv",), "config.prompt.kind = 'additiv', expected "),
         ("svhn", ("--config.data.views=0",), "config.data.views = 0, expected at least 1"),
-        ("svhn", ("--config.data.crop=3.0",), "max_crop 3.0: expected a share of the side"),
+        (
+            "svhn",
+            ("--config.data.crop=3.0",),
+            "config.data.crop = 3.0, expected 0 or more, and below 1",
+        ),
     ],
 )
 def test_wrong_use_is_refused(tasks, flags, message, vtab_data, tmp_path, capsys, backbone):

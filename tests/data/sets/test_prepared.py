@@ -224,8 +224,3 @@ def test_pets_of_an_older_tfds_are_read(vtab_data, tmp_path):
     assert str(builder.info.version) == "3.2.0" and builders.is_prepared(builder)
     found = load(tmp_path, "oxford_iiit_pet")
     assert found.labels(found.tune).tolist() == list(range(19))
-
-
-def test_a_folder_of_data_in_the_home_folder(vtab_data, monkeypatch):
-    monkeypatch.setenv("HOME", str(vtab_data.parent))
-    assert len(load(f"~/{vtab_data.name}").tune) == 21
