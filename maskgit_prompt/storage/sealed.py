@@ -20,7 +20,17 @@ def save(path: pathlib.Path, tensors: Mapping[str, np.ndarray], header: Mapping[
     """Writes arrays and text by name, whole or not at all."""
     tensors = {name: np.ascontiguousarray(x) for name, x in tensors.items()}
     sealed = {**header, SEAL: _digest(tensors, header)}
-    write_whole(path, safetensors.numpy.save(tensors, sealed))
+    write_whole(path, _in_order(safetensors.numpy.save(tensors, sealed)))
+
+
+def _in_order(data: bytes) -> bytes:
+    """The file with its text sorted by name: the library's order differs from run to run."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # arrays begin at multiples of eight bytes
+    return len(text).to_bytes(8, "little") + text + data[end:]
 
 
 def load(

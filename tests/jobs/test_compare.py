@@ -104,5 +104,5 @@ def test_a_method_that_does_not_exist(backbone, tmp_path, capsys):
         "--config.compare.methods=lora",
     )
     assert done.code == 2
-    assert "names lora, expected some of prompt, full, scratch, head, bias, " in done.error()
+    assert "('prompt', 'lora'), expected prompt, full, scratch, head, bias, " in done.error()
     assert not (tmp_path / "run").exists()

@@ -79,7 +79,7 @@ def too_few(generated: int, heldout: int) -> list[str]:
             {"flat": 10},
             {"tune": 8, "judge": 0, "test": 2},
             [
-                "No accuracy: 1 class of images to train a classifier on, 2 are needed.",
+                "No accuracy: no images of class 'photos' are left to train a classifier on.",
                 *too_few(3, 2),
             ],
             id="one class, flat",
