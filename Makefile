@@ -1,11 +1,11 @@
-# make quickstart [LIGHT=1] | test | test-newest | mutants | lint | clean
+# make quickstart [LIGHT=1] | test | test-newest | mutants | fuzz | lint | clean
 #
 # Needs a Python of 3.11 to 3.14 with pip and venv, nothing else. LIGHT=1 leaves TensorFlow and TFDS
 # out of a new environment. docs/installing.md has the plain pip commands of each target. A stamp in
 # the environment saves the second call an installation.
 
 .DELETE_ON_ERROR:
-.PHONY: help quickstart test test-core test-newest mutants lint clean
+.PHONY: help quickstart test test-core test-newest mutants fuzz lint clean
 
 VENV ?= .venv
 WORKDIR ?= runs/quickstart
@@ -50,6 +50,10 @@ test-newest:
 # Makes wrong changes one at a time and says which the tests notice: half an hour, not in CI.
 mutants: $(VENV)/.installed-dev
 	$(RUN) -m tests.mutants
+
+# Damages 500 files of every kind at random and says how each is taken: ten minutes, not in CI.
+fuzz: $(VENV)/.installed-dev
+	$(RUN) -m tests.fuzz --quiet
 
 lint: $(VENV)/.installed-dev
 	$(RUN) -m ruff check .

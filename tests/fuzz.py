@@ -131,10 +131,16 @@ class Images:
             picture(7).save(home / "a" / f"z.{kind}")
             yield home / "a" / f"z.{kind}"
 
-    read = staticmethod(of_set)
+    def read(self, home: pathlib.Path, file: pathlib.Path) -> Any:
+        for other in (home / "a").glob("z.*"):  # the other formats are for their own turns
+            if other != home / file:
+                other.unlink()
+        return of_set(home)
 
 
 class Archives:
+    """Archives that hold the same folder."""
+
     checked = False
 
     def write(self, home: pathlib.Path) -> Iterable[pathlib.Path]:
@@ -150,8 +156,8 @@ class Archives:
                     file.addfile(info, io.BytesIO(png(seed)))
         return sorted(home.iterdir())
 
-    def read(self, path: pathlib.Path) -> Any:
-        return of_set(path)
+    def read(self, home: pathlib.Path, file: pathlib.Path) -> Any:
+        return of_set(home / file)
 
 
 def png(seed: int) -> bytes:
@@ -176,8 +182,8 @@ class Tables:
         (home / "list" / "classes.txt").write_text("b\na\n")
         return home / "table" / "labels.csv", home / "list" / "classes.txt"
 
-    def read(self, path: pathlib.Path) -> Any:
-        return [of_set(path / "table"), of_set(path / "list")]
+    def read(self, home: pathlib.Path, file: pathlib.Path) -> Any:
+        return [of_set(home / "table"), of_set(home / "list")]
 
 
 class Prompts:
@@ -199,8 +205,8 @@ class Prompts:
         tuned_prompt.save(home / "prompt.safetensors", prompt)
         return [home / "prompt.safetensors"]
 
-    def read(self, path: pathlib.Path) -> Any:
-        found = tuned_prompt.load(path / "prompt.safetensors")
+    def read(self, home: pathlib.Path, file: pathlib.Path) -> Any:
+        found = tuned_prompt.load(home / "prompt.safetensors")
         arrays = sorted(params.flatten(found.tree).items())
         rest = {name: x for name, x in vars(found).items() if name != "tree"}
         return rest, [name for name, _ in arrays], digest(*(x for _, x in arrays))
@@ -219,8 +225,8 @@ class Checkpoints:
             checkpoint.save(manager, 1, self.state(3))
         return [path for path in sorted(home.rglob("*")) if path.is_file() and path.stat().st_size]
 
-    def read(self, path: pathlib.Path) -> Any:
-        with checkpoint.manager(path, every=1) as manager:
+    def read(self, home: pathlib.Path, file: pathlib.Path) -> Any:
+        with checkpoint.manager(home, every=1) as manager:
             return digest(*jax.tree.leaves(checkpoint.restore(manager, self.state(0), step=1)))
 
 
@@ -231,8 +237,8 @@ class Backbones:
         tiny.write(home / "tiny")
         return sorted((home / "tiny").iterdir())
 
-    def read(self, path: pathlib.Path) -> Any:
-        found = backbones.load(str(path / "tiny"))
+    def read(self, home: pathlib.Path, file: pathlib.Path) -> Any:
+        found = backbones.load(str(home / "tiny"))
         parts = [
             (name, part.kind, part.cfg, digest(*jax.tree.leaves(part.tree)))
             for name, part in found.parts.items()
@@ -250,9 +256,9 @@ class Configs:
             shutil.copy(ROOT / "configs" / f"{name}.py", home)
         return sorted(home.iterdir())
 
-    def read(self, path: pathlib.Path) -> Any:
+    def read(self, home: pathlib.Path, file: pathlib.Path) -> Any:
         found = []
-        for file in sorted(path.iterdir()):
+        for file in sorted(home.iterdir()):
             argument = "" if file.stem in ("quickstart", "sample") else ":photos"
             argv = ["maskgit_prompt", f"--config={file}{argument}", "--workdir=run"]
             config, _ = command_line.parse(argv)
@@ -270,8 +276,8 @@ class CodesFiles:
         folder = building.build(home, building.Encoder()).folder
         return sorted(folder.iterdir())
 
-    def read(self, path: pathlib.Path) -> Any:
-        return digest(building.build(path, building.Encoder()).codes)
+    def read(self, home: pathlib.Path, file: pathlib.Path) -> Any:
+        return digest(building.build(home, building.Encoder()).codes)
 
 
 class Workdirs:
@@ -287,8 +293,8 @@ class Workdirs:
             metrics.log(step, {"loss": 1 / step, "evaluated_train": 0.5})
         return [home / name for name in ("config.json", "images.json", "metrics.jsonl")]
 
-    def read(self, path: pathlib.Path) -> Any:
-        with workdir.prepare(path, defaults.transfer()) as folder:
+    def read(self, home: pathlib.Path, file: pathlib.Path) -> Any:
+        with workdir.prepare(home, defaults.transfer()) as folder:
             workdir.bind(folder, {"tuned on": "0123", "held out": "4567"})
             return json.dumps(workdir.Metrics(folder, tensorboard=False).rows())
 
@@ -355,14 +361,9 @@ class Kind:
         home = self._room / "damaged"
         shutil.rmtree(home, ignore_errors=True)
         shutil.copytree(self._whole, home)
-        if self._input.__class__ is Images:  # the other formats are for their own turns
-            for other in self._files:
-                if other != file:
-                    (home / other).unlink()
         (home / file).write_bytes(damage((home / file).read_bytes()))
-        place = home / file if self._input.__class__ is Archives else home
         with _warnings([] if said is None else said):
-            return self._input.read(place)
+            return self._input.read(home, file)
 
 
 class _warnings:

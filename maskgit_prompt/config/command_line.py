@@ -84,15 +84,21 @@ def config_file(argv: list[str]) -> str:
 
 
 def _split(argv: list[str]) -> tuple[str, list[str]]:
-    """(what --config is given, argv without it)."""
-    file, rest, args = "", [], iter(argv)
+    """(what --config is given, argv without it).
+
+    Raises:
+      UsageError: two of them.
+    """
+    files, rest, args = [], [], iter(argv)
     for arg in args:
         name, equals, value = arg.partition("=")
         if name in ("--config", "-config"):
-            file = value if equals else next(args, "")
+            files.append(value if equals else next(args, ""))
         else:
             rest.append(arg)
-    return file, rest
+    if len(files) > 1:
+        raise UsageError(f"--config is given twice, {files[0]} and {files[1]}: give one")
+    return (files or [""])[0], rest
 
 
 # --- Config files ---------------------------------------------------------------------------------

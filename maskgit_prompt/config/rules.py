@@ -1,8 +1,8 @@
 """Values that no job can use, found before a run has written anything.
 
 A table of rules by key, first match wins. Choices are those of the room that owns them. Whatever
-the table says, every number is finite and fits into 32 bits, which JAX computes with; only seeds
-have 64.
+the table says, every number is finite and fits into 32 bits, which JAX computes with: with a sign,
+seeds without.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 STAGES = ("tokenizer", "transformer", "features")
 LARGEST = 3.4e38  # of float32
 INT_BOUND = 2**31
-SEED_BOUND = 2**63 - 2**8  # streams add small numbers to it
+SEED_BOUND = 2**32 - 2**8  # JAX reads 32 bits of a seed, and streams add small numbers to it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +81,7 @@ PART = Rule(lambda x: _number(x) and 0 < x <= 1, "above 0, and at most 1")
 POSITIVE = Rule(lambda x: _number(x) and x > 0, "a number above 0")
 NOT_NEGATIVE = Rule(lambda x: _number(x) and x >= 0, "0 or more")
 COUNT = Rule(lambda x: _number(x) and x >= 1, "at least 1")
-SEED = Rule(lambda x: _number(x) and 0 <= x < SEED_BOUND, "0 or more, and below 2**63 - 256")
+SEED = Rule(lambda x: _number(x) and 0 <= x < SEED_BOUND, "0 or more, and below 2**32 - 256")
 ONCE = Rule(lambda xs: len(xs) > 0 and len(set(xs)) == len(xs), "some, each once")
 NAME = Rule(lambda x: isinstance(x, str) and x.strip(), "a name")
 # A whole number is what a name may look like; of 1.10 a config file would have made 1.1.

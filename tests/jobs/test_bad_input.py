@@ -61,6 +61,10 @@ def test_the_import_jobs_source_is_not_a_backbone(tmp_path, capsys):
     [
         ((), "no --config given, as --config=configs/quickstart.py"),
         (("--config=nope.py", "--workdir=w"), "no config file nope.py in "),
+        (
+            (QUICKSTART, "--config", "b.py", "--workdir=w"),
+            f"--config is given twice, {ROOT}/configs/quickstart.py and b.py: give one",
+        ),
         ((QUICKSTART,), "no --workdir given: name a folder for the run, as --workdir=runs/my"),
         ((QUICKSTART, "--workdir=w", "--steps=3"), "Unknown command line flag 'steps'"),
         ((QUICKSTART, "--workdir=w", "now"), "unexpected argument 'now'; flags begin with --"),

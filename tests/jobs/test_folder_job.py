@@ -62,6 +62,9 @@ def test_two_classes_with_enough_for_a_classifier(backbone, tmp_path, capsys):
 NEIGHBOURS = "Fréchet distance, precision, recall, density and coverage"
 
 
+ONE_CLASS = "No accuracy: the only class is 'photos', and a classifier tells classes apart."
+
+
 def too_few(generated: int, heldout: int) -> list[str]:
     """What a run of one class says of its distances."""
     counts = f"{generated} generated images and {heldout} held-out real images"
@@ -79,7 +82,7 @@ def too_few(generated: int, heldout: int) -> list[str]:
             {"flat": 10},
             {"tune": 8, "judge": 0, "test": 2},
             [
-                "No accuracy: no images of class 'photos' are left to train a classifier on.",
+                ONE_CLASS,
                 *too_few(3, 2),
             ],
             id="one class, flat",
@@ -99,7 +102,7 @@ def too_few(generated: int, heldout: int) -> list[str]:
             {"tune": 1, "judge": 0, "test": 0},
             [
                 "No held-out loss: no images are held out.",
-                "No accuracy: no images of class 'photos' are left to train a classifier on.",
+                ONE_CLASS,
                 *too_few(3, 0),
             ],
             id="one image only",

@@ -29,7 +29,7 @@ def refused(capsys, home, message: str, *flags: str) -> None:
     ("flag", "message"),
     [
         ("--config.seed=-1", "config.seed = -1, expected 0 or more"),
-        (f"--config.seed={2**64}", "and below 2**63 - 256"),
+        (f"--config.seed={2**64}", "and below 2**32 - 256"),
         ("--config.prompt.dropout=1", "dropout = 1.0, expected 0 or more, and below 1"),
         ("--config.prompt.dropout=nan", "config.prompt.dropout = nan, expected a finite number"),
         ("--config.sample.guidance=nan", "config.sample.guidance = nan, expected a finite number"),

@@ -256,7 +256,11 @@ MUTATIONS = (
                 "data.reference)\n"
             ),
         ),
-        ("judge-lacks-a-class", "if len(missing):", "if False:"),
+        (
+            "judge-lacks-a-class",
+            "elif len(missing := np.setdiff1d(np.arange(len(names)), labels)):",
+            "elif len(missing := []):",
+        ),
         (
             "most-not-passed-to-the-scorer",
             "plan.config.score.most, plan.config.data.seed",

@@ -202,7 +202,7 @@ def _table(
     if path:
         title = path
         try:
-            data = pathlib.Path(path).expanduser().read_bytes()
+            data = pathlib.Path(path).read_bytes()
         except OSError as error:
             raise UsageError(
                 f"config.data.csv = {path} cannot be read ({reason(error)}; working folder "

@@ -81,7 +81,7 @@ def open_place(path: str | os.PathLike) -> Place:
       UsageError: nothing at that path, or a file that is not an archive.
       UserError: an archive that is damaged, encrypted or cannot be read; no room to decompress it.
     """
-    path = pathlib.Path(path).expanduser()
+    path = pathlib.Path(path)
     if os.path.isdir(path):
         return Folder(path)
     file = next((parent for parent in (path, *path.parents) if os.path.exists(parent)), path)

@@ -102,20 +102,14 @@ class Scorer:
     def _train_judge(self) -> Judge | None:
         """The classifier, or None where `_lacks` says why."""
         data, labels = self._data, self._data.labels(self._data.judge)
-        missing = np.setdiff1d(np.arange(len(data.images.classes)), labels)
-        if len(missing):
+        names, judge = data.images.classes, None
+        if len(names) < 2:
+            reason = f"the only class is {names[0]!r}, and a classifier tells classes apart"
+        elif len(missing := np.setdiff1d(np.arange(len(names)), labels)):
             # Nothing could ever be read as a class that the judge has not seen.
-            judge, reason = (
-                None,
-                (
-                    f"no images of class {data.images.classes[missing[0]]!r} are left to train a "
-                    "classifier on"
-                ),
-            )
+            reason = f"no images of class {names[missing[0]]!r} are left to train a classifier on"
         else:
-            judge, reason = Judge.fit_or_reason(
-                data.images.read(data.judge), labels, names=data.images.classes
-            )
+            judge, reason = Judge.fit_or_reason(data.images.read(data.judge), labels, names=names)
         if judge is None:
             self._lacks["judge"] = reason
         return judge
