@@ -34,7 +34,8 @@ class Mixture:
         weights = np.asarray(weights, np.float64)
         if len(weights) != len(parts) or not (weights > 0).all():
             raise UsageError(
-                f"weights {weights.tolist()} for {len(parts)} sources: expected one above 0 for each"
+                f"weights {weights.tolist()} for {len(parts)} sources: expected one above 0 for "
+                "each"
             )
         counts = shares(PERIOD, weights / weights.sum())
         for part, count in zip(parts, counts, strict=True):

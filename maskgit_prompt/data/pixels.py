@@ -200,7 +200,8 @@ def examine(data: bytes, preprocessing: Preprocessing) -> Examined:
 
     Turned upright by its EXIF orientation; greyscale of more than 8 bits scaled as `depth` says;
     palette, greyscale and CMYK made RGB (colour profiles are not applied); transparent images are
-    laid on white, unless alpha is kept; animations: the first frame. Then made square as `preprocessing` says.
+    laid on white, unless alpha is kept; animations: the first frame. Then made square as
+    `preprocessing` says.
 
     Args:
       data: the file's bytes, in any format that formats.open_image opens.

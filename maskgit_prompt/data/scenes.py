@@ -138,6 +138,9 @@ class Scenes:
       images: of side scene.source_size.
       flips: [n] bool: which images may be mirrored.
       photographs: rows of opaque images that serve as grounds; none: there are no such grounds.
+
+    Attributes:
+      images: as given. size: S, of the views.
     """
 
     def __init__(
@@ -148,15 +151,15 @@ class Scenes:
         photographs: np.ndarray,
         seed: int,
     ):
-        self.images, self._scene, self._seed = images, scene, seed
+        self.images, self.size = images, scene.size
+        self._scene, self._seed = scene, seed
         self._flips, self._photographs = flips, photographs
         self._pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count(), "scenes")
 
     def __call__(self, rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         """Views `numbers` [k] of the images `rows` [k]: uint8 [k, S, S, 3]."""
         pixels = self.images.read(rows)
-        size = self._scene.size
-        views = np.empty((len(rows), size, size, 3), np.uint8)
+        views = np.empty((len(rows), self.size, self.size, 3), np.uint8)
 
         def fill(start: int) -> None:
             for place in range(start, min(start + _CHUNK, len(rows))):
