@@ -174,9 +174,11 @@ class Examined:
     def dark(self) -> bool:
         """Nearly black: what a wrong full scale makes of an image."""
         # The mean is known sooner, and of few images it is so low.
-        colours = self.pixels[..., :3]
-        low = colours.mean() < 2 * depth.DARK
-        return bool(low) and depth.value_range(colours)[0] < depth.DARK
+        shown = self.pixels[..., :3]
+        if self.pixels.shape[-1] == 4:  # as on white
+            shown = np.maximum(shown, 255 - self.pixels[..., 3:])
+        low = shown.mean() < 2 * depth.DARK
+        return bool(low) and depth.value_range(shown)[0] < depth.DARK
 
 
 def _in_colour(image: Image.Image, alpha: bool) -> Image.Image:
