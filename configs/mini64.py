@@ -1,7 +1,8 @@
 """How version 2 of the embedded backbone `mini` is made: 64 x 64 pixels, on pictures.
 
     python benchmarks/pictures.py source pictures
-    python -m maskgit_prompt.main --config=configs/mini64.py:tokenizer,pictures --workdir=runs/mini64/1
+    python -m maskgit_prompt.main --config=configs/mini64.py:tokenizer,pictures \\
+        --workdir=runs/mini64/1
     python -m maskgit_prompt.main --config=configs/mini64.py:transformer,pictures \\
         --workdir=runs/mini64/2 --config.backbone=runs/mini64/1/backbone
     python -m maskgit_prompt.main --config=configs/mini64.py:features,pictures \\
