@@ -59,7 +59,7 @@ class PatchDiscriminator(nnx.Module):
         )
         self.conv_in = layer(3, widths[0], 2)
         strides = [2] * (cfg.layers - 1) + [1]
-        pairs = list(zip(widths, widths[1:], strides, strict=True))
+        pairs = list(zip(widths[:-1], widths[1:], strides, strict=True))
         self.convs = nnx.Dict({str(i): layer(*pair) for i, pair in enumerate(pairs)})
         self.norms = nnx.Dict({str(i): norm(cfg, pair[1], rngs) for i, pair in enumerate(pairs)})
         self.conv_out = layer(widths[-1], 1, 1)
