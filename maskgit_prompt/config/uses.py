@@ -146,7 +146,6 @@ USES = (
     ),
     Use(("train.steps", "train.epochs"), "steps", (0,)),
     # Pretraining.
-    Use(("data.num",), "data.sets", ("drawn",)),
     Use(("data.views",), "stage", ("transformer",), instead="every step has new views"),
     Use(("reconstruction.*", "quantizer.*", "adversarial.*"), "stage", ("tokenizer",)),
     Use(("tokenizer_kind",), "stage", ("tokenizer",)),
