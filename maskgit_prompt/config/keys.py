@@ -52,6 +52,7 @@ NICKNAMES = {
     "archive": "data.path",
     "augment": "data.views",
     "bf16": "dtype",
+    "batch": "train.batch_size",
     "bs": "train.batch_size",
     "cfg": "sample.guidance",
     "cfg_scale": "sample.guidance",

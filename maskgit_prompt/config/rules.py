@@ -227,6 +227,6 @@ def _check_value(key: str, value: Any) -> None:
             raise UsageError(f"config.{key} = {value!r}, expected {rule.expected}")
     for one in value if isinstance(value, tuple) else (value,):
         if isinstance(one, float) and not abs(one) <= LARGEST:  # NaN is not
-            raise UsageError(f"config.{key} = {value!r}, expected a finite number of 32 bits")
+            raise UsageError(f"config.{key} = {value!r}, expected a finite number below 3.4e38")
         if isinstance(one, int) and found is not SEED and not abs(one) < INT_BOUND:
             raise UsageError(f"config.{key} = {value!r}, expected a number below 2**31")

@@ -164,7 +164,7 @@ MUTATIONS = (
         (
             "curves-of-batches-alone",
             '[*losses, *(f"evaluated_{name}" for name in examples.evaluations)]',
-            'losses',
+            "losses",
         ),
         ("last-is-the-first", "rows[-1] if rows", "rows[0] if rows"),
         ("learning-rate-of-the-next-step", "rate(step - 1)", "rate(step)"),
