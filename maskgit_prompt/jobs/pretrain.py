@@ -46,6 +46,8 @@ def run(config: ConfigDict, path: str) -> None:
         backbones.load(config.backbone) if config.backbone else backbones.Backbone(config.name, {})
     )
 
+    networks.make_network(config, before, classes=1)  # raises for sizes that do not fit
+
     # 1. The images.
     scene = Scene(config.data.size, tuple(config.data.zoom), tuple(config.data.grounds))
     corpus = corpora.load(config.data, scene.source_size)

@@ -34,6 +34,9 @@ def make_network(config: ConfigDict, before: Backbone, classes: int) -> Network:
         sizes |= _of_codes(config, before, classes)
     try:
         cfg = kind.config(**sizes)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"config.{stage}: {error}") from error
+    try:
         if stage == "transformer":
             cfg = Compute.of(config).applied(cfg)
         graphdef, init = params.create(backbones.make_module(kind.name, cfg))
