@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from maskgit_prompt.backbones import abstract
+from maskgit_prompt.backbones import abstract, sha256
 from maskgit_prompt.errors import UserError
 from maskgit_prompt.importers import pytorch
 from maskgit_prompt.importers.rules import Array, Rule, Shapes, match
@@ -20,6 +20,12 @@ from maskgit_prompt.params import Tree, flatten, unflatten
 FIRST = "features.0.weight"
 LINEAR = re.compile(r"lin\d+\.model\.1\.weight")
 CLASSIFIER = r"classifier\.\d+\.(weight|bias)"
+# sha256 of weights/v0.0/vgg.pth and alex.pth: their names and shapes are those of 0.1, but they
+# belong to images that are not scaled.
+VERSION_0 = (
+    "b9e4236260c3dd988fc79d2a48d645d885afcbb21f9fd595e6744cf7419b582c",
+    "18720f55913d0af89042f13faa7e536a6ce1444a0914e6db9461355ece1e8cd5",
+)
 # torchvision's name of a network, for messages.
 FILES = {"vgg": "VGG16", "alex": "AlexNet"}
 
@@ -53,8 +59,9 @@ def read(paths: Sequence[str]) -> tuple[LpipsConfig, Tree]:
     """LPIPS from a file of convolutions and one of linear layers, in either order.
 
     Raises:
-      UserError: a file is damaged or is not one of these two, they are of two networks, or a
-        weight is negative or not finite; lists everything unexpected, missing or misshapen.
+      UserError: a file is damaged or is not one of these two, they are of two networks or of LPIPS
+        0.0, or a weight is negative or not finite; lists all that is unexpected, missing or
+        misshapen.
     """
     files = {path: pytorch.read_or_safetensors(path) for path in paths}
     convolutions = [path for path, names in files.items() if FIRST in names]
@@ -66,6 +73,11 @@ def read(paths: Sequence[str]) -> tuple[LpipsConfig, Tree]:
             "docs/backbones.md says what to fetch"
         )
     [path], [weights] = convolutions, linear
+    if sha256(weights, lambda count: None) in VERSION_0:
+        raise UserError(
+            f"{weights} has the linear layers of LPIPS 0.0, expected those of 0.1: take the file "
+            "of this name from lpips/weights/v0.1"
+        )
     network = _network(files[path], path)
     other = _network_of_linear(files[weights], weights)
     if other not in ("", network):
