@@ -9,8 +9,9 @@ import jax.numpy as jnp
 Array = jax.Array
 
 EPSILON = 1e-10  # LPIPS adds it to the norm, outside of the root
-# Inside the root, for losses: the root of 0 has no gradient, and behind a ReLU whole columns of
-# channels are 0. A norm is then at least 1e-4; norms of 0.1 change by 5e-7 of themselves.
+# Inside the root, for losses. A column of zeros, as ReLUs make, has no gradient without it, and the
+# gradient of a small column grows without bound. Norms are now at least 1e-4, and one of 0.1 grows
+# by 5e-7 of itself.
 GUARD = 1e-8
 
 

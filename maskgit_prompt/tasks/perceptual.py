@@ -82,8 +82,7 @@ def make_perceptual(
         images below 128 pixels to 128; LPIPS, which was trained on 64 x 64 pixels, and feature
         networks take them as they are.
       dtype: of weights; of activations, too, but for a feature network. Distances are float32.
-      guard: see `models.perceptual.difference`. 0 gives LPIPS as published, for scores: its
-        gradient is NaN where all activations of a position are 0.
+      guard: see `models.perceptual.difference`; 0 gives LPIPS as published, for scores.
       key: where the user gave the name, for messages.
 
     Raises:
