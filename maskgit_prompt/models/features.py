@@ -68,16 +68,21 @@ class FeatureNetwork(nnx.Module):
         )
         self.head = nnx.Linear(cfg.features, cfg.classes, rngs=rngs)
 
+    def taps(self, images: Array) -> list[Array]:
+        """The activations [B, H, H, C] of each stage, from images [B, S, S, 3] in [0, 1]."""
+        x, found = images * 2 - 1, []
+        for i in range(self.cfg.stages):
+            x = self.stages[str(i)](x)
+            found.append(x)
+        return found
+
     def features(self, images: Array) -> Array:
         """Images [B, S, S, 3] in [0, 1] -> features [B, F]."""
         size = self.cfg.image_size
         if images.shape[1:3] != (size, size):
             shape = (len(images), size, size, 3)
             images = jax.image.resize(images, shape, "linear", antialias=True)
-        x = images * 2 - 1
-        for i in range(self.cfg.stages):
-            x = self.stages[str(i)](x)  # [B, H, W, F]
-        return jnp.mean(x, (1, 2))
+        return jnp.mean(self.taps(images)[-1], (1, 2))
 
     def __call__(self, images: Array) -> Array:  # [B, S, S, 3] -> [B, C]
         return self.head(self.features(images))
