@@ -23,10 +23,11 @@ PATHS = (
     "image",
     "models.backbones",
     "prompt",
+    "reconstruction.network",
     "source",
 )
 REMOTE = ("data.data_dir",)  # TFDS reads buckets itself
-SEVERAL = ("source",)  # FILE,FILE
+SEVERAL = ("reconstruction.network", "source")  # FILE,FILE
 WRITTEN = ("--workdir", "config.data.codes")
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # gs://, s3://, file:/, but not C:/
 

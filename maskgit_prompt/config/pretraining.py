@@ -49,7 +49,16 @@ def pretrain(
         }
     )
     # How near a reconstruction is to its image: factors of the parts of the tokenizer's loss.
-    config.reconstruction = ConfigDict({"l1": 1.0, "l2": 1.0})
+    config.reconstruction = ConfigDict(
+        {
+            "l1": 1.0,  # factor of the mean of |x - y|
+            "l2": 1.0,  # factor of the mean of (x - y)²
+            "perceptual": 0.0,  # factor of a perceptual distance; 0: there is none
+            # What measures it: "efficientnet-lite0", the feature network of a backbone by its name
+            # or folder, or two files for LPIPS: "vgg16.pth,vgg.pth".
+            "network": "efficientnet-lite0",
+        }
+    )
     config.quantizer = ConfigDict(
         {
             "commitment": 0.25,  # factor of what draws features to their codes

@@ -169,6 +169,7 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "data.photographs": each(NAME),
     "data.zoom": (PAIR, each(POSITIVE)),
     "data.grounds": (SHARES, each(NOT_NEGATIVE)),
+    "reconstruction.network": NAME,
     "reconstruction.*": NOT_NEGATIVE,
     "quantizer.affinity": one_of(losses.AFFINITIES),
     "quantizer.temperature": POSITIVE,

@@ -149,6 +149,7 @@ USES = (
     Use(("data.views",), "stage", ("transformer",), instead="every step has new views"),
     Use(("reconstruction.*", "quantizer.*", "adversarial.*"), "stage", ("tokenizer",)),
     Use(("tokenizer_kind",), "stage", ("tokenizer",)),
+    Use(("reconstruction.network",), "reconstruction.perceptual", unless=(0.0,)),
     Use(("quantizer.revive",), "quantizer.ema", unless=(0.0,), idle=(0.0,)),
     Use(("quantizer.codebook",), "quantizer.ema", (0.0,)),
     Use(("adversarial.*",), "adversarial.weight", unless=(0.0,), idle=(0.0,)),

@@ -149,6 +149,16 @@ def test_a_run_that_is_stopped_equals_one_that_is_not(pictures, tmp_path, capsys
     assert last[0] == last[1]
 
 
+def test_a_perceptual_distance_in_the_features_of_a_backbone(tmp_path, capsys):
+    more = ("reconstruction.perceptual=0.5", "reconstruction.network=mini", "data.heldout=0.2")
+    done = run(capsys, *flags("tokenizer", tmp_path / "run", *more, "train.evaluate_every=4"))
+    assert done.code == 0, done.err
+    rows = metrics(tmp_path / "run")
+    assert all(row["perceptual"] > 0 for row in rows if "perceptual" in row)
+    assert rows[-1]["evaluated_heldout"] > 0
+    assert list(backbones.load(str(tmp_path / "run" / "backbone")).parts) == ["tokenizer"]
+
+
 def test_the_discriminator_plays_from_its_first_step_on(tmp_path, capsys):
     done = run(capsys, *flags("tokenizer", tmp_path / "run", *ADVERSARY))
     assert done.code == 0, done.err
@@ -179,6 +189,12 @@ def test_the_discriminator_plays_from_its_first_step_on(tmp_path, capsys):
         ("tokenizer", ("data.sets=('no/where',)",), "no folder no/where"),
         ("tokenizer", ("quantizer.revive=0.1",), "config.quantizer.revive = 0.1 has no use"),
         ("tokenizer", ("tokenizer_kind=vqg",), "config.tokenizer_kind = 'vqg', expected vq"),
+        (
+            "tokenizer",
+            ("reconstruction.perceptual=1", "reconstruction.network=nope"),
+            "config.reconstruction.network = 'nope', expected efficientnet-lite0",
+        ),
+        ("tokenizer", ("reconstruction.network=mini",), "config.reconstruction.network = 'mini'"),
         ("features", ("data.views=2",), "config.data.views = 2 has no use"),
         ("transformer", (), "has no tokenizer"),
     ],

@@ -17,6 +17,7 @@ from maskgit_prompt.params import Tree
 from maskgit_prompt.report import sheets
 from maskgit_prompt.tasks.generation.watching import add_sheet
 from maskgit_prompt.tasks.losses import QuantizerWeights
+from maskgit_prompt.tasks.perceptual import PART, Perceptual, make_perceptual
 from maskgit_prompt.tasks.pretraining.batches import PixelBatches
 from maskgit_prompt.tasks.pretraining.codebook import STATS, MovingAverage
 from maskgit_prompt.tasks.pretraining.evaluation import evaluate_in_batches
@@ -49,6 +50,8 @@ def check(config: ConfigDict) -> None:
         )
     if settings.weight:
         _discriminator(config)
+    if config.reconstruction.perceptual:
+        _perceptual(config)
 
 
 def lesson(setup: Setup) -> Lesson:
@@ -129,7 +132,23 @@ def _with_turns(pixels: Callable, config: ConfigDict) -> Callable[[int], dict[st
 def _nearness(config: ConfigDict, setup: Setup) -> tuple[Nearness, Tree]:
     """How near an image is to its reconstruction, and the parameters that measure it."""
     settings = config.reconstruction
-    return Nearness(settings.l1, settings.l2), {}
+    if not settings.perceptual:
+        return Nearness(settings.l1, settings.l2), {}
+    network = _perceptual(config)
+    weights = sharding.place({PART: network.tree}, setup.mesh, network.axes)
+    distance = lambda tree, x, y: network.distance_fn(tree[PART], x, y)
+    return Nearness(settings.l1, settings.l2, settings.perceptual, distance), weights
+
+
+def _perceptual(config: ConfigDict) -> Perceptual:
+    """The network of the perceptual distance.
+
+    Raises:
+      UsageError, UserError: as make_perceptual.
+    """
+    settings = config.reconstruction
+    key, size = "config.reconstruction.network", config.tokenizer.image_size
+    return make_perceptual(settings.network, size, dtype=config.dtype, key=key)
 
 
 def _discriminator(config: ConfigDict):
