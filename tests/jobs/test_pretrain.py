@@ -150,7 +150,8 @@ def test_a_run_that_is_stopped_equals_one_that_is_not(pictures, tmp_path, capsys
 
 
 def test_a_perceptual_distance_in_the_features_of_a_backbone(tmp_path, capsys):
-    more = ("reconstruction.perceptual=0.5", "reconstruction.network=mini", "data.heldout=0.2")
+    more = ("reconstruction.perceptual=0.5", "reconstruction.network=mini")
+    more = (*more, "data.num=712", "data.heldout=0.25")
     done = run(capsys, *flags("tokenizer", tmp_path / "run", *more, "train.evaluate_every=4"))
     assert done.code == 0, done.err
     rows = metrics(tmp_path / "run")
