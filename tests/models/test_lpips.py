@@ -125,7 +125,8 @@ def test_difference_by_hand():
 
 
 def test_epsilon_is_outside_of_the_root():
-    # Of 1e-10 beside 0: half a unit vector. Inside the root it would be 1e-5 of one.
+    # (1e-10, 0) over its norm plus 1e-10 is half a unit vector; inside the root it would be 1e-5 of
+    # one.
     x = np.float32([[[[EPSILON, 0]]]])
     np.testing.assert_allclose(difference(x, 0 * x, guard=0), [[[0.25]]], rtol=1e-5)
 
