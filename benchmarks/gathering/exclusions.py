@@ -58,12 +58,12 @@ EXCLUDED: tuple[tuple[str, str], ...] = (
     *_each(
         DIGITS,
         "folder_binary action/[0-9]day* action/enumList action/highscore action/make_kdevelop "
-        "action/prec* action/viewmag1 applications/date applications/gkrellm applications/karbon "
+        "action/prec* action/viewmag1 applications/gkrellm applications/karbon "
         "applications/kbiff applications/kbruch applications/kenolaba applications/kodo",
         "clipart/computer/icons/flat-theme/",
     ),
     *_each(BRICK, "buildings/brick* buildings/wall* unsorted/pavement*", "clipart/"),
-    *_each(BRICK, "*brick* pattern-parquet*", "clipart/special/patterns/"),
+    ("clipart/special/patterns/pattern-parquet*", BRICK),
     ("clipart/unsorted/stones*", GRAVEL),
     *_each(LOGO, "logos/* *firefox* *mozilla* */windows *acroread* */real */real_doc", "clipart/"),
     *_each(LOGO, "*pacman* *domo_kun* animals/mascot_enrique*", "clipart/"),
@@ -77,7 +77,7 @@ EXCLUDED: tuple[tuple[str, str], ...] = (
         "duck_yellow_ii* new_penguin_charles* penguin/tux_didier*",
         "clipart/animals/birds/",
     ),
-    *_each(HATE, "decorations/sunwheel* *usa_mississippi", "clipart/"),
+    *_each(HATE, "decorations/sunwheel* *usa_missisipi", "clipart/"),
     *_each(BODIES, "people/clothing/pantyhose/* people/sexy_lady* shapes/shadow_babe*", "clipart/"),
     *_each(ALIKE, "bordered/* simple/* white/*", "clipart/recreation/games/cards/"),
     *_each(ALIKE, "shapes/stars/star_[2-9]?pt* tools/weapons/bullet_hole_*[!a]", "clipart/"),

@@ -9,6 +9,7 @@ from maskgit_prompt.data.formats import open_image
 
 LARGEST = 20_000_000  # pixels; drawings of more take seconds and a gigabyte each
 LEAST = 24  # pixels a side of what is drawn: less would be blown up
+NARROW = 5  # times as long as wide, at most: a square of less is mostly ground
 FAINT = 0.02  # share of the picture that must be covered
 PLAIN = 3.0  # standard deviation, of 255, that an opaque picture must exceed
 
@@ -33,7 +34,7 @@ def trimmed(image: Image.Image) -> Image.Image:
     """An RGBA picture without the page around the drawing, be it transparent or of one colour.
 
     Raises:
-      Unfit: nothing is drawn, or less than LEAST pixels a side.
+      Unfit: nothing is drawn, less than LEAST pixels a side, or a strip.
     """
     pixels = np.asarray(image)  # [H, W, 4]
     corners = pixels[[0, 0, -1, -1], [0, -1, 0, -1]]  # [4, 4]
@@ -46,6 +47,8 @@ def trimmed(image: Image.Image) -> Image.Image:
     image = image.crop((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
     if max(image.size) < LEAST:
         raise Unfit(f"less than {LEAST} pixels a side")
+    if max(image.size) > NARROW * min(image.size):
+        raise Unfit(f"more than {NARROW} times as long as wide")
     return image
 
 
