@@ -50,10 +50,10 @@ setup(
     description="Prompt tuning of frozen image transformers in JAX",
     long_description=(HERE / "README.md").read_text(),
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
+    license="Apache-2.0 AND CC-BY-4.0",
     python_requires=">=3.11",
     packages=find_packages(include=["maskgit_prompt", "maskgit_prompt.*"]),
-    package_data={"maskgit_prompt": ["backbones/embedded/**"]},
+    package_data={"maskgit_prompt": ["backbones/embedded/**", "data/sets/embedded/**"]},
     install_requires=REQUIREMENTS,
     extras_require={
         "tpu": [f"jax[tpu]{JAX}"],

@@ -74,6 +74,8 @@ def built(tmp_path_factory) -> pathlib.Path:
     ignore = shutil.ignore_patterns("__pycache__", "embedded")
     shutil.copytree(PACKAGE, home / "maskgit_prompt", ignore=ignore)
     shutil.copytree(ROOT / "configs", home / "configs", ignore=ignore)
+    pictures = pathlib.Path("data", "sets", "embedded")
+    shutil.copytree(PACKAGE / pictures, home / "maskgit_prompt" / pictures)
     model = home / "maskgit_prompt" / "backbones" / "embedded" / "mini"
     model.mkdir(parents=True)
     (model / "config.json").write_text("{}")
@@ -114,6 +116,15 @@ def test_embedded_backbones_are_in_the_wheel(built):
     assert not (built / "wheel" / "tests").exists()
 
 
+def test_embedded_pictures_are_in_the_wheel_with_their_licence(built):
+    packed = built / "wheel" / "maskgit_prompt" / "data" / "sets" / "embedded"
+    names = {"twemoji.webp", "twemoji.json", "twemoji.LICENSE.txt"}
+    assert {path.name for path in packed.iterdir()} == names
+    for name in names:
+        original = PACKAGE / "data" / "sets" / "embedded" / name
+        assert (packed / name).read_bytes() == original.read_bytes()
+
+
 def test_configs_are_in_the_wheel(built):
     packed = built / "wheel" / "maskgit_prompt" / "configs"
     names = {path.name for path in (ROOT / "configs").glob("*.py")}
@@ -135,6 +146,7 @@ def test_the_source_archive_can_be_installed(built):
     ):
         assert name in listed
     assert "maskgit_prompt/backbones/embedded/mini/tokenizer.safetensors" in listed
+    assert "maskgit_prompt/data/sets/embedded/twemoji.LICENSE.txt" in listed
     assert "maskgit_prompt/jobs/run.py" in listed
 
 

@@ -105,7 +105,7 @@ def transfer() -> ConfigDict:
     config.trainable = ("prompt/.*",)  # path patterns; "!" in front freezes; first match wins
     config.data = ConfigDict(
         {
-            "name": "digits",  # or "folder", "tfds", "vtab"
+            "name": "digits",  # or "twemoji", "folder", "tfds", "vtab"
             "path": "",  # of the folder, or of a zip or tar archive
             "csv": "",  # path of a table file,class; empty: labels.csv of the folder, if there
             "dataset": "",  # of TFDS, as "imagenet2012" or "eurosat/rgb:2.*.*"

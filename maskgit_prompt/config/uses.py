@@ -67,7 +67,7 @@ USES = (
         "data.name",
         ("tfds", "vtab"),
     ),
-    Use(("data.fractions.*",), "data.name", ("digits", "folder")),
+    Use(("data.fractions.*",), "data.name", ("digits", "twemoji", "folder")),
     Use(("data.crop", "data.flip"), "data.views", unless=(1,), instead="set config.data.views=8"),
     # The prompt generator.
     Use(("prompt.factors", "prompt.hidden"), "prompt.kind", ("factorized",)),

@@ -13,12 +13,12 @@ from maskgit_prompt.data import splits
 from maskgit_prompt.data.images import ImageSet
 from maskgit_prompt.data.names import legible
 from maskgit_prompt.data.pixels import Preprocessing
-from maskgit_prompt.data.sets import builders, digits, folder, prepared, vtab
+from maskgit_prompt.data.sets import builders, digits, folder, prepared, twemoji, vtab
 from maskgit_prompt.errors import UsageError, UserError
 
 # Decides ties: a third image of a class is of more use in test than in judge, which needs three.
 ORDER = ("tune", "test", "judge")
-NAMES = ("digits", "folder", "tfds", "vtab")
+NAMES = ("digits", "twemoji", "folder", "tfds", "vtab")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,8 +108,11 @@ def load(config: ConfigDict, size: int, cache: pathlib.Path | None = None) -> Sp
 def _images(
     config: ConfigDict, preprocessing: Preprocessing, cache: pathlib.Path | None
 ) -> ImageSet:
-    if config.name == "digits":
-        images = digits.digits(dataclasses.replace(preprocessing, resample="bicubic"))
+    if config.name in ("digits", "twemoji"):
+        if config.name == "digits":
+            images = digits.digits(dataclasses.replace(preprocessing, resample="bicubic"))
+        else:
+            images = twemoji.twemoji(preprocessing)
         if not config.classes:
             return images
         images = only(images, config.classes)

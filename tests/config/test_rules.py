@@ -75,7 +75,12 @@ def test_every_whole_number_has_a_range(job, key):
         ("run", "data.fractions.tune", 0.0, "tune = 0.0, expected above 0, and at most 1"),
         ("run", "data.fractions.judge", -0.5, "judge = -0.5, expected above 0, and at most 1"),
         ("run", "data.crop", 1.0, "config.data.crop = 1.0, expected 0 or more, and below 1"),
-        ("run", "data.name", "folders", "config.data.name = 'folders', expected digits, folder"),
+        (
+            "run",
+            "data.name",
+            "folders",
+            "= 'folders', expected digits, twemoji, folder",
+        ),
         ("run", "data.classes", (1.1,), "config.data.classes = (1.1,), expected names in quotes"),
         ("run", "data.classes", ("",), "expected names in quotes, each"),
         ("run", "score.marquee_cutoffs", ("a",), "= ('a',), expected above 0, and at most 1, each"),

@@ -27,7 +27,12 @@ UNUSED = [
         {},
         "set config.data.name to tfds or vtab",
     ),
-    ("run", {"data.name": "tfds", "data.fractions.tune": 0.5}, {}, "to digits or folder"),
+    (
+        "run",
+        {"data.name": "tfds", "data.fractions.tune": 0.5},
+        {},
+        "to digits or twemoji or folder",
+    ),
     ("run", {"data.name": "tfds", "data.task": "svhn"}, {}, "set config.data.name to vtab"),
     ("run", {"data.flip": True}, {}, "config.data.views = 1; set config.data.views=8"),
     (

@@ -1,1 +1,1 @@
-"""Where images come from: a folder or archive, TFDS, VTAB, few-shot sets, digits, drawings."""
+"""Where images come from: folders, archives, TFDS, VTAB, few-shot sets, digits, emoji, drawings."""

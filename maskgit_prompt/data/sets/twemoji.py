@@ -1,0 +1,57 @@
+"""Ten classes of Twemoji, 66 pictures of 64 x 64 on white each; they ship with the package.
+
+Twemoji, copyright Twitter, Inc and other contributors, CC-BY 4.0: embedded/twemoji.LICENSE.txt.
+`python benchmarks/pictures.py quickstart` makes the files again.
+"""
+
+import hashlib
+import json
+import pathlib
+
+import numpy as np
+from PIL import Image
+
+from maskgit_prompt.data.images import ImageSet
+from maskgit_prompt.data.pixels import Preprocessing
+
+FILES = pathlib.Path(__file__).parent / "embedded"
+SIDE = 64
+
+
+def twemoji(preprocessing: Preprocessing) -> ImageSet:
+    """animals, faces, flags, food, hands, people, places, plants, signs and vehicles.
+
+    The pictures are square, so every fit makes the same pixels and has the same fingerprint. Some
+    hands and people are one emoji in two skin tones or genders: their `looks` are equal.
+    """
+    index = json.loads((FILES / "twemoji.json").read_text())
+    with Image.open(FILES / "twemoji.webp") as image:  # a row per class
+        sheet = np.asarray(image.convert("RGB"))  # [C S, n S, 3]
+    rows, columns = sheet.shape[0] // SIDE, sheet.shape[1] // SIDE
+    pictures = sheet.reshape(rows, SIDE, columns, SIDE, 3).swapaxes(1, 2)
+    pictures = pictures.reshape(-1, SIDE, SIDE, 3)  # [C n, S, S, 3]
+    labels = np.repeat(np.arange(rows, dtype=np.int32), columns)
+    size = preprocessing.size
+
+    def read(indices: np.ndarray) -> np.ndarray:
+        indices = np.asarray(indices)
+        pixels = np.empty([len(indices), size, size, 3], np.uint8)
+        for row, position in enumerate(indices):
+            pixels[row] = preprocessing.square(Image.fromarray(pictures[position]))
+        return pixels
+
+    gain = f"{preprocessing.gain}|" if preprocessing.gain != 1 else ""
+    digest = hashlib.sha256(f"twemoji-1: {preprocessing.resample}|{size}|{gain}".encode())
+    digest.update(pictures.tobytes())
+    digest.update(labels.tobytes())
+    listed = [(kind, *one) for kind, found in index.items() for one in found]
+    families = b"".join(hashlib.sha256(family.encode()).digest() for _, _, family in listed)
+    return ImageSet(
+        name="twemoji",
+        classes=tuple(index),
+        labels=labels,
+        ids=tuple(f"twemoji/{kind}/{name}" for kind, name, _ in listed),
+        fingerprint=digest.hexdigest(),
+        read=read,
+        looks=np.frombuffer(families, np.uint8).reshape(-1, 32),
+    )
