@@ -13,7 +13,7 @@ from maskgit_prompt.data import splits
 from maskgit_prompt.data.images import ImageSet
 from maskgit_prompt.data.names import legible
 from maskgit_prompt.data.pixels import Preprocessing
-from maskgit_prompt.data.sets import builders, digits, folder, prepared, vtab
+from maskgit_prompt.data.sets import builders, digits, folder, places, prepared, vtab
 from maskgit_prompt.errors import UsageError, UserError
 
 # Decides ties: a third image of a class is of more use in test than in judge, which needs three.
@@ -105,6 +105,15 @@ def load(config: ConfigDict, size: int, cache: pathlib.Path | None = None) -> Sp
     return found
 
 
+def check_path(config: ConfigDict) -> None:
+    """Raises UsageError if config.data asks for a folder where none is: at once, whereas a backbone
+    may have to be fetched before `load` can begin."""
+    if config.name == "folder":
+        if not config.path:
+            raise UsageError("config.data.path is empty; expected a folder: configs/folder.py:PATH")
+        places.existing(config.path)
+
+
 def _images(
     config: ConfigDict, preprocessing: Preprocessing, cache: pathlib.Path | None
 ) -> ImageSet:
@@ -114,8 +123,7 @@ def _images(
             return images
         images = only(images, config.classes)
         return images.subset(np.flatnonzero(images.labels >= 0))
-    if not config.path:
-        raise UsageError("config.data.path is empty; expected a folder: configs/folder.py:PATH")
+    check_path(config)
     for key in ("path", "csv"):
         try:
             config[key].encode()

@@ -26,6 +26,7 @@ from maskgit_prompt.data.images import ImageSet
 from maskgit_prompt.data.sets import synthetic
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
+from maskgit_prompt.importers import obtain
 from maskgit_prompt.models.features import FeaturesConfig
 from maskgit_prompt.models.tokenizer import TokenizerConfig
 from maskgit_prompt.storage import workdir
@@ -50,9 +51,8 @@ def run(config: ConfigDict, path: str) -> None:
         uses.check(config, {"transformer": config.model})
     mesh = sharding.make_mesh(**config.mesh)
     sharding.check_batch(config.train.batch_size, config.train.micro_batches, mesh)
-    before = (
-        backbones.load(config.backbone) if config.backbone else backbones.Backbone(config.name, {})
-    )
+    found = obtain.backbone(config.backbone, config.download)
+    before = backbones.load(found) if found else backbones.Backbone(config.name, {})
     kind, cfg, loss_of = _part(config, before)
     if config.stage == "transformer":
         Compute.of(config).check(cfg, mesh)
