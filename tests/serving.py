@@ -5,6 +5,7 @@ import dataclasses
 import http.server
 import re
 import threading
+import time
 from collections.abc import Iterator
 
 LOGIN = b"<!DOCTYPE html><html><body>Sign in to the guest network</body></html>"
@@ -20,6 +21,7 @@ class Answer:
       ranges: whether a Range header is heeded.
       sized: whether Content-Length tells the size.
       etag, modified: the headers of these names.
+      stall: seconds without a byte before the connection is closed.
     """
 
     body: bytes = b""
@@ -30,6 +32,7 @@ class Answer:
     sized: bool = True
     etag: str = '"one"'
     modified: str = ""
+    stall: float = 0.0
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -84,6 +87,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body if answer.cut is None else body[: answer.cut])
+        self.wfile.flush()
+        time.sleep(answer.stall)
 
     def log_message(self, *_):
         """Says nothing: stderr is what tests read."""

@@ -66,8 +66,8 @@ def files(given: str, download: bool) -> list[str]:
 
 
 def _files_of(model: Published, then: str) -> list[Wanted]:
-    note = f"({model.note}) " if model.note else ""
-    by_hand = f"{note}download it by hand, see {model.page}, and {then}"
+    note = f" ({model.note})" if model.note else ""
+    by_hand = f"download it by hand, see {model.page}, and {then}{note}"
     return [Wanted(address, by_hand, name) for name, address in model.files.items()]
 
 

@@ -154,8 +154,8 @@ class Resuming:
             return UserError(f"{self._shown} leads in a circle; {self.by_hand}")
         if isinstance(error, (requests.ConnectionError, requests.Timeout)) and not self._reached:
             return UserError(
-                f"{self._shown}: cannot reach {host} ({why}), is this machine offline? Without a "
-                f"network {self.by_hand}"
+                f"{self._shown}: cannot reach {host} ({why}), is this machine offline? Then "
+                f"{self.by_hand}"
             )
         again = (
             requests.ConnectionError,

@@ -99,8 +99,8 @@ def test_a_published_model_is_not_fetched_unless_asked(server, home, tmp_path, m
         text = str(error.value)
         assert text.startswith(f"{key} = 'tiny' (about 9 kB) is not in the cache {home}, and noth")
         listed = ", ".join(PUBLISHED["tiny"].files.values())
-        assert f"add --config.download=True to fetch {listed}, or (its page moved) down" in text
-        assert text.endswith(f"by hand, see example.org/tiny, {way}")
+        assert f"add --config.download=True to fetch {listed}, or down" in text
+        assert text.endswith(f"by hand, see example.org/tiny, {way} (its page moved)")
     assert server.asked == [] and not home.exists()
 
 

@@ -7,6 +7,7 @@ import socket
 
 import numpy as np
 import pytest
+import requests
 
 from maskgit_prompt.errors import UserError
 from maskgit_prompt.storage import download
@@ -102,6 +103,13 @@ def test_a_file_that_changed_in_between_is_fetched_anew(changed, server, tmp_pat
     if changed.etag.startswith("W/"):  # a weak one says nothing of bytes
         before.etag = changed.etag
     assert load(server.put("/a", before, changed), tmp_path) == changed.body
+
+
+def test_a_server_that_falls_silent_is_asked_again(server, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(download, "TIMEOUT", (5, 0.1))
+    address = server.put("/a", Answer(BODY, cut=200_000, stall=0.5), Answer(BODY))
+    assert load(address, tmp_path) == BODY
+    assert "broke off at 196.6 kB (nothing came in time); next try" in capsys.readouterr().err
 
 
 def test_a_server_without_ranges_begins_again(server, tmp_path):
@@ -205,6 +213,15 @@ def test_a_name_that_cannot_be_resolved(tmp_path, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "*")
     text = refusal("https://models.example/a", tmp_path)
     assert "cannot reach models.example (Temporary failure in name resolution)" in text
+
+
+def test_a_certificate_that_cannot_be_trusted(tmp_path, monkeypatch):
+    def untrusted(*_, **__):
+        raise requests.exceptions.SSLError("CERTIFICATE_VERIFY_FAILED")
+
+    monkeypatch.setattr(requests, "get", untrusted)
+    text = refusal("https://models.example/a", tmp_path)
+    assert "the certificate of models.example cannot be trusted, as behind a proxy or a l" in text
 
 
 def test_a_disk_without_room_is_told_before_the_first_byte(server, tmp_path, monkeypatch):
