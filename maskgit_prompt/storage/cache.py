@@ -139,9 +139,6 @@ def _fetch(one: Wanted) -> None:
     path = one.path
     with alone(path.parent / ".lock", addresses.shown(one.address)), writing(path.parent):
         known = one.sha256 or _recorded(one)
-        if path.exists() and _recorded(one):  # another process has just fetched it
-            _check(one, known)
-            return
         part = path.with_name(f".{path.name}.part")
         _take_over(part)
         pooch.get_logger().setLevel("WARNING")

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 import threading
 
 import pytest
@@ -77,6 +78,7 @@ def test_a_published_model_is_fetched_and_imported_once(
     found = backbones.load(folder)
     assert (found.name, found.part("transformer").kind) == ("tiny", "masked")
     assert found.provenance["files"]["tokenizer"]["file"] == "tokenizer_checkpoint"
+    shutil.rmtree(home / "files")  # of no more use
     assert obtain.backbone("tiny", download=False) == folder and len(server.asked) == 2
 
 

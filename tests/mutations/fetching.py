@@ -52,7 +52,6 @@ MUTATIONS = (
         ("cache-unchecked", "    if found != expected:\n", "    if False:\n"),
         ("first-sha256-forgotten", "known = one.sha256 or _recorded(one)", "known = one.sha256"),
         ("two-fetch-at-once", "stack.enter_context(lock.hold(path, told))", "pass"),
-        ("fetched-by-another-again", "if path.exists() and _recorded(one):  #", "if False:  #"),
         ("leftovers-of-a-kill-dropped", "if size(left) > size(part):", "if False:"),
         ("other-folder-unnamed", "{text} with {ENVIRONMENT}=FOLDER", "{text}"),
         ("record-of-something-else-kept", "    records.pop(one.path.name, None)\n", ""),

@@ -60,14 +60,17 @@ def test_a_redirect_is_followed(server, tmp_path):
 # --- Breaks ---------------------------------------------------------------------------------------
 
 
-def test_a_break_is_gone_on_from(server, tmp_path, capsys):
-    address = server.put("/a", Answer(BODY, cut=200_000), Answer(BODY, cut=50_000), Answer(BODY))
+@pytest.mark.parametrize("etag", ['"one"', 'W/"one"', ""])
+def test_breaks_are_gone_on_from(etag, server, tmp_path, capsys):
+    """More of them than tries: as long as bytes come, another one follows."""
+    breaks = [Answer(BODY, cut=70_000, etag=etag)] * 4
+    address = server.put("/a", *breaks, Answer(BODY, etag=etag))
     assert load(address, tmp_path) == BODY
-    first, second = 3 * 2**16, 3 * 2**16  # of 200,000 bytes three blocks; of 50,000 more none
-    assert [ranged for _, ranged in server.asked] == ["", f"bytes={first}-", f"bytes={second}-"]
+    ranges = [f"bytes={blocks * 2**16}-" for blocks in (1, 2, 3, 4)]
+    assert [ranged for _, ranged in server.asked] == ["", *ranges]
     done = capsys.readouterr()
-    assert "300.0 kB, going on at 196.6 kB" in done.out
-    assert f"{address}: broke off at 196.6 kB (the connection was closed); " in done.err
+    assert "300.0 kB, going on at 65.5 kB\n" in done.out
+    assert f"{address}: broke off at 65.5 kB (the connection was closed); " in done.err
     assert "next try in 0 s" in done.err
 
 
@@ -87,22 +90,44 @@ def test_a_part_that_is_whole_needs_no_byte_more(server, tmp_path):
     assert server.asked[-1] == ("/a", "bytes=300000-")
 
 
+MONDAY, TUESDAY = "Mon, 23 Nov 2026 05:40:12 GMT", "Tue, 24 Nov 2026 05:40:12 GMT"
+
+
 @pytest.mark.parametrize(
-    "changed",
+    ("before", "after", "requests"),
     [
-        Answer(OTHER, etag='"two"'),
-        Answer(OTHER, etag="", modified="Thu, 26 Nov 2026 05:40:12 GMT"),
-        Answer(OTHER + b"more", etag='W/"one"'),
+        (dict(etag='"one"'), dict(etag='"two"'), 2),
+        (dict(etag="", modified=MONDAY), dict(etag="", modified=TUESDAY), 2),
+        # Servers that do not look at If-Range: what they say of the rest tells.
+        (dict(etag='W/"one"'), dict(etag='W/"two"'), 3),
+        (dict(etag=""), dict(etag="", body=OTHER + b"more"), 3),
     ],
-    ids=["etag", "modified", "size"],
+    ids=["etag", "modified", "weak", "size"],
 )
-def test_a_file_that_changed_in_between_is_fetched_anew(changed, server, tmp_path):
-    before = Answer(BODY, cut=200_000, etag=changed.etag and '"one"')
-    if changed.modified:
-        before.modified = "Wed, 25 Nov 2026 05:40:12 GMT"
-    if changed.etag.startswith("W/"):  # a weak one says nothing of bytes
-        before.etag = changed.etag
-    assert load(server.put("/a", before, changed), tmp_path) == changed.body
+def test_a_file_that_changed_in_between_is_fetched_anew(before, after, requests, server, tmp_path):
+    changed = Answer(**{"body": OTHER, **after})
+    assert load(server.put("/a", Answer(BODY, cut=200_000, **before), changed), tmp_path) == (
+        changed.body
+    )
+    assert len(server.asked) == requests
+
+
+def rest(first: int, size: int) -> Answer:
+    """A part of the file that does not end where the file ends."""
+    shown = {"Content-Range": f"bytes {first}-{first + size - 1}/{len(BODY)}"}
+    return Answer(BODY[first : first + size], 206, shown, ranges=False)
+
+
+def test_a_server_that_gives_less_than_the_rest(server, tmp_path):
+    begun = Answer(BODY, cut=200_000)
+    assert load(server.put("/a", begun, rest(196_608, 1000), Answer(BODY)), tmp_path) == BODY
+    assert [ranged for _, ranged in server.asked] == ["", "bytes=196608-", "bytes=197608-"]
+
+
+def test_a_server_that_gives_another_part(server, tmp_path):
+    begun = Answer(BODY, cut=200_000)
+    assert load(server.put("/a", begun, rest(0, 1000), Answer(BODY)), tmp_path) == BODY
+    assert [ranged for _, ranged in server.asked] == ["", "bytes=196608-", ""]
 
 
 def test_a_server_that_falls_silent_is_asked_again(server, tmp_path, monkeypatch, capsys):
