@@ -109,9 +109,22 @@ def check_path(config: ConfigDict) -> None:
     """Raises UsageError if config.data asks for a folder where none is: at once, whereas a backbone
     may have to be fetched before `load` can begin."""
     if config.name == "folder":
-        if not config.path:
-            raise UsageError("config.data.path is empty; expected a folder: configs/folder.py:PATH")
+        _check_names(config)
         places.existing(config.path)
+
+
+def _check_names(config: ConfigDict) -> None:
+    """Raises UsageError for a path that is empty, or that no report can show."""
+    if not config.path:
+        raise UsageError("config.data.path is empty; expected a folder: configs/folder.py:PATH")
+    for key in ("path", "csv"):
+        try:
+            config[key].encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                f"config.data.{key} = {legible(config[key])} is not UTF-8, which reports are: "
+                "rename it, or make a link to it that has another name"
+            ) from error
 
 
 def _images(
@@ -123,15 +136,7 @@ def _images(
             return images
         images = only(images, config.classes)
         return images.subset(np.flatnonzero(images.labels >= 0))
-    check_path(config)
-    for key in ("path", "csv"):
-        try:
-            config[key].encode()
-        except UnicodeEncodeError as error:
-            raise UsageError(
-                f"config.data.{key} = {legible(config[key])} is not UTF-8, which reports are: "
-                "rename it, or make a link to it that has another name"
-            ) from error
+    _check_names(config)
     names, shown = _names(config.classes)
     images = folder.image_folder(
         config.path, preprocessing, config.strict, classes=names, csv=config.csv, cache=cache

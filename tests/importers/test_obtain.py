@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from maskgit_prompt import backbones
+from maskgit_prompt.devices import distributed
 from maskgit_prompt.errors import UsageError, UserError
 from maskgit_prompt.importers import obtain
 from maskgit_prompt.importers.format import formats
@@ -117,6 +118,19 @@ def test_a_published_model_by_two_processes(server, home, tmp_path, monkeypatch,
         thread.join(60)
     assert found == [str(home / "backbones" / "tiny")] * 2 and len(server.asked) == 2
     assert capsys.readouterr().out.count("imported tiny") == 1
+
+
+def test_each_host_fetches_and_imports_for_itself(server, home, tmp_path, monkeypatch):
+    def waits(_):
+        raise AssertionError("for hosts that have caches of their own")
+
+    monkeypatch.setattr(distributed, "is_first", lambda: False)
+    monkeypatch.setattr(distributed, "barrier", waits)
+    published(monkeypatch, server, tmp_path)
+    assert backbones.load(obtain.backbone("tiny", True)).parts.keys() == {
+        "tokenizer",
+        "transformer",
+    }
 
 
 def test_what_its_files_do_not_tell_is_in_the_table(server, home, tmp_path, monkeypatch):

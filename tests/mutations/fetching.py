@@ -57,6 +57,16 @@ MUTATIONS = (
         ("record-of-something-else-kept", "    records.pop(one.path.name, None)\n", ""),
     ),
     *in_file(
+        "backbones/write.py",
+        OBTAIN,
+        (
+            "one-host-writes-every-cache",
+            "if any_host or distributed.is_first():",
+            "if distributed.is_first():",
+        ),
+        ("hosts-wait-for-each-cache", "    if not any_host:\n", "    if True:\n"),
+    ),
+    *in_file(
         "importers/obtain.py",
         OBTAIN,
         ("published-imported-each-time", "    if (folder / CONFIG).exists():\n", "    if False:\n"),
