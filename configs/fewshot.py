@@ -24,5 +24,5 @@ from maskgit_prompt import config as defaults
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    config = defaults.published(defaults.transfer(), "models/imagenet256")
+    config = defaults.published(defaults.transfer(), "maskgit-imagenet256")
     return defaults.few_shot(config, arg, "fewshot.py")

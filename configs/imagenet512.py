@@ -1,15 +1,20 @@
 """The main job on MaskGIT's published ImageNet models of 512 x 512 and a folder of your images.
 
-Fetch two files from https://github.com/google-research/maskgit (its table of checkpoints):
-tokenizer_imagenet512_checkpoint and maskgit_imagenet512_checkpoint. Then, once:
+The first time, on images in PATH/CLASS/*.png|jpg|webp:
+
+    python -m maskgit_prompt.main --config=configs/imagenet512.py:PATH --workdir=runs/my \\
+        --config.download=True
+
+fetches MaskGIT's two files, some 0.9 GB, and imports them into the cache (docs/backbones.md).
+From then on, and for every other folder of images:
+
+    python -m maskgit_prompt.main --config=configs/imagenet512.py:PATH --workdir=runs/my
+
+Files that you have go through the import job, and its folder is --config.backbone:
 
     python -m maskgit_prompt.main --config=configs/import.py --config.format=maskgit \\
         --config.source=tokenizer_imagenet512_checkpoint,maskgit_imagenet512_checkpoint \\
         --workdir=models/imagenet512
-
-and for every folder of images, PATH/CLASS/*.png|jpg|webp:
-
-    python -m maskgit_prompt.main --config=configs/imagenet512.py:PATH --workdir=runs/my
 
 The settings are those of google-research/generative_transfer: 32 prompt tokens of the additive
 kind, Adam at 1e-3 with half a cosine, batches of 32, label smoothing 0.1, cosine masking, 12
@@ -28,5 +33,5 @@ from maskgit_prompt import config as defaults
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    config = defaults.published(defaults.transfer(), "models/imagenet512")
+    config = defaults.published(defaults.transfer(), "maskgit-imagenet512")
     return defaults.folder(config, arg, "imagenet512.py")

@@ -5,7 +5,9 @@
         --workdir=models/imagenet256
 
 Give one file, or several separated by commas; or run one command per file with the same workdir, to
-which the second adds its part. Formats, what to fetch and licences: docs/backbones.md.
+which the second adds its part. With --config.download=True a source may be an address or the short
+name of a published model, as --config.source=maskgit-imagenet256. Formats, names and licences:
+docs/backbones.md.
 """
 
 from ml_collections import ConfigDict

@@ -8,8 +8,8 @@
 
 The data is what TFDS has prepared in --config.data.data_dir, $TFDS_DATA_DIR or
 ~/tensorflow_datasets. Tasks without data are listed with the command that prepares them. The
-backbone is MaskGIT's for ImageNet 256 x 256, imported once (configs/imagenet256.py says how). More:
-docs/vtab.md.
+backbone is MaskGIT's for ImageNet 256 x 256, which --config.download=True fetches the first time
+(configs/imagenet256.py). More: docs/vtab.md.
 
 The settings are those of google-research/generative_transfer: tuned on `train` for 100 epochs in
 batches of 32, compared with `all` (trainval and test), 32 prompt tokens of the additive kind, Adam
@@ -26,5 +26,5 @@ from maskgit_prompt import config as defaults
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    config = defaults.published(defaults.transfer(), "models/imagenet256")
+    config = defaults.published(defaults.transfer(), "maskgit-imagenet256")
     return defaults.vtab(config, arg, "vtab.py")

@@ -76,10 +76,13 @@ def progress(
 
 
 @contextlib.contextmanager
-def bytes_progress(total: int, desc: str) -> Iterator[Callable[[int], None]]:
-    """A function that counts bytes done; shown in MiB, after the first two seconds."""
-    done = 0
-    with progress(total // 2**20, desc, "MiB", delay=2.0) as bar:
+def bytes_progress(total: int, desc: str, initial: int = 0) -> Iterator[Callable[[int], None]]:
+    """A function that counts bytes done; shown in MiB, after the first two seconds.
+
+    initial: bytes done before, which `total` includes.
+    """
+    done = initial
+    with progress(total // 2**20, desc, "MiB", initial // 2**20, delay=2.0) as bar:
 
         def update(n: int) -> None:
             nonlocal done
@@ -87,6 +90,14 @@ def bytes_progress(total: int, desc: str) -> Iterator[Callable[[int], None]]:
             bar.update(done // 2**20 - before // 2**20)
 
         yield update
+
+
+def size_text(count: int) -> str:
+    """A number of bytes for messages: 1234567 gives "1.2 MB"."""
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} bytes"
 
 
 class Clock:

@@ -15,6 +15,7 @@ from maskgit_prompt.config import command_line, defaults, rules
 from maskgit_prompt.config.pretraining import pretrain
 from maskgit_prompt.data import loading, splits
 from maskgit_prompt.errors import UsageError
+from maskgit_prompt.importers.published import PUBLISHED
 from maskgit_prompt.metrics import measures, reconstruction
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 
@@ -266,6 +267,22 @@ def test_the_bounds_of_what_is_kept_are_as_the_document_says():
     said = re.findall(r"at least (\d+) dB and at most ([\d.]+\d)", row)
     bounds = (reconstruction.DETAILS, reconstruction.SHAPES)
     assert [tuple(map(float, pair)) for pair in said] == [tuple(b.values()) for b in bounds]
+
+
+def test_published_models_are_as_the_document_says():
+    text = (ROOT / "docs" / "backbones.md").read_text()
+    table = text.partition("| model | short name |")[2].partition("\n\n")[0]
+    rows = [row.split("|") for row in table.splitlines()[2:]]
+    said = {}
+    for _, _, names, files, form, *_ in rows:
+        for name in re.findall(r"`([a-z0-9-]+)`", names):
+            said[name] = (form.strip(" `"), files)
+    assert said.keys() == PUBLISHED.keys()
+    for name, model in PUBLISHED.items():
+        form, files = said[name]
+        assert form == model.format
+        if name.startswith("maskgit"):
+            assert re.findall(r"`(\S+)`", files) == list(model.files)
 
 
 def test_schedule_table_is_as_computed():

@@ -1,5 +1,6 @@
 """The progress line in a log file and on a terminal."""
 
+import contextlib
 import io
 import sys
 
@@ -80,3 +81,35 @@ def test_pace_leaves_out_the_first_step_and_pauses(monkeypatch):
     pace.step()
     assert pace.rates(8) == {"step_seconds": 4, "images_per_second": 2}
     assert pace.rates(8) == {}
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1_000, "1.0 kB"),
+        (1_234_567, "1.2 MB"),
+        (5_640_000_000, "5.6 GB"),
+    ],
+)
+def test_sizes_in_words(count, text):
+    assert progress_lib.size_text(count) == text
+
+
+def test_bytes_that_were_done_before_count(monkeypatch):
+    asked, counted = [], []
+
+    class Bar:
+        update = counted.append
+
+    @contextlib.contextmanager
+    def recorded(*args, **_):
+        asked.append(args)
+        yield Bar
+
+    monkeypatch.setattr(progress_lib, "progress", recorded)
+    with progress_lib.bytes_progress(10 * 2**20, "fetch", 2**20 + 5) as update:
+        update(2**20 - 5)
+        update(2**20)
+    assert asked == [(10, "fetch", "MiB", 1)] and counted == [1, 1]

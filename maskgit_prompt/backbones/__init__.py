@@ -7,7 +7,6 @@ from maskgit_prompt.backbones.load import (
     embedded_with,
     load,
     load_for,
-    sha256,
 )
 from maskgit_prompt.backbones.registry import abstract, axes, kinds, make_module, stored_fields
 from maskgit_prompt.backbones.write import PARTIAL, leftovers, save
@@ -27,6 +26,5 @@ __all__ = [
     "load_for",
     "make_module",
     "save",
-    "sha256",
     "stored_fields",
 ]

@@ -5,9 +5,7 @@ Parts are "tokenizer", "transformer" and, where the model has a network to score
 Weights are read when they are placed on a mesh, each straight to its shards.
 """
 
-import hashlib
 import json
-import os
 import pathlib
 from collections.abc import Callable, Sequence
 
@@ -26,20 +24,23 @@ from maskgit_prompt.backbones.registry import abstract, kinds, make_module
 from maskgit_prompt.errors import UsageError, UserError
 from maskgit_prompt.progress import bytes_progress
 from maskgit_prompt.storage import safetensors_stream
+from maskgit_prompt.storage.files import sha256
 
 _EMBEDDED = pathlib.Path(__file__).parent / "embedded"
 EMBEDDED = {"mini": _EMBEDDED / "mini", "mini-causal": _EMBEDDED / "mini-causal"}
 EMBEDDED_OF = {"masked": "mini", "causal": "mini-causal"}  # by kind of transformer
 FORMAT = 2
 KEYS = {"format", "name", "classes", "provenance", "fingerprint", "parts", "sha256"}
-CHUNK = 2**24  # bytes read at once
 
 
-def load_for(config: ConfigDict) -> Backbone:
+def load_for(config: ConfigDict, backbone: str) -> Backbone:
     """The backbone that config.backbone and config.model ask for.
 
     An empty config.backbone means the embedded one with a transformer of config.model, by default
     masked.
+
+    Args:
+      backbone: config.backbone, or the folder on this machine that holds what it names.
 
     Raises:
       UsageError: no such model or kind, or a backbone of another kind. UserError: as in `load`.
@@ -50,19 +51,19 @@ def load_for(config: ConfigDict) -> Backbone:
             f"config.model = {config.model!r}, expected {' or '.join(transformers)}, or nothing "
             "to take what the backbone has"
         )
-    name = config.backbone or EMBEDDED_OF.get(config.model or "masked")
+    name = backbone or EMBEDDED_OF.get(config.model or "masked")
     if name is None:
         raise UsageError(
             f"config.model = {config.model!r}: no embedded backbone has one; give --config.backbone"
         )
-    backbone = load(name)
-    kind = backbone.part("transformer").kind
+    found = load(name)
+    kind = found.part("transformer").kind
     if config.model not in ("", kind):
         raise UsageError(
-            f"config.model = {config.model!r}, but backbone {backbone.name!r} has a {kind} "
+            f"config.model = {config.model!r}, but backbone {found.name!r} has a {kind} "
             "transformer; leave config.backbone out for the embedded one, or give another"
         )
-    return backbone
+    return found
 
 
 def embedded_with(fingerprint: str, parts: Sequence[str]) -> str:
@@ -145,16 +146,3 @@ def _load_part(folder: pathlib.Path, name: str, entry: dict, update: Callable) -
 
 def _size(path: pathlib.Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-def sha256(path: str | os.PathLike, update: Callable[[int], None]) -> str:
-    """A file's digest in hex; calls update with the number of bytes read."""
-    digest = hashlib.sha256()
-    try:
-        with open(path, "rb") as file:
-            while block := file.read(CHUNK):
-                digest.update(block)
-                update(len(block))
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; fetch it again") from error
-    return digest.hexdigest()

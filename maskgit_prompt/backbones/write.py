@@ -33,6 +33,7 @@ def save(
     folder: str | pathlib.Path,
     dtype: str = "float32",
     before: Backbone | None = None,
+    any_host: bool = False,
 ) -> Backbone:
     """Writes a backbone, whole or not at all, and returns it as `load` will.
 
@@ -43,15 +44,17 @@ def save(
     Args:
       dtype: of the stored weights; "float16" halves the files.
       before: what was found in the folder, to which `backbone` adds parts; None: anything.
+      any_host: the host that calls writes, for itself; else the first writes for all.
 
     Raises:
       UserError: the folder cannot be written (a full disk), another process is writing it or has
         added to `before`, or a weight is not finite.
     """
     folder = pathlib.Path(folder).absolute()
-    if distributed.is_first():
+    if any_host or distributed.is_first():
         _save(backbone, folder, dtype, before)
-    distributed.barrier("backbone")
+    if not any_host:
+        distributed.barrier("backbone")
     return load(str(folder))
 
 

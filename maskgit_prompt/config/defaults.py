@@ -28,8 +28,10 @@ def base(job: str) -> ConfigDict:
         {
             "job": job,  # what is run: a file of maskgit_prompt/jobs/
             "seed": 0,  # of weights, batches, masks and samples
-            # An embedded model's name, or a backbone's folder; empty: the embedded one.
+            # An embedded or published model's name, or a backbone's folder or address; empty: the
+            # embedded one.
             "backbone": "",
+            "download": False,  # fetch a backbone that is not on this machine
             "dtype": "float32",  # of activations; "bfloat16" on accelerators
             "attention": "auto",  # or "xla", "cudnn", "tokamax": how transformers compute it
             # Devices along which batches, weights, and heads are split; -1: all that remain.
@@ -318,7 +320,7 @@ def side_by_side(config: ConfigDict) -> ConfigDict:
     config.job = "side_by_side"
     config.models = ConfigDict(
         {
-            "backbones": ("mini", "mini-causal"),  # config.backbone is not used
+            "backbones": ("mini", "mini-causal"),  # as config.backbone, which is not used
             "shots": (10, 5),  # images per class; config.data.shots is not used
         }
     )
@@ -375,8 +377,11 @@ def import_weights() -> ConfigDict:
     return ConfigDict(
         {
             "job": "import_weights",  # what is run: a file of maskgit_prompt/jobs/
-            "source": "",  # FILE, or FILE,FILE; a folder of Taming Transformers' logs
-            "format": "",  # "maskgit", "maskgit-torch" or "taming"
+            # FILE, or FILE,FILE; an address, a published model's name, or a folder of Taming
+            # Transformers' logs.
+            "source": "",
+            "format": "",  # "maskgit", "maskgit-torch" or "taming"; a published model's is known
+            "download": False,  # fetch a source that is not on this machine
             "name": "",  # of the backbone; empty: the workdir's
             "store_dtype": "float32",  # "float16" and "bfloat16" halve the files
             "backbone": "",  # of a prompt: the backbone that it was tuned on

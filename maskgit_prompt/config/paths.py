@@ -1,6 +1,7 @@
 """Paths as users write them: ~ is expanded, what cannot be a path of this machine is refused.
 
-The one place that does so; everything below gets a path that the operating system takes.
+The one place that does so; everything below gets a path that the operating system takes, or for
+some keys an address that can be fetched.
 """
 
 import os
@@ -9,8 +10,9 @@ import re
 from ml_collections import ConfigDict
 
 from maskgit_prompt.errors import UsageError
+from maskgit_prompt.storage import addresses
 
-# Keys that hold paths, in any job. A backbone may also be the name of an embedded one.
+# Keys that hold paths, in any job. A backbone may also be the name of an embedded or published one.
 PATHS = (
     "backbone",
     "data.codes",
@@ -27,6 +29,7 @@ PATHS = (
     "source",
 )
 REMOTE = ("data.data_dir",)  # TFDS reads buckets itself
+FETCHED = ("backbone", "models.backbones", "source")  # https:// and gs:// are fetched
 SEVERAL = ("reconstruction.network", "source")  # FILE,FILE
 WRITTEN = ("--workdir", "config.data.codes")
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # gs://, s3://, file:/, but not C:/
@@ -46,20 +49,30 @@ def expand(config: ConfigDict) -> None:
         value = section.get(leaf) if isinstance(section, ConfigDict) else None
         if isinstance(value, str):
             parts = value.split(",") if key in SEVERAL else [value]
-            remote = key in REMOTE
-            section[leaf] = ",".join(local(f"config.{key}", part, remote) for part in parts)
+            section[leaf] = ",".join(_checked(key, part) for part in parts)
         elif isinstance(value, tuple):
             section[leaf] = tuple(
-                local(f"config.{key}", part) if isinstance(part, str) else part for part in value
+                _checked(key, part) if isinstance(part, str) else part for part in value
             )
 
 
-def local(key: str, path: str, remote: bool = False) -> str:
+def _checked(key: str, path: str) -> str:
+    """A path as `local` gives it; an address where this key takes one."""
+    if key in REMOTE and ADDRESS.match(path):
+        return path
+    if key in FETCHED and addresses.is_address(path):
+        try:
+            addresses.url(path)  # that it names a host and a file
+        except UsageError as error:
+            raise UsageError(f"config.{key}: {error}") from error
+        return path
+    return local(f"config.{key}", path)
+
+
+def local(key: str, path: str) -> str:
     """A path with ~ expanded; an empty one stays empty.
 
-    Args:
-      key: where the user gave it, for messages.
-      remote: addresses such as gs://BUCKET/NAME are taken as they are.
+    key: where the user gave it, for messages.
 
     Raises:
       UsageError: only blanks, a zero byte, an address of another machine, ~ of nobody.
@@ -69,10 +82,9 @@ def local(key: str, path: str, remote: bool = False) -> str:
     if "\0" in path:
         raise UsageError(f"{key} = {path!r} has a zero byte, expected a path")
     if ADDRESS.match(path):
-        if remote:
-            return path
+        fetched = "https://, gs:// or " if key.removeprefix("config.") in FETCHED else ""
         raise UsageError(
-            f"{key} = {path!r} is an address, expected a path on this machine; {_way(key)}"
+            f"{key} = {path!r} is an address, expected {fetched}a path on this machine; {_way(key)}"
         )
     expanded = os.path.expanduser(path)
     if expanded.startswith("~") and not os.path.exists(path):

@@ -188,7 +188,8 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "tokenizer.conv_downsample": FLAG,
     "t*r.*": COUNT,  # sizes of a tokenizer or a transformer
     "features.*": COUNT,
-    "format": one_of(formats()),
+    "format": Rule(lambda x: x == "" or x in formats(), ", ".join(formats())),
+    "download": FLAG,
     "image_size": NOT_NEGATIVE,
     "codebook": NOT_NEGATIVE,
     "heads": NOT_NEGATIVE,

@@ -1,8 +1,8 @@
 """Settings that have no use beside the others: an error, since whoever set them expects an effect.
 
 A setting counts only where it differs from the default of its job. Its use depends on another key,
-or on a fact that a job learns later: the `transformer` of the backbone, what was `found` in an
-imported file, how many `prompts` stand in the header.
+or on a fact: the `transformer` of the backbone, what was `found` in an imported file, how many
+`prompts` stand in the header, all of which a job learns later; where the `weights` are.
 """
 
 import dataclasses
@@ -15,12 +15,14 @@ from ml_collections import ConfigDict
 from maskgit_prompt.config import defaults, keys
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.importers.format import formats
+from maskgit_prompt.importers.published import is_elsewhere
 from maskgit_prompt.tuning.methods import RATES
 
 FACTS = {
     "transformer": "a {} transformer",
     "found": "a source that is {}",
     "prompts": "a header of {}",
+    "weights": "weights {}",
 }
 
 
@@ -52,7 +54,9 @@ class Use:
         return any(one not in self.unless for one in each)
 
 
+HERE, ELSEWHERE = "on this machine", "at an address or of a published model"
 USES = (
+    Use(("download",), "weights", (ELSEWHERE,)),
     # Images.
     Use(
         ("data.path", "data.csv", "data.strict", "data.full_scale", "data.max_pixels"),
@@ -196,7 +200,7 @@ def unused(
 ) -> dict[str, str]:
     """key -> why it has no use, for all settings that have none; arguments as `check`."""
     flat, before = keys.flat(config), keys.flat(default or defaults.JOBS[config.job]())
-    known = {**flat, **(facts or {})}
+    known = {**flat, "weights": _where(flat), **(facts or {})}
     found = {}
     for use in USES:
         value = known.get(use.needs)
@@ -211,6 +215,13 @@ def unused(
             if changed and any(fnmatch.fnmatchcase(key, pattern) for pattern in use.keys):
                 found.setdefault(key, _reason(use, known[use.needs]))
     return found
+
+
+def _where(flat: Mapping[str, Any]) -> str:
+    """Where the weights are that a job asks for: HERE, or ELSEWHERE if some must be fetched."""
+    source = str(flat.get("source", ""))
+    given = [flat.get("backbone"), source, *source.split(","), *flat.get("models.backbones", ())]
+    return ELSEWHERE if any(is_elsewhere(str(name)) for name in given) else HERE
 
 
 def _reason(use: Use, value: Any) -> str:

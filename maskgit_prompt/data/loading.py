@@ -13,7 +13,7 @@ from maskgit_prompt.data import splits
 from maskgit_prompt.data.images import ImageSet
 from maskgit_prompt.data.names import legible
 from maskgit_prompt.data.pixels import Preprocessing
-from maskgit_prompt.data.sets import builders, digits, folder, prepared, twemoji, vtab
+from maskgit_prompt.data.sets import builders, digits, folder, places, prepared, twemoji, vtab
 from maskgit_prompt.errors import UsageError, UserError
 
 # Decides ties: a third image of a class is of more use in test than in judge, which needs three.
@@ -105,6 +105,28 @@ def load(config: ConfigDict, size: int, cache: pathlib.Path | None = None) -> Sp
     return found
 
 
+def check_path(config: ConfigDict) -> None:
+    """Raises UsageError if config.data asks for a folder where none is: at once, whereas a backbone
+    may have to be fetched before `load` can begin."""
+    if config.name == "folder":
+        _check_names(config)
+        places.existing(config.path)
+
+
+def _check_names(config: ConfigDict) -> None:
+    """Raises UsageError for a path that is empty, or that no report can show."""
+    if not config.path:
+        raise UsageError("config.data.path is empty; expected a folder: configs/folder.py:PATH")
+    for key in ("path", "csv"):
+        try:
+            config[key].encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                f"config.data.{key} = {legible(config[key])} is not UTF-8, which reports are: "
+                "rename it, or make a link to it that has another name"
+            ) from error
+
+
 def _images(
     config: ConfigDict, preprocessing: Preprocessing, cache: pathlib.Path | None
 ) -> ImageSet:
@@ -117,16 +139,7 @@ def _images(
             return images
         images = only(images, config.classes)
         return images.subset(np.flatnonzero(images.labels >= 0))
-    if not config.path:
-        raise UsageError("config.data.path is empty; expected a folder: configs/folder.py:PATH")
-    for key in ("path", "csv"):
-        try:
-            config[key].encode()
-        except UnicodeEncodeError as error:
-            raise UsageError(
-                f"config.data.{key} = {legible(config[key])} is not UTF-8, which reports are: "
-                "rename it, or make a link to it that has another name"
-            ) from error
+    _check_names(config)
     names, shown = _names(config.classes)
     images = folder.image_folder(
         config.path, preprocessing, config.strict, classes=names, csv=config.csv, cache=cache

@@ -16,8 +16,9 @@ from PIL import Image
 from maskgit_prompt import backbones
 from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.config import rules, uses
-from maskgit_prompt.data import splits
+from maskgit_prompt.data import loading, splits
 from maskgit_prompt.devices import sharding
+from maskgit_prompt.importers import obtain
 from maskgit_prompt.metrics.run_result import RunResult
 from maskgit_prompt.metrics.scores import expand
 from maskgit_prompt.report import results, sheets
@@ -48,8 +49,9 @@ def run(config: ConfigDict, path: str) -> None:
 
     # 1. Backbone, images, codes.
     workdir.check(path, config)  # before it looks at all images
+    loading.check_path(config.data)  # before it fetches a backbone
     mesh = sharding.make_mesh(**config.mesh)
-    backbone = backbones.load_for(config)
+    backbone = backbones.load_for(config, obtain.backbone(config.backbone, config.download))
     uses.check(config, {"transformer": backbone.part("transformer").kind})
     whole = ConfigDict(config.to_dict())
     whole.data.shots = 0

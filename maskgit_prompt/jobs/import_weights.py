@@ -1,15 +1,15 @@
 """Other people's checkpoints to a backbone's folder.
 
-1. Read names and shapes of every file, without running what is in it.
-2. Check that every name is used and that every parameter is there.
+1. Find the files: paths, addresses, or a published model's by its short name.
+2. Read and check their names and shapes, without running what is in them.
 3. Write the folder, one parameter at a time; or, for a prompt checkpoint, prompt.safetensors.
 
-The workdir is the backbone's folder. A new part is added to those that it has.
+2. and 3. are those of importers/convert.py, which also serves tuning jobs that name a published
+model. The workdir is the backbone's folder. A new part is added to those that it has.
 """
 
 import contextlib
 import dataclasses
-import os
 import pathlib
 import signal
 from collections.abc import Iterator
@@ -22,10 +22,10 @@ from maskgit_prompt import backbones, params
 from maskgit_prompt.backbones import Backbone, Part, stored_fields
 from maskgit_prompt.config import defaults, rules, uses
 from maskgit_prompt.errors import FORBIDDEN, Stopped, UsageError, UserError
-from maskgit_prompt.importers import fit
+from maskgit_prompt.importers import convert, obtain
 from maskgit_prompt.importers.format import Format, formats
+from maskgit_prompt.importers.published import PUBLISHED
 from maskgit_prompt.importers.rules import Options
-from maskgit_prompt.progress import bytes_progress
 from maskgit_prompt.tasks.generation.plan import PARTS
 from maskgit_prompt.tuning import tuned_prompt
 from maskgit_prompt.tuning.tuned_prompt import TunedOn, TunedPrompt
@@ -35,14 +35,20 @@ PROMPT = "prompt.safetensors"
 
 def run(config: ConfigDict, path: str) -> None:
     with _one_line():
+        model = PUBLISHED.get(config.source)
+        config.format = config.format or (model.format if model else "")
         rules.check(config)
+        if not config.format or (model and config.format != model.format):
+            expected = model.format if model else ", ".join(formats())
+            raise UsageError(f"config.format = {config.format!r}, expected {expected}")
         form = formats()[config.format]
         folder = pathlib.Path(path).absolute()
-        # 1. and 2. Names and shapes.
+        # 1. and 2. Files, names and shapes.
         there = _existing(folder)
-        found = _read(config, form, there)
+        given = _options(config, model.options if model else Options())
+        found = convert.read(_files(config, form), form, given, there)
         uses.check(config, {"found": "a prompt" if "prompt" in found else "a backbone"})
-        # 3. The files.
+        # 3. The folder.
         if "prompt" not in found:
             _write_backbone(found, there, config, folder, path)
         elif len(found) > 1:
@@ -51,7 +57,7 @@ def run(config: ConfigDict, path: str) -> None:
             _write_prompt(found["prompt"][0], form, config, folder)
 
 
-# --- 1. and 2. Names and shapes ------------------------------------------------------------------
+# --- 1. The files --------------------------------------------------------------------------------
 
 
 def _existing(folder: pathlib.Path) -> Backbone:
@@ -80,51 +86,27 @@ def _existing(folder: pathlib.Path) -> Backbone:
     return backbones.load(str(folder), "--workdir")
 
 
-def _read(config: ConfigDict, form: Format, there: Backbone) -> dict[str, tuple[Part, dict]]:
-    """part -> (the network, where it comes from), for all files; reads no weights."""
-    given = Options(
-        image_size=config.image_size,
-        codebook=config.codebook,
-        heads=config.heads,
-        classes=config.classes,
-    )
-    opened = []
-    for file in _files(config.source, form):
-        file, options = form.find(file, given) if form.find else (file, given)
-        opened.append((file, options, form.read(file)))
-    # A tokenizer first: it tells where the codes end among a transformer's words.
-    opened.sort(key=lambda one: not any(name.startswith(form.tokenizer) for name in one[2]))
-    codes = there.parts["tokenizer"].cfg.codebook if "tokenizer" in there.parts else 0
-    found = {}
-    for file, options, names in opened:
-        inside = form.networks(names, file, dataclasses.replace(options, tokenizer=codes))
-        if twice := inside.keys() & found.keys():
-            raise UsageError(f"{file} holds a {', '.join(twice)}, too; give one file per part")
-        if "tokenizer" in inside:
-            codes = inside["tokenizer"].cfg.codebook
-        origin = {
-            "file": pathlib.Path(file).name,
-            "sha256": _digest(file),
-            "format": config.format,
-            "licence": form.licence,
-        }
-        found |= {name: (part, origin) for name, part in inside.items()}
-    return found
+def _options(config: ConfigDict, known: Options) -> Options:
+    """What files do not tell: as the user says, or else as it is `known` of a published model."""
+    names = ("image_size", "codebook", "heads", "classes")
+    return dataclasses.replace(known, **{name: config[name] for name in names if config[name]})
 
 
-def _files(given: str, form: Format) -> list[str]:
-    """FILE,FILE as a list; the name of an existing file may hold commas.
+def _files(config: ConfigDict, form: Format) -> list[str]:
+    """The files of config.source, fetched where they are elsewhere.
 
     Raises:
-      UsageError: no file is given, one does not exist, or one is a folder.
+      UsageError: no file is given, one does not exist, or one is a folder. UserError: it cannot be
+        fetched.
     """
-    if not given:
+    if not config.source:
         raise UsageError("config.source is empty; give a checkpoint, as --config.source=FILE")
-    files = [given] if pathlib.Path(given).exists() else given.split(",")
+    files = obtain.files(config.source, config.download)
     for file in files:
         if not file or not pathlib.Path(file).exists():
             raise UsageError(
-                f"config.source: no file {file!r}; docs/backbones.md says what to fetch"
+                f"config.source: no file {file!r}; docs/backbones.md says what to fetch, and "
+                f"{', '.join(PUBLISHED)} are fetched by these names"
             )
         if form.find is None and pathlib.Path(file).is_dir():
             inside = sorted(path.name for path in pathlib.Path(file).iterdir() if path.is_file())
@@ -135,68 +117,35 @@ def _files(given: str, form: Format) -> list[str]:
     return files
 
 
-def _digest(path: str) -> str:
-    with bytes_progress(os.path.getsize(path), "hash") as update:
-        return backbones.sha256(path, update)
-
-
-# --- 3. The files --------------------------------------------------------------------------------
+# --- 3. The folder -------------------------------------------------------------------------------
 
 
 def _write_backbone(
-    found: dict[str, tuple[Part, dict]],
-    there: Backbone,
-    config: ConfigDict,
-    folder: pathlib.Path,
-    path: str,
+    found: convert.Found, there: Backbone, config: ConfigDict, folder: pathlib.Path, path: str
 ) -> None:
-    """Adds the new parts to those in the folder, and prints what is there now.
-
-    Raises:
-      UsageError: the folder has another such part. UserError: parts do not belong together.
-    """
-    files = there.provenance.get("files", {})
-    old = {n for n, (_, origin) in found.items() if _sha256(files, n) == origin["sha256"]}
-    for name in sorted(old):
-        fit.check_same(
-            name, found[name][0], there.parts[name], config.store_dtype, config.image_size, folder
-        )
-    new = {name: one for name, one in found.items() if name not in old}
-    if not new:
+    """Adds the new parts to those in the folder, and prints what is there now."""
+    written = convert.write(
+        found,
+        there,
+        folder,
+        name=config.name,
+        store_dtype=config.store_dtype,
+        image_size=config.image_size,
+    )
+    if written is None:
         print(f"{folder} holds {', '.join(found)} of these very files already")
         return
-    if kept := new.keys() & there.parts.keys():
-        raise UsageError(
-            f"{folder} has another {', '.join(sorted(kept))} already; use another --workdir, or "
-            "delete that one"
-        )
-    parts = {**there.parts, **{name: part for name, (part, _) in new.items()}}
-    parts = fit.fit(parts, config.image_size)
-    origins = {name: origin for name, (_, origin) in new.items()}
-    backbone = Backbone(
-        config.name or there.name or folder.name,
-        parts,
-        provenance={"files": {**files, **origins}},
-    )
-    fit.check_published(backbone)
-    written = backbones.save(backbone, folder, config.store_dtype, before=there)
-    fit.warn_of_words(written)
     for name, part in written.parts.items():
         sizes = {field: x for field, x in stored_fields(part.cfg).items() if x}
         sizes = ", ".join(f"{field} {x}" for field, x in sizes.items() if field != "dtype")
         print(f"{name}: {part.kind}, {params.count(part.tree):,} parameters: {sizes}")
-    missing = [name for name in ("tokenizer", "transformer") if name not in parts]
+    missing = [name for name in ("tokenizer", "transformer") if name not in written.parts]
     if missing:
         print(f"no {missing[0]} yet: run again with its file and the same --workdir")
     else:
         print(
             f"wrote {path}, fingerprint {written.fingerprint(PARTS)}: use --config.backbone={path}"
         )
-
-
-def _sha256(files: dict, name: str) -> str:
-    """The digest of the file that a folder's part comes from, from its config.json."""
-    return files.get(name, {}).get("sha256", "")
 
 
 def _write_prompt(part: Part, form: Format, config: ConfigDict, folder: pathlib.Path) -> None:
@@ -212,7 +161,7 @@ def _write_prompt(part: Part, form: Format, config: ConfigDict, folder: pathlib.
     path = folder / PROMPT
     if path.exists():
         raise UsageError(f"{path} is there already; use another --workdir, or delete it")
-    backbone = backbones.load(config.backbone, "config.backbone")
+    backbone = backbones.load(obtain.backbone(config.backbone, config.download))
     kind = backbone.part("transformer").kind
     if kind != form.tuned_on:
         raise UserError(

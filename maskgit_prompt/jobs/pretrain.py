@@ -20,6 +20,7 @@ from maskgit_prompt.data import corpus as corpora
 from maskgit_prompt.data.scenes import Scene, Scenes
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
+from maskgit_prompt.importers import obtain
 from maskgit_prompt.storage import workdir
 from maskgit_prompt.tasks.pretraining import networks, tokenizer
 from maskgit_prompt.tasks.pretraining.lesson import Network, Setup
@@ -42,9 +43,8 @@ def run(config: ConfigDict, path: str) -> None:
     mesh = sharding.make_mesh(**config.mesh)
     sharding.check_batch(config.train.batch_size, config.train.micro_batches, mesh)
     profile.bounds(config.profile, config.train.steps)
-    before = (
-        backbones.load(config.backbone) if config.backbone else backbones.Backbone(config.name, {})
-    )
+    found = obtain.backbone(config.backbone, config.download)
+    before = backbones.load(found) if found else backbones.Backbone(config.name, {})
 
     networks.make_network(config, before, classes=1)  # raises for sizes that do not fit
 

@@ -29,6 +29,7 @@ from maskgit_prompt.data.pixels import BROKEN, Preprocessing, decode_image
 from maskgit_prompt.decoding.config import DecodeConfig
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError, UserError
+from maskgit_prompt.importers import obtain
 from maskgit_prompt.models.masked import MASK
 from maskgit_prompt.models.prompt import NONE
 from maskgit_prompt.report import results, sheets
@@ -83,7 +84,7 @@ def run(config: ConfigDict, path: str) -> None:
         raise UsageError("no prompt file: give --config.prompt=DIR/prompt.safetensors of a run")
     prompt = tuned_prompt.load(config.prompt)
     backbone = backbones.load(
-        config.backbone
+        obtain.backbone(config.backbone, config.download)
         or backbones.embedded_with(prompt.backbone.fingerprint, prompt.backbone.parts)
     )
     tuned_prompt.check_backbone(prompt, backbone, config.prompt)

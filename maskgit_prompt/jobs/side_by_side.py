@@ -14,8 +14,10 @@ from PIL import Image
 
 from maskgit_prompt import backbones
 from maskgit_prompt.config import rules, uses
+from maskgit_prompt.data import loading
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
+from maskgit_prompt.importers import obtain
 from maskgit_prompt.metrics.scores import RUN_ROW
 from maskgit_prompt.progress import Clock
 from maskgit_prompt.report import results
@@ -27,10 +29,13 @@ from maskgit_prompt.tasks.generation.transfer import REPORT, carry_out
 
 def run(config: ConfigDict, path: str) -> None:
     rules.check(config)
+    loading.check_path(config.data)  # before a backbone is fetched
     names, all_shots = list(config.models.backbones), list(config.models.shots)
 
     # 1. Backbones.
-    found = {name: backbones.load(name, "config.models.backbones") for name in names}
+    key = "config.models.backbones"
+    folders = {name: obtain.backbone(name, config.download, key) for name in names}
+    found = {name: backbones.load(folder, key) for name, folder in folders.items()}
     titles = [backbone.name for backbone in found.values()]
     if len(set(titles)) < len(titles):
         raise UsageError(

@@ -21,6 +21,7 @@ from maskgit_prompt.config import rules, uses
 from maskgit_prompt.data.sets import builders, vtab
 from maskgit_prompt.devices import distributed, sharding
 from maskgit_prompt.errors import Stopped, UsageError, UserError
+from maskgit_prompt.importers import obtain
 from maskgit_prompt.metrics.scores import RUN_ROW
 from maskgit_prompt.progress import Clock
 from maskgit_prompt.report import results, tasks
@@ -53,7 +54,7 @@ def run(config: ConfigDict, path: str) -> None:
         )
 
     # 2. Backbone.
-    backbone = backbones.load_for(config)
+    backbone = backbones.load_for(config, obtain.backbone(config.backbone, config.download))
     mesh = sharding.make_mesh(**config.mesh)
     uses.check(config, {"transformer": backbone.part("transformer").kind})
     check(config, backbone, mesh)

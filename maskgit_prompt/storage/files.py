@@ -1,13 +1,17 @@
-"""Files written whole or not at all, and JSON that is read back."""
+"""Files written whole or not at all, JSON that is read back, digests."""
 
+import hashlib
 import json
 import os
 import pathlib
 import tempfile
+from collections.abc import Callable
 from typing import Any
 
 from maskgit_prompt.devices import distributed
 from maskgit_prompt.errors import FULL, UsageError, UserError
+
+CHUNK = 2**24  # bytes read at once
 
 
 def write_whole(path: str | os.PathLike, data: bytes, *, any_host: bool = False) -> None:
@@ -75,3 +79,16 @@ def read_json(path: str | os.PathLike, way_out: str) -> dict[str, Any]:
         raise UserError(f"cannot read {path}: {error.strerror or error}; {way_out}") from error
     except (RecursionError, ValueError) as error:
         raise UserError(f"{path} is damaged ({error}); {way_out}") from error
+
+
+def sha256(path: str | os.PathLike, update: Callable[[int], None]) -> str:
+    """A file's digest in hex; calls update with the number of bytes read."""
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(CHUNK):
+                digest.update(block)
+                update(len(block))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; fetch it again") from error
+    return digest.hexdigest()

@@ -16,7 +16,8 @@ from maskgit_prompt.errors import UsageError, UserError, unwritable
 from maskgit_prompt.storage import lock
 from maskgit_prompt.storage.files import read_json, write_whole
 
-# These say how long and where a run goes on, where its images are or which of its tasks it does,
+# These say how long and where a run goes on, where its images are, whether its backbone may be
+# fetched or which of its tasks it does,
 # not what it computes. That the images themselves are the same ones, `bind` sees to.
 FREE = (
     "mesh",
@@ -30,6 +31,7 @@ FREE = (
     "data.data_dir",
     "data.download",
     "data.path",
+    "download",
     "tasks",
 )
 # Compared as paths: models/a, models/a/ and /home/me/models/a may be one folder.

@@ -261,7 +261,12 @@ def test_a_tilde_in_every_path(monkeypatch):
         ("--config.data.path=https://x.org/a.zip", "copy it first, as gcloud storage cp -r"),
         ("--config.data.codes=gs://b/codes", "config.data.codes = 'gs://b/codes' is an address"),
         ("--config.data.csv=file:///x.csv", "is an address, expected a path on this machine"),
-        ("--config.backbone=gs://b/x", "config.backbone = 'gs://b/x' is an address"),
+        (
+            "--config.backbone=s3://b/x",
+            "config.backbone = 's3://b/x' is an address, expected https://, gs:// or a path on thi",
+        ),
+        ("--config.backbone=gs://b", "config.backbone: 'gs://b' names a bucket but no file in it"),
+        ("--config.backbone=https://", "config.backbone: 'https://' is not an address, expected"),
         ("--config.data.codes=\t", "config.data.codes = '\\t' is blank"),
         ("--config.data.path=~nobody-here/x", "there is no user 'nobody-here'; write the path out"),
     ],
@@ -277,3 +282,13 @@ def test_what_only_looks_like_an_address(tmp_path, monkeypatch):
     config, workdir = parsed(QUICKSTART, *flags, "--workdir=C:/runs")
     assert config.data.data_dir == "gs://tfds-data/datasets"  # TFDS reads buckets itself
     assert (config.data.path, workdir) == ("~cats", "C:/runs")
+
+
+def test_addresses_that_are_fetched(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    config, _ = parsed(QUICKSTART, "--config.backbone=https://host/~me/model?dl=1")
+    assert config.backbone == "https://host/~me/model?dl=1"
+    given, _ = parsed(f"--config={ROOT}/configs/import.py", "--config.source=gs://b/c,~/d")
+    assert given.source == "gs://b/c,/home/me/d"
+    side, _ = parsed(f"{QUICKSTART}:causal", "--config.models.backbones=('gs://b/~','~/m')")
+    assert side.models.backbones == ("gs://b/~", "/home/me/m")

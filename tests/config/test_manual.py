@@ -61,7 +61,7 @@ def test_the_keys_of_a_file_are_its_own(capsys):
         (
             "run",
             "backbone",
-            "An embedded model's name, or a backbone's folder; empty: the embedded",
+            "An embedded or published model's name, or a backbone's folder or address; empty: the",
         ),
         ("run", "sample.temperature", "0: the best code always"),
         ("sample", "sample.temperature", "0: the best code always"),

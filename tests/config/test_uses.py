@@ -17,6 +17,10 @@ def config_of(job: str, changes: dict) -> ConfigDict:
 
 
 UNUSED = [
+    ("run", {"download": True}, {}, "has no use with weights on this machine; it needs weights at"),
+    ("run", {"download": True, "backbone": "models/taming-cin"}, {}, "weights on this machine; it"),
+    ("import_weights", {"download": True, "source": "a,b"}, {}, "at an address or of a published"),
+    ("side_by_side", {"download": True, "models.backbones": ("mini", "x")}, {}, "on this machine"),
     ("run", {"data.path": "photos"}, {}, "config.data.path = 'photos' has no use with config.data"),
     ("run", {"data.path": "photos"}, {}, "for a folder of images use --config=configs/folder.py:P"),
     ("run", {"data.strict": True}, {}, "config.data.strict = True has no use with config.data.nam"),
@@ -156,6 +160,10 @@ def test_a_setting_without_use_is_an_error(job, changes, facts, message):
         ("sample", {"sample.choice_temperature": 1.0, "sample.guidance_from": "backbone"}, {}),
         ("sample", {"image": "a.png", "keep": "left"}, {}),
         ("import_weights", {"format": "maskgit", "backbone": "mini"}, {"found": "a prompt"}),
+        ("run", {"download": True, "backbone": "taming-cin"}, {}),
+        ("import_weights", {"download": True, "source": "a,gs://b/c"}, {}),
+        ("import_weights", {"format": "maskgit", "download": True, "backbone": "taming-cin"}, {}),
+        ("side_by_side", {"download": True, "models.backbones": ("mini", "https://h/x")}, {}),
     ],
 )
 def test_a_setting_with_a_use(job, changes, facts):

@@ -165,7 +165,7 @@ def test_an_embedded_model_for_each_kind(tmp_path, capsys):
     config = defaults.transfer()
     for model, name in (("", "mini"), ("masked", "mini"), ("causal", "mini-causal")):
         config.model = model
-        found = backbones.load_for(config)
+        found = backbones.load_for(config, config.backbone)
         assert found.name == backbones.embedded_with(found.fingerprint(PARTS), PARTS) == name
     assert backbones.embedded_with("of another model", PARTS) == "mini"
 

@@ -154,7 +154,7 @@ def compare_all(monkeypatch, home, config: ConfigDict) -> list[tuple]:
 
     capture(monkeypatch)
     samplers = stand_ins.decoding(monkeypatch, compare)
-    monkeypatch.setattr(backbones, "load_for", lambda config: stand_ins.backbone())
+    monkeypatch.setattr(backbones, "load_for", lambda *_: stand_ins.backbone())
     monkeypatch.setattr(compare, "make_plan", make_plan)
     monkeypatch.setattr(compare, "encode", lambda *_: stand_ins.Stored())
     monkeypatch.setattr(compare, "Scorer", make_scorer)

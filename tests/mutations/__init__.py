@@ -4,6 +4,7 @@ from tests.mutations import (
     config,
     data,
     decoding,
+    fetching,
     images,
     jobs,
     losses,
@@ -31,4 +32,5 @@ MUTATIONS = (
     *pages.MUTATIONS,
     *jobs.MUTATIONS,
     *config.MUTATIONS,
+    *fetching.MUTATIONS,
 )

@@ -36,6 +36,7 @@ def test_the_same_config_goes_on(tmp_path):
     # How long and where, not what.
     config.mesh.data, config.train.log_every, config.train.save_every = 2, 1, 5
     config.train.tensorboard, config.train.show_every, config.profile = False, 9, "2:3"
+    config.download = True
     assert prepare(str(tmp_path), config) == tmp_path
 
 

@@ -81,12 +81,9 @@ def open_place(path: str | os.PathLike) -> Place:
       UsageError: nothing at that path, or a file that is not an archive.
       UserError: an archive that is damaged, encrypted or cannot be read; no room to decompress it.
     """
-    path = pathlib.Path(path)
-    if os.path.isdir(path):
+    path, file = pathlib.Path(path), existing(path)
+    if os.path.isdir(file):
         return Folder(path)
-    file = next((parent for parent in (path, *path.parents) if os.path.exists(parent)), path)
-    if not os.path.isfile(file):
-        raise UsageError(f"no folder {path} (working folder {pathlib.Path.cwd()}): check the path")
     try:
         archive = _open_archive(file)
     except _DAMAGED as error:
@@ -99,6 +96,19 @@ def open_place(path: str | os.PathLike) -> Place:
     if inner != ".":
         archive._go_into(inner)
     return archive
+
+
+def existing(path: str | os.PathLike) -> pathlib.Path:
+    """The folder at a path, or the file that the path names or goes into.
+
+    Raises:
+      UsageError: nothing at that path.
+    """
+    path = pathlib.Path(path)
+    file = next((parent for parent in (path, *path.parents) if os.path.exists(parent)), path)
+    if not os.path.isdir(path) and not os.path.isfile(file):
+        raise UsageError(f"no folder {path} (working folder {pathlib.Path.cwd()}): check the path")
+    return file
 
 
 def _open_archive(file: pathlib.Path) -> "_Archive":
