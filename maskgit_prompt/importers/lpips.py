@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from maskgit_prompt.backbones import abstract, sha256
+from maskgit_prompt.backbones import abstract
 from maskgit_prompt.errors import UserError
 from maskgit_prompt.importers import pytorch
 from maskgit_prompt.importers.rules import Array, Rule, Shapes, match
 from maskgit_prompt.models.lpips import NETWORKS, Lpips, LpipsConfig
 from maskgit_prompt.params import Tree, flatten, unflatten
+from maskgit_prompt.storage.files import sha256
 
 FIRST = "features.0.weight"
 LINEAR = re.compile(r"lin\d+\.model\.1\.weight")

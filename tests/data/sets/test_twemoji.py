@@ -109,7 +109,7 @@ def test_reading_takes_no_time_and_no_network():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     seconds, sklearn = done.stdout.split()
-    assert float(seconds) < 0.2 and sklearn == "False"
+    assert float(seconds) < 1 and sklearn == "False"
 
 
 def test_the_licence_stands_beside_the_pictures():
