@@ -8,14 +8,13 @@ save (start again to resume). Errors are one line; --debug adds the traceback.
 
 import importlib
 import os
-import signal
 import sys
 import traceback
 from logging import WARNING, Formatter, StreamHandler, basicConfig
 
 from absl import logging
 
-from maskgit_prompt import console
+from maskgit_prompt import console, interrupt
 from maskgit_prompt.config import command_line, manual
 from maskgit_prompt.config.defaults import JOBS as JOBS
 from maskgit_prompt.devices import distributed
@@ -46,14 +45,14 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt as stop:
-        again = "interrupted; the same command again goes on from what is on disk"
-        print(str(stop) or again, file=sys.stderr)
+        print(str(stop) or interrupt.NOTE, file=sys.stderr)
         return INTERRUPTED
 
 
 def cli() -> None:
     """main as a command, which ends after a bug's traceback, whatever other threads wait for."""
     console.settle()
+    interrupt.end_at_once()
     try:
         code = main()
     except Exception:
@@ -61,8 +60,6 @@ def cli() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(1)
-    if code == INTERRUPTED:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends it without a word
     sys.exit(code)
 
 

@@ -1,6 +1,11 @@
 """Earlier names of config keys and jobs, so that old workdirs and commands still work."""
 
-KEYS = {"source": "backbone", "models.sources": "models.backbones"}
+KEYS = {
+    "source": "backbone",
+    "models.sources": "models.backbones",
+    "commitment": "quantizer.commitment",
+    "entropy_ratio": "quantizer.entropy",
+}
 JOBS = {"transfer": "run"}
 # Keys added later, each with the value for the behaviour before the key existed.
 ADDED = {

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from maskgit_prompt import params
 from maskgit_prompt.backbones import abstract
 from maskgit_prompt.config import command_line, defaults, rules
+from maskgit_prompt.config.pretraining import pretrain
 from maskgit_prompt.data import loading, splits
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.metrics import measures, reconstruction
@@ -56,7 +57,7 @@ def parse(arguments: list[str]) -> ConfigDict:
         pytest.param(defaults.transfer(), id="transfer"),
         pytest.param(defaults.compare(defaults.transfer()), id="compare"),
         pytest.param(defaults.sample(), id="sample"),
-        pytest.param(defaults.pretrain("tokenizer"), id="pretrain"),
+        pytest.param(pretrain("tokenizer"), id="pretrain"),
         pytest.param(defaults.import_weights(), id="import_weights"),
     ],
 )

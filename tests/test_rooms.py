@@ -32,6 +32,7 @@ GROUND = {
     "renamed",
     "progress",
     "console",
+    "interrupt",
     "errors",
 }  # every room may
 LAZY = {"tensorflow", "tensorflow_datasets", "clu", "array_record", "tokamax", "pillow_heif"}

@@ -9,7 +9,6 @@ from maskgit_prompt.config.defaults import (
     import_weights,
     masking,
     next_code,
-    pretrain,
     published,
     sample,
     sampling,
@@ -18,6 +17,7 @@ from maskgit_prompt.config.defaults import (
     transfer,
     vtab,
 )
+from maskgit_prompt.config.pretraining import pretrain
 
 __all__ = [
     "base",

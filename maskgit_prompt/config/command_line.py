@@ -41,7 +41,7 @@ def parse(argv: list[str]) -> tuple[ConfigDict, str]:
         values = define_flags(argv, config)
         rest = values(argv)
     except flags.UnrecognizedFlagError as error:
-        text = _one_line(error, file)
+        text = _one_line(error, file).partition(". Did you mean")[0]
         near = keys.meant(error.flagname, keys.flat(config))
         flag = f"; did you mean --config.{near[0]}?" if near else ""
         raise UsageError(text + flag) from error

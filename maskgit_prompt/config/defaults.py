@@ -96,22 +96,6 @@ def next_code() -> ConfigDict:
     )
 
 
-def pretrain(stage: str) -> ConfigDict:
-    """The pretraining job on synthetic images: stage "tokenizer", "transformer" or "features"."""
-    config = base("pretrain")
-    config.model = "masked"  # or "causal": what stage "transformer" makes
-    config.trainable = (".*",)  # path patterns of what is trained
-    config.stage = stage  # "tokenizer", "transformer" or "features"
-    config.backbone = ""  # the folder that the stage before wrote; the first stage has none
-    config.name = "mini"  # of the backbone
-    config.store_dtype = "float32"  # of the stored weights
-    # How many images are drawn, from which seed, pixels a side.
-    config.data = ConfigDict({"num": 50_000, "seed": 0, "size": 32})
-    config.masking = masking()
-    config.next_code = next_code()
-    return config
-
-
 def transfer() -> ConfigDict:
     """The main job: tune a prompt on a few images, generate, score, report."""
     config = training(base("run"), steps=300, batch_size=32, learning_rate=0.01)
@@ -405,6 +389,12 @@ def import_weights() -> ConfigDict:
     )
 
 
+def _pretrain() -> ConfigDict:
+    from maskgit_prompt.config.pretraining import pretrain  # which begins with what is above
+
+    return pretrain("transformer")
+
+
 # The keys and values that each job has before a config file or a flag changes them. Sizes of the
 # pretraining job are its config file's.
 JOBS: dict[str, Callable[[], ConfigDict]] = {
@@ -413,8 +403,6 @@ JOBS: dict[str, Callable[[], ConfigDict]] = {
     "side_by_side": lambda: side_by_side(transfer()),
     "compare": lambda: compare(transfer()),
     "sample": sample,
-    "pretrain": lambda: training(
-        pretrain("transformer"), steps=5_000, batch_size=64, learning_rate=1e-3
-    ),
+    "pretrain": _pretrain,
     "import_weights": import_weights,
 }

@@ -21,6 +21,9 @@ NAMES = (
     "classes",
     "compare.methods",
     "data.classes",
+    "data.flips",
+    "data.photographs",
+    "data.sets",
     "header",
     "models.backbones",
     "optimizer.decays",
@@ -30,7 +33,7 @@ NAMES = (
 )
 # What a config file of a job may add to the job's defaults.
 MORE = {
-    "pretrain": ("commitment", "entropy_ratio", "features.*", "tokenizer.*", "transformer.*"),
+    "pretrain": ("features.*", "tokenizer.*", "transformer.*"),
 }
 # A config file that each job can be started with, for messages.
 FILES = {
@@ -49,6 +52,7 @@ NICKNAMES = {
     "archive": "data.path",
     "augment": "data.views",
     "bf16": "dtype",
+    "batch": "train.batch_size",
     "bs": "train.batch_size",
     "cfg": "sample.guidance",
     "cfg_scale": "sample.guidance",

@@ -12,7 +12,7 @@ import textwrap
 import tokenize
 from typing import Any
 
-from maskgit_prompt.config import command_line, defaults, keys
+from maskgit_prompt.config import command_line, defaults, keys, pretraining
 
 HELP = ("--help", "-help", "-h")
 FULL = ("--helpfull", "-helpfull")
@@ -85,7 +85,7 @@ def _section(title: str, found: dict[str, Any], meaning: dict[str, str]) -> str:
 
 def meanings(job: str) -> dict[str, str]:
     """key -> the comment beside its default, for the keys of a job that have one."""
-    source = inspect.getsource(defaults)
+    source = inspect.getsource(defaults) + inspect.getsource(pretraining)
     functions = {f.name: f for f in ast.parse(source).body if isinstance(f, ast.FunctionDef)}
     reader = _Reader(functions, _comments(source))
     for name in STORIES[job]:
@@ -100,7 +100,8 @@ def of_key(key: str, meaning: dict[str, str]) -> str:
     return meaning.get(key, "")
 
 
-# The functions of defaults.py that make the config of a job; what these call is followed.
+# The functions of defaults.py and pretraining.py that make the config of a job; what these call is
+# followed.
 STORIES = {
     "run": ("transfer",),
     "vtab": ("transfer", "vtab"),

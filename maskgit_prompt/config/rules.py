@@ -21,6 +21,8 @@ from maskgit_prompt.errors import UsageError
 from maskgit_prompt.importers.format import formats
 from maskgit_prompt.models import attention, prompt, tokenizer
 from maskgit_prompt.storage import files
+from maskgit_prompt.tasks import losses
+from maskgit_prompt.tasks.pretraining import tokenizer as tokenizer_stage
 from maskgit_prompt.tuning import methods, profile
 from maskgit_prompt.tuning.optimizers import make_optimizer
 
@@ -88,6 +90,11 @@ NAME = Rule(lambda x: isinstance(x, str) and x.strip(), "a name")
 CLASS = Rule(
     lambda x: NAME(x) or (isinstance(x, int) and not isinstance(x, bool)), "names in quotes"
 )
+PAIR = Rule(lambda xs: len(xs) == 2 and xs[0] <= xs[1], "(least, most)")
+SHARES = Rule(
+    lambda xs: len(xs) == 4 and all(map(_number, xs)) and abs(sum(xs) - 1) < 1e-6,
+    "shares of white, black, one colour and photographs that sum to 1",
+)
 PATTERN = Rule(lambda x: isinstance(x, str) and x, "a path pattern")
 
 RULES: dict[str, Rule | tuple[Rule, ...]] = {
@@ -154,8 +161,26 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     ),
     "header": each(NAME),
     "stage": one_of(STAGES),
-    "commitment": NOT_NEGATIVE,
-    "entropy_ratio": NOT_NEGATIVE,
+    "tokenizer_kind": NAME,
+    "data.sets": (ONCE, each(NAME)),
+    "data.weights": each(POSITIVE),
+    "data.heldout": RATE,
+    "data.flips": each(NAME),
+    "data.photographs": each(NAME),
+    "data.zoom": (PAIR, each(POSITIVE)),
+    "data.grounds": (SHARES, each(NOT_NEGATIVE)),
+    "reconstruction.*": NOT_NEGATIVE,
+    "quantizer.affinity": one_of(losses.AFFINITIES),
+    "quantizer.temperature": POSITIVE,
+    "quantizer.ema": RATE,
+    "quantizer.*": NOT_NEGATIVE,
+    "adversarial.discriminator": one_of(tokenizer_stage.DISCRIMINATORS),
+    "adversarial.loss": one_of(losses.ADVERSARIAL),
+    "adversarial.adaptive": FLAG,
+    "adversarial.penalty_every": COUNT,
+    "adversarial.width": COUNT,
+    "adversarial.layers": COUNT,
+    "adversarial.*": NOT_NEGATIVE,
     "transformer.dropout": RATE,
     "tokenizer.multipliers": each(COUNT),
     "tokenizer.shortcut": one_of(tokenizer.SHORTCUTS),
@@ -202,6 +227,6 @@ def _check_value(key: str, value: Any) -> None:
             raise UsageError(f"config.{key} = {value!r}, expected {rule.expected}")
     for one in value if isinstance(value, tuple) else (value,):
         if isinstance(one, float) and not abs(one) <= LARGEST:  # NaN is not
-            raise UsageError(f"config.{key} = {value!r}, expected a finite number of 32 bits")
+            raise UsageError(f"config.{key} = {value!r}, expected a finite number below 3.4e38")
         if isinstance(one, int) and found is not SEED and not abs(one) < INT_BOUND:
             raise UsageError(f"config.{key} = {value!r}, expected a number below 2**31")

@@ -146,6 +146,14 @@ USES = (
     ),
     Use(("train.steps", "train.epochs"), "steps", (0,)),
     # Pretraining.
+    Use(("data.views",), "stage", ("transformer",), instead="every step has new views"),
+    Use(("reconstruction.*", "quantizer.*", "adversarial.*"), "stage", ("tokenizer",)),
+    Use(("tokenizer_kind",), "stage", ("tokenizer",)),
+    Use(("quantizer.revive",), "quantizer.ema", unless=(0.0,), idle=(0.0,)),
+    Use(("quantizer.codebook",), "quantizer.ema", (0.0,)),
+    Use(("adversarial.*",), "adversarial.weight", unless=(0.0,), idle=(0.0,)),
+    Use(("adversarial.width", "adversarial.layers"), "adversarial.discriminator", ("patch",)),
+    Use(("adversarial.penalty_every",), "adversarial.penalty", unless=(0.0,)),
     Use(("model", "masking.*", "next_code.*", "attention"), "stage", ("transformer",)),
     Use(("dtype",), "stage", ("tokenizer", "transformer")),
     # Imports.

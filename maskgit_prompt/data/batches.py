@@ -9,6 +9,7 @@ from maskgit_prompt.errors import UsageError
 
 # First words of the random streams drawn from one seed, so that no two uses share numbers.
 STREAM_EPOCH, STREAM_VIEW, STREAM_AUGMENT, STREAM_SHOTS, STREAM_SPLIT = range(5)
+STREAM_SCENE, STREAM_MIXTURE = range(5, 7)
 
 
 def generator(seed: int, stream: Sequence[int]) -> np.random.Generator:
@@ -54,11 +55,22 @@ def batch_indices(seed: int, step: int, n: int, batch_size: int) -> np.ndarray:
       UsageError: no images, a batch of none, or a negative step.
     """
     _check(step, batch_size)
+    return visits(seed, step * batch_size, n, batch_size)
+
+
+def visits(seed: int, start: int, n: int, count: int) -> np.ndarray:
+    """Images start to start + count of an endless walk that visits each of n once an epoch.
+
+    Returns:
+      [count] int64.
+
+    Raises:
+      UsageError: no images.
+    """
     if n < 1:
         raise UsageError(f"batches from {n} images: expected at least one image")
-    start = step * batch_size
-    parts = []
-    position, end = start, start + batch_size
+    parts = [np.zeros(0, np.int64)]
+    position, end = start, start + count
     while position < end:
         epoch, offset = divmod(position, n)
         part = _permutation(seed, epoch, n)[offset : offset + end - position]

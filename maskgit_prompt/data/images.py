@@ -26,7 +26,7 @@ one_at_a_time = threading.Lock()
 
 @dataclasses.dataclass(frozen=True)
 class ImageSet:
-    """A labelled set of n images of size S x S.
+    """A labelled set of n images of size S x S, with C = 3 channels, or 4 if alpha is kept.
 
     Attributes:
       name: for messages and reports, e.g. "digits".
@@ -35,7 +35,7 @@ class ImageSet:
       ids: [n] a name for each image, for messages ("cat/017.png").
       fingerprint: hex digest of contents and preprocessing, not of labels; two sets with the same
         fingerprint have the same pixels in the same order.
-      read: indices [k] -> uint8 pixels [k, S, S, 3]. A pure function of the indices.
+      read: indices [k] -> uint8 pixels [k, S, S, C]. A pure function of the indices.
       recipe: how pixels are made of contents, where `digests` are given.
       digests: uint8 [n, 32], of each image's contents, or None. With them the fingerprint of a
         subset depends on its own images alone, whatever set it was taken from.
@@ -65,7 +65,7 @@ class ImageSet:
         return np.unique(np.ascontiguousarray(looks).view("S32"), return_inverse=True)[1].ravel()
 
     def pixels(self) -> np.ndarray:
-        """All images, uint8 [n, S, S, 3]; for sets that fit in memory."""
+        """All images, uint8 [n, S, S, C]; for sets that fit in memory."""
         return self.read(np.arange(len(self)))
 
     def subset(self, rows: np.ndarray) -> "ImageSet":
@@ -97,10 +97,10 @@ class Reader:
     Args:
       fetch: indices [k], as many as a thread takes -> the bytes of each image, and those that
         `digests` are of.
-      decode: the bytes of an image -> uint8 pixels [S, S, 3].
+      decode: the bytes of an image -> uint8 pixels [S, S, C].
       names: [n] for messages.
       digests: uint8 [n, 32], sha256 of what was there when the set was looked at.
-      size: S. threads: as many as there are cores when None.
+      shape: (S, S, C). threads: as many as there are cores when None.
     """
 
     def __init__(
@@ -109,25 +109,25 @@ class Reader:
         decode: Callable[[bytes], np.ndarray],
         names: Sequence[str],
         digests: np.ndarray,
-        size: int,
+        shape: tuple[int, int, int],
         threads: int | None = None,
     ):
         self._fetch, self._decode, self._names = fetch, decode, names
-        self._digests, self._size = digests, size
+        self._digests, self._shape = digests, shape
         self._threads = threads or os.cpu_count() or 1
         # Pillow lets go of the interpreter lock while it decodes and resizes.
         self._pool = concurrent.futures.ThreadPoolExecutor(self._threads, "images")
 
     def __call__(self, indices: np.ndarray) -> np.ndarray:
         indices = np.asarray(indices)
-        pixels = np.empty([len(indices), self._size, self._size, 3], np.uint8)
+        pixels = np.empty([len(indices), *self._shape], np.uint8)
         # Small batches are shared out among all threads, too.
         chunk = max(1, min(_CHUNK, -(-len(indices) // self._threads)))
 
         def fill(start: int) -> None:
             here = indices[start : start + chunk]
             fetched = self._fetch(here)
-            small = self._size <= SMALL_SIDE and all(len(image) < SMALL for image, _ in fetched)
+            small = self._shape[0] <= SMALL_SIDE and all(len(image) < SMALL for image, _ in fetched)
             with one_at_a_time if small else contextlib.nullcontext():
                 for row, (image, whole) in enumerate(fetched, start):
                     if hashlib.sha256(whole).digest() != self._digests[indices[row]].tobytes():

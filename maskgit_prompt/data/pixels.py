@@ -59,6 +59,8 @@ class Preprocessing:
       unstated_scale: the same where the format does not state it; 0: found for each image.
       stated_depths: whether some of the images state another depth than 16 bits.
       max_pixels: images of more are not decoded.
+      alpha: keep transparency as a fourth channel, 255 where opaque, rather than lay the image on
+        white.
 
     Raises:
       UsageError: a size or max_pixels below 1, a full_scale below 0, or a fit that is not of FITS.
@@ -72,6 +74,7 @@ class Preprocessing:
     unstated_scale: float = 0.0
     stated_depths: bool = False
     max_pixels: int = MAX_PIXELS
+    alpha: bool = False
 
     def __post_init__(self):
         if self.size < 1:
@@ -85,6 +88,11 @@ class Preprocessing:
             )
         if self.max_pixels < 1:
             raise UsageError(f"config.data.max_pixels = {self.max_pixels}, expected at least 1")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(S, S, C): red, green, blue, and alpha if it is kept."""
+        return self.size, self.size, 4 if self.alpha else 3
 
     @property
     def steps(self) -> str:
@@ -106,6 +114,7 @@ class Preprocessing:
             f"full scale {self.full_scale:g}": self.full_scale,
             f"where none is stated {self.unstated_scale:g}": self.unstated_scale,
             "stated depths": self.stated_depths,
+            "alpha": self.alpha,
         }
         words = [word for word, holds in later.items() if holds]
         return "|".join([self.steps, str(self.size), *words])
@@ -146,7 +155,7 @@ class Examined:
     """A decoded image and what was seen of its file.
 
     Attributes:
-      pixels: uint8 [S, S, 3].
+      pixels: uint8 [S, S, C], see Preprocessing.shape.
       size: (width, height) of the upright image in the file.
       deep: more than 8 bits a channel.
       stated: the full scale that the format states; None where it states none, or for 8 bits.
@@ -165,12 +174,17 @@ class Examined:
     def dark(self) -> bool:
         """Nearly black: what a wrong full scale makes of an image."""
         # The mean is known sooner, and of few images it is so low.
-        low = self.pixels.mean() < 2 * depth.DARK
-        return bool(low) and depth.value_range(self.pixels)[0] < depth.DARK
+        shown = self.pixels[..., :3]
+        if self.pixels.shape[-1] == 4:  # as on white
+            shown = np.maximum(shown, 255 - self.pixels[..., 3:])
+        low = shown.mean() < 2 * depth.DARK
+        return bool(low) and depth.value_range(shown)[0] < depth.DARK
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    """An image of 8 bits a channel in mode RGB."""
+def _in_colour(image: Image.Image, alpha: bool) -> Image.Image:
+    """An image of 8 bits a channel in mode RGBA, or on white in mode RGB."""
+    if alpha:
+        return image.convert("RGBA")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
@@ -179,7 +193,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def decode_image(data: bytes, preprocessing: Preprocessing) -> np.ndarray:
-    """Pixels of one image file, uint8 [S, S, 3]: see `examine`."""
+    """Pixels of one image file, uint8 [S, S, C]: see `examine`."""
     return examine(data, preprocessing).pixels
 
 
@@ -188,7 +202,8 @@ def examine(data: bytes, preprocessing: Preprocessing) -> Examined:
 
     Turned upright by its EXIF orientation; greyscale of more than 8 bits scaled as `depth` says;
     palette, greyscale and CMYK made RGB (colour profiles are not applied); transparent images are
-    laid on white; animations: the first frame. Then made square as `preprocessing` says.
+    laid on white, unless alpha is kept; animations: the first frame. Then made square as
+    `preprocessing` says.
 
     Args:
       data: the file's bytes, in any format that formats.open_image opens.
@@ -231,7 +246,7 @@ def examine(data: bytes, preprocessing: Preprocessing) -> Examined:
                         or depth.found_scale([found])
                     )
                     upright = depth.eight_bit(values, scale)
-                pixels = np.asarray(preprocessing.square(_rgb(upright)))  # [S, S, 3]
+                pixels = np.asarray(preprocessing.square(_in_colour(upright, preprocessing.alpha)))
             except MemoryError as error:
                 raise MemoryError(
                     f"{width:,} x {height:,} pixels do not fit into memory"

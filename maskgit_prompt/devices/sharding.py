@@ -37,6 +37,11 @@ def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1, devices=None) -> M
     if sizes.count(-1) == 1:
         known = -int(np.prod(sizes))
         sizes[sizes.index(-1)] = max(1, len(devices) // max(1, known))
+    for name, size in (("data", data), ("fsdp", fsdp), ("tensor", tensor)):
+        if size < 1 and size != -1:
+            raise UsageError(
+                f"config.mesh.{name} = {size}, expected at least 1, or -1 for the rest"
+            )
     if min(sizes) < 1 or int(np.prod(sizes)) != len(devices):
         raise UsageError(
             f"config.mesh = data {data}, fsdp {fsdp}, tensor {tensor} does not multiply to the "

@@ -73,13 +73,14 @@ class Judge:
             )
         classes, counts = np.unique(labels, return_counts=True)
         if len(classes) < 2:
-            return None, f"{len(classes)} class of images to train a classifier on, 2 are needed"
+            word = "class" if len(classes) == 1 else "classes"
+            return None, f"{len(classes)} {word} of images to train a classifier on, 2 are needed"
         if counts.min() < _MIN_IMAGES:
             fewest = classes[counts.argmin()]
             name = repr(names[fewest]) if names else fewest
             return None, (
                 f"class {name} has {counts.min()} images to train a classifier on, {_MIN_IMAGES} "
-                "are needed"
+                "are needed: add images of it"
             )
         blocks = _blocks(images, features)
         scales = tuple(_spread(b) for b in blocks)

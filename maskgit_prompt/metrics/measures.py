@@ -147,7 +147,9 @@ def near_copies(seen: Evidence) -> Measured:
     if found["count"] is not None:
         interval = intervals.of_share(found["fraction"], len(seen.images))
         return Measured(found | {"reason": None}, interval, counts)
-    reason = seen.lacks.get("features") or too_few("near_copies", {"held-out images": heldout})
+    equal = 0 if test is None else len(seen.test.images) - heldout
+    what = "held-out images" + (f" that equal no training image ({equal} do)" if equal else "")
+    reason = seen.lacks.get("features") or too_few("near_copies", {what: heldout})
     return Measured(found | {"reason": reason}, None, counts, reason)
 
 

@@ -70,5 +70,5 @@ def in_words(backbone: str, kept: str) -> str:
     return {
         "details": f"{backbone} keeps the details of these images",
         "shapes": f"{backbone} keeps shapes and colours of these images, not details",
-        "little": f"{backbone} keeps little of these images",
+        "little": f"{backbone} keeps little of what tells these images apart",
     }[kept]

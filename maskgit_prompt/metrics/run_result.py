@@ -19,6 +19,7 @@ class RunData:
       reference: what distances are measured to.
       generated: how many images were scored.
       shown: how many classes contact sheets show.
+      found: what else was found where they were looked for, a line each: sizes, what was left out.
     """
 
     name: str = ""
@@ -27,6 +28,7 @@ class RunData:
     reference: str = "held-out real images"
     generated: int | None = None
     shown: int | None = None
+    found: Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +119,8 @@ class RunResult:
             "seconds_per_image": self.seconds_per_image,
             "encoding": {"images": self.encoded, "images_per_second": self.encoded_per_second},
             "model": {"name": self.backbone, "transformer": self.transformer},
-            "data": vars(self.data) | {"classes": list(self.data.classes)},
+            "data": vars(self.data)
+            | {"classes": list(self.data.classes), "found": list(self.data.found)},
             "prompt_file": {"name": self.prompt_name, "bytes": self.prompt_bytes},
             "warnings": list(self.warnings),
             "config": dict(self.config),
@@ -163,7 +166,7 @@ class RunResult:
             marquee=found.get("marquee") or (),
             backbone=group("model").get("name", ""),
             transformer=group("model").get("transformer", ""),
-            data=RunData(**{**data, "classes": tuple(data.get("classes", ()))}),
+            data=RunData(**data | {k: tuple(data.get(k, ())) for k in ("classes", "found")}),
             prompt_name=group("prompt_file").get("name", ""),
             prompt_bytes=group("prompt_file").get("bytes"),
             warnings=found.get("warnings") or (),

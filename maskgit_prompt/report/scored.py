@@ -18,11 +18,13 @@ _ABOVE_REAL = (
     "That does not make them better: a prompt draws what is typical of its class, and leaves out "
     "the hard cases that real images have."
 )
+_DISTANCES = (
+    "A pixel distance of 0 means equal images, 1 images with nothing in common, whatever their "
+    "contrast. All went through the tokenizer, so that its blur is on both sides."
+)
 _COPIES = (
     f"A near-copy is nearer to a training image than {100 - 100 * QUANTILE:.0f}\u202f% of held-out "
-    "images are to theirs, in pixels as well as in features. A pixel distance of 0 means equal "
-    "images, 1 images with nothing in common, whatever their contrast. All went through the "
-    "tokenizer, so that its blur is on both sides."
+    f"images are to theirs, in pixels as well as in features. {_DISTANCES}"
 )
 
 
@@ -81,8 +83,8 @@ def fit_sections(result: RunResult, picture: Picture | None) -> list[Section]:
         "network: 0 means the same, 1 as far apart as two different images of the set."
     )
     caption = (
-        f"{split} as they go into the tokenizer, and as they come out: nothing generated shows "
-        "more detail than the lower row."
+        f"{split} as they go into the tokenizer, and as they come out: the decoder draws no "
+        "finer detail than this."
     )
     return [
         Heading("What the backbone keeps of the images"),
@@ -198,6 +200,7 @@ def copy_sections(result: RunResult, picture: Picture | None) -> list[Section]:
         }
         for pair in copies["pairs"]
     ]
-    sections += [Table(rows, formats=formats), Text(_COPIES)]
+    about = _COPIES if copies["count"] is not None else _DISTANCES
+    sections += [Table(rows, formats=formats), Text(about)]
     sections.append(Table(pairs, "The nearest pairs, by number and file", formats, folded=True))
     return [Heading("Near-copies"), *sections]

@@ -46,7 +46,7 @@ def prepare(workdir: str | pathlib.Path, config: ConfigDict) -> Iterator[pathlib
       UsageError: it holds a run of another config, and the keys that differ are named; or another
         process runs in it.
     """
-    folder, _ = _compare(workdir, config)
+    folder = check(workdir, config)
     with _alone(folder):
         _, new = _compare(folder, config)  # once more: another run may have come first
         if not (folder / "config.json").exists():
@@ -106,10 +106,10 @@ def bind(folder: pathlib.Path, images: dict[str, str]) -> None:
 
 def check(workdir: str | pathlib.Path, config: ConfigDict) -> pathlib.Path:
     """Raises what `prepare` would, but writes nothing; gives the folder."""
-    folder, _ = _compare(workdir, config)
-    if owner := lock.owner(folder / LOCK):
-        raise _busy(folder, owner)
-    return folder
+    # First, since the way out of another config is to delete the folder.
+    if owner := lock.owner(pathlib.Path(workdir) / LOCK):
+        raise _busy(pathlib.Path(workdir), owner)
+    return _compare(workdir, config)[0]
 
 
 def _compare(
@@ -148,7 +148,9 @@ def _differences(old: dict, new: dict) -> list[tuple[str, Any, Any]]:
     flat[0]["job"] = renamed.JOBS.get(flat[0].get("job"), flat[0].get("job"))
     keys = sorted(flat[0].keys() | flat[1].keys(), key=lambda key: (key != "job", key))
     rows = [(key, flat[0].get(key), flat[1].get(key)) for key in keys]
-    return [row for row in rows if _comparable(row[0], row[1]) != _comparable(row[0], row[2])]
+    rows = [row for row in rows if _comparable(row[0], row[1]) != _comparable(row[0], row[2])]
+    # Another job has other keys: that says nothing more.
+    return [row for row in rows if row[0] == "job"] or rows
 
 
 def _comparable(key: str, value: Any) -> Any:

@@ -10,6 +10,10 @@ import optax
 Array = jax.Array
 
 
+AFFINITIES = ("softmax", "argmax")
+ADVERSARIAL = ("hinge", "non_saturating")
+
+
 def smoothed_cross_entropy(logits: Array, labels: Array, smoothing: float) -> Array:
     """Cross entropy against one-hot · (1 - smoothing) + smoothing / V, [..., V], [...] -> [...]."""
     targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), smoothing)

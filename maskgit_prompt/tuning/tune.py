@@ -16,6 +16,7 @@ from maskgit_prompt.errors import UserError
 from maskgit_prompt.params import Tree
 from maskgit_prompt.storage import checkpoint, sealed, workdir
 from maskgit_prompt.tuning import profile, train
+from maskgit_prompt.tuning.game import Player, init_game, make_game_step
 from maskgit_prompt.tuning.optimizers import check_paths, learning_rate, make_optimizer
 
 
@@ -54,8 +55,8 @@ class Tuned:
       steps: steps taken, or the best step if `best` was given.
       seconds: of training and evaluation.
       resumed: the step that this start continued from.
-      curves: column of metrics.jsonl -> (steps, values): "loss", and "evaluated_NAME" for each
-        evaluation.
+      curves: column of metrics.jsonl -> (steps, values): "loss" or "PLAYER/loss", and
+        "evaluated_NAME" for each evaluation.
       last: the last line of metrics.jsonl.
     """
 
@@ -73,19 +74,20 @@ class Tuned:
 def tune(
     config: ConfigDict,
     tree: Tree,
-    loss_fn: train.LossFn,
+    loss: train.LossFn | Mapping[str, Player],
     examples: Examples,
     home: pathlib.Path,
     mesh,
     *,
     best: str = "",
 ) -> Tuned:
-    """Trains what config.trainable selects, for config.train.steps or epochs.
+    """Trains what config.trainable or the players select, for config.train.steps or epochs.
 
     Args:
       config: "seed", "trainable", "train", "optimizer" and "profile" are read.
       tree: the whole parameter tree, of arrays on the mesh.
-      loss_fn: of that tree, a batch and a key.
+      loss: of that tree, a batch and a key; or players by name, each with its own patterns and
+        optimizer in place of config's.
       home: the workdir: checkpoints/, metrics.jsonl, best.safetensors, profile/.
       best: name of an evaluation: returns the state with its smallest value instead of the last.
     """
@@ -94,13 +96,15 @@ def tune(
     sharding.check_batch(settings.batch_size, settings.micro_batches, mesh)
     steps, ema = steps_of(settings, examples.number), settings.ema_decay
     check_paths(config.optimizer, tree)
-    tx, rate = make_optimizer(config.optimizer, steps), learning_rate(config.optimizer, steps)
-    state, frozen = train.init_state(
-        tree, tuple(config.trainable), tx, mesh, ema > 0, examples.stats
-    )
-    step_fn = train.make_step(
-        loss_fn, tx, state, micro_batches=settings.micro_batches, ema_decay=ema
-    )
+    rate = learning_rate(config.optimizer, steps)
+    how = {"micro_batches": settings.micro_batches, "ema_decay": ema}
+    if isinstance(loss, Mapping):
+        state, frozen = init_game(tree, loss, mesh, ema > 0, examples.stats)
+        step_fn = make_game_step(loss, state, **how)
+    else:
+        tx, patterns = make_optimizer(config.optimizer, steps), tuple(config.trainable)
+        state, frozen = train.init_state(tree, patterns, tx, mesh, ema > 0, examples.stats)
+        step_fn = train.make_step(loss, tx, state, **how)
     metrics = workdir.Metrics(home, settings.tensorboard)
     kept = _Best(home / "best.safetensors", best) if best else None
 
@@ -154,6 +158,7 @@ def tune(
     else:
         loss = score(state)
     rows = metrics.rows()
+    losses = [f"{name}/loss" for name in state.players] or ["loss"]
     return Tuned(
         tree=whole,
         trainable=params.count(state.trainable),
@@ -162,7 +167,7 @@ def tune(
         steps=step,
         seconds=time.perf_counter() - began,
         resumed=resumed,
-        curves=curves_of(rows, ["loss", *(f"evaluated_{name}" for name in examples.evaluations)]),
+        curves=curves_of(rows, [*losses, *(f"evaluated_{name}" for name in examples.evaluations)]),
         last=rows[-1] if rows else {},
     )
 

@@ -108,7 +108,7 @@ def test_a_flag_that_is_wrong_names_the_right_one(flag, message):
             "it has no config.compare.learning_rates.bias; use --config=c",
         ),
         ("quickstart.py:compare", "vtab", "of the job 'compare'"),
-        ("import.py", "pretrain", "it has no config.attention; use --config=configs/mini.py"),
+        ("import.py", "pretrain", "it has no config.adversarial.adaptive; use --config=c"),
     ],
 )
 def test_a_config_of_another_job(file, job, message):

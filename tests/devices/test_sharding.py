@@ -35,7 +35,7 @@ def test_mesh(sizes, shape):
     assert tuple(mesh.shape.values()) == shape
 
 
-@pytest.mark.parametrize("sizes", [(3, 1, 1), (-1, 3, 1), (-1, -1, 2), (8, 2, 1), (0, 1, 1)])
+@pytest.mark.parametrize("sizes", [(3, 1, 1), (-1, 3, 1), (-1, -1, 2), (8, 2, 1)])
 def test_mesh_that_does_not_fit(sizes):
     data, fsdp, tensor = sizes
     with pytest.raises(UsageError) as error:
@@ -44,6 +44,11 @@ def test_mesh_that_does_not_fit(sizes):
         f"config.mesh = data {data}, fsdp {fsdp}, tensor {tensor} does not multiply to the 8 "
         "devices here; set one of them to -1 to use them all"
     )
+
+
+def test_a_mesh_size_that_is_none():
+    with pytest.raises(UsageError, match="config.mesh.fsdp = 0, expected at least 1, or -1"):
+        sharding.make_mesh(1, 0, 1)
 
 
 @pytest.mark.parametrize(

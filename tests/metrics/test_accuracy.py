@@ -62,9 +62,9 @@ def test_too_few_is_a_reason_not_an_error():
     assert reason == "1 class of images to train a classifier on, 2 are needed"
     judge, reason = Judge.fit_or_reason(flat(1, 2, 3, 4, 5), [0, 0, 0, 1, 1])
     assert judge is None
-    assert reason == "class 1 has 2 images to train a classifier on, 3 are needed"
+    assert reason == "class 1 has 2 images to train a classifier on, 3 are needed: add images of it"
     judge, reason = Judge.fit_or_reason(flat(), [])
-    assert (judge, reason) == (None, "0 class of images to train a classifier on, 2 are needed")
+    assert (judge, reason) == (None, "0 classes of images to train a classifier on, 2 are needed")
     judge, reason = Judge.fit_or_reason(flat(1, 2, 3, 4, 5, 6), [0, 0, 0, 1, 1, 1])
     assert isinstance(judge, Judge)
     assert reason is None

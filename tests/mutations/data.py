@@ -80,7 +80,7 @@ MUTATIONS = (
     *in_file(
         "data/batches.py",
         BATCHES,
-        ("batch-not-of-the-step", "start = step * batch_size", "start = 0"),
+        ("batch-not-of-the-step", "visits(seed, step * batch_size, n", "visits(seed, 0, n"),
         ("epochs-in-one-order", "(STREAM_EPOCH, epoch)", "(STREAM_EPOCH, 0)"),
         ("batch-not-of-the-seed", "_permutation(seed, epoch, n)[", "_permutation(0, epoch, n)["),
         (

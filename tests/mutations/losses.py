@@ -259,13 +259,13 @@ MUTATIONS = (
         ("evaluator-drops-conditions", '(batch["class_ids"])', '(batch["class_ids"], None, key)'),
         (
             "evaluator-sees-hidden-codes",
-            "transformer.code_logits(inputs, prompt",
-            "transformer.code_logits(codes, prompt",
+            "transformer.code_logits(inputs, **condition",
+            "transformer.code_logits(codes, **condition",
         ),
         (
             "evaluator-with-dropout",
-            "prompt, pin=sharding.split_batch), codes",
-            "prompt, key=key, pin=sharding.split_batch), codes",
+            "**condition, pin=sharding.split_batch), codes",
+            "**condition, key=key, pin=sharding.split_batch), codes",
         ),
         ("evaluator-sums-rounds", "jnp.arange(rounds))[0] / rounds", "jnp.arange(rounds))[0]"),
         (

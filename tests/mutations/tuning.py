@@ -134,10 +134,10 @@ MUTATIONS = (
         ("average-not-asked-for", "tx, mesh, ema > 0, ", "tx, mesh, ema > 1, "),
         (
             "micro-batches-not-passed",
-            "micro_batches=settings.micro_batches, ema",
-            "micro_batches=1, ema",
+            '"micro_batches": settings.micro_batches',
+            '"micro_batches": 1',
         ),
-        ("decay-not-passed", "ema_decay=ema\n", "ema_decay=0.0\n"),
+        ("decay-not-passed", '"ema_decay": ema}', '"ema_decay": 0.0}'),
         ("trains-the-prompt-alone", "tuple(config.trainable)", '("prompt/.*",)'),
         (
             "logs-as-often-as-it-evaluates",
@@ -163,8 +163,8 @@ MUTATIONS = (
         ),
         (
             "curves-of-batches-alone",
-            '["loss", *(f"evaluated_{name}" for name in examples.evaluations)]',
-            '["loss"]',
+            '[*losses, *(f"evaluated_{name}" for name in examples.evaluations)]',
+            "losses",
         ),
         ("last-is-the-first", "rows[-1] if rows", "rows[0] if rows"),
         ("learning-rate-of-the-next-step", "rate(step - 1)", "rate(step)"),
@@ -178,7 +178,7 @@ MUTATIONS = (
             'show_every=settings.get("show_every", 0)',
             'show_every=settings.get("evaluate_every", 0)',
         ),
-        ("stats-of-examples-ignored", "ema > 0, examples.stats", "ema > 0, ()"),
+        ("stats-of-examples-ignored", "tx, mesh, ema > 0, examples.stats", "tx, mesh, ema > 0, ()"),
     ),
     *in_file(
         "tuning/tune.py",

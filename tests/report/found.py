@@ -74,6 +74,7 @@ def main_job() -> dict[str, Any]:
             "reference": "held-out real images",
             "generated": 18,
             "shown": 2,
+            "found": ["sizes: 8 x 8 pixels, all alike"],
         },
         "warnings": [],
         "config": {"seed": 2020, "trainable": ["prompt/.*"]},

@@ -193,10 +193,12 @@ with workdir.prepare(sys.argv[1], defaults.transfer()):
 """
 
 
-def test_a_run_of_another_config_is_told_so_first(tmp_path):
+def test_nobody_is_told_to_delete_the_folder_of_a_run_that_goes_on(tmp_path):
     other = configs.transfer()
     other.seed = 7
-    with prepare_and_stay(tmp_path), pytest.raises(UsageError, match="seed is 0 there, 7 now"):
+    with prepare_and_stay(tmp_path), pytest.raises(UsageError, match="is in use by process"):
+        prepare(tmp_path, other)
+    with pytest.raises(UsageError, match="seed is 0 there, 7 now; use another --workdir"):
         prepare(tmp_path, other)
 
 

@@ -103,7 +103,7 @@ def image_folder(
             functools.partial(decode_image, preprocessing=preprocessing),
             [f"{place.path}/{name}" for name in files],
             digests,
-            preprocessing.size,
+            preprocessing.shape,
             threads,
         ),
         recipe=preprocessing.recipe,

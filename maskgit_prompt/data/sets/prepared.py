@@ -139,7 +139,7 @@ class Prepared:
             labels=found,
             ids=ids,
             fingerprint=fingerprint(recipe, scanned["digests"]),
-            read=Reader(fetch, decode, ids, scanned["digests"], preprocessing.size),
+            read=Reader(fetch, decode, ids, scanned["digests"], preprocessing.shape),
             recipe=recipe,
             digests=scanned["digests"],
         )

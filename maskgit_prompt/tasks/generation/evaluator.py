@@ -20,23 +20,32 @@ DRAWS = 6000  # masks drawn for a loss, about: of many images fewer each tell as
 
 
 def make_evaluator(
-    config: ConfigDict, objective: Objective, model: nnx.GraphDef, generator: nnx.GraphDef, mesh
+    config: ConfigDict,
+    objective: Objective,
+    model: nnx.GraphDef,
+    generator: nnx.GraphDef | None,
+    mesh,
 ):
     """A function (parameters, codes [n, L], labels [n]) -> loss under the classes' prompts.
 
     What is drawn is the same at every call.
+
+    generator: of prompts; None: the classes are the backbone's own.
     """
 
     @functools.partial(jax.jit, static_argnames="rounds")
     def image_losses(tree, batch, key, rounds):
-        prompt = nnx.merge(generator, tree["prompt"])(batch["class_ids"])
         transformer = nnx.merge(model, tree["transformer"])
+        if generator is None:
+            condition = {"class_ids": batch["class_ids"]}
+        else:
+            condition = {"prompt": nnx.merge(generator, tree["prompt"])(batch["class_ids"])}
         codes = batch["codes"]
 
         def one(total, r):
             inputs, weights = objective.evaluated(key, codes, r, rounds)
             loss = losses.smoothed_cross_entropy(
-                transformer.code_logits(inputs, prompt, pin=sharding.split_batch), codes, 0.0
+                transformer.code_logits(inputs, **condition, pin=sharding.split_batch), codes, 0.0
             )
             return total + jnp.sum(loss * weights, -1) / jnp.sum(weights, -1), None
 

@@ -72,13 +72,13 @@ def draw(
         "reconstructed": sheet(scorer.reconstruct(rows), shown, names),
         "prompt": sheet(generated, classes, names),
         "untuned": sheets.grid(_rows(made.untuned, 4)),
-        "fit": _above(*scorer.before_and_after()[1:], ("goes in", "comes out")),
+        "fit": above(*scorer.before_and_after()[1:], ("goes in", "comes out")),
         "glance": sheets.grid(_rows(generated[evenly.round().astype(int)], 2)),
     }
     if made.pairs:
         nearest = scorer.compared[[pair["training"] for pair in made.pairs]]
         drawn = generated[[pair["generated"] for pair in made.pairs]]
-        pictures["pairs"] = _above(drawn, data.images.read(nearest), ("generated", "training"))
+        pictures["pairs"] = above(drawn, data.images.read(nearest), ("generated", "training"))
     if made.strip is not None:
         pictures["marquee"] = sheets.grid(
             made.strip,
@@ -114,7 +114,7 @@ def _rows(images: np.ndarray, most: int) -> np.ndarray:
     return images[: rows * columns].reshape(rows, columns, *images.shape[1:])
 
 
-def _above(first: np.ndarray, second: np.ndarray, names: tuple[str, str]) -> Image.Image:
+def above(first: np.ndarray, second: np.ndarray, names: tuple[str, str]) -> Image.Image:
     """Images [n, S, S, 3] above those they belong to: SHEET_COLUMNS of them, evenly chosen."""
     chosen = np.linspace(0, len(first) - 1, min(SHEET_COLUMNS, len(first))).round().astype(int)
     return sheets.grid(np.stack([first[chosen], second[chosen]]), row_labels=names)

@@ -60,6 +60,12 @@ def make_plan(config: ConfigDict, backbone: Backbone, mesh: Mesh, path: str | os
     path: the workdir, not touched but for what is kept of a large set of files.
     """
     check(config, backbone, mesh)
+    same = os.path.realpath(config.data.path) == os.path.realpath(path)
+    if config.data.name == "folder" and same:
+        raise UsageError(
+            f"--workdir={path} is the folder of the images, and a run would add its files to them; "
+            "name another, as --workdir=runs/mine"
+        )
     size = backbone.part("tokenizer").cfg.image_size
     data = loading.load(config.data, size, codes_folder(config, path))
     data = data.thinned(config.score.most, config.data.seed)

@@ -52,10 +52,18 @@ def summarize(
             reference=data.reference_name,
             generated=len(classes),
             shown=len(pictures.shown_classes(classes)),
+            found=() if data.images.found is None else tuple(data.images.found.lines()),
         ),
         warnings=scorer.warnings,
         config=plan.config.to_dict(),
     )
+
+
+def _fit_in_figures(fit: Mapping[str, Any]) -> str:
+    """As "PSNR 24.4 dB, distance in features 0.14"."""
+    distance = fit["feature_distance"]
+    text = f"PSNR {fit['psnr']:.1f} dB"
+    return text if distance is None else f"{text}, distance in features {distance:.2f}"
 
 
 def last_words(home: pathlib.Path, found: RunResult) -> str:
@@ -75,9 +83,10 @@ def last_words(home: pathlib.Path, found: RunResult) -> str:
             scores.append(" ".join(filter(None, words)))
     lines = [", ".join(scores)] if scores else []
     if fit := found.reconstruction:
-        own = f"; its own pictures {fit['own']['psnr']:.1f} dB" if fit["own"] else ""
+        own = f"; its own pictures {_fit_in_figures(fit['own'])}" if fit["own"] else ""
         kept = reconstruction.in_words(found.backbone, fit["keeps"])
-        lines.append(f"{kept} (PSNR {fit['psnr']:.1f} dB{own})")
+        lines.append(f"{kept} ({_fit_in_figures(fit)}{own})")
+    lines += [text for text in found.warnings if text.startswith("No ")]
     lines.append(f"report: {home / 'report.html'}")
     size = found.prompt_bytes / 1e3
     lines.append(f"prompt: {home / 'prompt.safetensors'} ({size:.0f} kB)")

@@ -1,9 +1,10 @@
 """What tuning comes to, while it goes on: a sheet of images every few steps, and their page."""
 
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
+from PIL import Image
 
 from maskgit_prompt.devices import distributed, sharding
 from maskgit_prompt.params import Tree
@@ -17,6 +18,29 @@ from maskgit_prompt.tuning.tune import curves_of
 
 EACH = 4  # images per class
 FOLDER, PAGE = "progress", "progress.html"
+
+
+def add_sheet(
+    home: pathlib.Path,
+    title: str,
+    columns: Mapping[str, str],
+    sheet: Image.Image,
+    step: int,
+    steps: int,
+) -> None:
+    """Writes progress/STEP.png and progress.html, on the first host.
+
+    columns: of metrics.jsonl -> what their curves are called.
+    """
+    if not distributed.is_first():
+        return
+    sheets.save_png(sheet, home / FOLDER / f"{step}.png")
+    rows = workdir.Metrics(home, tensorboard=False).rows()
+    losses = {columns[c]: x for c, x in curves_of(rows, list(columns)).items()}
+    # A run that was resumed may have left sheets of steps that it takes again.
+    drawn = {int(path.stem): path for path in (home / FOLDER).glob("*.png")}
+    drawn = {made: path for made, path in drawn.items() if made <= step}
+    progress_page(home / PAGE, title, losses, drawn, steps)
 
 
 def make_show(plan: Plan, home: pathlib.Path, steps: int) -> Callable[[int, Tree], None]:
@@ -34,16 +58,8 @@ def make_show(plan: Plan, home: pathlib.Path, steps: int) -> Callable[[int, Tree
         prompt = sharding.tree_to_host(tree["prompt"], plan.mesh)
         drawing = TunedSampler.of(plan, tree["transformer"], prompt)
         images = drawing.of_classes(plan, classes, what="show")
-        if not distributed.is_first():
-            return
         sheet = pictures.sheet(images, classes, data.images.classes)
-        sheets.save_png(sheet, home / FOLDER / f"{step}.png")
-        rows = workdir.Metrics(home, tensorboard=False).rows()
-        losses = {pictures.CURVES[c]: x for c, x in curves_of(rows, list(pictures.CURVES)).items()}
-        # A run that was resumed may have left sheets of steps that it takes again.
-        drawn = {int(path.stem): path for path in (home / FOLDER).glob("*.png")}
-        drawn = {made: path for made, path in drawn.items() if made <= step}
         title = f"Tuning: {data.images.name} on {plan.backbone.name}"
-        progress_page(home / PAGE, title, losses, drawn, steps)
+        add_sheet(home, title, pictures.CURVES, sheet, step, steps)
 
     return show

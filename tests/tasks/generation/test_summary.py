@@ -27,7 +27,8 @@ SCORES = {
     },
 }
 MARQUEE = [{"cutoff": 0.0}]
-FIT = {"psnr": 19.44, "keeps": "shapes", "own": {"psnr": 24.36}}
+OWN = {"psnr": 24.36, "feature_distance": 0.14}
+FIT = {"psnr": 19.44, "feature_distance": 0.28, "keeps": "shapes", "own": OWN}
 
 
 def summary(**changes):
@@ -87,6 +88,7 @@ def test_counts_of_images_by_part():
         "reference": "old ones",
         "generated": 6,
         "shown": 2,
+        "found": [],
     }
 
 
@@ -143,12 +145,21 @@ def test_last_words_have_the_intervals_of_the_prompts_images():
     [
         (
             "shapes",
-            {"psnr": 24.36},
-            "mini keeps shapes and colours of these images, not details (PSNR 19.4 dB; its own "
-            "pictures 24.4 dB)",
+            OWN,
+            "mini keeps shapes and colours of these images, not details (PSNR 19.4 dB, distance in "
+            "features 0.28; its own pictures PSNR 24.4 dB, distance in features 0.14)",
         ),
-        ("details", None, "mini keeps the details of these images (PSNR 19.4 dB)"),
-        ("little", None, "mini keeps little of these images (PSNR 19.4 dB)"),
+        (
+            "details",
+            None,
+            "mini keeps the details of these images (PSNR 19.4 dB, distance in features 0.28)",
+        ),
+        (
+            "little",
+            None,
+            "mini keeps little of what tells these images apart (PSNR 19.4 dB, distance in "
+            "features 0.28)",
+        ),
     ],
 )
 def test_last_words_tell_what_the_backbone_keeps(keeps, own, line):

@@ -1,0 +1,74 @@
+"""How version 2 of the embedded backbone `mini` is made: 64 x 64 pixels, on pictures.
+
+    python benchmarks/pictures.py source pictures
+    python -m maskgit_prompt.main --config=configs/mini64.py:tokenizer,pictures \\
+        --workdir=runs/mini64/1
+    python -m maskgit_prompt.main --config=configs/mini64.py:transformer,pictures \\
+        --workdir=runs/mini64/2 --config.backbone=runs/mini64/1/backbone
+    python -m maskgit_prompt.main --config=configs/mini64.py:features,pictures \\
+        --workdir=runs/mini64/3 --config.backbone=runs/mini64/2/backbone
+
+`:causal` in place of `:transformer` trains a causal transformer. Each stage copies the parts of the
+stage before and adds its own; the last folder is the model. Where the pictures come from, hours and
+figures are in docs/mini.md.
+"""
+
+from ml_collections import ConfigDict
+
+from maskgit_prompt import config as defaults
+
+SETS = ("noto", "fluent", "clipart", "photos")
+WEIGHTS = (3.0, 3.0, 3.0, 2.0, 1.0)
+
+
+def get_config(argument: str = "tokenizer,pictures") -> ConfigDict:
+    stage, _, pictures = argument.partition(",")
+    pictures = pictures or "pictures"
+    part = "transformer" if stage == "causal" else stage
+    config = defaults.pretrain(part)
+    config.name = "mini-causal" if stage == "causal" else "mini"
+    config.store_dtype = "float16"
+    config.data.sets = (*(f"{pictures}/{name}" for name in SETS), "drawn")
+    config.data.weights = WEIGHTS
+    config.data.photographs = (f"{pictures}/photos",)
+    config.data.flips = (f"{pictures}/photos", f"{pictures}/fluent", f"{pictures}/noto")
+    config.data.num = 20_000
+    config.data.size = 64
+    config.data.fit = "pad"
+    config.data.zoom = (0.75, 1.15)
+    config.data.grounds = (0.4, 0.1, 0.3, 0.2)
+    config.optimizer.warmup_steps = 200
+    config.train.ema_decay = 0.999
+    config.train.log_every = 50
+    config.train.save_every = 250
+    config.train.show_every = 500
+    if stage == "tokenizer":
+        config.train.steps, config.train.batch_size = 12_000, 32
+        config.tokenizer = ConfigDict(
+            {
+                "image_size": 64,
+                "codebook": 1024,
+                "embedding": 32,
+                "filters": 32,
+                "multipliers": (1, 1, 2, 2),
+                "blocks": 1,
+                "groups": 8,
+                "shortcut": "input",
+            }
+        )
+    elif part == "transformer":
+        config.train.steps, config.train.batch_size = 20_000, 64
+        config.model = "causal" if stage == "causal" else "masked"
+        config.optimizer.weight_decay = 0.02
+        config.data.views = 16
+        objective = config.next_code if stage == "causal" else config.masking
+        objective.drop_class = 0.1
+        config.transformer = ConfigDict(
+            {"width": 256, "layers": 6, "heads": 4, "mlp": 1024, "dropout": 0.1}
+        )
+    elif stage == "features":
+        config.train.steps, config.train.batch_size = 6_000, 64
+        config.features = ConfigDict({"image_size": 64, "width": 32, "stages": 4, "groups": 8})
+    else:
+        raise ValueError(f"stage {stage!r}, expected tokenizer, transformer, causal or features")
+    return config

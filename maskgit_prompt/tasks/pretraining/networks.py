@@ -1,0 +1,68 @@
+"""The network that a stage of pretraining trains, from the config's sizes."""
+
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from maskgit_prompt import backbones, params
+from maskgit_prompt.backbones import Backbone
+from maskgit_prompt.backbones.compute import Compute
+from maskgit_prompt.errors import UsageError
+from maskgit_prompt.tasks.pretraining.lesson import Network
+
+
+def make_network(config: ConfigDict, before: Backbone, classes: int) -> Network:
+    """The network of config.stage.
+
+    Args:
+      before: the parts of the stages before.
+      classes: of the images that are trained on.
+
+    Raises:
+      UsageError: an unknown kind, sizes that do not fit one another.
+      UserError: a transformer without a tokenizer before it.
+    """
+    stage = config.stage
+    sizes = {k: tuple(v) if isinstance(v, list | tuple) else v for k, v in config[stage].items()}
+    kind = backbones.kinds()[_kind(config)]
+    if stage == "tokenizer":
+        sizes["dtype"] = config.dtype
+    elif stage == "features":
+        sizes["classes"] = classes
+    else:
+        sizes |= _of_codes(config, before, classes)
+    try:
+        cfg = kind.config(**sizes)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"config.{stage}: {error}") from error
+    try:
+        if stage == "transformer":
+            cfg = Compute.of(config).applied(cfg)
+        graphdef, init = params.create(backbones.make_module(kind.name, cfg))
+        jax.eval_shape(init, jax.random.key(0))
+    except (NotImplementedError, OverflowError, TypeError, ValueError) as error:
+        text = " ".join(str(error).split())
+        raise UsageError(f"config.{stage} has sizes that do not fit: {text}") from error
+    return Network(stage, kind.name, cfg, graphdef, init)
+
+
+def _kind(config: ConfigDict) -> str:
+    name = {"transformer": config.model, "tokenizer": config.tokenizer_kind}.get(config.stage)
+    known = [k.name for k in backbones.kinds().values() if k.part == config.stage]
+    if name is None:
+        return known[0]
+    if name not in known:
+        key = "model" if config.stage == "transformer" else "tokenizer_kind"
+        raise UsageError(f"config.{key} = {name!r}, expected {' or '.join(known)}")
+    return name
+
+
+def _of_codes(config: ConfigDict, before: Backbone, classes: int) -> dict[str, Any]:
+    """Sizes of a transformer that follow from its tokenizer and the classes."""
+    tokenizer = before.part("tokenizer").cfg
+    sizes = dict(codebook=tokenizer.codebook, length=tokenizer.length, classes=classes)
+    if config.model == "causal":
+        # Classes share the codes' rows; the start token has a row that is not a class.
+        sizes |= {"positions": tokenizer.length, "start": classes}
+    return sizes
