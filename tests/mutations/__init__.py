@@ -4,7 +4,11 @@ from tests.mutations import (
     config,
     data,
     decoding,
+<<<<<<< HEAD
     fetching,
+=======
+    gathering,
+>>>>>>> gather
     images,
     jobs,
     losses,
@@ -29,6 +33,7 @@ MUTATIONS = (
     *prompts.MUTATIONS,
     *decoding.MUTATIONS,
     *data.MUTATIONS,
+    *gathering.MUTATIONS,
     *pages.MUTATIONS,
     *jobs.MUTATIONS,
     *config.MUTATIONS,

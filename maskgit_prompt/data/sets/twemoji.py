@@ -11,6 +11,7 @@ import pathlib
 import numpy as np
 from PIL import Image
 
+from maskgit_prompt.data.formats import open_image
 from maskgit_prompt.data.images import ImageSet
 from maskgit_prompt.data.pixels import Preprocessing
 
@@ -25,7 +26,8 @@ def twemoji(preprocessing: Preprocessing) -> ImageSet:
     hands and people are one emoji in two skin tones or genders: their `looks` are equal.
     """
     index = json.loads((FILES / "twemoji.json").read_text())
-    with Image.open(FILES / "twemoji.webp") as image:  # a row per class
+    stored = (FILES / "twemoji.webp").read_bytes()
+    with open_image(stored) as image:  # a row per class
         sheet = np.asarray(image.convert("RGB"))  # [C S, n S, 3]
     rows, columns = sheet.shape[0] // SIDE, sheet.shape[1] // SIDE
     pictures = sheet.reshape(rows, SIDE, columns, SIDE, 3).swapaxes(1, 2)
@@ -42,7 +44,7 @@ def twemoji(preprocessing: Preprocessing) -> ImageSet:
 
     gain = f"{preprocessing.gain}|" if preprocessing.gain != 1 else ""
     digest = hashlib.sha256(f"twemoji-1: {preprocessing.resample}|{size}|{gain}".encode())
-    digest.update(pictures.tobytes())
+    digest.update(stored)
     digest.update(labels.tobytes())
     listed = [(kind, *one) for kind, found in index.items() for one in found]
     families = b"".join(hashlib.sha256(family.encode()).digest() for _, _, family in listed)
