@@ -4,11 +4,8 @@ from tests.mutations import (
     config,
     data,
     decoding,
-<<<<<<< HEAD
     fetching,
-=======
     gathering,
->>>>>>> gather
     images,
     jobs,
     losses,
