@@ -59,6 +59,28 @@ def value_range(values: np.ndarray) -> tuple[float, float]:
     return float(np.partition(finite, last)[last]), float(brightest)
 
 
+def lost(values: np.ndarray) -> str:
+    """What a picture has that no grey level stands for, in words; empty where it has none.
+
+    Values -1, 0, nan and 4: "25 % of its pixels are below 0 and become black; 25 % of its pixels
+    are not finite".
+
+    Raises:
+      ValueError: no value is finite.
+    """
+    below = sum(int((block < 0).sum()) for block in _blocks(values))
+    finite = sum(int(np.isfinite(block).sum()) for block in _blocks(values))
+    if not finite:
+        raise ValueError("no pixel has a finite value")
+    share = lambda count: f"{100 * count / values.size:.3g} %"
+    told = []
+    if below:
+        told.append(f"{share(below)} of its pixels are below 0 and become black")
+    if finite < values.size:
+        told.append(f"{share(values.size - finite)} of its pixels are not finite")
+    return "; ".join(told)
+
+
 def found_scale(ranges: np.ndarray) -> float:
     """The full scale of pictures whose formats do not state it.
 

@@ -160,7 +160,7 @@ class Examined:
       deep: more than 8 bits a channel.
       stated: the full scale that the format states; None where it states none, or for 8 bits.
       value_range: (what nearly all values do not exceed, the largest) where it states none.
-      notes: what libraries warned of.
+      notes: what libraries warned of, and what of its values is lost.
     """
 
     pixels: np.ndarray
@@ -235,6 +235,8 @@ def examine(data: bytes, preprocessing: Preprocessing) -> Examined:
                 upright = image
                 if deep:
                     values = np.asarray(image)
+                    if told := depth.lost(values):
+                        notes.append(told)
                     stated = depth.stated_scale(image)
                     if stated is None:
                         found = depth.value_range(values)

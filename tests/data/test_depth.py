@@ -187,3 +187,19 @@ def test_what_was_examined_says_how_deep_an_image_is():
     assert (free.deep, free.stated, free.value_range) == (True, None, (0.5, 0.5))
     plain = examine(encoded(Image.new("RGB", (3, 5))), Preprocessing(2))
     assert (plain.deep, plain.size, plain.dark) == (False, (3, 5), True)
+
+
+def test_values_that_no_grey_level_stands_for_are_told(tmp_path):
+    assert depth.lost(np.array([[-1, 0], [np.nan, 4]])) == (
+        "25 % of its pixels are below 0 and become black; 25 % of its pixels are not finite"
+    )
+    assert depth.lost(np.array([[0.0, 0.5]])) == ""
+    pixels = (np.arange(-16, 48, dtype=np.float32) / 48).reshape(8, 8)
+    seen = examine(encoded(Image.fromarray(pixels), "TIFF"), Preprocessing(8))
+    assert seen.notes == ("25 % of its pixels are below 0 and become black",)
+
+
+def test_a_picture_without_any_finite_value_is_broken():
+    nothing = Image.fromarray(np.full((8, 8), np.nan, np.float32))
+    with pytest.raises(ValueError, match="no pixel has a finite value"):
+        examine(encoded(nothing, "TIFF"), Preprocessing(8))

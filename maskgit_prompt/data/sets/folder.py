@@ -1,5 +1,6 @@
 """Images from a folder or an archive: PATH/CLASS/*.png|jpg|..., or a flat one as one class."""
 
+import collections
 import dataclasses
 import functools
 import hashlib
@@ -20,6 +21,7 @@ from maskgit_prompt.data.sets.scan import Scan, scan
 from maskgit_prompt.errors import UserError
 
 _NAMED = 10  # files a warning names
+_PICTURES = 3  # pictures of several classes, and their files, that a note names
 
 
 def image_folder(
@@ -71,6 +73,9 @@ def image_folder(
     first, copies = _first_of_copies(
         labelled.labels[good], seen.rows["look"][good], [names[row] for row in good]
     )
+    several = _in_several_classes(
+        labelled.labels[good], seen.rows["look"][good], [names[row] for row in good]
+    )
     good, copies = good[first], good[copies]
     files = tuple(names[row] for row in good)
     digests = seen.rows["digest"][good]
@@ -109,7 +114,7 @@ def image_folder(
         recipe=preprocessing.recipe,
         digests=digests,
         looks=seen.rows["look"][good],
-        found=_found(place, labelled, seen, copies, preprocessing),
+        found=_found(place, labelled, seen, copies, several, preprocessing),
     )
 
 
@@ -127,6 +132,20 @@ def _first_of_copies(
     order = np.array(sorted(rows, key=lambda row: (len(names[row]), names[row])))
     kept = np.sort(order[np.unique(keys[order], return_index=True)[1]])
     return kept, np.setdiff1d(rows, kept)
+
+
+def _in_several_classes(
+    labels: np.ndarray, looks: np.ndarray, names: Sequence[str]
+) -> list[list[str]]:
+    """Names of images with the same pixels under several labels, a list for each such picture."""
+    rows: dict[bytes, list[int]] = collections.defaultdict(list)
+    for row, look in enumerate(looks):
+        rows[look.tobytes()].append(row)
+    return [
+        [names[row] for row in same]
+        for same in rows.values()
+        if len(set(labels[same].tolist())) > 1
+    ]
 
 
 def _with_depths(preprocessing: Preprocessing, rows: np.ndarray) -> Preprocessing:
@@ -214,6 +233,7 @@ def _found(
     labelled: Labelled,
     seen: Scan,
     copies: np.ndarray,
+    several: Sequence[Sequence[str]],
     preprocessing: Preprocessing,
 ) -> found.Found:
     names = labelled.names
@@ -224,6 +244,12 @@ def _found(
         left_out.append(found.kind("copies of others of the class", [names[r] for r in copies]))
     rows = np.delete(seen.rows, list(seen.broken))
     notes = list(labelled.notes)
+    if several:
+        shown = "; ".join(
+            " and ".join(map(legible, same[:_PICTURES])) for same in several[:_PICTURES]
+        )
+        more = ", ..." * (len(several) > _PICTURES)
+        notes.append(f"pictures that stand in several classes: {len(several):,} ({shown}{more})")
     deep = rows[rows["deep"]]
     unstated = int((~np.isnan(deep["range"][:, 0])).sum())
     if preprocessing.full_scale:

@@ -229,9 +229,11 @@ class _Archive(abc.ABC):
         for name, member in self._open(file).items():
             members["/".join(posixpath.normpath(name).lstrip("/").split("/"))] = member
         self._hold(self._sifted(members))
+        self._lone = ""  # the only folder of the archive, in which the place is
         files, folders = self.top()
         if not files and len(folders) == 1 and not all(self.inside(folders[0])):
             self._go_into(folders[0])
+            self._lone = folders[0]
 
     def _sifted(self, members: dict[str, Any]) -> dict[str, Any]:
         """The members without leftovers, which are noted."""
@@ -278,7 +280,15 @@ class _Archive(abc.ABC):
             (images if is_image(name) else self._others.setdefault(folder, [])).append(name)
 
     def _go_into(self, folder: str) -> None:
-        """`enter`, and takes its name. Raises UsageError where there is none."""
+        """`enter`, and takes its name. Raises UsageError where there is none.
+
+        The path may begin with the archive's only folder, in which the place is already.
+        """
+        lone, inside, below = folder.partition("/")
+        if lone == self._lone and not any(name.startswith(f"{folder}/") for name in self._members):
+            if not inside:
+                return
+            folder = below
         prefix = f"{folder}/"
         if not any(name.startswith(prefix) for name in self._members):
             _, folders = self.top()
@@ -329,6 +339,9 @@ class Zip(_Archive):
             kind = info.external_attr >> 28  # of the file, where a Unix system wrote the archive
             if not info.is_dir() and kind in (0, 8):
                 members[name] = info
+        # Some Windows programs write backslashes, against the format's rules; no name has both.
+        if any("\\" in name for name in members) and not any("/" in name for name in members):
+            members = {name.replace("\\", "/"): info for name, info in members.items()}
         if guessed:
             self.notes.append(
                 f"{file} does not say how names are written ({len(guessed)}, read as code page "
@@ -366,7 +379,6 @@ def _zip_name(info: zipfile.ZipInfo) -> tuple[str, bool]:
             name = _unicode_path(info.extra, raw) or raw.decode("utf-8")
         except UnicodeDecodeError:
             sure = False
-    # Some Windows programs write backslashes, against the format's rules.
     return name if info.create_system else name.replace("\\", "/"), sure
 
 

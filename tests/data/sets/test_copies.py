@@ -97,3 +97,16 @@ def test_images_that_differ_in_one_pixel_are_no_copies(tmp_path):
     image.putpixel((3, 3), tuple(255 - x for x in image.getpixel((3, 3))))
     write(tmp_path / "b.png", image)
     assert len(image_folder(tmp_path, Preprocessing(8))) == 2
+
+
+def test_a_picture_in_two_classes_is_told_of(tmp_path):
+    for i in range(3):
+        image = noise()
+        write(tmp_path / "a" / f"{i}.png", image)
+        write(tmp_path / "b" / f"{i if i else 'x'}.png", image if i != 2 else noise())
+    found = image_folder(tmp_path, Preprocessing(8))
+    assert len(found) == 6  # all are used
+    [note] = found.found.notes
+    assert note == (
+        "pictures that stand in several classes: 2 (a/0.png and b/x.png; a/1.png and b/1.png)"
+    )

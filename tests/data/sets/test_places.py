@@ -298,3 +298,18 @@ def test_no_room_to_decompress(tmp_path, monkeypatch):
     monkeypatch.setattr(places.tempfile, "TemporaryFile", Full)
     with pytest.raises(UserError, match=r"cannot write .*set\.tar\.gz.*TMPDIR.*free some space"):
         image_folder(file, Preprocessing(8))
+
+
+def test_a_zip_with_backslashes_whatever_system_it_says_it_is_of(tmp_path):
+    members = {rf"set\\{name}\\{i}.png": PNG for name in "ab" for i in range(2)}
+    found = image_folder(zip_of(tmp_path / "win.zip", **members), Preprocessing(8))
+    assert found.classes == ("a", "b")
+
+
+@pytest.mark.parametrize("inner", ["ds/train", "train", "ds/train/"])
+def test_a_path_that_goes_on_after_an_archive_may_begin_with_its_only_folder(inner, tmp_path):
+    members = {f"ds/{part}/{name}/0.png": PNG for part in ("train", "test") for name in "ab"}
+    file = zip_of(tmp_path / "sets.zip", **members)
+    assert image_folder(f"{file}/{inner}", Preprocessing(8)).classes == ("a", "b")
+    with pytest.raises(UserError, match="name one of them, as .*/sets.zip/ds/t"):
+        image_folder(f"{file}/ds", Preprocessing(8))
