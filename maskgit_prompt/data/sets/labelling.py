@@ -164,9 +164,9 @@ def _descend(place: Place, classes: Sequence[str]) -> bool:
         if (a_class and not told) or not (images or inner_folders):
             return entered
         for name in files:
-            place.left_out[name] = ""
             path = os.path.join(place.path, name)
             if name.lower().endswith((".csv", ".tsv")) and os.path.isfile(path):
+                place.left_out[name] = ""
                 told = f"{legible(name)} lies beside the only folder and is not used"
                 place.notes.append(
                     f"{told}; --config.data.csv={legible(path)} takes classes from it"

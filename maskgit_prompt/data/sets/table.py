@@ -86,7 +86,7 @@ def _lines(text: str, title: str) -> list[tuple[int, list[str]]]:
     try:
         return _cells(text, title, delimiter, bool(told))
     except UserError:
-        # "a" ; "b": spaces behind a quote are no form of CSV, but people write them.
+        # "a" ; "b": spaces behind a quote are wrong in a CSV, but people write them.
         spaced = re.sub(rf'"[ \t]+(?=({re.escape(delimiter)}|\r?$))', '"', text, flags=re.MULTILINE)
         if spaced == text:
             raise

@@ -46,7 +46,7 @@ def test_a_table_beside_the_only_folder_is_told_of(tmp_path):
     assert "../train.csv" in found.left_out[0].line()
 
 
-@pytest.mark.parametrize("name", ["thumbnails", "Thumbs", "wandb", "resource.frk"])
+@pytest.mark.parametrize("name", ["thumbnails", "wandb", "resource.frk"])
 def test_folders_that_tools_leave(name):
     assert why_left_out(name) == "of tools or storage"
 
