@@ -167,9 +167,9 @@ def _descend(place: Place, classes: Sequence[str]) -> bool:
             path = os.path.join(place.path, name)
             if name.lower().endswith((".csv", ".tsv")) and os.path.isfile(path):
                 place.left_out[name] = ""
-                told = f"{legible(name)} lies beside the only folder and is not used"
+                said = f"{legible(name)} lies beside the only folder and is not used"
                 place.notes.append(
-                    f"{told}; --config.data.csv={legible(path)} takes classes from it"
+                    f"{said}; --config.data.csv={legible(path)} takes classes from it"
                 )
         place.enter(folder)
         entered = True
