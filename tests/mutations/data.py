@@ -10,6 +10,7 @@ DEPTH = ("tests/data/test_depth.py",)
 COPIES = ("tests/data/sets/test_copies.py",)
 LAYOUTS = ("tests/data/sets/test_layouts.py",)
 TABLES = ("tests/data/sets/test_table.py",)
+PLACES = ("tests/data/sets/test_places.py",)
 AUGMENT = ("tests/data/test_augment.py",)
 
 MUTATIONS = (
@@ -190,6 +191,16 @@ MUTATIONS = (
             " or legible(folders[0]) in map(legible, classes)",
             "",
         ),
+    ),
+    *in_file(
+        "data/sets/zip_names.py",
+        PLACES,
+        ("backslashes-beside-slashes", "everywhere = not any(", "everywhere = True or any("),
+    ),
+    *in_file(
+        "data/sets/places.py",
+        PLACES,
+        ("files-replaced-in-silence", "self.left_out[name] = REPLACED", "pass"),
     ),
     *in_file(
         "data/sets/table.py",

@@ -12,18 +12,20 @@ import tarfile
 import tempfile
 import time
 import zipfile
-import zlib
+from collections.abc import Iterable
 from typing import Any, BinaryIO, Protocol
 
 from maskgit_prompt.data.formats import is_image
 from maskgit_prompt.data.names import legible
 from maskgit_prompt.data.pixels import BROKEN, reason
 from maskgit_prompt.data.sets.leftovers import CONFIG, OF_RUNS, WORKDIR, is_workdir, why_left_out
+from maskgit_prompt.data.sets.zip_names import member_names
 from maskgit_prompt.errors import UsageError, UserError, unwritable
 from maskgit_prompt.progress import bytes_progress
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
+REPLACED = "replaced by later files of the same name in the archive"
 UNSURE = bytes(32)  # the stamp that is never equal to another
 
 # A file that changed less than this ago may change again without another time of change: clocks
@@ -225,9 +227,12 @@ class _Archive(abc.ABC):
         self.name = legible(file.name[: len(file.name) - len(ending)])
         self.left_out: dict[str, str] = {}
         self.notes: list[str] = []
-        members = {}
-        for name, member in self._open(file).items():
-            members["/".join(posixpath.normpath(name).lstrip("/").split("/"))] = member
+        members: dict[str, Any] = {}
+        for name, member in self._open(file):
+            name = posixpath.normpath(name).lstrip("/")
+            if name in members:
+                self.left_out[name] = REPLACED
+            members[name] = member
         self._hold(self._sifted(members))
         self._lone = ""  # the only folder of the archive, in which the place is
         files, folders = self.top()
@@ -259,8 +264,8 @@ class _Archive(abc.ABC):
         return kept
 
     @abc.abstractmethod
-    def _open(self, file: pathlib.Path) -> dict[str, Any]:
-        """By name, how each regular file is found again."""
+    def _open(self, file: pathlib.Path) -> Iterable[tuple[str, Any]]:
+        """Names of regular files and how each is found again, in the archive's order."""
 
     @abc.abstractmethod
     def read(self, name: str) -> bytes:
@@ -329,26 +334,23 @@ class _Archive(abc.ABC):
 class Zip(_Archive):
     """A zip archive. zipfile reads members for any number of threads from one handle."""
 
-    def _open(self, file: pathlib.Path) -> dict[str, zipfile.ZipInfo]:
+    def _open(self, file: pathlib.Path) -> list[tuple[str, zipfile.ZipInfo]]:
         self._zip = zipfile.ZipFile(file)
-        members, guessed = {}, []
-        for info in self._zip.infolist():
-            name, sure = _zip_name(info)
+        infos = self._zip.infolist()
+        members, guessed = [], []
+        for info, (name, sure) in zip(infos, member_names(infos), strict=True):
             if not sure:
                 guessed.append(name)
             kind = info.external_attr >> 28  # of the file, where a Unix system wrote the archive
-            if not info.is_dir() and kind in (0, 8):
-                members[name] = info
-        # Some Windows programs write backslashes, against the format's rules; no name has both.
-        if any("\\" in name for name in members) and not any("/" in name for name in members):
-            members = {name.replace("\\", "/"): info for name, info in members.items()}
+            if not name.endswith("/") and kind in (0, 8):
+                members.append((name, info))
         if guessed:
             self.notes.append(
                 f"{file} does not say how names are written ({len(guessed)}, read as code page "
                 f"437, the first as {legible(guessed[0])}): if that is wrong, make the archive "
                 "again with names in UTF-8"
             )
-        locked = [n for n, info in members.items() if info.flag_bits & 1 and is_image(n)]
+        locked = [n for n, info in members if info.flag_bits & 1 and is_image(n)]
         if locked:
             raise UserError(
                 f"archive {file} is encrypted: {len(locked)} images ({locked[0]}, ...) need a "
@@ -363,49 +365,18 @@ class Zip(_Archive):
             raise ValueError(str(error)) from error
 
 
-_UTF8_FLAG, _UNICODE_PATH = 0x800, 0x7075
-
-
-def _zip_name(info: zipfile.ZipInfo) -> tuple[str, bool]:
-    """A member's name with "/", and whether that is how it is written.
-
-    In UTF-8 by its flag; by Info-ZIP's extra field, whose checksum must be that of the other name;
-    in UTF-8 without a flag, as macOS writes; else in code page 437, the format's own.
-    """
-    name, sure = info.orig_filename, True
-    if not info.flag_bits & _UTF8_FLAG:
-        raw = name.encode("cp437")
-        try:
-            name = _unicode_path(info.extra, raw) or raw.decode("utf-8")
-        except UnicodeDecodeError:
-            sure = False
-    return name if info.create_system else name.replace("\\", "/"), sure
-
-
-def _unicode_path(extra: bytes, raw: bytes) -> str | None:
-    while len(extra) >= 4:
-        kind, size = struct.unpack_from("<HH", extra)
-        field, extra = extra[4 : 4 + size], extra[4 + size :]
-        if kind != _UNICODE_PATH or len(field) < 5:
-            continue
-        version, checksum = struct.unpack_from("<BI", field)
-        if version == 1 and checksum == zlib.crc32(raw):
-            return field[5:].decode("utf-8")
-    return None
-
-
 class Tar(_Archive):
     """A tar archive. Members are read from where they lie; a compressed archive is decompressed
     into a temporary file first, since nothing in it can be found without all that is before."""
 
-    def _open(self, file: pathlib.Path) -> dict[str, tuple[int, int] | None]:
+    def _open(self, file: pathlib.Path) -> list[tuple[str, tuple[int, int] | None]]:
         self._file = _decompressed(file)
-        members = {}
+        members = []
         with tarfile.open(fileobj=self._file, mode="r:") as tar:
             while info := tar.next():
                 if info.isreg():
                     where = None if info.issparse() else (info.offset_data, info.size)
-                    members[info.name] = where
+                    members.append((info.name, where))
                 tar.members.clear()  # a kilobyte each
             # To tarfile an archive ends before a header that is missing or wrong.
             if os.pread(self._file.fileno(), 512, tar.offset) != bytes(512):

@@ -16,6 +16,7 @@ from maskgit_prompt.data.names import legible
 from maskgit_prompt.data.pixels import Preprocessing
 from maskgit_prompt.data.sets import places
 from maskgit_prompt.data.sets.folder import image_folder
+from maskgit_prompt.data.sets.zip_names import member_names
 from maskgit_prompt.errors import UsageError, UserError
 from tests.data.pictures import encoded, save
 
@@ -304,6 +305,36 @@ def test_a_zip_with_backslashes_whatever_system_it_says_it_is_of(tmp_path):
     members = {rf"set\\{name}\\{i}.png": PNG for name in "ab" for i in range(2)}
     found = image_folder(zip_of(tmp_path / "win.zip", **members), Preprocessing(8))
     assert found.classes == ("a", "b")
+
+
+def names_in(*names: str, windows: bool = False) -> list[str]:
+    """What `member_names` makes of a zip's names, as a Windows or a Unix program says to write."""
+    infos = [zipfile.ZipInfo(name) for name in names]
+    for info, name in zip(infos, names, strict=True):
+        info.orig_filename, info.create_system = name, 0 if windows else 3
+    return [name for name, _ in member_names(infos)]
+
+
+def test_backslashes_separate_folders_where_no_name_has_a_slash():
+    assert names_in(r"a\0.png", r"b\1.png") == ["a/0.png", "b/1.png"]
+    assert names_in(r"a\0.png", "c/2.png") == [r"a\0.png", "c/2.png"]
+    assert names_in(r"a\0.png", "c/2.png", windows=True) == ["a/0.png", "c/2.png"]
+
+
+def test_entries_of_folders_with_backslashes_are_no_files(tmp_path):
+    members = {"set\\a\\": b"", r"set\a\0.png": PNG, "set\\b\\": b"", r"set\b\0.png": OTHER}
+    found = image_folder(zip_of(tmp_path / "win.zip", **members), Preprocessing(8))
+    assert (found.classes, found.found.left_out) == (("a", "b"), ())
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_name_that_stands_twice_in_an_archive_is_told(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name, data in (("a.png", PNG), ("./a.png", OTHER), ("b.png", PNG)):
+            archive.writestr(name, data)
+    found = image_folder(tmp_path / "a.zip", Preprocessing(8))
+    assert found.pixels()[:, 0, 0, 1].tolist() == [200, 2]
+    assert [kind.line() for kind in found.found.left_out] == [f"{places.REPLACED}: 1 (a.png)"]
 
 
 @pytest.mark.parametrize("inner", ["ds/train", "train", "ds/train/"])
