@@ -10,6 +10,7 @@ DEPTH = ("tests/data/test_depth.py",)
 COPIES = ("tests/data/sets/test_copies.py",)
 LAYOUTS = ("tests/data/sets/test_layouts.py",)
 TABLES = ("tests/data/sets/test_table.py",)
+OTHERS_TABLES = ("tests/data/sets/test_others_tables.py",)
 PLACES = ("tests/data/sets/test_places.py",)
 AUGMENT = ("tests/data/test_augment.py",)
 
@@ -190,6 +191,16 @@ MUTATIONS = (
             "chosen-single-folders-are-left",
             " or legible(folders[0]) in map(legible, classes)",
             "",
+        ),
+    ),
+    *in_file(
+        "data/sets/table.py",
+        OTHERS_TABLES,
+        ("ends-of-relative-paths", "and relative != cell and", "and"),
+        (
+            "absolute-paths-by-their-last-name",
+            'relative.partition("/")',
+            'relative.rpartition("/")',
         ),
     ),
     *in_file(

@@ -145,7 +145,8 @@ class Files:
     """Image files by what a table may call them.
 
     A cell is a file's path, else its path in upper or lower case, else that without the ending,
-    else the file's own name in whatever folder, else that without the ending.
+    else the file's own name in whatever folder, else that without the ending. An absolute path, as
+    of the machine that the table was made on, means the file that the longest end of it names.
     """
 
     def __init__(self, images: Collection[str]):
@@ -153,8 +154,16 @@ class Files:
         self._by_form: dict[int, dict[str, list[str]]] = {}  # made when they are asked for
 
     def find(self, cell: str) -> list[str]:
-        """The files that a cell may mean."""
-        cell = re.sub(r"^(\./)+|^/+", "", composed(cell).replace("\\", "/"))
+        r"""The files that a cell may mean: of a/0.png and b/0.png C:\data\b\0.png means b/0.png."""
+        cell = composed(cell).replace("\\", "/")
+        relative = re.sub(r"^([A-Za-z]:)?/+", "", cell)
+        found = self._called(re.sub(r"^(\./)+", "", relative))
+        while not found and relative != cell and "/" in relative:
+            cell, relative = relative, relative.partition("/")[2]
+            found = self._called(relative)
+        return found
+
+    def _called(self, cell: str) -> list[str]:
         for level in range(len(_FORMS) if "/" not in cell else _FORMS_OF_PATHS):
             if level not in self._by_form:
                 forms = self._by_form[level] = {}

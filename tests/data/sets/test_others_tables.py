@@ -5,6 +5,7 @@ import pytest
 from maskgit_prompt.data.pixels import Preprocessing
 from maskgit_prompt.data.sets.folder import image_folder
 from maskgit_prompt.data.sets.leftovers import is_part, why_left_out
+from maskgit_prompt.data.sets.table import Files
 from maskgit_prompt.errors import UserError
 from tests.data.pictures import save
 
@@ -29,6 +30,19 @@ def test_a_quote_that_is_not_closed_is_told(tmp_path):
 def test_a_table_in_the_code_page_of_windows(tmp_path, caplog):
     table = "file,class\n0.png,Bär\n1.png,café\n".encode("cp1252")
     assert labelled(tmp_path, table) == ("Bär", "café")
+
+
+@pytest.mark.parametrize("start", ["C:\\data\\", "d:/", "/home/me/", "\\\\host\\share\\"])
+def test_absolute_paths_mean_the_file_that_their_end_names(start):
+    files = Files(["a/0.png", "b/0.png", "b/1.png"])
+    assert files.find(rf"{start}b\0.png") == ["b/0.png"]
+    assert files.find(f"{start}elsewhere/1.png") == ["b/1.png"]
+    assert files.find(f"{start}0.png") == ["a/0.png", "b/0.png"]  # which is not told
+    assert files.find(f"{start}2.png") == files.find("data/b/1.png") == []
+
+
+def test_a_table_of_another_machine(tmp_path):
+    assert labelled(tmp_path, b"C:\\data\\0.png,x\nC:\\data\\1.png,y\n") == ("x", "y")
 
 
 def test_an_empty_table(tmp_path):
