@@ -21,7 +21,8 @@ _ENOUGH = 2**22  # pixels that are scaled at a time, and that tell how bright ne
 NEARLY = 0.99  # of a picture's pixels: the others are highlights
 OVER = {1.0: 2.0}  # times the scale: values from 0 to 1 are often exposed beyond 1
 _OVER = 1.1  # resizing makes edges overshoot
-# Of 255: an image with nearly all pixels below is nearly black. 12 bits taken for 16 reach 16.
+# Of 255: an image with nearly all pixels below is nearly black, one with nearly all pixels as near
+# to white nearly white. 12 bits taken for 16 reach 16.
 DARK = 20
 
 _BITS, _SAMPLE_FORMAT, _SIGNED = 258, 339, 2  # tags of TIFF
@@ -37,6 +38,12 @@ def is_rescaled(image: Image.Image) -> bool:
     return image.format in ("PPM", "JPEG2000") and image.mode != "F"
 
 
+def is_halved(image: Image.Image) -> bool:
+    """Whether Pillow reads the upper 8 of 16 bits of each channel: it does in colour and with
+    transparency, in PNG and TIFF. Known of an image that is not loaded yet."""
+    return not is_deep(image) and any(";16" in str(tile[3]) for tile in image.tile[:1])
+
+
 def stated_scale(image: Image.Image) -> float | None:
     """The full scale that the format of a deep image states, or None."""
     if image.mode == "F":
@@ -50,8 +57,7 @@ def stated_scale(image: Image.Image) -> float | None:
 
 def value_range(values: np.ndarray) -> tuple[float, float]:
     """(what nearly all values do not exceed, the largest), of those that are finite."""
-    some = values.reshape(-1)[:: -(-values.size // _ENOUGH)]
-    finite = some[np.isfinite(some)]
+    finite = _some(values)
     if not len(finite):
         return 0.0, 0.0
     last = int(np.ceil(NEARLY * len(finite))) - 1
@@ -59,11 +65,26 @@ def value_range(values: np.ndarray) -> tuple[float, float]:
     return float(np.partition(finite, last)[last]), float(brightest)
 
 
+def darkest(values: np.ndarray) -> float:
+    """What nearly all values are not below, of those that are finite."""
+    finite = _some(values)
+    if not len(finite):
+        return 0.0
+    first = len(finite) - int(np.ceil(NEARLY * len(finite)))
+    return float(np.partition(finite, first)[first])
+
+
+def _some(values: np.ndarray) -> np.ndarray:
+    """Those that are finite of every k-th, enough to tell how bright nearly all are."""
+    some = values.reshape(-1)[:: -(-values.size // _ENOUGH)]
+    return some[np.isfinite(some)]
+
+
 def lost(values: np.ndarray) -> str:
     """What a picture has that no grey level stands for, in words; empty where it has none.
 
     Values -1, 0, nan and 4: "25 % of its pixels are below 0 and become black; 25 % of its pixels
-    are not finite".
+    are not finite: infinity becomes white, the others black".
 
     Raises:
       ValueError: no value is finite.
@@ -77,7 +98,10 @@ def lost(values: np.ndarray) -> str:
     if below:
         told.append(f"{share(below)} of its pixels are below 0 and become black")
     if finite < values.size:
-        told.append(f"{share(values.size - finite)} of its pixels are not finite")
+        told.append(
+            f"{share(values.size - finite)} of its pixels are not finite: "
+            "infinity becomes white, the others black"
+        )
     return "; ".join(told)
 
 

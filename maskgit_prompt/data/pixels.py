@@ -160,6 +160,9 @@ class Examined:
       deep: more than 8 bits a channel.
       stated: the full scale that the format states; None where it states none, or for 8 bits.
       value_range: (what nearly all values do not exceed, the largest) where it states none.
+      darkest: what nearly all values are not below, where it states none.
+      scalable: whether a full scale that is given holds for it.
+      halved: 16 bits a channel of which the upper 8 were read.
       notes: what libraries warned of, and what of its values is lost.
     """
 
@@ -168,6 +171,9 @@ class Examined:
     deep: bool
     stated: float | None
     value_range: tuple[float, float] | None
+    darkest: float | None
+    scalable: bool
+    halved: bool
     notes: tuple[str, ...]
 
     @property
@@ -179,6 +185,12 @@ class Examined:
             shown = np.maximum(shown, 255 - self.pixels[..., 3:])
         low = shown.mean() < 2 * depth.DARK
         return bool(low) and depth.value_range(shown)[0] < depth.DARK
+
+    @property
+    def bright(self) -> bool:
+        """Nearly white, and opaque where alpha is kept."""
+        high = self.pixels.mean() > 255 - 2 * depth.DARK
+        return bool(high) and depth.value_range(255 - self.pixels)[0] < depth.DARK
 
 
 def _in_colour(image: Image.Image, alpha: bool) -> Image.Image:
@@ -224,6 +236,7 @@ def examine(data: bytes, preprocessing: Preprocessing) -> Examined:
             )
         # JPEG only: decodes at 1/2, 1/4 or 1/8 when that still leaves twice the size asked for.
         image.draft(None, (2 * side, 2 * side))
+        halved = depth.is_halved(image)
         huge = image.width * image.height > _HUGE
         with _one_huge_at_a_time if huge else contextlib.nullcontext():
             try:
@@ -231,7 +244,8 @@ def examine(data: bytes, preprocessing: Preprocessing) -> Examined:
                 if image.getexif().get(_ORIENTATION) in _TURNED:
                     width, height = height, width
                 ImageOps.exif_transpose(image, in_place=True)
-                deep, stated, found = depth.is_deep(image), None, None
+                deep, stated, found, darkest = depth.is_deep(image), None, None, None
+                scalable = deep and not depth.is_rescaled(image)
                 upright = image
                 if deep:
                     values = np.asarray(image)
@@ -239,8 +253,8 @@ def examine(data: bytes, preprocessing: Preprocessing) -> Examined:
                         notes.append(told)
                     stated = depth.stated_scale(image)
                     if stated is None:
-                        found = depth.value_range(values)
-                    given = 0.0 if depth.is_rescaled(image) else preprocessing.full_scale
+                        found, darkest = depth.value_range(values), depth.darkest(values)
+                    given = preprocessing.full_scale if scalable else 0.0
                     scale = (
                         given
                         or stated
@@ -253,7 +267,9 @@ def examine(data: bytes, preprocessing: Preprocessing) -> Examined:
                 raise MemoryError(
                     f"{width:,} x {height:,} pixels do not fit into memory"
                 ) from error
-    return Examined(pixels, (width, height), deep, stated, found, tuple(notes))
+    return Examined(
+        pixels, (width, height), deep, stated, found, darkest, scalable, halved, tuple(notes)
+    )
 
 
 def reason(error: Exception) -> str:

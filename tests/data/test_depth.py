@@ -136,7 +136,7 @@ def test_an_image_of_another_scale_than_most_is_told_to_be_black(tmp_path, warni
     ramp(tmp_path / "set" / "dim.tif", 0.9)
     image_folder(tmp_path / "set", Preprocessing(20))
     assert warnings == [
-        f"1 of 4 images in {tmp_path / 'set'} are nearly black: dim.tif; if they should not be, "
+        f"nearly black: 1 of 4 images in {tmp_path / 'set'} (dim.tif); if they should not be, "
         "give the value that is white, as --config.data.full_scale=4095 for 12 bits"
     ]
 
@@ -145,7 +145,7 @@ def test_twelve_bits_stored_as_sixteen_are_told_and_mended_by_the_setting(tmp_pa
     (tmp_path / "a.tif").write_bytes(tiff([[100, 3000], [4000, 2000]], 16))
     dark = image_folder(tmp_path, Preprocessing(2))
     assert (
-        len(warnings) == 1 and "1 of 1 images" in warnings[0] and "full_scale=4095" in warnings[0]
+        len(warnings) == 1 and "1 of 1 image " in warnings[0] and "full_scale=4095" in warnings[0]
     )
     bright = image_folder(tmp_path, Preprocessing(2, full_scale=4000))
     assert len(warnings) == 1
@@ -157,7 +157,7 @@ def test_black_masks_of_eight_bits_are_told_too(tmp_path, warnings):
     save(tmp_path / "set" / "mask.png", (1, 1, 1))
     save(tmp_path / "set" / "photo.png")
     image_folder(tmp_path / "set", Preprocessing(8))
-    assert warnings == [f"1 of 2 images in {tmp_path / 'set'} are nearly black: mask.png"]
+    assert warnings == [f"nearly black: 1 of 2 images in {tmp_path / 'set'} (mask.png)"]
 
 
 def test_fingerprints_change_for_the_images_that_a_rule_changes_alone(tmp_path):
@@ -191,7 +191,8 @@ def test_what_was_examined_says_how_deep_an_image_is():
 
 def test_values_that_no_grey_level_stands_for_are_told(tmp_path):
     assert depth.lost(np.array([[-1, 0], [np.nan, 4]])) == (
-        "25 % of its pixels are below 0 and become black; 25 % of its pixels are not finite"
+        "25 % of its pixels are below 0 and become black; 25 % of its pixels are not finite: "
+        "infinity becomes white, the others black"
     )
     assert depth.lost(np.array([[0.0, 0.5]])) == ""
     pixels = (np.arange(-16, 48, dtype=np.float32) / 48).reshape(8, 8)

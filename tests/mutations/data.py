@@ -11,6 +11,7 @@ COPIES = ("tests/data/sets/test_copies.py",)
 LAYOUTS = ("tests/data/sets/test_layouts.py",)
 TABLES = ("tests/data/sets/test_table.py",)
 OTHERS_TABLES = ("tests/data/sets/test_others_tables.py",)
+EXPOSURE = ("tests/data/sets/test_exposure.py",)
 PLACES = ("tests/data/sets/test_places.py",)
 AUGMENT = ("tests/data/test_augment.py",)
 
@@ -162,11 +163,40 @@ MUTATIONS = (
             "depth.found_scale(unstated) if len(unstated) else 0.0",
             "0.0",
         ),
+    ),
+    *in_file(
+        "data/sets/exposure.py",
+        DEPTH,
         (
             "black-by-its-own-scale",
             'dark[unstated] = rows["range"][unstated, 0] / scale * 255 < depth.DARK',
             "pass",
         ),
+    ),
+    *in_file(
+        "data/sets/exposure.py",
+        EXPOSURE,
+        (
+            "white-by-its-own-scale",
+            'bright[unstated] = rows["low"][unstated] / scale * 255 > 255 - depth.DARK',
+            "pass",
+        ),
+        ("full-scale-ignored-in-silence", "if not full_scale or", "if True or"),
+    ),
+    *in_file(
+        "data/pixels.py",
+        EXPOSURE,
+        (
+            "full-scale-of-what-is-rescaled",
+            "scalable = deep and not depth.is_rescaled(image)",
+            "scalable = deep",
+        ),
+        ("halved-once-it-is-loaded", "halved = depth.is_halved(image)", "halved = False"),
+    ),
+    *in_file(
+        "data/depth.py",
+        EXPOSURE,
+        ("darkest-is-the-lowest", "np.partition(finite, first)[first]", "finite.min()"),
     ),
     *in_file(
         "data/sets/folder.py",

@@ -15,6 +15,7 @@ from maskgit_prompt.data import depth, found
 from maskgit_prompt.data.images import ImageSet, Reader
 from maskgit_prompt.data.names import legible
 from maskgit_prompt.data.pixels import BROKEN, Preprocessing, decode_image, reason
+from maskgit_prompt.data.sets import exposure
 from maskgit_prompt.data.sets.labelling import Labelled, label
 from maskgit_prompt.data.sets.places import Place, open_place
 from maskgit_prompt.data.sets.scan import Scan, scan
@@ -68,8 +69,9 @@ def image_folder(
     _refuse_or_warn(place.path, names, seen, strict)
     good = np.setdiff1d(np.arange(len(names)), list(seen.broken))
     _refuse_empty(labelled, good, seen.broken)
+    exposure.warn_unused(place.path, seen.rows[good], preprocessing.full_scale)
     preprocessing = _with_depths(preprocessing, seen.rows[good])
-    _warn_of_dark(place.path, [names[row] for row in good], seen.rows[good], preprocessing)
+    exposure.warn(place.path, [names[row] for row in good], seen.rows[good], preprocessing)
     first, copies = _first_of_copies(
         labelled.labels[good], seen.rows["look"][good], [names[row] for row in good]
     )
@@ -200,34 +202,6 @@ def _refuse_empty(labelled: Labelled, good: np.ndarray, broken: Mapping[int, str
         )
 
 
-def _warn_of_dark(
-    path: str, names: Sequence[str], rows: np.ndarray, preprocessing: Preprocessing
-) -> None:
-    """Warns of nearly black images, as deep ones are under a wrong full scale."""
-    dark = rows["dark"].copy()
-    unstated = ~np.isnan(rows["range"][:, 0])
-    if scale := preprocessing.unstated_scale:  # the scan had another for each image
-        dark[unstated] = rows["range"][unstated, 0] / scale * 255 < depth.DARK
-    if not dark.any():
-        return
-    first = [legible(names[row]) for row in np.flatnonzero(dark)[:_NAMED]]
-    way_out = ""
-    if (dark & rows["deep"]).any():
-        way_out = (
-            "; if they should not be, give the value that is white, as "
-            "--config.data.full_scale=4095 for 12 bits"
-        )
-    logging.warning(
-        "%d of %d images in %s are nearly black: %s%s%s",
-        dark.sum(),
-        len(names),
-        legible(path),
-        ", ".join(first),
-        ", ..." * int(dark.sum() > len(first)),
-        way_out,
-    )
-
-
 def _found(
     place: Place,
     labelled: Labelled,
@@ -252,9 +226,10 @@ def _found(
         notes.append(f"pictures that stand in several classes: {len(several):,} ({shown}{more})")
     deep = rows[rows["deep"]]
     unstated = int((~np.isnan(deep["range"][:, 0])).sum())
-    if preprocessing.full_scale:
+    scalable = int(deep["scalable"].sum())
+    if preprocessing.full_scale and scalable:
         scale = preprocessing.full_scale
-        notes.append(f"{scale:g} is white in images of more than 8 bits: {len(deep):,}")
+        notes.append(f"{scale:g} is white in images of more than 8 bits: {scalable:,}")
     elif unstated:
         scale = preprocessing.unstated_scale
         over = int((deep["range"][:, 1] > scale).sum())

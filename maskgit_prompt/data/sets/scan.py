@@ -31,12 +31,13 @@ _BLOCK = 64  # chunks a thread that are handed out at a time
 
 # What is kept of each file. digest: sha256 of its bytes; stamp: Place.stamp from before it was
 # read; look: sha256 of its pixels; size: width and height; range: pixels.Examined.value_range, NaN
-# where there is none.
+# where there is none; low: pixels.Examined.darkest, the same; the flags: see there and `_fill`.
 _ROW = np.dtype(
     [
         *(("digest", "u1", 32), ("stamp", "u1", 32), ("look", "u1", 32)),
-        *(("size", "<i4", 2), ("range", "<f8", 2)),
-        *(("deep", "?"), ("odd_depth", "?"), ("dark", "?")),
+        *(("size", "<i4", 2), ("range", "<f8", 2), ("low", "<f8")),
+        *(("deep", "?"), ("odd_depth", "?"), ("scalable", "?"), ("halved", "?")),
+        *(("dark", "?"), ("bright", "?")),
     ]
 )
 
@@ -99,8 +100,9 @@ def scan(
     _same_on_all_hosts(place, names)
     kept = None
     if cache is not None and len(names) >= KEPT_FROM:
-        # What reads the images, too: another version may read what this one cannot.
-        how = f"{preprocessing.recipe}|{preprocessing.max_pixels}|{readers()}"
+        # What reads the images, too: another version may read what this one cannot. And what is
+        # kept of each: a scan of before is not damaged, but another one.
+        how = f"{preprocessing.recipe}|{preprocessing.max_pixels}|{readers()}|{_ROW.names}"
         key = f"{os.path.abspath(place.path)}|{how}"
         kept = cache / f"{hashlib.sha256(os.fsencode(key)).hexdigest()}.npz"
     host, hosts = distributed.index_and_count()
@@ -208,7 +210,9 @@ def _fill(row: np.void, seen: Examined) -> None:
     row["look"] = memoryview(hashlib.sha256(seen.pixels).digest())
     row["size"] = seen.size
     row["range"] = np.nan if seen.value_range is None else seen.value_range
-    row["deep"], row["dark"] = seen.deep, seen.dark
+    row["low"] = np.nan if seen.darkest is None else seen.darkest
+    row["dark"], row["bright"] = seen.dark, seen.bright
+    row["deep"], row["scalable"], row["halved"] = seen.deep, seen.scalable, seen.halved
     row["odd_depth"] = seen.stated not in (None, depth.SIXTEEN)
 
 
