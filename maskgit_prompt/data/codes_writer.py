@@ -20,6 +20,7 @@ from absl import logging
 import maskgit_prompt
 from maskgit_prompt.data import batches, codes
 from maskgit_prompt.data.augment import PLAIN, Views
+from maskgit_prompt.data.counts import counted
 from maskgit_prompt.data.images import ImageSet
 from maskgit_prompt.errors import UsageError, UserError
 from maskgit_prompt.progress import progress
@@ -65,7 +66,7 @@ class Encoding:
         found = np.asarray(self.encode(pixels))
         if found.ndim != 2 or len(found) != size or found.dtype.kind not in "iu":
             raise UsageError(
-                f"the encoder gave {found.dtype} {list(found.shape)} for {size} images:"
+                f"the encoder gave {found.dtype} {list(found.shape)} for {counted(size, 'image')}:"
                 f" expected integer codes [{size}, L]"
             )
         low, high = found.min(), found.max()

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from maskgit_prompt.data import found as found_lib
 from maskgit_prompt.data import images as images_lib
 from maskgit_prompt.data import splits
+from maskgit_prompt.data.counts import counted
 from maskgit_prompt.data.images import ImageSet
 from maskgit_prompt.data.pixels import Preprocessing
 from maskgit_prompt.data.sets import builders, folder, prepared, synthetic
@@ -127,10 +128,11 @@ def _train_rows(images: ImageSet, config: ConfigDict) -> np.ndarray:
 
 def _summary(name: str, images: ImageSet, train: int) -> list[str]:
     where = images.name if images.found is None else images.found.where
-    lines = [f"found {len(images):,} images in {where if name != DRAWN else DRAWN}"]
+    lines = [f"found {counted(len(images), 'image')} in {where if name != DRAWN else DRAWN}"]
     lines.append(found_lib.of_classes(images.classes, images.labels))
     lines += [] if images.found is None else images.found.lines()
-    return [*lines, f"parts: {train:,} images to train on, {len(images) - train:,} held out"]
+    parts = f"{counted(train, 'image')} to train on, {len(images) - train:,} held out"
+    return [*lines, f"parts: {parts}"]
 
 
 def join(sets: Sequence[ImageSet]) -> ImageSet:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from maskgit_prompt.data.counts import counted
 from maskgit_prompt.data.formats import NOTES
 from maskgit_prompt.data.names import legible
 
@@ -107,9 +108,9 @@ def of_classes(classes: Sequence[str], labels: Iterable[int]) -> str:
     """Classes and their counts: "2 classes: cat 12, dog 9"; of very many some and the extremes."""
     counts = collections.Counter(np.asarray(labels).tolist())
     shown = [f"{name} {counts[c]:,}" for c, name in enumerate(classes)]
-    number = f"{len(classes):,} class{'es' * (len(classes) != 1)}"
+    number = counted(len(classes), "class")
     if len(classes) <= _CLASSES:
         return f"{number}: {', '.join(shown)}"
     each = sorted(counts[c] for c in range(len(classes)))
-    spread = f"{each[0]:,}" if each[0] == each[-1] else f"{each[0]:,} to {each[-1]:,}"
-    return f"{number} of {spread} images: {', '.join(shown[:_FEW])}, ..."
+    spread = f"{each[0]:,} to " * (each[0] != each[-1]) + counted(each[-1], "image")
+    return f"{number} of {spread}: {', '.join(shown[:_FEW])}, ..."

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from maskgit_prompt.data import found as found_lib
 from maskgit_prompt.data import splits
+from maskgit_prompt.data.counts import counted
 from maskgit_prompt.data.images import ImageSet
 from maskgit_prompt.data.names import legible
 from maskgit_prompt.data.pixels import Preprocessing
@@ -62,12 +63,12 @@ class Splits:
         images, held = self.images, self.images.found
         used = images.labels[images.labels >= 0]
         where = images.name if held is None else held.where
-        lines = [f"found {len(used):,} images in {where}"]
+        lines = [f"found {counted(len(used), 'image')} in {where}"]
         lines.append(found_lib.of_classes(images.classes, used))
         lines += [] if held is None else held.lines()
         lines.append(
-            f"parts: {len(self.tune):,} images to tune on, {len(self.judge):,} to train the "
-            f"classifier on, {len(self.test):,} held out"
+            f"parts: {counted(len(self.tune), 'image')} to tune on, {len(self.judge):,} to train "
+            f"the classifier on, {len(self.test):,} held out"
         )
         return "\n  ".join(lines)
 

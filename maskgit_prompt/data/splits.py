@@ -6,6 +6,7 @@ import numpy as np
 from absl import logging
 
 from maskgit_prompt.data import batches
+from maskgit_prompt.data.counts import counted
 from maskgit_prompt.errors import UsageError
 
 
@@ -51,9 +52,9 @@ def few_shot(
         chosen.append(members[:shots])
     if short:
         logging.warning(
-            "%d classes have fewer than %d images, all of theirs are used: %s%s",
-            len(short),
-            shots,
+            "fewer than %s in %s, all are used: %s%s",
+            counted(shots, "image"),
+            counted(len(short), "class"),
             ", ".join(short[:10]),
             ", ..." if len(short) > 10 else "",
         )

@@ -72,7 +72,7 @@ def test_few_shot_takes_shots_of_each_class_and_names_short_ones(monkeypatch):
     chosen = splits.few_shot(LABELS, 2, seed=0, classes=("ant", "bee", "cow"))
     assert list(np.bincount(LABELS[chosen])) == [2, 2, 1]
     assert list(chosen) == sorted(chosen) and 8 in chosen
-    assert lines == ["1 classes have fewer than 2 images, all of theirs are used: cow (1)"]
+    assert lines == ["fewer than 2 images in 1 class, all are used: cow (1)"]
 
 
 def test_few_shot_of_a_class_does_not_depend_on_the_others():

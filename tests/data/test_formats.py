@@ -132,7 +132,7 @@ def test_warnings_of_libraries_are_told_by_file_in_the_one_warning(
 def test_images_with_warnings_alone_are_told_and_not_skipped(tmp_path, warnings):
     (tmp_path / "a.jpg").write_bytes(encoded(NOISE, "JPEG", exif=BAD_EXIF))
     assert len(image_folder(tmp_path, Preprocessing(8), strict=True)) == 1
-    assert warnings == [f"read 1 of 1 images in {tmp_path} with warnings: a.jpg ({TOLD})"]
+    assert warnings == [f"read 1 of 1 image in {tmp_path} with warnings: a.jpg ({TOLD})"]
 
 
 def test_warnings_go_to_the_thread_that_listens():

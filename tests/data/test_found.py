@@ -60,4 +60,4 @@ def test_classes_are_listed_and_of_many_some():
     labels = np.repeat(np.arange(1000), np.where(np.arange(1000) == 7, 1300, 3))
     expected = "1,000 classes of 3 to 1,300 images: c0 3, c1 3, c2 3, c3 3, c4 3, c5 3, ..."
     assert of_classes(names, labels) == expected
-    assert of_classes(names[:13], np.arange(13)).startswith("13 classes of 1 images: c0 1, ")
+    assert of_classes(names[:13], np.arange(13)).startswith("13 classes of 1 image: c0 1, ")

@@ -234,6 +234,20 @@ MUTATIONS = (
         ),
     ),
     *in_file(
+        "data/sets/labelling.py",
+        LAYOUTS,
+        (
+            "folds-are-classes-in-silence",
+            "if is_part(folder) or is_fold(folder)]",
+            "if is_part(folder)]",
+        ),
+    ),
+    *in_file(
+        "data/counts.py",
+        ("tests/data/test_counts.py",),
+        ("one-images", "{ending * (number != 1)}", "{ending}"),
+    ),
+    *in_file(
         "data/sets/zip_names.py",
         PLACES,
         ("backslashes-beside-slashes", "everywhere = not any(", "everywhere = True or any("),

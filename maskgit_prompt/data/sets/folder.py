@@ -12,6 +12,7 @@ import numpy as np
 from absl import logging
 
 from maskgit_prompt.data import depth, found
+from maskgit_prompt.data.counts import share
 from maskgit_prompt.data.images import ImageSet, Reader
 from maskgit_prompt.data.names import legible
 from maskgit_prompt.data.pixels import BROKEN, Preprocessing, decode_image, reason
@@ -172,14 +173,14 @@ def _refuse_or_warn(path: str, names: list[str], seen: Scan, strict: bool) -> No
     skipped = _listed(names, seen.broken)
     if seen.broken and strict:
         raise UserError(
-            f"{len(seen.broken)} of {len(names)} images in {path} cannot be read: {skipped};"
+            f"{share(len(seen.broken), len(names), 'image')} in {path} cannot be read: {skipped};"
             " mend or remove them, or leave strict off to skip them"
         )
     told = []
     if seen.broken:
-        told.append(f"skipped {len(seen.broken)} of {len(names)} images in {path}: {skipped}")
+        told.append(f"skipped {share(len(seen.broken), len(names), 'image')} in {path}: {skipped}")
     if seen.notes:
-        read = f"read {len(seen.notes)} of {len(names)} images in {path} with warnings"
+        read = f"read {share(len(seen.notes), len(names), 'image')} in {path} with warnings"
         told.append(f"{read}: {_listed(names, seen.notes)}")
     if told:
         logging.warning("%s", "; ".join(told))

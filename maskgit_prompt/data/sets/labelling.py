@@ -11,12 +11,13 @@ from collections.abc import Sequence
 import numpy as np
 from absl import logging
 
+from maskgit_prompt.data.counts import counted, share
 from maskgit_prompt.data.formats import ENDINGS, is_image
 from maskgit_prompt.data.found import by_ending
 from maskgit_prompt.data.names import composed, legible
 from maskgit_prompt.data.pixels import BROKEN, reason
 from maskgit_prompt.data.sets import table
-from maskgit_prompt.data.sets.leftovers import WORKDIR, is_part
+from maskgit_prompt.data.sets.leftovers import WORKDIR, is_fold, is_part
 from maskgit_prompt.data.sets.places import Place
 from maskgit_prompt.errors import UsageError, UserError
 
@@ -116,8 +117,8 @@ def _filled(
     """
     if not any(members.values()):
         raise UserError(
-            f"no images in {legible(place.path)}: expected PATH/CLASS/*.png or PATH/*.png (or "
-            f"{ENDINGS}){_instead(place)}"
+            f"no images in {legible(place.path)}: expected them in PATH/CLASS or side by side "
+            f"in PATH, ending in {ENDINGS}{_instead(place)}"
         )
     runs = [name for name, why in place.left_out.items() if why == WORKDIR]
     filled = {}
@@ -179,8 +180,9 @@ def _flat(place: Place, images: list[str], folders: list[str]) -> dict[str, list
     filled = next((folder for folder in folders if place.below(folder)), None)
     if filled is not None:
         raise UserError(
-            f"{legible(place.path)} holds {len(images)} images ({legible(images[0])}, ...) beside "
-            f"class folders ({legible(filled)}, ...): move them into a class folder, or the "
+            f"{legible(place.path)} holds {counted(len(images), 'image')} "
+            f"({legible(images[0])}{', ...' * (len(images) > 1)}) beside class folders "
+            f"({legible(filled)}, ...): move all images into a class folder, or the "
             "folders away"
         )
     return {place.name: images}
@@ -250,17 +252,16 @@ def _by_table(place: Place, known: table.Files, found: table.Table) -> dict[str,
     classes, unknown = table.assign(found, known, where)
     if unknown:
         raise UserError(
-            f"{found.title} names {len(unknown)} of {len(found.rows)} files that are not images in "
-            f"{where}, the first is {legible(unknown[0])}; expected paths below it that end in "
-            f"{ENDINGS}: mend or remove these lines"
+            f"{found.title} names files that are not images in {where}: "
+            f"{share(len(unknown), len(found.rows), 'file')}, the first is {legible(unknown[0])}; "
+            f"expected paths below it that end in {ENDINGS}: mend or remove these lines"
         )
     unlisted = [name for name in known.images if name not in classes]
     place.left_out |= dict.fromkeys(unlisted, f"not in {found.title}")
     if unlisted:
         logging.warning(
-            "left out %d of %d images in %s that %s does not name, the first is %s",
-            len(unlisted),
-            len(known.images),
+            "left out %s in %s that %s does not name, the first is %s",
+            share(len(unlisted), len(known.images), "image"),
             where,
             found.title,
             legible(min(unlisted)),
@@ -301,9 +302,8 @@ def _ordered(place: Place, keys: list[str]) -> dict[str, str]:
     place.left_out |= dict.fromkeys(others, f"not in {ORDER_FILE}")
     if others:
         logging.warning(
-            "left out %d of %d classes in %s that %s does not name: %s%s",
-            len(others),
-            len(keys),
+            "left out %s in %s that %s does not name: %s%s",
+            share(len(others), len(keys), "class"),
             legible(place.path),
             ORDER_FILE,
             ", ".join(others[:10]),
@@ -326,9 +326,10 @@ def _refuse_parts(place: Place, folders: list[str]) -> list[str]:
             f"{path} has the folders {names}: parts of a data set, expected classes; name one of "
             f"them, as {path}/{legible(one)}"
         )
-    if not parts:
+    called = [legible(folder) for folder in folders if is_part(folder) or is_fold(folder)]
+    if not called:
         return []
-    return [f"taken as classes, though called like parts of a data set: {names}"]
+    return [f"taken as classes, though called like parts of a data set: {', '.join(called)}"]
 
 
 def _chosen(place: Place, names: dict[str, str], classes: Sequence[str]) -> dict[str, str]:

@@ -77,6 +77,12 @@ def is_part(folder: str) -> bool:
     return bool(parts) and all(word in parts or word in _BESIDE for word in words)
 
 
+def is_fold(folder: str) -> bool:
+    """Whether a folder is called like a part for cross-validation: "fold1", "Fold_2", "cv-fold 3".
+    Such parts hold classes, but classes may be called so, too."""
+    return re.fullmatch(r"(cv[\W_]*)?fold[\W_]*\d+", folder.lower()) is not None
+
+
 def _is_part_word(word: str) -> bool:
     return word in _PARTS or any(
         word.endswith(joined) and word.removesuffix(joined) in _PARTS for joined in _JOINED

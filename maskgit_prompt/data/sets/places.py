@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Iterable
 from typing import Any, BinaryIO, Protocol
 
+from maskgit_prompt.data.counts import counted
 from maskgit_prompt.data.formats import is_image
 from maskgit_prompt.data.names import legible
 from maskgit_prompt.data.pixels import BROKEN, reason
@@ -353,8 +354,8 @@ class Zip(_Archive):
         locked = [n for n, info in members if info.flag_bits & 1 and is_image(n)]
         if locked:
             raise UserError(
-                f"archive {file} is encrypted: {len(locked)} images ({locked[0]}, ...) need a "
-                "password; make it again without one"
+                f"archive {file} is encrypted, {counted(len(locked), 'image')} "
+                f"({locked[0]}{', ...' * (len(locked) > 1)}): make it again without a password"
             )
         return members
 

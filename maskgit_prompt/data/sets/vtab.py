@@ -11,6 +11,7 @@ import importlib.util
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from maskgit_prompt.data.counts import counted
 from maskgit_prompt.data.sets import builders, prepared
 from maskgit_prompt.errors import UsageError, UserError
 
@@ -184,8 +185,8 @@ class Task:
         end = counts[name] * 50 // 100 if end == "50%" else int(end or counts[name])
         if begin + number > end:
             raise UserError(
-                f"{self.name}: {text} has {end - begin} images, expected at least {number}; "
-                "choose another --config.data.split"
+                f"{self.name}: {text} has {counted(end - begin, 'image')}, expected at "
+                f"least {number}; choose another --config.data.split"
             )
         return f"{name}[{begin or ''}:{begin + number}]"
 

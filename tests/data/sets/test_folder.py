@@ -180,7 +180,7 @@ def test_a_missing_folder_and_a_file(tmp_path):
 
 def test_no_images_at_all(tmp_path):
     (tmp_path / "notes.txt").write_text("")
-    with pytest.raises(UserError, match="no images in .* expected PATH/CLASS"):
+    with pytest.raises(UserError, match="no images in .* expected them in PATH/CLASS"):
         image_folder(tmp_path, Preprocessing(8))
 
 
@@ -202,7 +202,7 @@ def test_a_class_of_broken_images_is_named(tmp_path, warnings):
 def test_images_beside_class_folders(tmp_path):
     save(tmp_path / "cat" / "a.png")
     save(tmp_path / "stray.png")
-    with pytest.raises(UserError, match=r"1 images \(stray\.png, .* beside class folders \(cat"):
+    with pytest.raises(UserError, match=r"holds 1 image \(stray\.png\) beside class folders \(cat"):
         image_folder(tmp_path, Preprocessing(8))
 
 

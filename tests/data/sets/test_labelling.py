@@ -120,7 +120,7 @@ def test_a_labels_csv_with_another_header_is_not_used(pets, warnings):
     [
         (
             "file,class\ncat/0.png,x\npets/cat/1.png,x\ndog/9.png,y\n",
-            r"names 2 of 3 files that are not images in .*/pets, the first is pets/cat/1\.png",
+            r"names files that are not images in .*/pets: 2 of 3 files, the first is pets/cat/1\.",
         ),
         ("file,class\ncat/0.png\n", r"labels\.csv, line 2: 'cat/0\.png', expected a file and its"),
         ("file,class\ncat/0.png,\n", r"line 2: 'cat/0\.png,', expected a file and its class"),

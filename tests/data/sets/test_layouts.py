@@ -122,6 +122,15 @@ def test_a_class_that_is_called_like_a_part_is_told(tmp_path):
     assert found.found.notes == ("taken as classes, though called like parts of a data set: train",)
 
 
+def test_classes_that_are_called_like_folds_are_told(tmp_path):
+    put(tmp_path / "set", "fold1/0.png", "Fold_2/0.png", "paper/0.png")
+    found = image_folder(tmp_path / "set", Preprocessing(8))
+    assert found.classes == ("Fold_2", "fold1", "paper")
+    assert found.found.notes == (
+        "taken as classes, though called like parts of a data set: Fold_2, fold1",
+    )
+
+
 # What lies beside the classes.
 
 LEFT = (

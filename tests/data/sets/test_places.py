@@ -270,7 +270,7 @@ def test_an_encrypted_zip(tmp_path):
     for magic, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         data[data.index(magic) + offset] |= 1
     file.write_bytes(data)
-    with pytest.raises(UserError, match=r"a\.zip is encrypted: 1 images \(a\.png, .*without one"):
+    with pytest.raises(UserError, match=r"a\.zip is encrypted, 1 image \(a\.png\): make it"):
         image_folder(file, Preprocessing(8))
 
 

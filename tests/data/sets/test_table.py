@@ -98,7 +98,10 @@ def test_ids_name_files_in_folders_beside_images_without_a_class(tmp_path, warni
     [
         ("id,label\n0,x\n1,y\n", r"line 2: 0 may be 0\.jpg and 0\.png in .*: write one of these"),
         ("id,label\n0.jpg,x\n0.JPG,y\n", r"line 3: 0\.JPG for the second time"),
-        ("id,label\n0.jpg,x\n9,y\n", r"names 1 of 2 files that are not images .* first is 9"),
+        (
+            "id,label\n0.jpg,x\n9,y\n",
+            r"not images .* 1 of 2 files, the first is 9;",
+        ),
         ("id,label\n0.jpg, \n", r"line 2: '0\.jpg,', expected a file and its class"),
     ],
 )
