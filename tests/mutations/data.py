@@ -224,6 +224,11 @@ MUTATIONS = (
         ),
     ),
     *in_file(
+        "data/sets/labelling.py",
+        OTHERS_TABLES,
+        ("tables-in-archives-as-paths", "if not os.path.isfile(path):", "if False:"),
+    ),
+    *in_file(
         "data/sets/table.py",
         OTHERS_TABLES,
         ("ends-of-relative-paths", "and relative != cell and", "and"),

@@ -164,16 +164,22 @@ def _descend(place: Place, classes: Sequence[str]) -> bool:
         a_class = images and (inner_folders or not is_part(folder))
         if (a_class and not told) or not (images or inner_folders):
             return entered
-        for name in files:
-            path = os.path.join(place.path, name)
-            if name.lower().endswith((".csv", ".tsv")) and os.path.isfile(path):
-                place.left_out[name] = ""
-                said = f"{legible(name)} lies beside the only folder and is not used"
-                place.notes.append(
-                    f"{said}; --config.data.csv={legible(path)} takes classes from it"
-                )
+        for name in filter(table.is_table, files):
+            place.left_out[name] = ""
+            place.notes.append(
+                f"{legible(name)} lies beside the only folder and is not used; "
+                f"{_to_use(place, name)}"
+            )
         place.enter(folder)
         entered = True
+
+
+def _to_use(place: Place, name: str) -> str:
+    """How a table at the top of the place is made to give classes, for a message."""
+    path = os.path.join(place.path, name)
+    if not os.path.isfile(path):  # in an archive
+        return "to take classes from it, unpack it and name it as --config.data.csv"
+    return f"--config.data.csv={legible(path)} takes classes from it"
 
 
 def _flat(place: Place, images: list[str], folders: list[str]) -> dict[str, list[str]]:
@@ -322,9 +328,11 @@ def _refuse_parts(place: Place, folders: list[str]) -> list[str]:
         path = legible(place.path)
         for_training = (part for part in parts if re.search(r"(?<![a-z])tr", part.lower()))
         one = next(for_training, parts[0])
+        beside = next(filter(table.is_table, place.top()[0]), None)
+        or_table = f"; or use {legible(beside)}: {_to_use(place, beside)}" if beside else ""
         raise UserError(
             f"{path} has the folders {names}: parts of a data set, expected classes; name one of "
-            f"them, as {path}/{legible(one)}"
+            f"them, as {path}/{legible(one)}{or_table}"
         )
     called = [legible(folder) for folder in folders if is_part(folder) or is_fold(folder)]
     if not called:

@@ -41,6 +41,11 @@ class Table:
     rows: list[tuple[int, str, str]]
 
 
+def is_table(name: str) -> bool:
+    """Whether a file's name ends like a table's: "train.CSV" does, "train.txt" does not."""
+    return name.lower().endswith((".csv", ".tsv"))
+
+
 def parse(text: str, title: str, files: "Files") -> Table | None:
     """Reads a table; None: its columns are not understood.
 

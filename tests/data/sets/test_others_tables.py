@@ -8,6 +8,7 @@ from maskgit_prompt.data.sets.leftovers import is_part, why_left_out
 from maskgit_prompt.data.sets.table import Files
 from maskgit_prompt.errors import UserError
 from tests.data.pictures import save
+from tests.data.sets.test_places import archived
 
 
 def labelled(tmp_path, table: bytes, names=("0.png", "1.png")):
@@ -58,6 +59,29 @@ def test_a_table_beside_the_only_folder_is_told_of(tmp_path):
     path = tmp_path / "train.csv"
     assert any(f"--config.data.csv={path} takes classes from it" in note for note in found.notes)
     assert "../train.csv" in found.left_out[0].line()
+
+
+def test_a_table_beside_the_only_folder_of_an_archive_is_told_of(tmp_path):
+    for number in range(2):
+        save(tmp_path / "set" / "train" / f"{number}.png", (number, 0, 0))
+    (tmp_path / "set" / "train.csv").write_text("id,label\n0,cat\n1,dog\n")
+    file = archived(tmp_path / "set", tmp_path / "set.zip")
+    assert image_folder(file, Preprocessing(8)).found.notes[0] == (
+        "train.csv lies beside the only folder and is not used; to take classes from it, unpack it "
+        "and name it as --config.data.csv"
+    )
+
+
+def test_a_table_beside_parts_is_a_way_out_that_works(tmp_path):
+    for number, name in enumerate(("train/0.png", "train/1.png", "test/2.png")):
+        save(tmp_path / name, (number, 0, 0))
+    path = tmp_path / "train.csv"
+    path.write_text("id,label\n0,cat\n1,dog\n")
+    match = rf"as {tmp_path}/train; or use train\.csv: --config\.data\.csv={path} takes classes"
+    with pytest.raises(UserError, match=match):
+        image_folder(tmp_path, Preprocessing(8))
+    found = image_folder(tmp_path, Preprocessing(8), csv=str(path))
+    assert (found.classes, found.ids) == (("cat", "dog"), ("train/0.png", "train/1.png"))
 
 
 @pytest.mark.parametrize("name", ["thumbnails", "wandb", "resource.frk"])
