@@ -224,6 +224,26 @@ MUTATIONS = (
         ),
     ),
     *in_file(
+        "data/depth.py",
+        DEPTH,
+        ("values-below-0-in-silence", "if below:", "if False:"),
+        ("images-without-a-value-are-black", "if not finite:", "if False:"),
+    ),
+    *in_file(
+        "data/sets/folder.py",
+        COPIES,
+        (
+            "copies-of-one-class-as-of-several",
+            "if len(set(labels[same].tolist())) > 1",
+            "if len(same) > 1",
+        ),
+    ),
+    *in_file(
+        "data/sets/places.py",
+        PLACES,
+        ("full-paths-in-archives", "            folder = below\n", ""),
+    ),
+    *in_file(
         "data/sets/labelling.py",
         OTHERS_TABLES,
         ("tables-in-archives-as-paths", "if not os.path.isfile(path):", "if False:"),

@@ -104,6 +104,7 @@ def test_a_picture_in_two_classes_is_told_of(tmp_path):
         image = noise()
         write(tmp_path / "a" / f"{i}.png", image)
         write(tmp_path / "b" / f"{i if i else 'x'}.png", image if i != 2 else noise())
+    write(tmp_path / "a" / "2 copy.png", image)  # in one class: left out, and no more is told
     found = image_folder(tmp_path, Preprocessing(8))
     assert len(found) == 6  # all are used
     [note] = found.found.notes

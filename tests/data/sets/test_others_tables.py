@@ -28,9 +28,10 @@ def test_a_quote_that_is_not_closed_is_told(tmp_path):
         labelled(tmp_path, b'"0.png" ; "k0\n1.png;k1\n')
 
 
-def test_a_table_in_the_code_page_of_windows(tmp_path, caplog):
+def test_a_table_in_the_code_page_of_windows(tmp_path, warnings):
     table = "file,class\n0.png,Bär\n1.png,café\n".encode("cp1252")
     assert labelled(tmp_path, table) == ("Bär", "café")
+    assert "labels.csv is not UTF-8: it is read as Windows code page 1252" in warnings[0]
 
 
 @pytest.mark.parametrize("start", ["C:\\data\\", "d:/", "/home/me/", "\\\\host\\share\\"])
