@@ -3,7 +3,7 @@
     python benchmarks/reconstruction.py mini          # prints it
     python benchmarks/reconstruction.py mini --write  # and stores it in the backbone's config.json
 
-Reports set it beside what the backbone keeps of a user's images. Run it again where the tokenizer,
+Reports show it next to what the backbone keeps of a user's images. Run it again where the tokenizer,
 the feature network or the drawn pictures have changed; a few seconds.
 """
 
