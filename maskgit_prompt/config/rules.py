@@ -19,10 +19,9 @@ from maskgit_prompt.decoding import schedules
 from maskgit_prompt.decoding.config import DecodeConfig
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.importers.format import formats
-from maskgit_prompt.models import attention, prompt, tokenizer
+from maskgit_prompt.models import attention, discriminator, prompt, tokenizer
 from maskgit_prompt.storage import files
 from maskgit_prompt.tasks import losses
-from maskgit_prompt.tasks.pretraining import tokenizer as tokenizer_stage
 from maskgit_prompt.tuning import methods, profile
 from maskgit_prompt.tuning.optimizers import make_optimizer
 
@@ -175,7 +174,7 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "quantizer.temperature": POSITIVE,
     "quantizer.ema": RATE,
     "quantizer.*": NOT_NEGATIVE,
-    "adversarial.discriminator": one_of(tokenizer_stage.DISCRIMINATORS),
+    "adversarial.discriminator": one_of(discriminator.NAMES),
     "adversarial.loss": one_of(losses.ADVERSARIAL),
     "adversarial.adaptive": FLAG,
     "adversarial.penalty_every": COUNT,

@@ -19,6 +19,7 @@ from maskgit_prompt.models.convolutional import conv
 
 Array = jax.Array
 
+NAMES = ("stylegan", "patch")  # this one, and that of patch.py
 SMALLEST = 4  # the size at which blocks end
 WIDEST = 512
 SLOPE = 0.2  # of the leaky ReLU

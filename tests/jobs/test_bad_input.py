@@ -202,7 +202,7 @@ def test_debug_shows_the_traceback():
         ("--config.prompt.kind=soft", "config.prompt.kind = 'soft', expected table, additive"),
         (
             "--config.data.name=faces",
-            "config.data.name = 'faces', expected digits, folder, tfds, vtab",
+            "config.data.name = 'faces', expected digits, twemoji, folder, tfds, vtab",
         ),
         ("--config.data.fractions.test=0.9", "expected shares above 0, together at most 1"),
     ],

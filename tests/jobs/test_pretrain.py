@@ -149,6 +149,7 @@ def test_a_run_that_is_stopped_equals_one_that_is_not(pictures, tmp_path, capsys
     assert last[0] == last[1]
 
 
+@pytest.mark.slow
 def test_a_perceptual_distance_in_the_features_of_a_backbone(tmp_path, capsys):
     more = ("reconstruction.perceptual=0.5", "reconstruction.network=mini")
     more = (*more, "data.num=712", "data.heldout=0.25")

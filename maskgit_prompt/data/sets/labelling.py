@@ -3,7 +3,9 @@
 import codecs
 import dataclasses
 import difflib
+import os
 import pathlib
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -161,6 +163,14 @@ def _descend(place: Place, classes: Sequence[str]) -> bool:
         a_class = images and (inner_folders or not is_part(folder))
         if (a_class and not told) or not (images or inner_folders):
             return entered
+        for name in files:
+            path = os.path.join(place.path, name)
+            if name.lower().endswith((".csv", ".tsv")) and os.path.isfile(path):
+                place.left_out[name] = ""
+                said = f"{legible(name)} lies beside the only folder and is not used"
+                place.notes.append(
+                    f"{said}; --config.data.csv={legible(path)} takes classes from it"
+                )
         place.enter(folder)
         entered = True
 
@@ -217,6 +227,8 @@ def _table(
     known = table.Files([*images, *(name for folder in folders for name in place.below(folder))])
     found = table.parse(text, title, known)
     if found is None:
+        if not text.strip():
+            raise UserError(f"{title} is empty: add lines FILE,CLASS, or take it away")
         begins = (
             f"{title} begins with {table.first_line(text)!r}, expected {table.EXPECTED!r} or other "
             "headings for a column of files and one of classes"
@@ -308,7 +320,8 @@ def _refuse_parts(place: Place, folders: list[str]) -> list[str]:
     names = ", ".join(map(legible, parts))
     if len(parts) > 1 and not any(place.below(folder) for folder in others):
         path = legible(place.path)
-        one = next((part for part in parts if part.lower().startswith("tr")), parts[0])
+        for_training = (part for part in parts if re.search(r"(?<![a-z])tr", part.lower()))
+        one = next(for_training, parts[0])
         raise UserError(
             f"{path} has the folders {names}: parts of a data set, expected classes; name one of "
             f"them, as {path}/{legible(one)}"
@@ -356,13 +369,20 @@ def _read(place: Place, name: str) -> tuple[bytes, str]:
         ) from error
 
 
+_UNDEFINED = {0x81, 0x8D, 0x8F, 0x90, 0x9D}  # in Windows' code page 1252
+
+
 def _text(data: bytes, title: str) -> str:
-    """UTF-8, with or without a byte order mark, or UTF-16 with one, as Excel writes it."""
+    """UTF-8, with or without a byte order mark, or UTF-16 with one; else Windows' code page 1252,
+    with a warning. Excel writes all of these."""
     try:
         if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             return data.decode("utf-16")
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        if b"\0" not in data and not set(data) & _UNDEFINED:
+            logging.warning("%s is not UTF-8: it is read as Windows code page 1252", title)
+            return data.decode("cp1252")
         raise UserError(
             f"{title} is not UTF-8 at byte {error.start:,}: save it as UTF-8, or take it away"
         ) from error

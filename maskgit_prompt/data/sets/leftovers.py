@@ -12,6 +12,7 @@ WORKDIR = "workdirs of earlier runs"
 _FOLDERS = {
     *("__macosx", "network trash folder", "temporary items", "thevolumesettingsfolder"),
     *("lost+found", "found.000", "__pycache__", "node_modules", "cvs"),
+    *("thumbnails", "resource.frk", "wandb"),
     *("@eadir", "@tmp", "@recycle", "@recently-snapshot", "@sharesnap", "@__thumb"),
     *("#recycle", "#snapshot", "$recycle.bin", "$winreagent", "$extend", "recycler", "recycled"),
     *("system volume information", "msocache", "_gsdata_", "~snapshot", "lightroom previews"),
@@ -57,7 +58,7 @@ _PARTS = {
 _BESIDE = {
     *("set", "sets", "data", "dataset", "image", "images", "img", "imgs", "photo", "photos"),
     *("picture", "pictures", "pics", "split", "part", "fold", "seg", "folder", "dir", "samples"),
-    *("x", "full", "small", "large", "all", "raw", "final", "new"),
+    *("a", "b", "x", "full", "small", "large", "all", "raw", "final", "new"),
 }
 _JOINED = ("set", "sets", "data", "dataset", "images", "imgs", "img", "split")  # as in "trainset"
 

@@ -83,6 +83,22 @@ def _lines(text: str, title: str) -> list[tuple[int, list[str]]]:
     told = re.fullmatch(r"sep=(.)\s*", first)  # as Excel writes
     outside = re.sub(r'"[^"]*"', "", first)
     delimiter = told[1] if told else max(_DELIMITERS, key=outside.count)
+    try:
+        return _cells(text, title, delimiter, bool(told))
+    except UserError:
+        # "a" ; "b": spaces behind a quote are wrong in a CSV, but people write them.
+        spaced = re.sub(rf'"[ \t]+(?=({re.escape(delimiter)}|\r?$))', '"', text, flags=re.MULTILINE)
+        if spaced == text:
+            raise
+        return _cells(spaced, title, delimiter, bool(told))
+
+
+def _cells(text: str, title: str, delimiter: str, told: bool) -> list[tuple[int, list[str]]]:
+    """As `_lines`; told: the first line says what the delimiter is, and is none of the table.
+
+    Raises:
+      UserError: quotes that are not closed.
+    """
     table = csv.reader(
         io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
     )

@@ -33,7 +33,6 @@ from maskgit_prompt.tuning.game import Player
 from maskgit_prompt.tuning.optimizers import make_optimizer
 from maskgit_prompt.tuning.tune import Examples
 
-DISCRIMINATORS = ("stylegan", "patch")
 COLUMNS, LINES = 12, 3  # of images on a sheet
 CURVES = {"evaluated_heldout": "held-out images"}
 ANYWHERE = ((".*", None),)  # whole, on every device

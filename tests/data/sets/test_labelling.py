@@ -69,7 +69,7 @@ def test_a_classes_txt_that_does_not_fit(text, match, pets):
 
 
 def test_a_classes_txt_in_another_encoding(pets):
-    (pets / "classes.txt").write_bytes(b"cat\n\xff")
+    (pets / "classes.txt").write_bytes(b"cat\n\x81")
     refused(pets, UserError, r"classes\.txt is not UTF-8 at byte 4: save it")
 
 

@@ -100,13 +100,12 @@ def test_the_adaptive_weight_balances_gradients_at_the_last_kernel(model):
     for name, near, weight in (("near", Nearness(), 0.0), ("deceive", Nearness(0, 0), 1.0)):
         critic = Critic(judge, weight)
         loss_fn = reconstruction.tokenizer_loss(graphdef, near, NOTHING, critic=critic)
-        gradients[name] = last(jax.grad(lambda t, f=loss_fn: f(t, batch, KEY)[0])(tree))
+        gradients[name] = last(jax.jit(jax.grad(lambda t, f=loss_fn: f(t, batch, KEY)[0]))(tree))
     norms = {name: float(jnp.linalg.norm(g.ravel())) for name, g in gradients.items()}
     critic = Critic(judge, weight=0.8, adaptive=True)
     loss_fn = reconstruction.tokenizer_loss(graphdef, Nearness(), NOTHING, critic=critic)
-    (loss, metrics), whole = jax.value_and_grad(lambda t: loss_fn(t, batch, KEY), has_aux=True)(
-        tree
-    )
+    run = jax.jit(jax.value_and_grad(lambda t: loss_fn(t, batch, KEY), has_aux=True))
+    (loss, metrics), whole = run(tree)
     ratio = norms["near"] / (norms["deceive"] + 1e-4)
     np.testing.assert_allclose(metrics["adaptive"], ratio, rtol=1e-3)
     expected = gradients["near"] + 0.8 * ratio * gradients["deceive"]
