@@ -66,7 +66,7 @@ def training(
             "learning_rate": learning_rate,  # highest rate; it falls to 0 along half a cosine
             "warmup_steps": 0,  # steps in which the learning rate rises from 0
             "rates": (),  # learning rates by path, first match wins: "transformer/.*=1e-4"
-            "decays": (),  # weight decays by path, in the same way
+            "decays": (),  # weight decays by path, first match wins: ".*(bias|scale)=0"
             "momentum": 0.9,  # momentum of sgd; 0: none
             "nesterov": False,  # use Nesterov's momentum in sgd
             "b1": 0.9,  # decay rate of adamw's first moment
@@ -152,7 +152,7 @@ def transfer() -> ConfigDict:
             "tokens": 16,  # number of prompt tokens
             "deep": False,  # fresh prompt tokens at every layer
             "prefix": False,  # keys and values of every layer in place of tokens
-            # Among prompt tokens of a causal transformer: "causal", or "both" directions.
+            # Attention among prompt tokens of a causal transformer: "causal", or "both" ways.
             "attention": "causal",
             "instances": True,  # learn a prompt for every image, too, for the marquee header
             "embedding": 32,  # width of the tables; 0: the transformer's
@@ -349,7 +349,7 @@ def sampling() -> ConfigDict:
     """How codes are decoded; the first four are for masked transformers alone."""
     return ConfigDict(
         {
-            "steps": 12,  # decoding steps
+            "steps": 12,  # number of decoding steps
             "schedule": "cosine",  # share of codes still masked; names as for masking.schedule
             # Which codes are kept first: "confidence", "halton", "halton-rolled" or "random".
             "order": "confidence",
