@@ -3,8 +3,8 @@
     python benchmarks/reconstruction.py mini          # prints it
     python benchmarks/reconstruction.py mini --write  # and stores it in the backbone's config.json
 
-Reports set it beside what the backbone keeps of a user's images. Run it again where the tokenizer,
-the feature network or the drawn pictures have changed; a few seconds.
+Reports show it next to what the backbone keeps of a user's images. Run it again when tokenizer,
+feature network or drawn pictures have changed; it takes a few seconds.
 """
 
 import argparse

@@ -1,9 +1,12 @@
-"""python -m maskgit_prompt.main --config=configs/quickstart.py --workdir=DIR: runs config.job.
+"""Teaches a frozen image transformer to draw images like yours, by tuning a small prompt.
 
-A configuration is a Python file; any value of it can be set on the command line:
+  python -m maskgit_prompt.main --config=configs/quickstart.py --workdir=DIR
+
+runs the job of a configuration, which is a Python file. Flags set any of its values:
   --config=configs/folder.py:PATH --config.data.shots=5 --config.optimizer.learning_rate=0.01
-Exit codes: 0 done, 1 failed, 2 wrong use, 143 stopped by SIGTERM and 130 by Ctrl-C, both after a
-save (start again to resume). Errors are one line; --debug adds the traceback.
+Exit codes: 0 done, 1 failed, 2 wrong use, 143 stopped by SIGTERM, 130 stopped by Ctrl-C. A run
+stopped in training saves a checkpoint first; start it again to resume. Errors are one line; --debug
+adds the traceback.
 """
 
 import importlib

@@ -26,16 +26,20 @@ def base(job: str) -> ConfigDict:
     """What every job has."""
     return ConfigDict(
         {
-            "job": job,  # what is run: a file of maskgit_prompt/jobs/
-            "seed": 0,  # of weights, batches, masks and samples
+            "job": job,  # the job to run: a file of maskgit_prompt/jobs/
+            "seed": 0,  # seed of weights, batches, masks and samples
             # An embedded or published model's name, or a backbone's folder or address; empty: the
-            # embedded one.
+            # embedded model.
             "backbone": "",
             "download": False,  # fetch a backbone that is not on this machine
-            "dtype": "float32",  # of activations; "bfloat16" on accelerators
-            "attention": "auto",  # or "xla", "cudnn", "tokamax": how transformers compute it
-            # Devices along which batches, weights, and heads are split; -1: all that remain.
-            "mesh": {"data": -1, "fsdp": 1, "tensor": 1},
+            "dtype": "float32",  # dtype of activations; use "bfloat16" on accelerators
+            # What computes a transformer's attention: "auto", "xla", "cudnn" or "tokamax".
+            "attention": "auto",
+            "mesh": {
+                "data": -1,  # devices along which batches are split; -1: all that remain
+                "fsdp": 1,  # devices along which batches and frozen weights are split
+                "tensor": 1,  # devices along which heads and hidden units are split
+            },
         }
     )
 
@@ -46,10 +50,10 @@ def training(
     """Adds what every job that trains has."""
     config.train = ConfigDict(
         {
-            "steps": steps,  # of the optimizer
-            "batch_size": batch_size,  # of all devices together
-            "micro_batches": 1,  # gradient accumulation: pieces that a batch is run in
-            "ema_decay": 0.0,  # of an average of the trained parameters; 0: none is kept
+            "steps": steps,  # optimizer steps
+            "batch_size": batch_size,  # images per step, on all devices together
+            "micro_batches": 1,  # pieces of a batch whose gradients are averaged
+            "ema_decay": 0.0,  # decay of an average of the trained parameters; 0: no average
             "log_every": 10,  # steps between lines of metrics
             "save_every": 200,  # steps between checkpoints
             "tensorboard": True,  # write TensorBoard events, too
@@ -58,18 +62,18 @@ def training(
     config.profile = ""  # "20:5": a profiler's trace of the five steps after step 20
     config.optimizer = ConfigDict(
         {
-            "name": "adamw",  # or "sgd"
-            "learning_rate": learning_rate,  # the highest; it falls to 0 along half a cosine
-            "warmup_steps": 0,  # from 0 up to the learning rate
+            "name": "adamw",  # the optimizer: "adamw" or "sgd"
+            "learning_rate": learning_rate,  # highest rate; it falls to 0 along half a cosine
+            "warmup_steps": 0,  # steps in which the learning rate rises from 0
             "rates": (),  # learning rates by path, first match wins: "transformer/.*=1e-4"
-            "decays": (),  # weight decays by path, in the same way
-            "momentum": 0.9,  # of sgd
-            "nesterov": False,  # of sgd's momentum
-            "b1": 0.9,  # of adamw
-            "b2": 0.96,  # of adamw
-            "eps": 1e-8,  # of adamw
-            "weight_decay": 0.0,  # of what no pattern of decays matches
-            "clip": 1.0,  # of the gradient's global norm; 0: none
+            "decays": (),  # weight decays by path, first match wins: ".*(bias|scale)=0"
+            "momentum": 0.9,  # momentum of sgd; 0: none
+            "nesterov": False,  # use Nesterov's momentum in sgd
+            "b1": 0.9,  # decay rate of adamw's first moment
+            "b2": 0.96,  # decay rate of adamw's second moment
+            "eps": 1e-8,  # keeps adamw from dividing by 0
+            "weight_decay": 0.0,  # weight decay of parameters that no pattern of decays matches
+            "clip": 1.0,  # largest global norm of the gradient; 0: no limit
         }
     )
     return config
@@ -79,10 +83,11 @@ def masking() -> ConfigDict:
     """How codes are hidden in training."""
     return ConfigDict(
         {
-            "schedule": "cosine",  # share of hidden codes; or "linear", "uniform", "pow2", …
-            "shared": False,  # one share for the whole batch, not one for each image
+            # Gives the share of hidden codes: "cosine", "linear", "uniform", "pow2", "log", "exp".
+            "schedule": "cosine",
+            "shared": False,  # draw one share for the whole batch, not one per image
             "smoothing": 0.1,  # label smoothing of the loss
-            "drop_class": 0.0,  # share of examples without their class, in pretraining
+            "drop_class": 0.0,  # in pretraining: share of examples without their class
         }
     )
 
@@ -93,7 +98,7 @@ def next_code() -> ConfigDict:
         {
             "keep": 1.0,  # share of input codes that stay; the others become random ones
             "smoothing": 0.0,  # label smoothing of the loss
-            "drop_class": 0.0,  # share of examples without their class, in pretraining
+            "drop_class": 0.0,  # in pretraining: share of examples without their class
         }
     )
 
@@ -101,53 +106,60 @@ def next_code() -> ConfigDict:
 def transfer() -> ConfigDict:
     """The main job: tune a prompt on a few images, generate, score, report."""
     config = training(base("run"), steps=300, batch_size=32, learning_rate=0.01)
-    config.optimizer.backbone_learning_rate = 0.0  # of what is not the prompt; 0: the same
-    config.task = "generation"  # what is learned: a room of maskgit_prompt/tasks/
-    config.model = ""  # "masked" or "causal"; empty: what the backbone has
-    config.trainable = ("prompt/.*",)  # path patterns; "!" in front freezes; first match wins
+    # Learning rate of whatever else than the prompt is trained; 0: the prompt's.
+    config.optimizer.backbone_learning_rate = 0.0
+    config.task = "generation"  # what the run learns: a folder of maskgit_prompt/tasks/
+    config.model = ""  # the kind of transformer: "masked" or "causal"; empty: the backbone's
+    config.trainable = ("prompt/.*",)  # patterns of paths; first match wins; "!" in front freezes
     config.data = ConfigDict(
         {
-            "name": "digits",  # or "twemoji", "folder", "tfds", "vtab"
-            "path": "",  # of the folder, or of a zip or tar archive
-            "csv": "",  # path of a table file,class; empty: labels.csv of the folder, if there
-            "dataset": "",  # of TFDS, as "imagenet2012" or "eurosat/rgb:2.*.*"
-            "label": "label",  # what it calls its class
-            "task": "",  # of VTAB
-            "data_dir": "",  # of prepared data; empty: $TFDS_DATA_DIR, or ~/tensorflow_datasets
-            "download": False,  # what is not prepared
-            "split": "train",  # tuned on: a TFDS slice, or with VTAB one of its splits
-            "test": "test",  # half of it trains the judge, half is held out
-            "reference": "",  # distances are to it; empty: what is held out
+            "name": "digits",  # the source: "digits", "twemoji", "folder", "tfds" or "vtab"
+            "path": "",  # the folder, or a zip or tar archive
+            "csv": "",  # table of files and classes; empty: the folder's labels.csv, if it has one
+            "dataset": "",  # name of a TFDS data set: "imagenet2012" or "eurosat/rgb:2.*.*"
+            "label": "label",  # the feature of the TFDS data set that holds the class
+            "task": "",  # the VTAB task
+            # Folder of the data that TFDS has prepared; empty: $TFDS_DATA_DIR, or
+            # ~/tensorflow_datasets.
+            "data_dir": "",
+            "download": False,  # let TFDS download and prepare what is missing
+            "split": "train",  # split to tune on: a slice of TFDS, or one of VTAB's splits
+            "test": "test",  # split of which half trains the judge and half is held out
+            "reference": "",  # split that distances are measured to; empty: the held-out images
             "classes": (),  # names of classes to take, in this order; empty: all
-            # The middle square of an image; "resize": all of it, straight; "pad": all of it, with
-            # bars in the colour of its edge.
+            # How an image becomes square. "crop": its middle square; "resize": all of it,
+            # distorted; "pad": all of it, with bars in the colour of its edge.
             "fit": "crop",
-            "full_scale": 0.0,  # which value of more than 8 bits is white; 0: as the files say
-            "max_pixels": 300_000_000,  # larger images are skipped, and named
-            "codes": "",  # a folder of codes files that runs share; empty: the workdir's own
+            "full_scale": 0.0,  # value of white above 8 bits; 0: as the files say
+            "max_pixels": 300_000_000,  # images with more pixels are skipped and named
+            "codes": "",  # folder of codes files that runs share; empty: the workdir's own
             "shots": 10,  # images per class to tune on; 0: all of the tuning part
-            "seed": 0,  # of the choice of images
-            "strict": False,  # refuse a folder with broken images, instead of skipping them
-            # Shares of each class: to tune on; to train the judge on; to score against.
-            "fractions": {"tune": 0.3, "judge": 0.3, "test": 0.4},
-            "views": 1,  # codes stored of each image: the image, and views - 1 crops and flips
-            "crop": 0.125,  # most that a crop cuts off, as a share of the side
-            "flip": False,  # mirror crops half of the time
+            "seed": 0,  # seed for the split and for the choice of images
+            "strict": False,  # refuse a folder with broken images instead of skipping them
+            "fractions": {
+                "tune": 0.3,  # share of each class that tuning images are chosen from
+                "judge": 0.3,  # share of each class that trains the judge
+                "test": 0.4,  # share of each class that generated images are scored against
+            },
+            "views": 1,  # stored views of each image: the image, and views - 1 random crops
+            "crop": 0.125,  # the most that a crop cuts off, as a share of the side
+            "flip": False,  # mirror half of the crops
         }
     )
     config.prompt = ConfigDict(
         {
-            "kind": "factorized",  # or "table", "additive"
-            "tokens": 16,  # prompt tokens
-            "deep": False,  # fresh prompts at every layer
+            "kind": "factorized",  # the prompt generator: "factorized", "table" or "additive"
+            "tokens": 16,  # number of prompt tokens
+            "deep": False,  # fresh prompt tokens at every layer
             "prefix": False,  # keys and values of every layer in place of tokens
-            "attention": "causal",  # or "both": among tokens before a causal transformer
-            "instances": True,  # learn a prompt of every image too, for the marquee header
+            # Attention among prompt tokens of a causal transformer: "causal", or "both" ways.
+            "attention": "causal",
+            "instances": True,  # learn a prompt for every image, too, for the marquee header
             "embedding": 32,  # width of the tables; 0: the transformer's
-            "dense": False,  # of "additive": a dense layer up to the transformer's width
-            "factors": 1,  # of "factorized"
-            "hidden": 0,  # of "factorized": hidden width of its MLP; 0: one dense layer
-            "dropout": 0.0,  # on prompt tokens, in training
+            "dense": False,  # with "additive": a dense layer up to the transformer's width
+            "factors": 1,  # with "factorized": number of factors
+            "hidden": 0,  # with "factorized": hidden width of its MLP; 0: one dense layer
+            "dropout": 0.0,  # dropout rate of prompt tokens in training
             "drop_class": 0.1,  # share of training examples without their class
             "drop_instance": 0.5,  # share of training examples without their instance
         }
@@ -155,21 +167,21 @@ def transfer() -> ConfigDict:
     config.masking = masking()
     config.next_code = next_code()
     config.train.epochs = 0.0  # above 0: times through the images, but no more than train.steps
-    config.train.evaluate_every = 150  # held-out loss; 0: only at the end
+    config.train.evaluate_every = 150  # steps between held-out losses; 0: only at the end
     config.train.show_every = 0  # steps between sheets of images in progress.html; 0: none
-    config.train.remat = False  # for large models: a third of the memory, hardly more time
+    config.train.remat = False  # recompute activations: a third of the memory, hardly more time
     config.sample = sampling()
     config.score = ConfigDict(
         {
             "per_class": 40,  # generated images per class
-            # Or in all, by the classes' shares among the reference images, and no more than these
-            # are; 0: per_class decides.
+            # Above 0: generated images in all, with the class proportions of the reference images,
+            # and no more than there are of these; 0: per_class decides.
             "images": 0,
-            "most": 2000,  # real images of a part where cost grows with their square; 0: all
-            "marquee_cutoffs": (0.1, 0.25, 0.5, 0.75, 1.0),  # of the header, each measured
-            "marquee_images": 16,  # images an instance and cutoff; 0: no marquee
-            "rounds": 8,  # masks drawn an image for the losses
-            "saved": 10_000,  # generated images that are kept as PNG files, at most; 0: none
+            "most": 2000,  # limit on real images where cost grows with their square; 0: no limit
+            "marquee_cutoffs": (0.1, 0.25, 0.5, 0.75, 1.0),  # cutoffs that are measured
+            "marquee_images": 16,  # images per instance and cutoff; 0: no marquee
+            "rounds": 8,  # masks per image for the losses
+            "saved": 10_000,  # the most generated images kept as PNG files; 0: none
         }
     )
     return config
@@ -221,7 +233,8 @@ def vtab(config: ConfigDict, arg: str, file: str) -> ConfigDict:
     config.score.images = 5_000
     given = [part for part in arg.split(",") if "=" in part]
     options = _options(given, {"shots": int, "steps": int, "split": str}, f"configs/{file}:{arg}")
-    config.steps = options.get("steps", 0)  # 0: as train.epochs and train.steps say
+    # Steps of every task; 0: train.epochs and train.steps decide.
+    config.steps = options.get("steps", 0)
     config.data.shots = options.get("shots", 0)
     config.data.split = options.get("split", "train")
     return config
@@ -301,7 +314,7 @@ def compare(config: ConfigDict) -> ConfigDict:
         {
             "methods": ("prompt", "full", "scratch", "untuned"),  # ways to adapt the backbone
             "shots": (2, 5, 10),  # images per class; config.data.shots is not used
-            # The transformer's; prompts have config.optimizer.learning_rate with every method.
+            # The transformer's rate with this method; prompts have config.optimizer.learning_rate.
             "learning_rates": RATES,
         }
     )
@@ -320,11 +333,11 @@ def side_by_side(config: ConfigDict) -> ConfigDict:
     config.job = "side_by_side"
     config.models = ConfigDict(
         {
-            "backbones": ("mini", "mini-causal"),  # as config.backbone, which is not used
+            "backbones": ("mini", "mini-causal"),  # backbones; config.backbone is not used
             "shots": (10, 5),  # images per class; config.data.shots is not used
         }
     )
-    # What models with a causal transformer take; the others are as above.
+    # What models with a causal transformer use in place of the main job's key.
     config.causal = ConfigDict({key.partition(".")[0]: {} for key in CAUSAL})
     for key, value in CAUSAL.items():
         section, _, name = key.partition(".")
@@ -336,18 +349,20 @@ def sampling() -> ConfigDict:
     """How codes are decoded; the first four are for masked transformers alone."""
     return ConfigDict(
         {
-            "steps": 12,  # decoding steps
+            "steps": 12,  # number of decoding steps
             "schedule": "cosine",  # share of codes still masked; names as for masking.schedule
-            "order": "confidence",  # or "halton", "halton-rolled", "random"
-            "choice_temperature": 4.5,  # of the noise on the confidence
-            "temperature": 1.0,  # 0: the best code always
-            "top_k": 0,  # 0: all codes
-            "top_p": 1.0,  # the best codes that together have this probability; 1: all
-            "cutoff": 1.0,  # share of the way at which the marquee header has passed
-            "power": 1.0,  # of the marquee header's way
-            "guidance": 1.0,  # scale s of u + s (c - u); 1: none
-            "guidance_schedule": "constant",  # or "linear", "cosine", "power-cosine"
-            "guidance_power": 1.0,  # of "power-cosine"
+            # Which codes are kept first: "confidence", "halton", "halton-rolled" or "random".
+            "order": "confidence",
+            "choice_temperature": 4.5,  # temperature of the noise added to the confidence
+            "temperature": 1.0,  # temperature of the codes; 0: always the most likely code
+            "top_k": 0,  # draw only from the k most likely codes; 0: from all
+            "top_p": 1.0,  # draw only from the likeliest codes of this probability; 1: from all
+            "cutoff": 1.0,  # share of the decoding at which the marquee header has passed
+            "power": 1.0,  # power of the marquee header's curve
+            "guidance": 1.0,  # guidance scale s in u + s (c - u); 1: none
+            # How the scale grows from 1: "constant", "linear", "cosine" or "power-cosine".
+            "guidance_schedule": "constant",
+            "guidance_power": 1.0,  # power of "power-cosine"
             "guidance_from": "prompt",  # u: the prompt without condition; "backbone": no prompt
             "batch_size": 64,  # images decoded at once
         }
@@ -358,16 +373,16 @@ def sample() -> ConfigDict:
     """Images from a prompt file."""
     config = base("sample")
     config.prompt = ""  # the prompt.safetensors of a run
-    config.classes = ()  # names; empty: all classes of the prompt
+    config.classes = ()  # names of classes to draw; empty: all classes of the prompt
     config.num = 16  # images per class
     # Prompts that scroll past while an image is decoded. "class", "instance" and "instance-class"
     # are the image's own; "class:NAME", "instance:NAME" and "none" are the same for all images.
     config.header = ("class",)
-    config.image = ""  # a picture of which a part is kept
-    # The part: "top", "bottom", "left", "right", or rows and columns of codes as in "0:4,2:8";
-    # "outside 2:6,2:6" keeps all but that box.
+    config.image = ""  # a picture that is kept in part; the rest is drawn anew
+    # The part that is kept: "top", "bottom", "left", "right", or a box of rows and columns of codes
+    # such as "0:4,2:8"; "outside 2:6,2:6" keeps all but that box.
     config.keep = "top"
-    # What is not set is as the prompt file says.
+    # None: as in the prompt file.
     config.sample = ConfigDict({name: placeholder(type(x)) for name, x in sampling().items()})
     return config
 
@@ -376,20 +391,19 @@ def import_weights() -> ConfigDict:
     """Other people's checkpoints to a backbone's folder, or to a prompt file."""
     return ConfigDict(
         {
-            "job": "import_weights",  # what is run: a file of maskgit_prompt/jobs/
-            # FILE, or FILE,FILE; an address, a published model's name, or a folder of Taming
-            # Transformers' logs.
+            "job": "import_weights",  # the job to run: a file of maskgit_prompt/jobs/
+            # The checkpoint: FILE, or FILE,FILE; an address, a published model's name, or a log
+            # folder of Taming Transformers.
             "source": "",
-            "format": "",  # "maskgit", "maskgit-torch" or "taming"; a published model's is known
+            "format": "",  # "maskgit", "maskgit-torch" or "taming"; not for a published model
             "download": False,  # fetch a source that is not on this machine
-            "name": "",  # of the backbone; empty: the workdir's
-            "store_dtype": "float32",  # "float16" and "bfloat16" halve the files
-            "backbone": "",  # of a prompt: the backbone that it was tuned on
-            # What files do not tell; 0: found out, or as the published models have it.
-            "image_size": 0,
-            "codebook": 0,  # image codes among a masked transformer's words
-            "heads": 0,  # of a causal transformer
-            "classes": 0,  # of a causal transformer
+            "name": "",  # the backbone's name; empty: the workdir's
+            "store_dtype": "float32",  # dtype of the files; "float16" and "bfloat16" halve them
+            "backbone": "",  # for a prompt: the backbone that it was tuned on
+            "image_size": 0,  # side of an image in pixels; 0: found out
+            "codebook": 0,  # how many of a masked transformer's words are image codes; 0: found out
+            "heads": 0,  # number of heads of a causal transformer; 0: found out
+            "classes": 0,  # number of labels that a causal transformer was trained with
         }
     )
 

@@ -18,12 +18,12 @@ HELP = ("--help", "-help", "-h")
 FULL = ("--helpfull", "-helpfull")
 FLAGS = """\
 flags:
-  --config=FILE[:ARGUMENT]  the configuration; configs/NAME.py also outside of a clone
-  --config.KEY=VALUE        changes a value of it; a list takes the flag once for each element
-  --workdir=DIR             folder of the run; made if it is not there
-  --strict                  refuse a folder with broken images in place of skipping them
+  --config=FILE[:ARGUMENT]  the configuration; configs/NAME.py works in any folder
+  --config.KEY=VALUE        sets one of its values; for a list, repeat the flag for each element
+  --workdir=DIR             folder of the run; created if it does not exist
+  --strict                  refuse a folder with broken images instead of skipping them
   --debug                   show the traceback of an error
-  --helpfull                every key with its default; with --config=FILE those of the file"""
+  --helpfull                list every key with its default; with --config=FILE, those of FILE"""
 WHERE = (
     "Every key is explained in docs/configuration.md of the repository; --helpfull lists them all."
 )
@@ -74,9 +74,11 @@ def full(file: str) -> str:
 def _section(title: str, found: dict[str, Any], meaning: dict[str, str]) -> str:
     lines = [title]
     for key, value in found.items():
-        head = f"  --config.{key}={value!r}"
-        text = textwrap.wrap(of_key(key, meaning), WIDTH - 6)
-        lines += [head, *(f"      {line}" for line in text)]
+        said = of_key(key, meaning)
+        if value is None:  # what that stands for is said once for the section
+            said = f"{said}. {meaning[key.rpartition('.')[0]]}"
+        text = textwrap.wrap(said, WIDTH - 6)
+        lines += [f"  --config.{key}={value!r}", *(f"      {line}" for line in text)]
     return "\n".join(lines)
 
 

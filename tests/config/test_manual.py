@@ -45,6 +45,15 @@ def test_every_key_of_every_job_is_listed_with_its_default(capsys):
             assert f"  --config.{key}={value!r}\n" in out
 
 
+def test_a_value_that_a_prompt_file_gives_is_said_to_be_so(capsys):
+    assert main.main(["main", "--helpfull"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    said = "      number of decoding steps. None: as in the prompt file."
+    assert lines[lines.index("  --config.sample.steps=None") + 1] == said
+    said = "      number of decoding steps"
+    assert lines[lines.index("  --config.sample.steps=12") + 1] == said
+
+
 def test_the_keys_of_a_file_are_its_own(capsys):
     assert main.main(["main", "--helpfull", f"--config={ROOT}/configs/mini.py:tokenizer"]) == 0
     out = capsys.readouterr().out
@@ -63,12 +72,16 @@ def test_the_keys_of_a_file_are_its_own(capsys):
             "backbone",
             "An embedded or published model's name, or a backbone's folder or address; empty: the",
         ),
-        ("run", "sample.temperature", "0: the best code always"),
-        ("sample", "sample.temperature", "0: the best code always"),
+        ("run", "sample.temperature", "temperature of the codes; 0: always the most likely code"),
+        ("sample", "sample.temperature", "temperature of the codes; 0: always"),
+        ("run", "mesh.data", "devices along which batches are split; -1: all that remain"),
+        ("run", "mesh.fsdp", "devices along which batches and frozen weights are split"),
+        ("run", "data.fractions.judge", "share of each class that trains the judge"),
+        ("pretrain", "score.most", "the most held-out images that are scored"),
         ("sample", "prompt", "the prompt.safetensors of a run"),
-        ("vtab", "steps", "0: as train.epochs and train.steps say"),
+        ("vtab", "steps", "Steps of every task; 0: train.epochs and train.steps decide"),
         ("compare", "compare.shots", "images per class; config.data.shots is not used"),
-        ("import_weights", "heads", "of a causal transformer"),
+        ("import_weights", "heads", "number of heads of a causal transformer"),
     ],
 )
 def test_meanings_are_the_comments_beside_the_defaults(job, key, meaning):

@@ -75,6 +75,12 @@ MUTATIONS = (
         ),
     ),
     *in_file(
+        "config/manual.py",
+        ("tests/config/test_manual.py",),
+        ("values-of-a-prompt-file-not-told", "if value is None:", "if False:"),
+        ("comments-above-instead-of-beside", "found[line] = text", "found.setdefault(line, '')"),
+    ),
+    *in_file(
         "storage/workdir.py",
         ("tests/storage/test_workdir.py",),
         ("moved-images-refused", '    "data.path",\n', ""),
