@@ -48,7 +48,9 @@ def prepare(workdir: str | pathlib.Path, config: ConfigDict) -> Iterator[pathlib
       UsageError: it holds a run of another config, and the keys that differ are named; or another
         process runs in it.
     """
-    folder = check(workdir, config)
+    if distributed.is_first():  # which may hold the lock before other hosts get here
+        check(workdir, config)
+    folder, _ = _compare(workdir, config)
     with _alone(folder):
         _, new = _compare(folder, config)  # once more: another run may have come first
         if not (folder / "config.json").exists():
