@@ -48,9 +48,7 @@ def prepare(workdir: str | pathlib.Path, config: ConfigDict) -> Iterator[pathlib
       UsageError: it holds a run of another config, and the keys that differ are named; or another
         process runs in it.
     """
-    if distributed.is_first():  # which may hold the lock before other hosts get here
-        check(workdir, config)
-    folder, _ = _compare(workdir, config)
+    folder = check(workdir, config)
     with _alone(folder):
         _, new = _compare(folder, config)  # once more: another run may have come first
         if not (folder / "config.json").exists():
@@ -111,7 +109,9 @@ def bind(folder: pathlib.Path, images: dict[str, str]) -> None:
 def check(workdir: str | pathlib.Path, config: ConfigDict) -> pathlib.Path:
     """Raises what `prepare` would, but writes nothing; gives the folder."""
     # First, since the way out of another config is to delete the folder.
-    if owner := lock.owner(pathlib.Path(workdir) / LOCK):
+    # The first host alone: it may hold the lock before the others of its run get here.
+    owner = lock.owner(pathlib.Path(workdir) / LOCK) if distributed.is_first() else None
+    if owner:
         raise _busy(pathlib.Path(workdir), owner)
     return _compare(workdir, config)[0]
 
