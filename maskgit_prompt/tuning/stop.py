@@ -5,12 +5,12 @@ With several hosts JAX tells all of them when one gets a signal, so they stop at
 
 import os
 import signal
-import sys
 import threading
 
 import jax
 
 from maskgit_prompt.errors import INTERRUPTED, TERMINATED
+from maskgit_prompt.interrupt import Watch, say
 
 _CODES = {signal.SIGTERM: TERMINATED, signal.SIGINT: INTERRUPTED}
 
@@ -30,13 +30,8 @@ class Stop:
         # With several hosts JAX handles SIGTERM and tells the others.
         wanted = (signal.SIGINT,) if jax.process_count() > 1 else (signal.SIGTERM, signal.SIGINT)
         self._before = {number: signal.signal(number, self._note) for number in wanted}
-        # Python calls handlers only between steps, and a step or its compilation may take minutes.
-        # The bytes of this pipe arrive at once.
-        self._pipe = os.pipe()
-        os.set_blocking(self._pipe[1], False)
-        self._wakeup = signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
-        self._watcher = threading.Thread(target=self._watch, daemon=True)
-        self._watcher.start()
+        self._interrupts = 0
+        self._watch = Watch(self._told)
         return self
 
     def _note(self, number: int, _) -> None:
@@ -45,23 +40,17 @@ class Stop:
         else:
             self.code = self.code or _CODES[signal.Signals(number)]
 
-    def _watch(self) -> None:
-        interrupts = 0
-        while byte := os.read(self._pipe[0], 1):
-            interrupts += byte[0] == signal.SIGINT
-            if interrupts > 1:
-                os._exit(INTERRUPTED)
-            if byte[0] == signal.SIGINT:
-                note = "\nstopping after this step, with a save; Ctrl-C again ends at once\n"
-                sys.stderr.write(note)
-                sys.stderr.flush()
+    def _told(self, number: int) -> None:
+        if number != signal.SIGINT:
+            return
+        self._interrupts += 1
+        if self._interrupts > 1:
+            os._exit(INTERRUPTED)
+        say("stopping after this step, with a save; Ctrl-C again ends at once")
 
     def __exit__(self, *_):
         if not self._before:
             return
-        signal.set_wakeup_fd(self._wakeup)
+        self._watch.stop()
         for number, before in self._before.items():
             signal.signal(number, before)
-        os.close(self._pipe[1])
-        self._watcher.join()
-        os.close(self._pipe[0])
