@@ -20,14 +20,11 @@ from maskgit_prompt import config as defaults
 
 
 def get_config(stage: str = "tokenizer") -> ConfigDict:
-    part = "transformer" if stage == "causal" else stage
-    steps = {"tokenizer": 4_500, "transformer": 5_000, "features": 3_000}.get(part, 0)
-    config = defaults.pretrain(
-        part, steps=steps, batch_size=32 if part == "tokenizer" else 64, learning_rate=1e-3
-    )
+    config = defaults.pretrain("transformer" if stage == "causal" else stage)
     config.store_dtype = "float16"
     config.data.heldout = 0.0  # scored on other seeds
     if stage == "tokenizer":
+        config.train.steps, config.train.batch_size = 4_500, 32
         config.data.num = 144_000
         config.tokenizer = ConfigDict(
             {
@@ -42,6 +39,7 @@ def get_config(stage: str = "tokenizer") -> ConfigDict:
             }
         )
     elif stage in ("transformer", "causal"):
+        config.train.steps, config.train.batch_size = 5_000, 64
         config.data.num = 160_000
         config.optimizer.weight_decay = 0.02
         objective = config.next_code if stage == "causal" else config.masking
@@ -50,6 +48,7 @@ def get_config(stage: str = "tokenizer") -> ConfigDict:
             {"width": 192, "layers": 5, "heads": 4, "mlp": 576, "dropout": 0.0}
         )
     elif stage == "features":
+        config.train.steps, config.train.batch_size = 3_000, 64
         config.data.num = 100_000
         config.data.seed = 7
         config.features = ConfigDict({"image_size": 32, "width": 32, "stages": 3, "groups": 8})

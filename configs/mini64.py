@@ -41,7 +41,8 @@ def get_config(argument: str = "tokenizer,pictures") -> ConfigDict:
     config.train.ema_decay = 0.999
     config.train.log_every = 50
     config.train.save_every = 250
-    config.train.show_every = 500
+    if part != "features":
+        config.train.show_every = 500
     if stage == "tokenizer":
         config.train.steps, config.train.batch_size = 12_000, 32
         config.tokenizer = ConfigDict(

@@ -13,6 +13,7 @@ STREAMS = {
     "marquee": 3,  # images under a marquee header, the same noise at every cutoff
     "scratch": 4,  # a transformer's first parameters, trained from scratch
     "evaluate": 5,  # masks of held-out and training losses, the same at every call
+    "discriminator": 6,  # a discriminator's first parameters
     "more": 0,  # images of the sampling job, which trains nothing
     "classes": 0,  # numpy's: which of the backbone's own classes untuned images show
 }

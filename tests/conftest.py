@@ -28,3 +28,22 @@ def vtab_data(tmp_path_factory) -> pathlib.Path:
     folder = tmp_path_factory.mktemp("tfds")
     prepared.write_all(folder)
     return folder
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A server on this machine, see tests/serving.py."""
+    from tests.serving import serving
+
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    with serving() as found:
+        yield found
+
+
+@pytest.fixture
+def cache_home(tmp_path, monkeypatch) -> pathlib.Path:
+    """The folder of what is fetched, not yet made."""
+    from maskgit_prompt.storage import cache
+
+    monkeypatch.setenv(cache.ENVIRONMENT, str(tmp_path / "cache"))
+    return tmp_path / "cache"

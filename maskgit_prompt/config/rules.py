@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from maskgit_prompt import tasks
 from maskgit_prompt.config import defaults, keys, uses
 from maskgit_prompt.data import loading, pixels
+from maskgit_prompt.data.scenes import Scene
 from maskgit_prompt.decoding import schedules
 from maskgit_prompt.decoding.config import DecodeConfig
 from maskgit_prompt.errors import UsageError
@@ -89,11 +90,6 @@ NAME = Rule(lambda x: isinstance(x, str) and x.strip(), "a name")
 CLASS = Rule(
     lambda x: NAME(x) or (isinstance(x, int) and not isinstance(x, bool)), "names in quotes"
 )
-PAIR = Rule(lambda xs: len(xs) == 2 and xs[0] <= xs[1], "(least, most)")
-SHARES = Rule(
-    lambda xs: len(xs) == 4 and all(map(_number, xs)) and abs(sum(xs) - 1) < 1e-6,
-    "shares of white, black, one colour and photographs that sum to 1",
-)
 PATTERN = Rule(lambda x: isinstance(x, str) and x, "a path pattern")
 
 RULES: dict[str, Rule | tuple[Rule, ...]] = {
@@ -166,8 +162,11 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "data.heldout": RATE,
     "data.flips": each(NAME),
     "data.photographs": each(NAME),
-    "data.zoom": (PAIR, each(POSITIVE)),
-    "data.grounds": (SHARES, each(NOT_NEGATIVE)),
+    "data.zoom": accepted(lambda x: Scene(1, zoom=x), "(least, most), 0 < least <= most"),
+    "data.grounds": accepted(
+        lambda x: Scene(1, grounds=x),
+        "shares of white, black, one colour and photographs that sum to 1",
+    ),
     "reconstruction.network": NAME,
     "reconstruction.*": NOT_NEGATIVE,
     "quantizer.affinity": one_of(losses.AFFINITIES),

@@ -153,6 +153,8 @@ USES = (
     Use(("data.views",), "stage", ("transformer",), instead="every step has new views"),
     Use(("reconstruction.*", "quantizer.*", "adversarial.*"), "stage", ("tokenizer",)),
     Use(("tokenizer_kind",), "stage", ("tokenizer",)),
+    Use(("train.show_every",), "stage", ("tokenizer", "transformer")),
+    Use(("sample.*",), "stage", ("transformer",)),
     Use(("reconstruction.network",), "reconstruction.perceptual", unless=(0.0,)),
     Use(("quantizer.revive",), "quantizer.ema", unless=(0.0,), idle=(0.0,)),
     Use(("quantizer.codebook",), "quantizer.ema", (0.0,)),

@@ -8,8 +8,15 @@ import numpy as np
 from maskgit_prompt.errors import UsageError
 
 # First words of the random streams drawn from one seed, so that no two uses share numbers.
-STREAM_EPOCH, STREAM_VIEW, STREAM_AUGMENT, STREAM_SHOTS, STREAM_SPLIT = range(5)
-STREAM_SCENE, STREAM_MIXTURE = range(5, 7)
+(
+    STREAM_EPOCH,
+    STREAM_VIEW,
+    STREAM_AUGMENT,
+    STREAM_SHOTS,
+    STREAM_SPLIT,
+    STREAM_SCENE,
+    STREAM_MIXTURE,
+) = range(7)
 
 
 def generator(seed: int, stream: Sequence[int]) -> np.random.Generator:
@@ -35,8 +42,9 @@ def _check(step: int, batch_size: int) -> None:
 
 # A permutation of a million images takes 20 ms; consecutive steps ask for the same one.
 @functools.lru_cache(maxsize=4)
-def _permutation(seed: int, epoch: int, n: int) -> np.ndarray:
-    order = generator(seed, (STREAM_EPOCH, epoch)).permutation(n)
+def _permutation(seed: int, epoch: int, walk: int, n: int) -> np.ndarray:
+    # numpy takes a last word of 0 as none, so walk 0 is that of before there were several.
+    order = generator(seed, (STREAM_EPOCH, epoch, walk)).permutation(n)
     order.setflags(write=False)
     return order
 
@@ -58,8 +66,10 @@ def batch_indices(seed: int, step: int, n: int, batch_size: int) -> np.ndarray:
     return visits(seed, step * batch_size, n, batch_size)
 
 
-def visits(seed: int, start: int, n: int, count: int) -> np.ndarray:
+def visits(seed: int, start: int, n: int, count: int, walk: int = 0) -> np.ndarray:
     """Images start to start + count of an endless walk that visits each of n once an epoch.
+
+    walk: which of the seed's walks.
 
     Returns:
       [count] int64.
@@ -73,7 +83,7 @@ def visits(seed: int, start: int, n: int, count: int) -> np.ndarray:
     position, end = start, start + count
     while position < end:
         epoch, offset = divmod(position, n)
-        part = _permutation(seed, epoch, n)[offset : offset + end - position]
+        part = _permutation(seed, epoch, walk, n)[offset : offset + end - position]
         parts.append(part)
         position += len(part)
     return np.concatenate(parts).astype(np.int64)

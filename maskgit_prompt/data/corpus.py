@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from ml_collections import ConfigDict
 
-from maskgit_prompt.data import found as found_lib
 from maskgit_prompt.data import images as images_lib
 from maskgit_prompt.data import splits
 from maskgit_prompt.data.counts import counted
@@ -30,6 +29,7 @@ class Corpus:
       weights: of the sets in batches; only their proportions count.
       flips: [n] bool, which images may be mirrored.
       photographs: rows of images to train on that serve as grounds.
+      summary: what was found, a few lines for each set.
     """
 
     images: ImageSet
@@ -38,6 +38,7 @@ class Corpus:
     weights: tuple[float, ...]
     flips: np.ndarray
     photographs: np.ndarray
+    summary: str
 
     def __len__(self) -> int:
         """How many images are trained on."""
@@ -45,7 +46,7 @@ class Corpus:
 
 
 def load(config: ConfigDict, size: int, cache: pathlib.Path | None = None) -> Corpus:
-    """Finds the images of config.sets, prints what was found, and holds some back.
+    """Finds the images of config.sets, and holds some back.
 
     Args:
       config: a pretraining job's config.data.
@@ -73,29 +74,29 @@ def load(config: ConfigDict, size: int, cache: pathlib.Path | None = None) -> Co
         )
     found = [_open(name, config, size, cache) for name in config.sets]
     images = join(found)
-    train, heldout, first = [], [], 0
-    for name, one in zip(config.sets, found, strict=True):
-        rows = _train_rows(one, config)
-        if not len(rows):
-            raise UserError(f"{one.name}: no image remains to train on")
-        train.append(first + rows)
-        heldout.append(first + np.setdiff1d(np.arange(len(one)), rows))
-        print("\n  ".join(_summary(name, one, len(rows))), flush=True)
-        first += len(one)
+    train, held, photographs, said = [], [], [np.zeros(0, np.int64)], []
     starts = np.cumsum([0, *map(len, found)])
     flips = np.zeros(len(images), bool)
-    photographs = [np.zeros(0, np.int64)]
-    for number, name in enumerate(config.sets):
-        flips[starts[number] : starts[number + 1]] = name in config.flips
+    for name, one, start in zip(config.sets, found, starts[:-1], strict=True):
+        kept, out = _cut(one, config)
+        if not len(kept):
+            raise UserError(f"{one.name}: no image remains to train on")
+        train.append(start + kept)
+        held.append(start + out)
+        flips[start : start + len(one)] = name in config.flips
         if name in config.photographs:
-            photographs.append(train[number])
+            photographs.append(train[-1])
+        said.append(
+            one.summary(f"{counted(len(kept), 'image')} to train on, {len(out):,} held out")
+        )
     return Corpus(
         images,
         tuple(train),
-        np.concatenate(heldout),
+        np.concatenate(held),
         tuple(config.weights) or tuple(float(len(rows)) for rows in train),
         flips,
         np.concatenate(photographs),
+        "\n".join(said),
     )
 
 
@@ -110,29 +111,20 @@ def _open(name: str, config: ConfigDict, size: int, cache: pathlib.Path | None) 
     dataset, _, split = name.removeprefix(TFDS).partition(":")
     split = split or "train"
     builder = builders.open_builder(dataset, ("",), config.data_dir)
-    if not builders.is_prepared(builder):
-        how = builders.how_to_prepare(dataset, config.data_dir)
-        raise UserError(f"{builder.info.full_name} is not prepared in {builder.data_dir}: {how}")
+    builders.check_prepared(builder, builders.how_to_prepare(dataset, config.data_dir))
     labels = prepared.stored_label(builder, config.label)
     data = prepared.Prepared(builder, (split,), labels, preprocessing, (), cache)
     return data.images.subset(data.rows(split))
 
 
-def _train_rows(images: ImageSet, config: ConfigDict) -> np.ndarray:
+def _cut(images: ImageSet, config: ConfigDict) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to train on, and rows to hold out."""
+    everything = np.arange(len(images))
     if not config.heldout:
-        return np.arange(len(images))
+        return everything, everything[:0]
     parts = {"heldout": config.heldout}
     held = splits.split(images.labels, parts, config.seed, images.copies())["heldout"]
-    return np.setdiff1d(np.arange(len(images)), held)
-
-
-def _summary(name: str, images: ImageSet, train: int) -> list[str]:
-    where = images.name if images.found is None else images.found.where
-    lines = [f"found {counted(len(images), 'image')} in {where if name != DRAWN else DRAWN}"]
-    lines.append(found_lib.of_classes(images.classes, images.labels))
-    lines += [] if images.found is None else images.found.lines()
-    parts = f"{counted(train, 'image')} to train on, {len(images) - train:,} held out"
-    return [*lines, f"parts: {parts}"]
+    return np.setdiff1d(everything, held), held
 
 
 def join(sets: Sequence[ImageSet]) -> ImageSet:

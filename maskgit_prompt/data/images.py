@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from maskgit_prompt.data.found import Found
+from maskgit_prompt.data.counts import counted
+from maskgit_prompt.data.found import Found, of_classes
 from maskgit_prompt.data.pixels import BROKEN, reason
 from maskgit_prompt.errors import UserError
 
@@ -67,6 +68,14 @@ class ImageSet:
     def pixels(self) -> np.ndarray:
         """All images, uint8 [n, S, S, C]; for sets that fit in memory."""
         return self.read(np.arange(len(self)))
+
+    def summary(self, parts: str) -> str:
+        """What was found, in a few lines; parts: what the images are for."""
+        used = self.labels[self.labels >= 0]
+        where = self.name if self.found is None else self.found.where
+        lines = [f"found {counted(len(used), 'image')} in {where}", of_classes(self.classes, used)]
+        lines += [] if self.found is None else self.found.lines()
+        return "\n  ".join([*lines, f"parts: {parts}"])
 
     def subset(self, rows: np.ndarray) -> "ImageSet":
         """The images of some rows, in their order: image i of the result is image rows[i]."""

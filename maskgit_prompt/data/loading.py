@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 from ml_collections import ConfigDict
 
-from maskgit_prompt.data import found as found_lib
 from maskgit_prompt.data import splits
 from maskgit_prompt.data.counts import counted
 from maskgit_prompt.data.images import ImageSet
@@ -60,17 +59,10 @@ class Splits:
 
     def summary(self) -> str:
         """What was found and what it is for, in a few lines."""
-        images, held = self.images, self.images.found
-        used = images.labels[images.labels >= 0]
-        where = images.name if held is None else held.where
-        lines = [f"found {counted(len(used), 'image')} in {where}"]
-        lines.append(found_lib.of_classes(images.classes, used))
-        lines += [] if held is None else held.lines()
-        lines.append(
-            f"parts: {counted(len(self.tune), 'image')} to tune on, {len(self.judge):,} to train "
-            f"the classifier on, {len(self.test):,} held out"
+        return self.images.summary(
+            f"{counted(len(self.tune), 'image')} to tune on, {len(self.judge):,} to train the "
+            f"classifier on, {len(self.test):,} held out"
         )
-        return "\n  ".join(lines)
 
 
 def load(config: ConfigDict, size: int, cache: pathlib.Path | None = None) -> Splits:
@@ -183,8 +175,7 @@ def _prepared(
         labels, beside = prepared.stored_label(builder, config.label), ()
     if config.download and not builders.is_prepared(builder):
         builders.download(builder)
-    if not builders.is_prepared(builder):
-        raise UserError(f"{builder.info.full_name} is not prepared in {builder.data_dir}: {how}")
+    builders.check_prepared(builder, how)
     if config.name == "vtab":
         counts = {name: split.num_examples for name, split in builder.info.splits.items()}
         names = {split: task.slices(name, counts) for split, name in names.items()}

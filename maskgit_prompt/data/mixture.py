@@ -66,6 +66,6 @@ class Mixture:
                 continue
             visit = rounds[here] * self._counts[source] + self._before[place[here]]
             # Consecutive, as the places are.
-            walk = batches.visits(self._seed + source, int(visit[0]), len(part), len(here))
+            walk = batches.visits(self._seed, int(visit[0]), len(part), len(here), source)
             found[here] = part[walk]
         return found

@@ -44,10 +44,9 @@ class Scene:
     grounds: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 0.0)
 
     def __post_init__(self):
-        least, most = self.zoom
-        if not 0 < least <= most:
+        if len(self.zoom) != 2 or not 0 < self.zoom[0] <= self.zoom[1]:
             raise UsageError(f"zoom {self.zoom}: expected (least, most), 0 < least <= most")
-        if min(self.grounds) < 0 or abs(sum(self.grounds) - 1) > 1e-6:
+        if len(self.grounds) != 4 or min(self.grounds) < 0 or abs(sum(self.grounds) - 1) > 1e-6:
             raise UsageError(
                 f"grounds {self.grounds}: expected shares of white, black, one colour and "
                 "photographs that sum to 1"

@@ -7,6 +7,7 @@
 
 import dataclasses
 import importlib
+import pathlib
 import time
 
 import jax
@@ -18,7 +19,8 @@ from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.config import rules, uses
 from maskgit_prompt.data import corpus as corpora
 from maskgit_prompt.data.scenes import Scene, Scenes
-from maskgit_prompt.devices import sharding
+from maskgit_prompt.data.sets import synthetic
+from maskgit_prompt.devices import distributed, sharding
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.importers import obtain
 from maskgit_prompt.storage import workdir
@@ -38,24 +40,24 @@ def run(config: ConfigDict, path: str) -> None:
         )
     if config.stage == "transformer":
         uses.check(config, {"transformer": config.model})
-    if config.stage == "tokenizer":
-        tokenizer.check(config)
+    perceptual = tokenizer.prepare(config) if config.stage == "tokenizer" else None
     mesh = sharding.make_mesh(**config.mesh)
     sharding.check_batch(config.train.batch_size, config.train.micro_batches, mesh)
     profile.bounds(config.profile, config.train.steps)
     found = obtain.backbone(config.backbone, config.download)
     before = backbones.load(found) if found else backbones.Backbone(config.name, {})
-
-    networks.make_network(config, before, classes=1)  # raises for sizes that do not fit
+    # Whatever the classes are, before the images are looked for.
+    _check(config, networks.make_network(config, before, classes=1), before, mesh)
 
     # 1. The images.
     scene = Scene(config.data.size, tuple(config.data.zoom), tuple(config.data.grounds))
-    corpus = corpora.load(config.data, scene.source_size)
+    corpus = corpora.load(config.data, scene.source_size, pathlib.Path(path) / "codes")
     scenes = Scenes(corpus.images, scene, corpus.flips, corpus.photographs, config.data.seed)
     network = networks.make_network(config, before, len(corpus.images.classes))
-    _check(config, network, before, mesh)
     with workdir.prepare(path, config) as folder:
         workdir.bind(folder, {"images": corpus.images.fingerprint})
+        if distributed.is_first():
+            print(corpus.summary, flush=True)
 
         # 2. Training.
         # Initialized by jit on one device, which gives the same numbers on every mesh.
@@ -65,9 +67,9 @@ def run(config: ConfigDict, path: str) -> None:
         own = sharding.place(drawn, mesh, axes)[config.stage]
         logging.info("%s: %d parameters", config.stage, params.count(own))
         stage = importlib.import_module(f"maskgit_prompt.tasks.pretraining.{config.stage}")
-        lesson = stage.lesson(Setup(config, network, before, corpus, scenes, own, mesh, folder))
-        with config.unlocked():
-            config.trainable = lesson.trainable
+        lesson = stage.lesson(
+            Setup(config, network, before, corpus, scenes, own, mesh, folder, perceptual)
+        )
         kept = "heldout" if "heldout" in lesson.examples.evaluations else ""
         tuned = tune(config, lesson.tree, lesson.loss, lesson.examples, folder, mesh, best=kept)
 
@@ -80,6 +82,7 @@ def run(config: ConfigDict, path: str) -> None:
                 "batch_size": config.train.batch_size,
                 "images": len(corpus),
                 "sets": list(config.data.sets),
+                "drawn": synthetic.VERSION if corpora.DRAWN in config.data.sets else None,
                 "data_seed": config.data.seed,
                 "seconds_of_last_run": round(time.time() - began),
                 "last": {k: round(v, 4) for k, v in tuned.last.items()},
@@ -90,11 +93,19 @@ def run(config: ConfigDict, path: str) -> None:
             before,
             name=config.name,
             parts={**before.parts, config.stage: backbones.Part(network.kind, network.cfg, tree)},
-            classes=corpus.images.classes,
+            classes=_classes(config, before, corpus.images.classes),
             provenance={"data": corpus.images.name, "stages": stages},
         )
         backbones.save(backbone, folder / "backbone", config.store_dtype)
         print(f"wrote {folder / 'backbone'}: {', '.join(backbone.parts)}")
+
+
+def _classes(
+    config: ConfigDict, before: backbones.Backbone, found: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Names of the backbone's classes, which are those that its transformer learnt."""
+    learnt = config.stage == "transformer" or "transformer" not in before.parts
+    return found if learnt else before.classes
 
 
 def _check(config: ConfigDict, network: Network, before: backbones.Backbone, mesh) -> None:

@@ -178,7 +178,7 @@ class Resuming:
         }
         ranged = have > 0 and response.status_code in (206, 416)
         if ranged and response.status_code == 416 and said["total"] == have:
-            return  # there is no byte more
+            return  # nothing more to read
         if ranged and not _goes_on(response, said, before, have):
             self.part.unlink(missing_ok=True)
             raise _Broken("is another file than before, so what was there is dropped")

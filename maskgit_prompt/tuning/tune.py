@@ -19,6 +19,8 @@ from maskgit_prompt.tuning import profile, train
 from maskgit_prompt.tuning.game import Player, init_game, make_game_step
 from maskgit_prompt.tuning.optimizers import check_paths, learning_rate, make_optimizer
 
+Evaluation = Callable[[Tree], float | None]
+
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
@@ -31,16 +33,16 @@ class Examples:
         or None if there is nothing to measure it on.
       show: called with the step and the whole tree every config.train.show_every steps.
       stats: path patterns of parameters that the loss renews without a gradient.
+      frozen: path patterns of parameters that stay as they are, whatever config.trainable selects.
       what: the word in front of the progress line.
     """
 
     number: int
     batch: Callable[[int], dict[str, np.ndarray]]
-    evaluations: Mapping[str, Callable[[Tree], float | None]] = dataclasses.field(
-        default_factory=dict
-    )
+    evaluations: Mapping[str, Evaluation] = dataclasses.field(default_factory=dict)
     show: Callable[[int, Tree], None] | None = None
     stats: tuple[str, ...] = ()
+    frozen: tuple[str, ...] = ()
     what: str = "tune"
 
 
@@ -102,7 +104,8 @@ def tune(
         state, frozen = init_game(tree, loss, mesh, ema > 0, examples.stats)
         step_fn = make_game_step(loss, state, **how)
     else:
-        tx, patterns = make_optimizer(config.optimizer, steps), tuple(config.trainable)
+        tx = make_optimizer(config.optimizer, steps)
+        patterns = (*(f"!{pattern}" for pattern in examples.frozen), *config.trainable)
         state, frozen = train.init_state(tree, patterns, tx, mesh, ema > 0, examples.stats)
         step_fn = train.make_step(loss, tx, state, **how)
     metrics = workdir.Metrics(home, settings.tensorboard)

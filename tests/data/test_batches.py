@@ -131,3 +131,11 @@ def test_thin_keeps_classes_in_proportion():
 def test_shares_round_the_largest_remainders_up():
     assert splits.shares(5, np.array([0.5, 0.25, 0.25])).tolist() == [3, 1, 1]
     assert splits.shares(10, np.array([0.0, 0.95, 0.05])).tolist() == [0, 10, 0]
+
+
+def test_walks_of_a_seed_differ_and_the_first_is_that_of_batches():
+    first, second = (batches.visits(3, 20, 50, 10, walk) for walk in (0, 1))
+    np.testing.assert_array_equal(first, batches.batch_indices(3, 2, 50, 10))
+    assert (first != second).any()
+    alone = np.random.default_rng([3, batches.STREAM_EPOCH, 0]).permutation(50)
+    np.testing.assert_array_equal(first, alone[20:30])  # as before there were several walks

@@ -66,9 +66,8 @@ def test_what_may_be_mirrored_and_what_is_a_ground(folders):
     np.testing.assert_array_equal(found.photographs, found.train[1])  # none that is held out
 
 
-def test_what_was_found_is_told(folders, capsys):
-    corpus.load(config(*folders), 16)
-    said = capsys.readouterr().out
+def test_what_was_found_is_told(folders):
+    said = corpus.load(config(*folders), 16).summary
     assert "found 8 images in" in said and "2 classes: cat 4, dog 4" in said
     assert "parts: 9 images to train on, 3 held out" in said
 

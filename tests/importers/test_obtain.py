@@ -14,23 +14,10 @@ from maskgit_prompt.importers import obtain
 from maskgit_prompt.importers.format import formats
 from maskgit_prompt.importers.published import PUBLISHED, Published, is_elsewhere
 from maskgit_prompt.importers.rules import Options
-from maskgit_prompt.storage import addresses, cache
+from maskgit_prompt.storage import addresses
 from tests.golden_models import Case
 from tests.jobs.importing import maskgit_files, random_backbone, write_torch
-from tests.serving import Answer, Server, serving
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch) -> pathlib.Path:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv(cache.ENVIRONMENT, str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def server():
-    with serving() as found:
-        yield found
+from tests.serving import Answer, Server
 
 
 def serve(server: Server, *paths: str | pathlib.Path) -> dict[str, str]:
@@ -68,22 +55,22 @@ def published(monkeypatch, server: Server, tmp_path) -> None:
 
 
 def test_a_published_model_is_fetched_and_imported_once(
-    server, home, tmp_path, monkeypatch, capsys
+    server, cache_home, tmp_path, monkeypatch, capsys
 ):
     published(monkeypatch, server, tmp_path)
     folder = obtain.backbone("tiny", download=True)
-    assert folder == str(home / "backbones" / "tiny")
+    assert folder == str(cache_home / "backbones" / "tiny")
     out = capsys.readouterr().out
     assert out.count("fetching ") == 2
     assert out.endswith(f"imported tiny into {folder}; terms of the weights: example.org/tiny\n")
     found = backbones.load(folder)
     assert (found.name, found.part("transformer").kind) == ("tiny", "masked")
     assert found.provenance["files"]["tokenizer"]["file"] == "tokenizer_checkpoint"
-    shutil.rmtree(home / "files")  # of no more use
+    shutil.rmtree(cache_home / "files")  # of no more use
     assert obtain.backbone("tiny", download=False) == folder and len(server.asked) == 2
 
 
-def test_a_published_model_is_not_fetched_unless_asked(server, home, tmp_path, monkeypatch):
+def test_a_published_model_is_not_fetched_unless_asked(server, cache_home, tmp_path, monkeypatch):
     published(monkeypatch, server, tmp_path)
     for ask, key, way in (
         (
@@ -100,14 +87,16 @@ def test_a_published_model_is_not_fetched_unless_asked(server, home, tmp_path, m
         with pytest.raises(UsageError) as error:
             ask()
         text = str(error.value)
-        assert text.startswith(f"{key} = 'tiny' (about 9 kB) is not in the cache {home}, and noth")
+        assert text.startswith(
+            f"{key} = 'tiny' (about 9 kB) is not in the cache {cache_home}, and noth"
+        )
         listed = ", ".join(PUBLISHED["tiny"].files.values())
         assert f"add --config.download=True to fetch {listed}, or down" in text
         assert text.endswith(f"by hand, see example.org/tiny, {way} (its page moved)")
-    assert server.asked == [] and not home.exists()
+    assert server.asked == [] and not cache_home.exists()
 
 
-def test_a_published_model_by_two_processes(server, home, tmp_path, monkeypatch, capsys):
+def test_a_published_model_by_two_processes(server, cache_home, tmp_path, monkeypatch, capsys):
     published(monkeypatch, server, tmp_path)
     found = []
     load = lambda: found.append(obtain.backbone("tiny", True))
@@ -116,11 +105,11 @@ def test_a_published_model_by_two_processes(server, home, tmp_path, monkeypatch,
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert found == [str(home / "backbones" / "tiny")] * 2 and len(server.asked) == 2
+    assert found == [str(cache_home / "backbones" / "tiny")] * 2 and len(server.asked) == 2
     assert capsys.readouterr().out.count("imported tiny") == 1
 
 
-def test_each_host_fetches_and_imports_for_itself(server, home, tmp_path, monkeypatch):
+def test_each_host_fetches_and_imports_for_itself(server, cache_home, tmp_path, monkeypatch):
     def waits(_):
         raise AssertionError("for hosts that have caches of their own")
 
@@ -133,7 +122,7 @@ def test_each_host_fetches_and_imports_for_itself(server, home, tmp_path, monkey
     }
 
 
-def test_what_its_files_do_not_tell_is_in_the_table(server, home, tmp_path, monkeypatch):
+def test_what_its_files_do_not_tell_is_in_the_table(server, cache_home, tmp_path, monkeypatch):
     checkpoint = write_torch(tmp_path / "last.ckpt", Case("taming/net2net_tiny").parameters)
     options = Options(classes=7, heads=2)
     model = Published("taming", serve(server, checkpoint), "", "example.org", options)
@@ -142,13 +131,13 @@ def test_what_its_files_do_not_tell_is_in_the_table(server, home, tmp_path, monk
     assert (cfg.classes, cfg.heads) == (7, 2)
 
 
-def test_a_published_file_of_another_format(server, home, tmp_path, monkeypatch):
+def test_a_published_file_of_another_format(server, cache_home, tmp_path, monkeypatch):
     (tmp_path / "last.ckpt").write_bytes(bytes(range(256)))
     model = Published("taming", serve(server, tmp_path / "last.ckpt"), "", "example.org")
     monkeypatch.setitem(PUBLISHED, "tiny", model)
     with pytest.raises(UserError, match="last.ckpt starts with the bytes 00 01 02 03, expected a"):
         obtain.backbone("tiny", True)
-    assert not (home / "backbones" / "tiny").exists()
+    assert not (cache_home / "backbones" / "tiny").exists()
 
 
 # --- A backbone's folder at an address ------------------------------------------------------------
@@ -163,9 +152,9 @@ def folder(server, tmp_path) -> str:
     return server.at("/models/tiny")
 
 
-def test_a_backbone_at_an_address(server, home, folder, tmp_path):
+def test_a_backbone_at_an_address(server, cache_home, folder, tmp_path):
     found = obtain.backbone(folder, download=True)
-    assert pathlib.Path(found).parent == home / "backbones"
+    assert pathlib.Path(found).parent == cache_home / "backbones"
     assert pathlib.Path(found).name.startswith("tiny-")
     parts = ("tokenizer", "transformer")
     expected = backbones.load(str(tmp_path / "tiny")).fingerprint(parts)
@@ -176,13 +165,13 @@ def test_a_backbone_at_an_address(server, home, folder, tmp_path):
     assert len(server.asked) == asked == 3
 
 
-def test_a_backbone_at_an_address_is_not_fetched_unless_asked(server, home, folder):
+def test_a_backbone_at_an_address_is_not_fetched_unless_asked(server, cache_home, folder):
     with pytest.raises(UsageError, match=f"'{folder}' is not in the cache .*FOLDER$"):
         obtain.backbone(folder, download=False)
     assert server.asked == []
 
 
-def test_weights_at_an_address_that_are_not_those_of_its_config(server, home, folder):
+def test_weights_at_an_address_that_are_not_those_of_its_config(server, cache_home, folder):
     server.put("/models/tiny/transformer.safetensors", Answer(bytes(999) + b"\x80"))
     with pytest.raises(
         UserError, match="transformer.safetensors is another file now, .* as listed"
@@ -202,16 +191,16 @@ def test_weights_at_an_address_that_are_not_those_of_its_config(server, home, fo
         ("{", "JSONDecodeError"),
     ],
 )
-def test_a_config_at_an_address_that_is_not_a_backbones(text, message, server, home):
+def test_a_config_at_an_address_that_is_not_a_backbones(text, message, server, cache_home):
     server.put("/other/config.json", Answer(text.encode()))
     with pytest.raises(UserError) as error:
         obtain.backbone(server.at("/other"), download=True)
     assert f"{server.at('/other/config.json')} is not that of a backbone (" in str(error.value)
     assert message in str(error.value) and "\n" not in str(error.value)
-    assert not list(home.rglob("config.json")) and not list(home.rglob("evil"))
+    assert not list(cache_home.rglob("config.json")) and not list(cache_home.rglob("evil"))
 
 
-def test_a_checkpoint_at_an_address_in_place_of_a_backbone(server, home, tmp_path):
+def test_a_checkpoint_at_an_address_in_place_of_a_backbone(server, cache_home, tmp_path):
     address = serve(server, maskgit_files(tmp_path)[0])["tokenizer_checkpoint"]
     with pytest.raises(UserError, match="checkpoint/config.json answers 404 .* configs/import.py"):
         obtain.backbone(address, download=True)
@@ -220,13 +209,13 @@ def test_a_checkpoint_at_an_address_in_place_of_a_backbone(server, home, tmp_pat
 # --- Paths ----------------------------------------------------------------------------------------
 
 
-def test_paths_and_embedded_backbones_stay(home):
+def test_paths_and_embedded_backbones_stay(cache_home):
     for name in ("", "mini", "models/tiny", "maskgit-imagenet1024"):
         assert obtain.backbone(name, download=True) == name
     assert obtain.files("a,b", download=True) == ["a", "b"]
 
 
-def test_paths_beside_addresses(server, home, tmp_path, monkeypatch):
+def test_paths_beside_addresses(server, cache_home, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "c,d").write_bytes(b"")
     assert obtain.files("c,d", download=False) == ["c,d"]

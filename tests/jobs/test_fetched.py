@@ -26,7 +26,7 @@ from tests.jobs.running import (
     run,
     write_images,
 )
-from tests.serving import Answer, Server, serving
+from tests.serving import Answer, Server
 
 QUICK = (
     "--config.train.steps=2",
@@ -42,19 +42,6 @@ ASK = "--config.download=True"
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory) -> pathlib.Path:
     return write_images(tmp_path_factory.mktemp("data") / "photos", cats=6, dogs=6)
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch) -> pathlib.Path:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv(cache.ENVIRONMENT, str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def server():
-    with serving() as found:
-        yield found
 
 
 def serve(server: Server, *paths: str) -> dict[str, str]:
@@ -92,19 +79,19 @@ def prompt_of_mini(path: pathlib.Path) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [256, 512])
 def test_a_published_model_is_fetched_imported_and_tuned_on(
-    size, photos, server, home, tmp_path, monkeypatch, capsys
+    size, photos, server, cache_home, tmp_path, monkeypatch, capsys
 ):
     name = f"maskgit-imagenet{size}"
     maskgit(server, tmp_path, monkeypatch, name)
     flags = (f"--config={ROOT}/configs/imagenet{size}.py:{photos}", *TINY, *QUICK)
     done = run(capsys, *flags, f"--workdir={tmp_path / 'run'}")
-    assert done.code == 2 and not home.exists() and not (tmp_path / "run").exists()
-    assert f"config.backbone = '{name}' (tiny) is not in the cache {home}" in done.error()
+    assert done.code == 2 and not cache_home.exists() and not (tmp_path / "run").exists()
+    assert f"config.backbone = '{name}' (tiny) is not in the cache {cache_home}" in done.error()
     done = run(capsys, *flags, ASK, f"--workdir={tmp_path / 'run'}")
     assert done.code == 0, done.err
     asked = len(server.asked)
     prompt = tuned_prompt.load(tmp_path / "run" / "prompt.safetensors")
-    there = backbones.load(str(home / "backbones" / name))
+    there = backbones.load(str(cache_home / "backbones" / name))
     assert (prompt.backbone.name, prompt.backbone.fingerprint) == (name, there.fingerprint(PARTS))
     assert f"--config.backbone={name}" in (tmp_path / "run" / "report.html").read_text()
     # From now on without the server: the same run, and images from its prompt.
@@ -117,7 +104,7 @@ def test_a_published_model_is_fetched_imported_and_tuned_on(
 
 @pytest.mark.slow
 def test_a_causal_model_is_fetched_imported_and_tuned_on(
-    photos, server, home, tmp_path, monkeypatch, capsys
+    photos, server, cache_home, tmp_path, monkeypatch, capsys
 ):
     taming(server, tmp_path, monkeypatch, "taming-cin", Options(classes=7, heads=2))
     flags = (f"{FOLDER}:{photos},causal", "--config.backbone=taming-cin", *TINY_CAUSAL, *QUICK)
@@ -139,7 +126,7 @@ def test_a_causal_model_is_fetched_imported_and_tuned_on(
     ids=["run", "compare", "side_by_side", "vtab", "sample", "pretrain"],
 )
 def test_no_job_fetches_unless_asked(
-    flags, photos, server, home, tmp_path, vtab_data, monkeypatch, capsys
+    flags, photos, server, cache_home, tmp_path, vtab_data, monkeypatch, capsys
 ):
     maskgit(server, tmp_path, monkeypatch, "maskgit-imagenet512")
     prompt = prompt_of_mini(tmp_path / "prompt.safetensors")
@@ -148,12 +135,12 @@ def test_no_job_fetches_unless_asked(
         flags.append(f"--config.data.data_dir={vtab_data}")
     done = run(capsys, *flags, f"--workdir={tmp_path / 'run'}")
     key = "config.models.backbones" if "models" in flags[-1] else "config.backbone"
-    assert f"{key} = 'maskgit-imagenet512' (tiny) is not in the cache {home}" in done.error()
+    assert f"{key} = 'maskgit-imagenet512' (tiny) is not in the cache {cache_home}" in done.error()
     assert (done.code, server.asked, (tmp_path / "run").exists()) == (2, [], False)
 
 
 def test_a_mistyped_path_is_told_before_anything_is_fetched(
-    server, home, tmp_path, monkeypatch, capsys
+    server, cache_home, tmp_path, monkeypatch, capsys
 ):
     maskgit(server, tmp_path, monkeypatch, "maskgit-imagenet256")
     for config in ("imagenet256.py", "folder.py"):
@@ -164,7 +151,9 @@ def test_a_mistyped_path_is_told_before_anything_is_fetched(
     assert server.asked == []
 
 
-def test_a_login_page_ends_a_run_in_one_line(photos, server, home, tmp_path, monkeypatch, capsys):
+def test_a_login_page_ends_a_run_in_one_line(
+    photos, server, cache_home, tmp_path, monkeypatch, capsys
+):
     page = Answer(b"<html>Sign in</html>", headers={"Content-Type": "text/html"})
     model = Published("maskgit", {"a": server.put("/a", page)}, "tiny", "example.org")
     monkeypatch.setitem(PUBLISHED, "maskgit-imagenet256", model)
@@ -189,7 +178,7 @@ def test_a_cache_that_cannot_be_written_ends_a_run_in_one_line(
 # --- Importing ------------------------------------------------------------------------------------
 
 
-def test_sources_at_addresses_and_by_name(server, home, tmp_path, monkeypatch, capsys):
+def test_sources_at_addresses_and_by_name(server, cache_home, tmp_path, monkeypatch, capsys):
     maskgit(server, tmp_path, monkeypatch, "tiny")
     listed = ",".join(PUBLISHED["tiny"].files.values())
     for flags, name in (
@@ -207,7 +196,7 @@ def test_sources_at_addresses_and_by_name(server, home, tmp_path, monkeypatch, c
     assert len(found) == 1 and len(server.asked) == 4  # each file broke off once
 
 
-def test_a_source_by_name_with_options(server, home, tmp_path, monkeypatch, capsys):
+def test_a_source_by_name_with_options(server, cache_home, tmp_path, monkeypatch, capsys):
     """What the user gives goes before what the table says."""
     taming(server, tmp_path, monkeypatch, "cin", Options(classes=7, heads=1))
     flags = (IMPORT, "--config.source=cin", ASK, "--config.heads=2")
@@ -231,7 +220,7 @@ def test_a_source_by_name_with_options(server, home, tmp_path, monkeypatch, caps
         ),
     ],
 )
-def test_sources_that_are_wrong(flags, message, home, tmp_path, capsys):
+def test_sources_that_are_wrong(flags, message, cache_home, tmp_path, capsys):
     done = run(capsys, IMPORT, *flags, f"--workdir={tmp_path / 'model'}")
     assert done.code == 2 and message in done.error()
     assert list(tmp_path.iterdir()) == []

@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from maskgit_prompt import backbones
+from maskgit_prompt.config import pretraining
+from maskgit_prompt.jobs import pretrain
 from tests.jobs.running import run
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -53,6 +55,22 @@ ADVERSARY = (
     "adversarial.penalty_every=2",
     "adversarial.adaptive=True",
 )
+
+
+@pytest.mark.parametrize(
+    "stage, parts, classes",
+    [
+        ("tokenizer", (), ("new",)),
+        ("transformer", ("tokenizer",), ("new",)),
+        ("transformer", ("tokenizer", "transformer"), ("new",)),
+        ("features", ("tokenizer", "transformer"), ("old",)),
+        ("tokenizer", ("transformer",), ("old",)),
+    ],
+)
+def test_a_backbones_classes_are_those_that_its_transformer_learnt(stage, parts, classes):
+    config = pretraining.pretrain(stage)
+    before = backbones.Backbone("b", dict.fromkeys(parts), classes=("old",))
+    assert pretrain._classes(config, before, ("new",)) == classes
 
 
 def flags(stage: str, home, *more: str) -> list[str]:

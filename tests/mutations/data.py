@@ -84,8 +84,13 @@ MUTATIONS = (
         "data/batches.py",
         BATCHES,
         ("batch-not-of-the-step", "visits(seed, step * batch_size, n", "visits(seed, 0, n"),
-        ("epochs-in-one-order", "(STREAM_EPOCH, epoch)", "(STREAM_EPOCH, 0)"),
-        ("batch-not-of-the-seed", "_permutation(seed, epoch, n)[", "_permutation(0, epoch, n)["),
+        ("epochs-in-one-order", "(STREAM_EPOCH, epoch, walk)", "(STREAM_EPOCH, 0, walk)"),
+        (
+            "batch-not-of-the-seed",
+            "_permutation(seed, epoch, walk, n)[",
+            "_permutation(0, epoch, walk, n)[",
+        ),
+        ("one-walk-for-all-sets", "(STREAM_EPOCH, epoch, walk)", "(STREAM_EPOCH, epoch, 0)"),
         (
             "one-view-for-a-batch",
             "integers(num_views, size=batch_size)",

@@ -63,11 +63,11 @@ MUTATIONS = (
         ),
         (
             "held-out-images-are-grounds",
-            "photographs.append(train[number])",
-            "photographs.append(np.arange(starts[number], starts[number + 1]))",
+            "photographs.append(train[-1])",
+            "photographs.append(np.arange(start, start + len(one)))",
         ),
         ("all-sets-mirrored", "= name in config.flips", "= True"),
-        ("held-out-of-the-first-set", "heldout.append(first + np", "heldout.append(np"),
+        ("held-out-of-the-first-set", "held.append(start + out)", "held.append(out)"),
     ),
     *in_file(
         "tasks/pretraining/codebook.py",

@@ -138,7 +138,8 @@ MUTATIONS = (
             '"micro_batches": 1',
         ),
         ("decay-not-passed", '"ema_decay": ema}', '"ema_decay": 0.0}'),
-        ("trains-the-prompt-alone", "tuple(config.trainable)", '("prompt/.*",)'),
+        ("trains-the-prompt-alone", "*config.trainable)", '"prompt/.*")'),
+        ("frozen-parts-are-trained", "pattern in examples.frozen)", "pattern in ())"),
         (
             "logs-as-often-as-it-evaluates",
             "log_every=settings.log_every",

@@ -13,24 +13,16 @@ import pytest
 from maskgit_prompt.errors import UsageError, UserError
 from maskgit_prompt.storage import cache, download
 from maskgit_prompt.storage.cache import Wanted
-from tests.serving import Answer, serving
+from tests.serving import Answer
 
 BODY, OTHER = bytes(range(256)) * 10, bytes(reversed(range(256))) * 10
 SHA, OTHERS = (hashlib.sha256(body).hexdigest() for body in (BODY, OTHER))
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch) -> pathlib.Path:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv(cache.ENVIRONMENT, str(tmp_path / "cache"))
+def home(cache_home, monkeypatch) -> pathlib.Path:
     monkeypatch.setattr(download, "PAUSES", ())
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def server():
-    with serving() as found:
-        yield found
+    return cache_home
 
 
 def wanted(address: str, **more) -> Wanted:

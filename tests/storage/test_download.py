@@ -12,19 +12,16 @@ import requests
 from maskgit_prompt.errors import UserError
 from maskgit_prompt.storage import download
 from maskgit_prompt.storage.download import Resuming
-from tests.serving import LOGIN, Answer, serving
+from tests.serving import LOGIN, Answer
 
 BODY = np.random.default_rng(0).integers(0, 256, 300_000, np.uint8).tobytes()
 OTHER = bytes(reversed(BODY))
 BY_HAND = "download it by hand"
 
 
-@pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch):
     monkeypatch.setattr(download, "PAUSES", (0, 0))
-    with serving() as found:
-        yield found
 
 
 def load(address: str, folder) -> bytes:

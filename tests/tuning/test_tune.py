@@ -10,16 +10,20 @@ import pathlib
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from maskgit_prompt.config import defaults
+from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.tuning import train, tune
+from maskgit_prompt.tuning.game import Player
 from tests import training
 from tests.tuning import counting
 from tests.tuning.counting import HELDOUT_LOSS, TRAIN_LOSS, values
 
 EXAMPLES = 6
+FIELDS = ("show", "stats", "frozen", "what")  # of Examples
 
 
 @dataclasses.dataclass
@@ -72,7 +76,7 @@ def tuned(
         EXAMPLES,
         lambda step: {"number": np.full(4, step)},
         {name: evaluation(name) for name in options.pop("evaluations", ("train", "heldout"))},
-        **{name: options.pop(name) for name in ("show", "stats", "what") if name in options},
+        **{name: options.pop(name) for name in FIELDS if name in options},
     )
     tree = {
         "prompt": {"x": np.zeros(2, np.float32)},
@@ -268,6 +272,38 @@ def test_what_the_config_names_is_trained(tmp_path):
     assert values(found.tuned.tree["transformer"]) == {3.0}
     assert values(found.tuned.tree["prompt"]) == {0.0}
     assert (found.tuned.trainable, found.tuned.frozen) == (3, 2)
+
+
+def test_what_the_examples_freeze_stays_whatever_the_config_names(tmp_path):
+    found = tuned(tmp_path, trainable=(".*",), frozen=("transformer/.*",), evaluations=())
+    assert values(found.tuned.tree["prompt"]) == {3.0}
+    assert values(found.tuned.tree["transformer"]) == {9.0}
+    assert (found.tuned.trainable, found.tuned.frozen) == (2, 3)
+
+
+def test_players_train_by_their_own_losses_and_have_curves_by_name(tmp_path):
+    """Each pulls its only number towards the other's, 1 and 5, by a tenth of the way a step."""
+    config = defaults.transfer()
+    config.train.update(steps=2, batch_size=4, log_every=1, tensorboard=False)
+
+    def player(own: str, other: str) -> Player:
+        def pull(tree, batch, key):
+            return (tree[own]["x"] - tree[other]["x"]) ** 2, {}
+
+        return Player(pull, (f"{own}/.*",), optax.sgd(0.05))
+
+    players = {"first": player("a", "b"), "second": player("b", "a")}
+    mesh = training.mesh()
+    tree = {"a": {"x": np.float32(1)}, "b": {"x": np.float32(5)}}
+    placed = sharding.place(tree, mesh, ((".*", None),))
+    examples = tune.Examples(EXAMPLES, lambda step: {"number": np.full(4, step)})
+    found = tune.tune(config, placed, players, examples, tmp_path, mesh)
+    # 1 -> 1.4; 5 -> 4.64, from 1.4; then 1.4 -> 1.724 and 4.64 -> 4.3484.
+    np.testing.assert_allclose(found.tree["a"]["x"], 1.724, rtol=1e-5)
+    np.testing.assert_allclose(found.tree["b"]["x"], 4.3484, rtol=1e-5)
+    assert list(found.curves) == ["first/loss", "second/loss"]
+    np.testing.assert_allclose(found.curves["first/loss"][1], [16, 3.24**2], rtol=1e-5)
+    assert (found.trainable, found.frozen) == (2, 0)
 
 
 @pytest.mark.parametrize(("best", "step"), [("heldout", 2), ("train", 3)])

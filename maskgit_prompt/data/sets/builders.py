@@ -115,6 +115,12 @@ def how_to_prepare(name: str, data_dir: str) -> str:
     return f'python -c "{script}"'
 
 
+def check_prepared(builder, how: str) -> None:
+    """Raises UserError where a data set is not prepared; how: to prepare it."""
+    if not is_prepared(builder):
+        raise UserError(f"{builder.info.full_name} is not prepared in {builder.data_dir}: {how}")
+
+
 def download(builder) -> None:
     """Downloads and prepares a data set; with several hosts, the first one does.
 

@@ -114,10 +114,24 @@ def _rows(images: np.ndarray, most: int) -> np.ndarray:
     return images[: rows * columns].reshape(rows, columns, *images.shape[1:])
 
 
-def above(first: np.ndarray, second: np.ndarray, names: tuple[str, str]) -> Image.Image:
-    """Images [n, S, S, 3] above those they belong to: SHEET_COLUMNS of them, evenly chosen."""
-    chosen = np.linspace(0, len(first) - 1, min(SHEET_COLUMNS, len(first))).round().astype(int)
-    return sheets.grid(np.stack([first[chosen], second[chosen]]), row_labels=names)
+def above(
+    first: np.ndarray, second: np.ndarray, names: tuple[str, str], most: int = 1
+) -> Image.Image:
+    """Images [n, S, S, 3] above those they belong to, evenly chosen: SHEET_COLUMNS in a line.
+
+    most: lines of such pairs, if there are as many.
+    """
+    across = min(SHEET_COLUMNS, len(first))
+    lines = min(most, len(first) // across)
+    chosen = np.linspace(0, len(first) - 1, across * lines).round().astype(int)
+    pairs = np.stack(
+        [
+            first[chosen].reshape(lines, across, *first.shape[1:]),
+            second[chosen].reshape(lines, across, *first.shape[1:]),
+        ],
+        axis=1,
+    )
+    return sheets.grid(pairs.reshape(2 * lines, *pairs.shape[2:]), row_labels=names * lines)
 
 
 def save(home: pathlib.Path, pictures: dict[str, Any]) -> None:

@@ -1,50 +1,44 @@
 """Losses of held-out images, in their plain views."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import jax
 import numpy as np
 
+from maskgit_prompt.backbones.compiled import in_batches
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.params import Tree
 from maskgit_prompt.progress import progress
 from maskgit_prompt.tasks.pretraining.lesson import Setup
+from maskgit_prompt.tuning.train import Batch
+from maskgit_prompt.tuning.tune import Evaluation
 
 ROWS, PIXELS = 64, 2**20  # images and pixels scored at once, at most: 64 of 128 x 128
 
 
-def evaluate_in_batches(
-    setup: Setup,
-    rows: np.ndarray,
-    measure: Callable[[Tree, dict[str, jax.Array]], Mapping[str, jax.Array]],
-) -> Callable[[Tree], dict[str, float]]:
-    """A function of the whole tree that gives the means of what `measure` gives for each image.
+def evaluations(setup: Setup, losses: Callable[[Tree, Batch], jax.Array]) -> dict[str, Evaluation]:
+    """{"heldout": the mean loss of held-out images}, or nothing where none are held out.
 
-    Args:
-      rows: of the corpus, at least one.
-      measure: compiled, of the tree and a batch with "pixels" and "class_ids".
+    losses: compiled, of the whole tree and a batch with "pixels" and "class_ids": [B].
     """
-    size = setup.scenes.size
-    most = max(1, min(ROWS, PIXELS // size**2, len(rows)))
-    step = -(-most // setup.mesh.size) * setup.mesh.size
-    labels = setup.corpus.images.labels
+    rows, mesh, labels = setup.scored(), setup.mesh, setup.corpus.images.labels
+    if not len(rows):
+        return {}
+    most = max(1, min(ROWS, PIXELS // setup.scenes.size**2, len(rows)))
+    size = -(-most // mesh.size) * mesh.size
 
-    def evaluate(tree: Tree) -> dict[str, float]:
-        found: dict[str, list[np.ndarray]] = {}
-        bar = progress(len(rows), "evaluate", "image", delay=5.0)
-        with jax.set_mesh(setup.mesh), bar as shown:
-            for first in range(0, len(rows), step):
-                chosen = rows[np.arange(first, first + step).clip(max=len(rows) - 1)]
+    def heldout(tree: Tree) -> float:
+        with jax.set_mesh(mesh), progress(len(rows), "evaluate", "image", delay=5.0) as bar:
+
+            def one(chosen: np.ndarray) -> np.ndarray:
                 batch = {
                     "pixels": setup.scenes(chosen, np.zeros_like(chosen)),
                     "class_ids": labels[chosen].astype(np.int32),
                 }
-                values = measure(tree, sharding.to_global(batch, setup.mesh))
-                count = min(step, len(rows) - first)
-                for name, value in values.items():
-                    kept = sharding.to_host(value, setup.mesh)[:count]
-                    found.setdefault(name, []).append(kept)
-                shown.update(count)
-        return {name: float(np.mean(np.concatenate(parts))) for name, parts in found.items()}
+                found = sharding.to_host(losses(tree, sharding.to_global(batch, mesh)), mesh)
+                bar.update(len(np.unique(chosen)))  # the last batch is filled up
+                return found
 
-    return evaluate
+            return float(np.mean(in_batches(one, rows, size)))
+
+    return {"heldout": heldout}

@@ -1,5 +1,7 @@
 """The stage that trains a feature network: it learns to tell the classes of images."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -7,7 +9,7 @@ from flax import nnx
 from maskgit_prompt.params import Tree
 from maskgit_prompt.tasks import losses
 from maskgit_prompt.tasks.pretraining.batches import PixelBatches
-from maskgit_prompt.tasks.pretraining.evaluation import evaluate_in_batches
+from maskgit_prompt.tasks.pretraining.evaluation import evaluations
 from maskgit_prompt.tasks.pretraining.lesson import Lesson, Setup
 from maskgit_prompt.tuning.train import Batch, LossFn
 from maskgit_prompt.tuning.tune import Examples
@@ -17,20 +19,11 @@ SMOOTHING = 0.1
 
 def lesson(setup: Setup) -> Lesson:
     """Cross entropy of the classes, of new views in every step."""
-    config, corpus = setup.config, setup.corpus
-    loss = classifier_loss(setup.network.graphdef)
+    config, corpus, classifier = setup.config, setup.corpus, setup.network.graphdef
     batches = PixelBatches(corpus, setup.scenes, config.seed, config.train.batch_size)
-    evaluations = {}
-    if len(rows := setup.scored()):
-        measure = jax.jit(lambda tree, batch: _cross_entropy(setup.network.graphdef, tree, batch))
-        evaluate = evaluate_in_batches(setup, rows, measure)
-        evaluations["heldout"] = lambda tree: evaluate(tree)["loss"]
-    return Lesson(
-        loss,
-        tuple(config.trainable),
-        {"features": setup.own},
-        Examples(len(corpus), batches, evaluations, what="features"),
-    )
+    heldout = evaluations(setup, jax.jit(functools.partial(_cross_entropy, classifier)))
+    examples = Examples(len(corpus), batches, heldout, what="features")
+    return Lesson(classifier_loss(classifier), {"features": setup.own}, examples)
 
 
 def classifier_loss(classifier: nnx.GraphDef) -> LossFn:
@@ -45,6 +38,6 @@ def classifier_loss(classifier: nnx.GraphDef) -> LossFn:
     return loss_fn
 
 
-def _cross_entropy(classifier: nnx.GraphDef, tree: Tree, batch: Batch) -> dict[str, jax.Array]:
+def _cross_entropy(classifier: nnx.GraphDef, tree: Tree, batch: Batch) -> jax.Array:
     logits = nnx.merge(classifier, tree["features"])(batch["pixels"].astype(jnp.float32) / 255)
-    return {"loss": losses.smoothed_cross_entropy(logits, batch["class_ids"], 0.0)}
+    return losses.smoothed_cross_entropy(logits, batch["class_ids"], 0.0)

@@ -14,6 +14,7 @@ from maskgit_prompt.data import splits
 from maskgit_prompt.data.corpus import Corpus
 from maskgit_prompt.data.scenes import Scenes
 from maskgit_prompt.params import Tree
+from maskgit_prompt.tasks.perceptual import Perceptual
 from maskgit_prompt.tuning.game import Player
 from maskgit_prompt.tuning.train import LossFn
 from maskgit_prompt.tuning.tune import Examples
@@ -44,6 +45,7 @@ class Setup:
       before: the backbone of the stages before.
       own: the network's first parameters, on the mesh.
       home: the workdir.
+      perceptual: what a tokenizer's reconstructions are compared with, if there is one.
     """
 
     config: ConfigDict
@@ -54,6 +56,7 @@ class Setup:
     own: Tree
     mesh: Mesh
     home: pathlib.Path
+    perceptual: Perceptual | None = None
 
     def scored(self) -> np.ndarray:
         """Rows of held-out images, config.score.most of them at most, each class in proportion."""
@@ -68,13 +71,11 @@ class Lesson:
 
     Attributes:
       loss: of the whole tree, or players by name.
-      trainable: path patterns; players have their own.
       tree: all parameters, on the mesh.
       examples: batches, evaluations and pictures. The evaluation "heldout" decides which state is
         kept, where there is one.
     """
 
     loss: LossFn | Mapping[str, Player]
-    trainable: tuple[str, ...]
     tree: Tree
     examples: Examples

@@ -5,7 +5,7 @@ discriminator is deceived (VQGAN, arXiv 2012.09841, eq. 4 to 7).
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -168,16 +168,14 @@ def discriminator_loss(tokenizer: nnx.GraphDef, critic: Critic) -> LossFn:
     return loss_fn
 
 
-def make_heldout(
-    tokenizer: nnx.GraphDef, nearness: Nearness
-) -> Callable[[Tree, Array], Mapping[str, Array]]:
-    """A compiled function (whole tree, pixels uint8 [B, S, S, 3]) -> {"loss", "mse"} of each image:
-    the distance of its reconstruction, without codebook and critic."""
+def heldout_loss(tokenizer: nnx.GraphDef, nearness: Nearness) -> Callable[[Tree, Batch], Array]:
+    """A compiled function of the whole tree and a batch with pixels uint8 [B, S, S, 3]: [B], how
+    far each image is from its reconstruction, without codebook and critic."""
 
     @jax.jit
-    def measure(tree: Tree, pixels: Array) -> dict[str, Array]:
+    def losses_of(tree: Tree, batch: Batch) -> Array:
         model = nnx.merge(tokenizer, tree["tokenizer"])
-        images = pixels.astype(jnp.float32) / 255
-        return nearness.terms(tree, images, model.decode(model.encode(images)))
+        images = batch["pixels"].astype(jnp.float32) / 255
+        return nearness.terms(tree, images, model.decode(model.encode(images)))["loss"]
 
-    return measure
+    return losses_of

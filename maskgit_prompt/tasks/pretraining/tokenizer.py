@@ -14,33 +14,43 @@ from maskgit_prompt.errors import UsageError
 from maskgit_prompt.models.discriminator import Discriminator, DiscriminatorConfig
 from maskgit_prompt.models.patch import PatchConfig, PatchDiscriminator
 from maskgit_prompt.params import Tree
-from maskgit_prompt.report import sheets
+from maskgit_prompt.tasks.generation import pictures
 from maskgit_prompt.tasks.generation.watching import add_sheet
 from maskgit_prompt.tasks.losses import QuantizerWeights
 from maskgit_prompt.tasks.perceptual import PART, Perceptual, make_perceptual
 from maskgit_prompt.tasks.pretraining.batches import PixelBatches
 from maskgit_prompt.tasks.pretraining.codebook import STATS, MovingAverage
-from maskgit_prompt.tasks.pretraining.evaluation import evaluate_in_batches
+from maskgit_prompt.tasks.pretraining.evaluation import evaluations
 from maskgit_prompt.tasks.pretraining.lesson import Lesson, Setup
 from maskgit_prompt.tasks.pretraining.reconstruction import (
     Critic,
     Nearness,
     discriminator_loss,
-    make_heldout,
+    heldout_loss,
     tokenizer_loss,
 )
 from maskgit_prompt.tuning.game import Player
 from maskgit_prompt.tuning.optimizers import make_optimizer
+from maskgit_prompt.tuning.train import LossFn
 from maskgit_prompt.tuning.tune import Examples
 
-COLUMNS, LINES = 12, 3  # of images on a sheet
-CURVES = {"evaluated_heldout": "held-out images"}
+LINES = 3  # of pairs on a sheet
+CURVES = {
+    "loss": "training batches",
+    "tokenizer/loss": "training batches",  # of two players
+    "evaluated_heldout": "held-out images",
+}
 ANYWHERE = ((".*", None),)  # whole, on every device
 
 
-def check(config: ConfigDict) -> None:
-    """Raises UsageError for what can be known to be wrong before anything is written."""
-    settings = config.adversarial
+def prepare(config: ConfigDict) -> Perceptual | None:
+    """What reconstructions are compared with; raises for all that can be known to be wrong.
+
+    Raises:
+      UsageError: a discriminator that never plays or that does not fit the image, and what
+        make_perceptual raises. UserError: as make_perceptual.
+    """
+    settings, size = config.adversarial, config.tokenizer.image_size
     if settings.weight and settings.start >= config.train.steps:
         raise UsageError(
             f"config.adversarial.start = {settings.start} is after the last of "
@@ -49,65 +59,62 @@ def check(config: ConfigDict) -> None:
         )
     if settings.weight:
         _discriminator(config)
-    if config.reconstruction.perceptual:
-        _perceptual(config)
+    if not config.reconstruction.perceptual:
+        return None
+    key, name = "config.reconstruction.network", config.reconstruction.network
+    return make_perceptual(name, size, dtype=config.dtype, key=key)
 
 
 def lesson(setup: Setup) -> Lesson:
     """Reconstruction of new views in every step; the smallest held-out distance is kept."""
-    config, network = setup.config, setup.network
-    tree = {"tokenizer": setup.own}
-    nearness, more = _nearness(config, setup)
-    tree |= more
-    average = None
+    config, tokenizer = setup.config, setup.network.graphdef
+    tree, average, critic = {"tokenizer": setup.own}, None, None
+    nearness = _nearness(config, setup.perceptual)
+    if setup.perceptual is not None:
+        given = {PART: setup.perceptual.tree}
+        tree |= sharding.place(given, setup.mesh, setup.perceptual.axes)
     if config.quantizer.ema:
         average = MovingAverage(config.quantizer.ema, config.quantizer.revive)
-        usage = average.usage(tree["tokenizer"]["codebook"])
-        tree["usage"] = sharding.place(jax.device_get(usage), setup.mesh, ANYWHERE)
-    weights = QuantizerWeights(
-        config.quantizer.commitment,
-        config.quantizer.codebook,
-        config.quantizer.entropy,
-        config.quantizer.temperature,
-        config.quantizer.affinity,
-    )
-    frozen = tuple(f"!{name}/.*" for name in more)
-    trainable = (*frozen, *config.trainable)
-    critic = None
+        usage = jax.device_get(average.usage(setup.own["codebook"]))
+        tree["usage"] = sharding.place(usage, setup.mesh, ANYWHERE)
     if config.adversarial.weight:
-        critic, tree["discriminator"] = _critic(config, setup)
-    loss = tokenizer_loss(network.graphdef, nearness, weights, average, critic)
+        critic, drawn = _critic(config)
+        tree["discriminator"] = sharding.place(drawn, setup.mesh, ANYWHERE)
+    frozen = () if setup.perceptual is None else (f"{PART}/.*",)
+    batch = PixelBatches(setup.corpus, setup.scenes, config.seed, config.train.batch_size)
+    loss = tokenizer_loss(tokenizer, nearness, _quantizer(config), average, critic)
     if critic is not None:
-        steps = config.train.steps
-        own = ("!discriminator/.*", *trainable)
-        rival = discriminator_loss(network.graphdef, critic)
-        loss = {
-            "tokenizer": Player(loss, own, make_optimizer(config.optimizer, steps)),
-            "discriminator": Player(
-                rival,
-                ("discriminator/.*",),
-                make_optimizer(_rate(config), steps - config.adversarial.start),
-                starts_at=config.adversarial.start,
-            ),
-        }
-    column = "loss" if critic is None else "tokenizer/loss"
-    pixels = PixelBatches(setup.corpus, setup.scenes, config.seed, config.train.batch_size)
-    rows, evaluations = setup.scored(), {}
-    if len(rows):
-        measure = make_heldout(network.graphdef, nearness)
-        evaluate = evaluate_in_batches(
-            setup, rows, lambda tree, batch: measure(tree, batch["pixels"])
-        )
-        evaluations["heldout"] = lambda tree: evaluate(tree)["loss"]
+        batch = _with_turns(batch, config)
+        loss = _players(config, loss, discriminator_loss(tokenizer, critic), frozen)
     examples = Examples(
         number=len(setup.corpus),
-        batch=pixels if critic is None else _with_turns(pixels, config),
-        evaluations=evaluations,
-        show=_make_show(setup, column) if config.train.show_every else None,
+        batch=batch,
+        evaluations=evaluations(setup, heldout_loss(tokenizer, nearness)),
+        show=_make_show(setup) if config.train.show_every else None,
         stats=() if average is None else STATS,
+        frozen=frozen,
         what="tokenizer",
     )
-    return Lesson(loss, trainable, tree, examples)
+    return Lesson(loss, tree, examples)
+
+
+def _players(
+    config: ConfigDict, loss: LossFn, rival: LossFn, frozen: tuple[str, ...]
+) -> dict[str, Player]:
+    """The tokenizer and the discriminator; frozen: as in Examples."""
+    steps, start = config.train.steps, config.adversarial.start
+    others = (f"!{pattern}" for pattern in ("discriminator/.*", *frozen))
+    return {
+        "tokenizer": Player(
+            loss, (*others, *config.trainable), make_optimizer(config.optimizer, steps)
+        ),
+        "discriminator": Player(
+            rival,
+            ("discriminator/.*",),
+            make_optimizer(_optimizer_of_discriminator(config), steps - start),
+            starts_at=start,
+        ),
+    }
 
 
 def _with_turns(pixels: Callable, config: ConfigDict) -> Callable[[int], dict[str, np.ndarray]]:
@@ -128,26 +135,23 @@ def _with_turns(pixels: Callable, config: ConfigDict) -> Callable[[int], dict[st
     return batch
 
 
-def _nearness(config: ConfigDict, setup: Setup) -> tuple[Nearness, Tree]:
-    """How near an image is to its reconstruction, and the parameters that measure it."""
+def _nearness(config: ConfigDict, perceptual: Perceptual | None) -> Nearness:
     settings = config.reconstruction
-    if not settings.perceptual:
-        return Nearness(settings.l1, settings.l2), {}
-    network = _perceptual(config)
-    weights = sharding.place({PART: network.tree}, setup.mesh, network.axes)
-    distance = lambda tree, x, y: network.distance_fn(tree[PART], x, y)
-    return Nearness(settings.l1, settings.l2, settings.perceptual, distance), weights
+    if perceptual is None:
+        return Nearness(settings.l1, settings.l2)
+    distance = lambda tree, x, y: perceptual.distance_fn(tree[PART], x, y)
+    return Nearness(settings.l1, settings.l2, settings.perceptual, distance)
 
 
-def _perceptual(config: ConfigDict) -> Perceptual:
-    """The network of the perceptual distance.
-
-    Raises:
-      UsageError, UserError: as make_perceptual.
-    """
-    settings = config.reconstruction
-    key, size = "config.reconstruction.network", config.tokenizer.image_size
-    return make_perceptual(settings.network, size, dtype=config.dtype, key=key)
+def _quantizer(config: ConfigDict) -> QuantizerWeights:
+    settings = config.quantizer
+    return QuantizerWeights(
+        settings.commitment,
+        settings.codebook,
+        settings.entropy,
+        settings.temperature,
+        settings.affinity,
+    )
 
 
 def _discriminator(config: ConfigDict):
@@ -173,17 +177,17 @@ def _discriminator(config: ConfigDict):
         raise UsageError(f"config.adversarial: {error}") from error
 
 
-def _critic(config: ConfigDict, setup: Setup) -> tuple[Critic, Tree]:
+def _critic(config: ConfigDict) -> tuple[Critic, Tree]:
+    """The critic, and the discriminator's first parameters on this host."""
     settings = config.adversarial
     graphdef, init = _discriminator(config)
-    key = jax.random.key(streams.seed_of(config.seed, "scratch"))
-    drawn = jax.device_get(jax.jit(init)(key))
+    key = jax.random.key(streams.seed_of(config.seed, "discriminator"))
     critic = Critic(graphdef, settings.weight, settings.loss, settings.adaptive, settings.penalty)
-    return critic, sharding.place(drawn, setup.mesh, ANYWHERE)
+    return critic, jax.device_get(jax.jit(init)(key))
 
 
-def _rate(config: ConfigDict) -> ConfigDict:
-    """The optimizer's settings for the discriminator."""
+def _optimizer_of_discriminator(config: ConfigDict) -> ConfigDict:
+    """The tokenizer's settings, without what is for its own paths and first steps."""
     settings = ConfigDict(config.optimizer.to_dict())
     settings.rates, settings.decays, settings.warmup_steps = (), (), 0
     if config.adversarial.learning_rate:
@@ -191,23 +195,20 @@ def _rate(config: ConfigDict) -> ConfigDict:
     return settings
 
 
-def _make_show(setup: Setup, column: str) -> Callable[[int, Tree], None]:
+def _make_show(setup: Setup) -> Callable[[int, Tree], None]:
     """Sheets of images above their reconstructions, held-out ones where there are any."""
     config, network, corpus = setup.config, setup.network, setup.corpus
     rows = corpus.heldout if len(corpus.heldout) else np.concatenate(corpus.train)
-    across = min(COLUMNS, len(rows))
-    down = min(LINES, len(rows) // across)
-    rows = rows[np.linspace(0, len(rows) - 1, across * down).round().astype(int)]
+    many = min(len(rows), LINES * pictures.SHEET_COLUMNS)
+    rows = rows[np.linspace(0, len(rows) - 1, many).round().astype(int)]
     real = setup.scenes(rows, np.zeros_like(rows))
 
     def show(step: int, tree: Tree) -> None:
         part = Part(network.kind, network.cfg, sharding.tree_to_host(tree["tokenizer"], setup.mesh))
         encode, size = make_encoder(part, setup.mesh)
         made = make_decoder(part, setup.mesh)(in_batches(encode, real, size))
-        lines = [x.reshape(down, 1, across, *x.shape[1:]) for x in (real, made)]
-        cells = np.concatenate(lines, axis=1).reshape(2 * down, across, *real.shape[1:])
-        sheet = sheets.grid(cells, row_labels=["goes in", "comes out"] * down)
-        title, steps = f"Tokenizer: {config.name}", config.train.steps
-        add_sheet(setup.home, title, {column: "training batches", **CURVES}, sheet, step, steps)
+        sheet = pictures.above(real, made, ("goes in", "comes out"), LINES)
+        title = f"Tokenizer: {config.name}"
+        add_sheet(setup.home, title, CURVES, sheet, step, config.train.steps)
 
     return show

@@ -57,7 +57,7 @@ def lesson(setup: Setup) -> Lesson:
         what="transformer",
     )
     loss = class_loss(network.graphdef, objective)
-    return Lesson(loss, tuple(config.trainable), {"transformer": setup.own}, examples)
+    return Lesson(loss, {"transformer": setup.own}, examples)
 
 
 def _make_show(setup: Setup) -> Callable[[int, Tree], None]:
