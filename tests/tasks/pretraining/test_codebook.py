@@ -23,6 +23,16 @@ def test_a_code_becomes_the_average_of_what_chose_it():
     np.testing.assert_allclose(codebook, [[4.0], [(2.25 + 4) / (0.25 + 0.5)]], rtol=1e-6)
 
 
+def test_the_decay_is_of_what_was():
+    average = MovingAverage(0.75)
+    codebook = jnp.array([[2.0]])
+    features, chosen = jnp.array([[4.0], [6.0]]), jnp.array([0, 0])
+    codebook, usage = average.renewed(codebook, average.usage(codebook), features, chosen, KEY)
+    # Count 0.75 + 0.25 * 2, sum 0.75 * 2 + 0.25 * 10.
+    np.testing.assert_allclose(usage["count"], [1.25])
+    np.testing.assert_allclose(codebook, [[4.0 / 1.25]])
+
+
 def test_codes_that_nothing_chooses_start_again_from_a_feature():
     average = MovingAverage(0.5, revive=0.3)
     codebook = jnp.array([[0.0], [50.0], [60.0]])
