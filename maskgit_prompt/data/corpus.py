@@ -11,6 +11,7 @@ from maskgit_prompt.data import images as images_lib
 from maskgit_prompt.data import splits
 from maskgit_prompt.data.counts import counted
 from maskgit_prompt.data.images import ImageSet
+from maskgit_prompt.data.mixture import PERIOD, Mixture
 from maskgit_prompt.data.pixels import Preprocessing
 from maskgit_prompt.data.sets import builders, folder, prepared, synthetic
 from maskgit_prompt.errors import UsageError, UserError
@@ -54,8 +55,8 @@ def load(config: ConfigDict, size: int, cache: pathlib.Path | None = None) -> Co
       cache: see `folder.image_folder`.
 
     Raises:
-      UsageError: no sets or one named twice, weights that do not fit them, flips or photographs
-        that are none of them, and what the readers raise.
+      UsageError: no sets or one named twice, weights that do not fit them or leave one out, flips
+        or photographs that are none of them, and what the readers raise.
       UserError: a set of which nothing remains to train on.
     """
     if not config.sets or len(set(config.sets)) < len(config.sets):
@@ -89,11 +90,15 @@ def load(config: ConfigDict, size: int, cache: pathlib.Path | None = None) -> Co
         said.append(
             one.summary(f"{counted(len(kept), 'image')} to train on, {len(out):,} held out")
         )
+    # The smallest place among the batches that there is: beside 50,000 images twelve count, too.
+    least = sum(map(len, train)) / PERIOD
+    weights = tuple(config.weights) or tuple(max(least, len(rows)) for rows in train)
+    Mixture(train, weights, config.seed)  # raises for weights that leave a set out
     return Corpus(
         images,
         tuple(train),
         np.concatenate(held),
-        tuple(config.weights) or tuple(float(len(rows)) for rows in train),
+        weights,
         flips,
         np.concatenate(photographs),
         "\n".join(said),

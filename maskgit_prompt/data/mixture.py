@@ -42,7 +42,7 @@ class Mixture:
             if not len(part) or not count:
                 raise UsageError(
                     f"weights {weights.tolist()} for sources of {[len(p) for p in parts]} images: "
-                    f"expected images in each, and at least 1/{PERIOD} of the batches for it"
+                    f"expected images in each, and at least 1/{PERIOD} of all weights for it"
                 )
         self._parts, self._seed = [np.asarray(part, np.int64) for part in parts], seed
         self._counts = counts

@@ -6,6 +6,7 @@ from PIL import Image
 
 from maskgit_prompt.config.pretraining import pretrain
 from maskgit_prompt.data import corpus
+from maskgit_prompt.data.mixture import PERIOD, Mixture
 from maskgit_prompt.errors import UsageError, UserError
 
 
@@ -59,6 +60,16 @@ def test_a_share_of_each_class_is_held_out(folders):
     assert len(whole.heldout) == 0 and len(whole) == 20
 
 
+def test_a_few_images_beside_very_many_are_not_left_out(folders):
+    icons, _ = folders
+    found = corpus.load(config(icons, "drawn", num=30_000, heldout=0.0), 16)
+    rows = Mixture(found.train, found.weights, seed=0).rows(0, PERIOD)
+    assert np.count_nonzero(rows < 8) == 1
+    message = "expected images in each, and at least 1/1000 of all weights"
+    with pytest.raises(UsageError, match=message):
+        corpus.load(config(icons, "drawn", weights=(0.0001, 1.0)), 16)
+
+
 def test_what_may_be_mirrored_and_what_is_a_ground(folders):
     icons, photos = folders
     found = corpus.load(config(*folders, flips=(icons,), photographs=(photos,)), 16)
@@ -86,6 +97,7 @@ def test_the_fingerprint_is_of_contents_and_order(folders):
         ({"sets": ()}, "expected some, each once"),
         ({"sets": ("drawn", "drawn")}, "expected some, each once"),
         ({"weights": (1.0, 2.0)}, "for 1 sets: expected one for each, or none"),
+        ({"sets": ("drawn",), "weights": (0.0,)}, "expected one above 0 for each"),
         ({"flips": ("photos",)}, "config.data.flips has 'photos', expected of config.data.sets"),
         ({"photographs": ("nope",)}, "config.data.photographs has 'nope'"),
         ({"sets": ("no/such/folder",)}, "no folder no/such/folder"),

@@ -52,7 +52,7 @@ def test_sources_are_mixed_within_a_batch():
         ([LETTERS, PHOTOS], [1, 0], "expected one above 0 for each"),
         ([LETTERS, PHOTOS], [1, -1], "expected one above 0 for each"),
         ([LETTERS, PHOTOS[:0]], [1, 1], "expected images in each"),
-        ([LETTERS, PHOTOS], [1, 5000], "at least 1/1000"),
+        ([LETTERS, PHOTOS], [1, 5000], "at least 1/1000 of all weights"),
     ],
 )
 def test_weights_that_give_no_mixture(parts, weights, message):
