@@ -107,7 +107,8 @@ def load(config: ConfigDict, size: int, cache: pathlib.Path | None = None) -> Co
 
 def _open(name: str, config: ConfigDict, size: int, cache: pathlib.Path | None) -> ImageSet:
     if name == DRAWN:
-        return synthetic.image_set(config.num, config.seed, size)
+        drawn = synthetic.image_set(config.num, config.seed, size)
+        return dataclasses.replace(drawn, name=DRAWN)
     preprocessing = Preprocessing(
         size, config.fit, full_scale=config.full_scale, max_pixels=config.max_pixels, alpha=True
     )

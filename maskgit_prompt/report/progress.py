@@ -33,10 +33,10 @@ def progress_page(
         said += f" The page reloads every {RELOAD} seconds; sheets and curves are drawn together."
     sections: list[Section] = [Text(said, lead=True)]
     if losses:
-        sections.append(Figure(curves.loss_curve(losses), "Loss while tuning."))
+        sections.append(Figure(curves.loss_curve(losses), "Loss so far."))
     sections += [
         Heading("Images"),
-        Text("The same noise at every step, so that sheets compare; the newest comes first."),
+        Text("All sheets begin with the same images or noise, so they compare. Newest first."),
         Gallery([Figure(sheets[step], f"Step {step:,}") for step in newest]),
     ]
     write_report(path, title, sections, RELOAD if running else 0)

@@ -44,7 +44,7 @@ def test_the_newest_sheets_come_first(tmp_path, sheets, charts):
     shuffled = {step: sheets[step] for step in (30, 70, 10, 50, 20, 60, 40)}
     _, page = write(tmp_path, shuffled, steps=100)
     captions = [f"Step {step}" for step in (70, 60, 50, 40, 30, 20)]
-    assert list(page.pictures) == ["Loss while tuning.", *captions]
+    assert list(page.pictures) == ["Loss so far.", *captions]
     assert page.pictures["Step 70"] == reading.png(7) and page.pictures["Step 20"] == reading.png(2)
 
 
