@@ -15,6 +15,7 @@ OF_SEED_42 = {
     "marquee": 45,
     "scratch": 46,
     "evaluate": 47,
+    "discriminator": 48,
     "more": 42,
     "classes": 42,
 }
