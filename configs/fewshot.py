@@ -1,4 +1,4 @@
-"""The main job on a few images per class of a named set: NAME[,shots=5][,steps=500][,path=FOLDER].
+"""A few images per class of a named set: NAME[,shots=5][,steps=500][,path=FOLDER].
 
     python -m maskgit_prompt.main --config=configs/fewshot.py:imagenette,shots=5 --workdir=runs/few
     python -m maskgit_prompt.main --config=configs/fewshot.py:places,shots=5 --workdir=...

@@ -1,4 +1,4 @@
-"""The main job on a folder of images: PATH/CLASS/*.png|jpg|webp, or a flat folder as one class.
+"""The main job on a folder: PATH/CLASS/*.png|jpg|webp, or a flat folder as one class.
 
 PATH may be a zip or tar archive. Classes are the folders' names, unless PATH/classes.txt, a table
 of files and classes (PATH/labels.csv or --config.data.csv) or --config.data.classes says otherwise;

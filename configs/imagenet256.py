@@ -1,4 +1,4 @@
-"""The main job on MaskGIT's published ImageNet models of 256 x 256 and a folder of your images.
+"""The main job with MaskGIT's published models of 256 x 256, on a folder of images.
 
 The first time, on images in PATH/CLASS/*.png|jpg|webp:
 

@@ -1,4 +1,4 @@
-"""The main job on MaskGIT's published ImageNet models of 512 x 512 and a folder of your images.
+"""The main job with MaskGIT's published models of 512 x 512, on a folder of images.
 
 The first time, on images in PATH/CLASS/*.png|jpg|webp:
 

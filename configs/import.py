@@ -1,4 +1,4 @@
-"""Another project's published weights -> a backbone's folder, which --config.backbone= takes.
+"""Turns another project's published weights into a backbone for --config.backbone.
 
     python -m maskgit_prompt.main --config=configs/import.py --config.format=maskgit \\
         --config.source=tokenizer_imagenet256_checkpoint,maskgit_imagenet256_checkpoint \\

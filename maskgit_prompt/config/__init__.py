@@ -17,6 +17,7 @@ from maskgit_prompt.config.defaults import (
     transfer,
     vtab,
 )
+from maskgit_prompt.config.imagenet import maskgit, taming
 from maskgit_prompt.config.pretraining import pretrain
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "few_shot",
     "folder",
     "import_weights",
+    "maskgit",
     "masking",
     "next_code",
     "pretrain",
@@ -33,6 +35,7 @@ __all__ = [
     "sample",
     "sampling",
     "side_by_side",
+    "taming",
     "training",
     "transfer",
     "vtab",

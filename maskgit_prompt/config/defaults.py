@@ -63,7 +63,9 @@ def training(
     config.optimizer = ConfigDict(
         {
             "name": "adamw",  # the optimizer: "adamw" or "sgd"
-            "learning_rate": learning_rate,  # highest rate; it falls to 0 along half a cosine
+            "learning_rate": learning_rate,  # the highest learning rate
+            # The learning rate falls to 0 along half a "cosine", or stays "constant".
+            "schedule": "cosine",
             "warmup_steps": 0,  # steps in which the learning rate rises from 0
             "rates": (),  # learning rates by path, first match wins: "transformer/.*=1e-4"
             "decays": (),  # weight decays by path, first match wins: ".*(bias|scale)=0"

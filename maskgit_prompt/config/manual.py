@@ -12,10 +12,12 @@ import textwrap
 import tokenize
 from typing import Any
 
+import maskgit_prompt
 from maskgit_prompt.config import command_line, defaults, keys, pretraining
 
 HELP = ("--help", "-help", "-h")
 FULL = ("--helpfull", "-helpfull")
+VERSION = ("--version", "-version")
 FLAGS = """\
 flags:
   --config=FILE[:ARGUMENT]  the configuration; configs/NAME.py works in any folder
@@ -23,6 +25,7 @@ flags:
   --workdir=DIR             folder of the run; created if it does not exist
   --strict                  refuse a folder with broken images instead of skipping them
   --debug                   show the traceback of an error
+  --version                 print the version
   --helpfull                list every key with its default; with --config=FILE, those of FILE"""
 WHERE = (
     "Every key is explained in docs/configuration.md of the repository; --helpfull lists them all."
@@ -42,15 +45,18 @@ def asked(argv: list[str], doc: str) -> str:
         return full(command_line.config_file(argv))
     if set(HELP) & set(argv[1:]):
         return f"{doc.strip()}\n\n{configs()}\n\n{FLAGS}\n\n{WHERE}"
+    if set(VERSION) & set(argv[1:]):
+        return f"maskgit_prompt {maskgit_prompt.__version__}"
     return ""
 
 
 def configs() -> str:
     """The configs that come with the package, a line each."""
-    lines = []
-    for path in sorted(command_line.shipped().glob("*.py")):
+    lines, found = [], sorted(command_line.shipped().glob("*.py"))
+    width = max((len(path.name) for path in found), default=0)
+    for path in found:
         doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-        lines.append(f"  configs/{path.name:<15} {doc.partition(chr(10))[0]}")
+        lines.append(f"  configs/{path.name:<{width}} {doc.partition(chr(10))[0]}")
     return "\n".join(["configs:", *lines])
 
 

@@ -182,6 +182,7 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "adversarial.*": NOT_NEGATIVE,
     "transformer.dropout": RATE,
     "tokenizer.multipliers": each(COUNT),
+    "tokenizer.attention": each(NOT_NEGATIVE),
     "tokenizer.shortcut": one_of(tokenizer.SHORTCUTS),
     "tokenizer.conv_downsample": FLAG,
     "t*r.*": COUNT,  # sizes of a tokenizer or a transformer

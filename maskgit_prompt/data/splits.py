@@ -100,7 +100,9 @@ def split(
     """
     wanted = np.array(list(fractions.values()), np.float64)
     if not len(wanted) or not (wanted > 0).all() or wanted.sum() > 1 + 1e-9:
-        raise UsageError(f"fractions {fractions}: expected shares above 0, together at most 1")
+        raise UsageError(
+            f"config.data.fractions = {fractions}, expected shares above 0, together at most 1"
+        )
     rest = max(0.0, 1.0 - wanted.sum())
     parts: dict[str, list[np.ndarray]] = {name: [] for name in fractions}
     copies = np.arange(len(labels)) if copies is None else copies

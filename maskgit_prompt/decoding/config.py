@@ -64,49 +64,40 @@ class DecodeConfig:
     def __post_init__(self):
         schedules.schedule(self.schedule)
         guidance.schedule(self.guidance_schedule)
-        for holds, message in (
-            (self.steps >= 1, f"decoding steps is {self.steps}; use at least 1"),
+        finite = lambda x: 0 <= x < math.inf
+        for name, holds, expected in (
+            ("steps", self.steps >= 1, "at least 1"),
+            ("order", self.order in orders.NAMES, " or ".join(orders.NAMES)),
             (
-                self.order in orders.NAMES,
-                f"unknown unmasking order {self.order!r}; use one of {', '.join(orders.NAMES)}",
+                "choice_temperature",
+                finite(self.choice_temperature),
+                "a number of at least 0 (0: no noise)",
             ),
             (
-                0 <= self.choice_temperature < math.inf,
-                f"choice temperature is {self.choice_temperature}; use a number >= 0 (0: no noise)",
+                "temperature",
+                finite(self.temperature),
+                "a number of at least 0 (0: greedy, 1: as is)",
             ),
+            ("top_k", self.top_k >= 0, "an integer of at least 0 (0: off)"),
+            ("top_p", 0 < self.top_p <= 1, "a number above 0, at most 1 (1: off)"),
+            ("cutoff", 0 < self.cutoff <= 1, "a number above 0, at most 1"),
+            ("power", 0 < self.power < math.inf, "a finite number above 0"),
+            ("guidance", math.isfinite(self.guidance), "a finite number (1: none)"),
+            ("guidance_power", 0 < self.guidance_power < math.inf, "a finite number above 0"),
             (
-                0 <= self.temperature < math.inf,
-                f"temperature is {self.temperature}; use a number >= 0 (0: greedy, 1: as is)",
-            ),
-            (self.top_k >= 0, f"top-k is {self.top_k}; use an integer >= 0 (0: off)"),
-            (0 < self.top_p <= 1, f"top-p is {self.top_p}; use a number in (0, 1] (1: off)"),
-            (0 < self.cutoff <= 1, f"marquee cutoff is {self.cutoff}; use a number in (0, 1]"),
-            (0 < self.power < math.inf, f"marquee power is {self.power}; use a number above 0"),
-            (
-                math.isfinite(self.guidance),
-                f"guidance is {self.guidance}; use a finite number (1: none)",
-            ),
-            (
-                0 < self.guidance_power < math.inf,
-                f"guidance power is {self.guidance_power}; use a number above 0",
-            ),
-            (
+                "guidance_from",
                 self.guidance_from in GUIDANCE_FROM,
-                f"config.sample.guidance_from = {self.guidance_from!r}, expected "
-                f"{' or '.join(GUIDANCE_FROM)}",
+                " or ".join(GUIDANCE_FROM),
             ),
         ):
             if not holds:
-                raise UsageError(message)
+                raise _refused(name, getattr(self, name), expected)
 
     def check(self, codebook: int, mesh: Mesh) -> None:
         """Raises UsageError for settings that do not fit the backbone's codebook or the devices."""
         sharding.check_batch(self.batch_size, 1, mesh)
         if self.top_k > codebook:
-            raise UsageError(
-                f"top-k is {self.top_k}; use an integer >= 0 and at most the codebook's {codebook} "
-                "(0: off)"
-            )
+            raise _refused("top_k", self.top_k, f"at most the codebook's {codebook} (0: off)")
 
     @property
     def guided(self) -> bool:
@@ -141,3 +132,7 @@ def _unflatten(static: tuple, traced: list) -> DecodeConfig:
 
 
 jax.tree_util.register_pytree_node(DecodeConfig, _flatten, _unflatten)
+
+
+def _refused(name: str, value: object, expected: str) -> UsageError:
+    return UsageError(f"config.sample.{name} = {value!r}, expected {expected}")

@@ -70,10 +70,10 @@ class PromptConfig:
 
     def __post_init__(self):
         if self.kind not in KINDS:
-            raise ValueError(f"prompt kind {self.kind!r}, expected one of {', '.join(KINDS)}")
+            raise ValueError(f"kind = {self.kind!r}, expected one of {', '.join(KINDS)}")
         if self.attention not in PROMPT_ATTENTION:
             raise ValueError(
-                f"attention {self.attention!r}, expected one of {', '.join(PROMPT_ATTENTION)}"
+                f"attention = {self.attention!r}, expected one of {', '.join(PROMPT_ATTENTION)}"
             )
         for name, least in (("tokens", 1), ("factors", 1), ("embedding", 0), ("hidden", 0)):
             if getattr(self, name) < least:
@@ -85,8 +85,8 @@ class PromptConfig:
                 raise ValueError(f"{name} = {getattr(self, name)}, expected 0 to 1")
         if self.kind == "additive" and not self.dense and self.embedding not in (0, self.width):
             raise ValueError(
-                f"additive prompt of embedding {self.embedding} without dense layer, expected "
-                f"the width {self.width}: set dense=True"
+                f"embedding = {self.embedding}, expected the width {self.width}: an additive "
+                "prompt without a dense layer has no other; or set dense=True"
             )
 
     @property

@@ -12,22 +12,35 @@ from maskgit_prompt.errors import UsageError
 from maskgit_prompt.params import Tree
 
 NAMES = ("adamw", "sgd")
+SCHEDULES = ("cosine", "constant")
 BACKBONE = re.compile("(?!prompt/).*")  # all but the prompt, which starts from random
 # vectors and takes steps that would ruin trained weights
 
 
 def learning_rate(config: ConfigDict, steps: int) -> optax.Schedule:
-    """Linear warm-up from 0, then half a cosine down to 0 at the last step."""
+    """Linear warm-up from 0, then half a cosine down to 0 at the last step, or always the same.
+
+    Raises:
+      UsageError: an unknown schedule; a warm-up that does not end before the run.
+    """
+    schedule = config.get("schedule", "cosine")
+    if schedule not in SCHEDULES:
+        raise UsageError(
+            f"config.optimizer.schedule = {schedule!r}, expected {' or '.join(SCHEDULES)}"
+        )
     if not 0 <= config.warmup_steps < max(1, steps):
         raise UsageError(
             f"config.optimizer.warmup_steps = {config.warmup_steps}, expected 0 to {steps - 1} "
             f"for a run of {steps} steps"
         )
-    cosine = optax.cosine_decay_schedule(config.learning_rate, steps - config.warmup_steps)
+    if schedule == "cosine":
+        after = optax.cosine_decay_schedule(config.learning_rate, steps - config.warmup_steps)
+    else:
+        after = optax.constant_schedule(config.learning_rate)
     if config.warmup_steps == 0:
-        return cosine
+        return after
     warmup = optax.linear_schedule(0.0, config.learning_rate, config.warmup_steps)
-    return optax.join_schedules([warmup, cosine], [config.warmup_steps])
+    return optax.join_schedules([warmup, after], [config.warmup_steps])
 
 
 def make_optimizer(config: ConfigDict, steps: int) -> optax.GradientTransformation:

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+import maskgit_prompt
 from maskgit_prompt import main
 from maskgit_prompt.config import defaults, keys, manual
 
@@ -23,6 +24,11 @@ def test_help_lists_the_configs_and_says_where_keys_are_documented(flag, capsys)
         assert path.read_text().startswith(f'"""{line}')
     assert "docs/configuration.md" in out and "--helpfull" in out
     assert max(map(len, out.splitlines())) <= 125
+
+
+def test_version(capsys):
+    assert main.main(["main", "--version"]) == 0
+    assert capsys.readouterr().out == f"maskgit_prompt {maskgit_prompt.__version__}\n"
 
 
 def test_help_takes_less_than_a_second():

@@ -98,7 +98,12 @@ def test_every_whole_number_has_a_range(job, key):
         ("side_by_side", "models.backbones", ("mini", "mini"), "expected some, each once"),
         ("side_by_side", "models.shots", (0,), "config.models.shots = (0,), expected at least 1"),
         ("side_by_side", "causal.next_code.keep", 1.5, "config.causal.next_code.keep = 1.5, expec"),
-        ("sample", "sample.top_p", 1.5, "top-p is 1.5; use a number in (0, 1]"),
+        (
+            "sample",
+            "sample.top_p",
+            1.5,
+            "config.sample.top_p = 1.5, expected a number above 0, at most 1",
+        ),
         ("sample", "num", 0, "config.num = 0, expected at least 1"),
         ("sample", "header", ("",), "config.header = ('',), expected a name, each"),
         (

@@ -20,27 +20,35 @@ def test_fields_and_defaults_are_those_of_config_sample():
 
 
 REFUSED = [
-    ("steps", 0, "decoding steps is 0; use at least 1"),
+    ("steps", 0, "steps = 0, expected at least 1"),
     ("schedule", "cos", "unknown mask schedule 'cos'; use one of cosine"),
-    ("order", "raster", "unknown unmasking order 'raster'; use one of confidence, halton"),
-    ("choice_temperature", -0.5, r"choice temperature is -0.5; use a number >= 0 \(0: no noise\)"),
-    ("choice_temperature", float("nan"), "choice temperature is nan"),
-    ("temperature", -0.5, r"temperature is -0.5; use a number >= 0 \(0: greedy, 1: as is\)"),
-    ("temperature", float("nan"), "temperature is nan; use a number >= 0"),
-    ("top_k", -1, r"top-k is -1; use an integer >= 0 \(0: off\)"),
-    ("top_k", 6, r"top-k is 6; use an integer >= 0 and at most the codebook's 5 \(0: off\)"),
-    ("top_p", 0.0, r"top-p is 0.0; use a number in \(0, 1\] \(1: off\)"),
-    ("top_p", 1.5, r"top-p is 1.5; use a number in \(0, 1\]"),
-    ("cutoff", 0.0, r"marquee cutoff is 0.0; use a number in \(0, 1\]"),
-    ("cutoff", -0.1, "marquee cutoff is -0.1"),
-    ("cutoff", 1.01, "marquee cutoff is 1.01"),
-    ("cutoff", float("nan"), "marquee cutoff is nan"),
-    ("power", 0.0, "marquee power is 0.0; use a number above 0"),
-    ("power", -1.0, "marquee power is -1.0"),
-    ("guidance", float("nan"), r"guidance is nan; use a finite number \(1: none\)"),
+    ("order", "raster", "order = 'raster', expected confidence or halton"),
+    (
+        "choice_temperature",
+        -0.5,
+        r"choice_temperature = -0.5, expected a number of at least 0 \(0: no noise\)",
+    ),
+    ("choice_temperature", float("nan"), "choice_temperature = nan, expected a number"),
+    (
+        "temperature",
+        -0.5,
+        r"temperature = -0.5, expected a number of at least 0 \(0: greedy, 1: as is\)",
+    ),
+    ("temperature", float("nan"), "temperature = nan, expected a number"),
+    ("top_k", -1, r"top_k = -1, expected an integer of at least 0 \(0: off\)"),
+    ("top_k", 6, r"top_k = 6, expected at most the codebook's 5 \(0: off\)"),
+    ("top_p", 0.0, r"top_p = 0.0, expected a number above 0, at most 1 \(1: off\)"),
+    ("top_p", 1.5, r"top_p = 1.5, expected a number above 0, at most 1"),
+    ("cutoff", 0.0, r"cutoff = 0.0, expected a number above 0, at most 1"),
+    ("cutoff", -0.1, "cutoff = -0.1"),
+    ("cutoff", 1.01, "cutoff = 1.01"),
+    ("cutoff", float("nan"), "cutoff = nan"),
+    ("power", 0.0, "power = 0.0, expected a finite number above 0"),
+    ("power", -1.0, "power = -1.0"),
+    ("guidance", float("nan"), r"guidance = nan, expected a finite number \(1: none\)"),
     ("guidance_schedule", "step", "unknown guidance schedule 'step'; use one of constant, linear"),
-    ("guidance_power", 0.0, "guidance power is 0.0; use a number above 0"),
-    ("guidance_from", "air", "config.sample.guidance_from = 'air', expected prompt or backbone"),
+    ("guidance_power", 0.0, "guidance_power = 0.0, expected a finite number above 0"),
+    ("guidance_from", "air", "guidance_from = 'air', expected prompt or backbone"),
     ("batch_size", 0, "batch size 0 does not divide into 1 micro-batches over 8 devices"),
     ("batch_size", 12, "batch size 12 does not divide .*; use a multiple of 8"),
 ]
@@ -72,7 +80,7 @@ def test_values_at_the_edge_are_taken(values):
 
 
 def test_a_changed_value_is_checked_again():
-    with pytest.raises(UsageError, match="marquee cutoff is 2.0"):
+    with pytest.raises(UsageError, match="config.sample.cutoff = 2.0"):
         dataclasses.replace(DecodeConfig(), cutoff=2.0)
 
 

@@ -153,9 +153,9 @@ def test_debug_shows_the_traceback():
         ),
         ("--config.sample.batch_size=9", "use a multiple of 8"),
         ("--config.mesh.fsdp=3", "does not multiply to the 8 devices here"),
-        ("--config.sample.steps=0", "decoding steps is 0; use at least 1"),
-        ("--config.sample.top_k=25", "top-k is 25; use an integer >= 0 and at most the codebook's"),
-        ("--config.sample.cutoff=0", "marquee cutoff is 0.0; use a number in (0, 1]"),
+        ("--config.sample.steps=0", "config.sample.steps = 0, expected at least 1"),
+        ("--config.sample.top_k=25", "config.sample.top_k = 25, expected at most the codebook's"),
+        ("--config.sample.cutoff=0", "config.sample.cutoff = 0.0, expected a number above 0"),
         ("--config.profile=299:50", "config.profile = '299:50' goes to step 349, the run has"),
         (
             "--config.masking.schedule=cosin",
@@ -182,7 +182,7 @@ def test_debug_shows_the_traceback():
         ),
         ("--config.data.fit=squash", "config.data.fit = 'squash', expected crop, resize"),
         ("--config.attention=cudnn", "config.attention = 'cudnn' needs an NVIDIA GPU of compute"),
-        ("--config.prompt.tokens=0", "config.prompt: tokens = 0, expected at least 1"),
+        ("--config.prompt.tokens=0", "config.prompt.tokens = 0, expected at least 1"),
         ("--config.prompt.dropout=1.5", "dropout = 1.5, expected 0 or more, and below 1"),
         ("--config.trainable=('foo/.*',)", "'foo/.*' matches no parameter"),
         (

@@ -125,8 +125,11 @@ def test_completion_from_the_top(home, causal, tmp_path, capsys):
         (("--config.model=masked",), "config.model = 'masked', but backbone 'tiny-causal' has"),
         (("--config.data.shots=-1",), "config.data.shots = -1, expected 0 or more"),
         (("--config.model=recurrent",), "config.model = 'recurrent', expected causal or masked"),
-        (("--config.sample.top_k=25",), "top-k is 25; use an integer >= 0 and at most the code"),
-        (("--config.sample.temperature=-1.0",), "temperature is -1.0; use a number >= 0"),
+        (("--config.sample.top_k=25",), "config.sample.top_k = 25, expected at most the code"),
+        (
+            ("--config.sample.temperature=-1.0",),
+            "config.sample.temperature = -1.0, expected a number",
+        ),
         (("--config.next_code.keep=0.0",), "config.next_code.keep = 0.0, expected above 0, and"),
         (("--config.prompt.attention=all",), "attention 'all', expected one of causal, both"),
         (("--config.prompt.tokens=1000000",), "config.prompt.tokens = 1000000 needs at least"),

@@ -164,8 +164,8 @@ def test_dropout_of_tokens():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (dict(kind="soft"), "prompt kind 'soft', expected one of table, additive, factorized"),
-        (dict(kind="additive", embedding=5), "embedding 5 without dense layer.*width 6.*dense"),
+        (dict(kind="soft"), "kind = 'soft', expected one of table, additive, factorized"),
+        (dict(kind="additive", embedding=5), "embedding = 5, expected the width 6.*dense=True"),
     ],
 )
 def test_configs_that_cannot_be(changes, message):

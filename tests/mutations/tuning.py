@@ -215,6 +215,7 @@ MUTATIONS = (
         ("moments-exchanged", "b1=config.b1,", "b1=config.b2,"),
         ("no-weight-decay", "add_decayed_weights(config.weight_decay)", "add_decayed_weights(0.0)"),
         ("clip-ignored", "if config.clip <= 0 else", "if config.clip >= 0 else"),
+        ("always-a-cosine", 'if schedule == "cosine":', "if schedule:"),
         ("warm-up-in-the-cosine", "steps - config.warmup_steps)", "steps)"),
         (
             "the-last-rate-wins",

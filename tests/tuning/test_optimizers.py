@@ -27,6 +27,18 @@ def test_learning_rate_warms_up_then_falls_as_half_a_cosine():
     assert [float(rate(step)) for step in (0, 2, 4, 8, 12)] == pytest.approx([0, 1, 2, 1, 0])
 
 
+def test_constant_learning_rate_stays_after_its_warmup():
+    constant = dict(learning_rate=2.0, schedule="constant")
+    rate = learning_rate(optimizer_config(warmup_steps=4, **constant), 12)
+    assert [float(rate(step)) for step in (0, 2, 4, 8, 12)] == pytest.approx([0, 1, 2, 2, 2])
+    assert float(learning_rate(optimizer_config(**constant), 12)(11)) == 2.0
+
+
+def test_unknown_schedule_is_refused():
+    with pytest.raises(UsageError, match="schedule = 'linear', expected cosine or constant"):
+        learning_rate(optimizer_config(schedule="linear"), 10)
+
+
 @pytest.mark.parametrize("warmup", [-1, 10])
 def test_warmup_that_does_not_fit_the_run(warmup):
     with pytest.raises(UsageError, match=f"warmup_steps = {warmup}, expected 0 to 9"):

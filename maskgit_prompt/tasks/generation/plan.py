@@ -161,4 +161,4 @@ def prompt_config(
             **options,
         )
     except ValueError as error:
-        raise UsageError(f"config.prompt: {error}") from error
+        raise UsageError(f"config.prompt.{error}") from error

@@ -1,6 +1,7 @@
 """The stage that trains a tokenizer, alone or against a discriminator."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 
 import jax
 import numpy as np
@@ -12,6 +13,7 @@ from maskgit_prompt.backbones.compiled import in_batches, make_decoder, make_enc
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.models.discriminator import Discriminator, DiscriminatorConfig
+from maskgit_prompt.models.kind import Axes
 from maskgit_prompt.models.patch import PatchConfig, PatchDiscriminator
 from maskgit_prompt.params import Tree
 from maskgit_prompt.tasks.generation import pictures
@@ -21,7 +23,7 @@ from maskgit_prompt.tasks.perceptual import PART, Perceptual, make_perceptual
 from maskgit_prompt.tasks.pretraining.batches import PixelBatches
 from maskgit_prompt.tasks.pretraining.codebook import STATS, MovingAverage
 from maskgit_prompt.tasks.pretraining.evaluation import evaluations
-from maskgit_prompt.tasks.pretraining.lesson import Lesson, Setup
+from maskgit_prompt.tasks.pretraining.lesson import Lesson, Network, Setup
 from maskgit_prompt.tasks.pretraining.reconstruction import (
     Critic,
     Nearness,
@@ -65,37 +67,69 @@ def prepare(config: ConfigDict) -> Perceptual | None:
     return make_perceptual(name, size, dtype=config.dtype, key=key)
 
 
-def lesson(setup: Setup) -> Lesson:
-    """Reconstruction of new views in every step; the smallest held-out distance is kept."""
-    config, tokenizer = setup.config, setup.network.graphdef
-    tree, average, critic = {"tokenizer": setup.own}, None, None
-    nearness = _nearness(config, setup.perceptual)
-    if setup.perceptual is not None:
-        given = {PART: setup.perceptual.tree}
-        tree |= sharding.place(given, setup.mesh, setup.perceptual.axes)
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """What is trained, and by which losses, whatever the images are.
+
+    Attributes:
+      loss: of the whole tree; with a discriminator, players by name.
+      beside: branch -> (makes the parameters beside the tokenizer's on this host, where they lie on
+        a mesh).
+      stats, frozen: path patterns, as in Examples.
+    """
+
+    loss: LossFn | Mapping[str, Player]
+    beside: dict[str, tuple[Callable[[], Tree], Axes]]
+    nearness: Nearness
+    stats: tuple[str, ...] = ()
+    frozen: tuple[str, ...] = ()
+
+
+def training(
+    config: ConfigDict, network: Network, codebook: np.ndarray, perceptual: Perceptual | None
+) -> Training:
+    """The tokenizer's losses and all parameters that they need.
+
+    Args:
+      codebook: before the first step.
+      perceptual: as `prepare` gives it.
+    """
+    nearness, beside, frozen = _nearness(config, perceptual), {}, ()
+    average, critic = None, None
+    if perceptual is not None:
+        beside[PART] = (lambda: perceptual.tree, perceptual.axes)
+        frozen = (f"{PART}/.*",)
     if config.quantizer.ema:
         average = MovingAverage(config.quantizer.ema, config.quantizer.revive)
-        usage = jax.device_get(average.usage(setup.own["codebook"]))
-        tree["usage"] = sharding.place(usage, setup.mesh, ANYWHERE)
+        beside["usage"] = (lambda: average.usage(codebook), ANYWHERE)
     if config.adversarial.weight:
-        critic, drawn = _critic(config)
-        tree["discriminator"] = sharding.place(drawn, setup.mesh, ANYWHERE)
-    frozen = () if setup.perceptual is None else (f"{PART}/.*",)
-    batch = PixelBatches(setup.corpus, setup.scenes, config.seed, config.train.batch_size)
-    loss = tokenizer_loss(tokenizer, nearness, _quantizer(config), average, critic)
+        critic, draw = _critic(config)
+        beside["discriminator"] = (draw, ANYWHERE)
+    loss = tokenizer_loss(network.graphdef, nearness, _quantizer(config), average, critic)
     if critic is not None:
-        batch = _with_turns(batch, config)
-        loss = _players(config, loss, discriminator_loss(tokenizer, critic), frozen)
+        loss = _players(config, loss, discriminator_loss(network.graphdef, critic), frozen)
+    return Training(loss, beside, nearness, () if average is None else STATS, frozen)
+
+
+def lesson(setup: Setup) -> Lesson:
+    """Reconstruction of new views in every step; the smallest held-out distance is kept."""
+    config, network = setup.config, setup.network
+    codebook = jax.device_get(setup.own["codebook"])
+    how = training(config, network, codebook, setup.perceptual)
+    tree = {"tokenizer": setup.own}
+    for branch, (make, axes) in how.beside.items():
+        tree |= sharding.place({branch: jax.device_get(make())}, setup.mesh, axes)
+    batch = PixelBatches(setup.corpus, setup.scenes, config.seed, config.train.batch_size)
     examples = Examples(
         number=len(setup.corpus),
-        batch=batch,
-        evaluations=evaluations(setup, heldout_loss(tokenizer, nearness)),
+        batch=_with_turns(batch, config) if config.adversarial.weight else batch,
+        evaluations=evaluations(setup, heldout_loss(network.graphdef, how.nearness)),
         show=_make_show(setup) if config.train.show_every else None,
-        stats=() if average is None else STATS,
-        frozen=frozen,
+        stats=how.stats,
+        frozen=how.frozen,
         what="tokenizer",
     )
-    return Lesson(loss, tree, examples)
+    return Lesson(how.loss, tree, examples)
 
 
 def _players(
@@ -177,13 +211,13 @@ def _discriminator(config: ConfigDict):
         raise UsageError(f"config.adversarial: {error}") from error
 
 
-def _critic(config: ConfigDict) -> tuple[Critic, Tree]:
-    """The critic, and the discriminator's first parameters on this host."""
+def _critic(config: ConfigDict) -> tuple[Critic, Callable[[], Tree]]:
+    """The critic, and what draws the discriminator's first parameters."""
     settings = config.adversarial
     graphdef, init = _discriminator(config)
     key = jax.random.key(streams.seed_of(config.seed, "discriminator"))
     critic = Critic(graphdef, settings.weight, settings.loss, settings.adaptive, settings.penalty)
-    return critic, jax.device_get(jax.jit(init)(key))
+    return critic, lambda: jax.jit(init)(key)
 
 
 def _optimizer_of_discriminator(config: ConfigDict) -> ConfigDict:

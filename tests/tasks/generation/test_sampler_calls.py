@@ -154,7 +154,7 @@ def test_a_cutoff_given_with_the_call_is_the_one(loop):
     made.codes(headers(1), key())
     given, own = (call["config"] for call in loop.calls)
     assert given == dataclasses.replace(own, cutoff=0.25) and own.cutoff == 0.5
-    with pytest.raises(UsageError, match="marquee cutoff is 0.0"):
+    with pytest.raises(UsageError, match="config.sample.cutoff = 0.0"):
         made.codes(headers(1), key(), cutoff=0.0)
 
 
