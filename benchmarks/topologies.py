@@ -47,8 +47,13 @@ def parser() -> argparse.ArgumentParser:
 
 def described(chips: str) -> list:
     """The devices of a slice."""
-    # Without a TPU, libtpu would ask the metadata server which machine this is.
-    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+    # There is no TPU here, and nobody to ask which one it is.
+    os.environ |= {
+        "JAX_PLATFORMS": "cpu",
+        "TPU_SKIP_MDS_QUERY": "1",
+        "TPU_WORKER_HOSTNAMES": "localhost",
+        "TPU_LOG_DIR": "disabled",
+    }
     from jax.experimental import topologies
 
     return list(topologies.get_topology_desc(platform="tpu", topology_name=chips).devices)

@@ -19,6 +19,8 @@ def pretrain(
     config.trainable = (".*",)  # patterns of the paths that are trained
     config.stage = stage  # the part to train: "tokenizer", "transformer" or "features"
     config.backbone = ""  # the folder that the stage before wrote; empty for the first stage
+    # The network's first weights: "random", or "backbone", those of the backbone's own part.
+    config.initial_weights = "random"
     config.name = "mini"  # the backbone's name
     config.store_dtype = "float32"  # dtype of the stored weights
     config.data = ConfigDict(

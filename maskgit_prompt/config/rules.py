@@ -28,6 +28,7 @@ from maskgit_prompt.tuning.optimizers import make_optimizer
 
 DTYPES = ("float32", "bfloat16", "float16")
 STAGES = ("tokenizer", "transformer", "features")
+INITIAL_WEIGHTS = ("random", "backbone")
 LARGEST = 3.4e38  # of float32
 INT_BOUND = 2**31
 SEED_BOUND = 2**32 - 2**8  # JAX reads 32 bits of a seed, and streams add small numbers to it
@@ -157,6 +158,7 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "header": each(NAME),
     "stage": one_of(STAGES),
     "tokenizer_kind": NAME,
+    "initial_weights": one_of(INITIAL_WEIGHTS),
     "data.sets": (ONCE, each(NAME)),
     "data.weights": each(POSITIVE),
     "data.heldout": RATE,

@@ -11,6 +11,7 @@ import pathlib
 import time
 
 import jax
+import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
@@ -21,8 +22,9 @@ from maskgit_prompt.data import corpus as corpora
 from maskgit_prompt.data.scenes import Scene, Scenes
 from maskgit_prompt.data.sets import synthetic
 from maskgit_prompt.devices import distributed, sharding
-from maskgit_prompt.errors import UsageError
+from maskgit_prompt.errors import UsageError, UserError
 from maskgit_prompt.importers import obtain
+from maskgit_prompt.params import Tree
 from maskgit_prompt.storage import workdir
 from maskgit_prompt.tasks.pretraining import networks, tokenizer
 from maskgit_prompt.tasks.pretraining.lesson import Network, Setup
@@ -54,6 +56,7 @@ def run(config: ConfigDict, path: str) -> None:
     corpus = corpora.load(config.data, scene.source_size, pathlib.Path(path) / "codes")
     scenes = Scenes(corpus.images, scene, corpus.flips, corpus.photographs, config.data.seed)
     network = networks.make_network(config, before, len(corpus.images.classes))
+    given = _given(config, network, before, corpus.images.classes)
     with workdir.prepare(path, config) as folder:
         workdir.bind(folder, {"images": corpus.images.fingerprint})
         if distributed.is_first():
@@ -62,9 +65,9 @@ def run(config: ConfigDict, path: str) -> None:
         # 2. Training.
         # Initialized by jit on one device, which gives the same numbers on every mesh.
         key = jax.random.key(streams.seed_of(config.seed, "prompt"))
-        drawn = {config.stage: jax.device_get(jax.jit(network.init)(key))}
+        first = given or jax.device_get(jax.jit(network.init)(key))
         axes = backbones.Part(network.kind, network.cfg, {}).axes
-        own = sharding.place(drawn, mesh, axes)[config.stage]
+        own = sharding.place({config.stage: first}, mesh, axes)[config.stage]
         logging.info("%s: %d parameters", config.stage, params.count(own))
         stage = importlib.import_module(f"maskgit_prompt.tasks.pretraining.{config.stage}")
         lesson = stage.lesson(
@@ -89,15 +92,71 @@ def run(config: ConfigDict, path: str) -> None:
                 "heldout": tuned.loss,
             },
         }
+        kept = _still_fit(before, config.stage, tree)
+        if kept.keys() != before.parts.keys():
+            print("left out the transformer: the tokenizer has other codes now; train it anew")
+        before = dataclasses.replace(before, parts=kept)
         backbone = dataclasses.replace(
             before,
             name=config.name,
-            parts={**before.parts, config.stage: backbones.Part(network.kind, network.cfg, tree)},
+            parts={**kept, config.stage: backbones.Part(network.kind, network.cfg, tree)},
             classes=_classes(config, before, corpus.images.classes),
             provenance={"data": corpus.images.name, "stages": stages},
         )
         backbones.save(backbone, folder / "backbone", config.store_dtype)
         print(f"wrote {folder / 'backbone'}: {', '.join(backbone.parts)}")
+
+
+def _given(
+    config: ConfigDict, network: Network, before: backbones.Backbone, classes: tuple[str, ...]
+) -> Tree | None:
+    """The backbone's own part to go on from, or None to begin with random weights.
+
+    Raises:
+      UsageError: no such part, one of another kind or sizes, or of other classes.
+    """
+    if config.initial_weights == "random":
+        return None
+    stage, way_out = config.stage, "or leave out config.initial_weights to begin anew"
+    if stage not in before.parts:
+        raise UsageError(
+            f"config.initial_weights = 'backbone', but config.backbone = {config.backbone!r} has "
+            f"no {stage}; give a backbone that has one, {way_out}"
+        )
+    part = before.parts[stage]
+    expected = jax.eval_shape(network.init, jax.random.key(0))
+    try:
+        if part.kind != network.kind:
+            raise UserError(f"kind {part.kind}, expected {network.kind}")
+        params.check(part.tree, expected, f"the {stage}")
+    except UserError as error:
+        raise UsageError(
+            f"config.initial_weights = 'backbone', but {error}; set config.{stage} as the backbone "
+            f"has it, {way_out}"
+        ) from error
+    if stage == "transformer" and classes != before.classes:
+        raise UsageError(
+            f"config.initial_weights = 'backbone', but the images have {len(classes)} classes, "
+            f"and the transformer learnt {len(before.classes)}, not all the same; train on sets "
+            f"with the same classes, {way_out}"
+        )
+    return part.tree
+
+
+def _still_fit(before: backbones.Backbone, stage: str, tree: Tree) -> dict[str, backbones.Part]:
+    """The parts of the stages before that fit the new one.
+
+    A tokenizer with another encoder or codebook makes other codes, which no transformer knows; one
+    with only another decoder draws the same codes in another way.
+    """
+    if stage != "tokenizer" or "transformer" not in before.parts:
+        return before.parts
+    if "tokenizer" in before.parts:
+        old, new = (params.flatten(t) for t in (before.parts["tokenizer"].tree, tree))
+        rest = [path for path in new if not path.startswith("decoder/")]
+        if old.keys() == new.keys() and all(np.array_equal(old[x], new[x]) for x in rest):
+            return before.parts
+    return {name: part for name, part in before.parts.items() if name != "transformer"}
 
 
 def _classes(

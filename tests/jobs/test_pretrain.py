@@ -1,5 +1,6 @@
 """The pretraining job, with networks of a few thousand parameters on a few pictures."""
 
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -8,9 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskgit_prompt import backbones
+from maskgit_prompt import backbones, params
 from maskgit_prompt.config import pretraining
+from maskgit_prompt.errors import UsageError
 from maskgit_prompt.jobs import pretrain
+from maskgit_prompt.models.tokenizer import TokenizerConfig
+from maskgit_prompt.tasks.pretraining.lesson import Network
 from tests.jobs.running import run
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -71,6 +75,77 @@ def test_a_backbones_classes_are_those_that_its_transformer_learnt(stage, parts,
     config = pretraining.pretrain(stage)
     before = backbones.Backbone("b", dict.fromkeys(parts), classes=("old",))
     assert pretrain._classes(config, before, ("new",)) == classes
+
+
+def tiny_tokenizer(**changes) -> backbones.Part:
+    """A tokenizer whose parameters at changed paths differ from the others' ones."""
+    sizes = dict(codebook=16, embedding=4, filters=4, multipliers=(1, 1), blocks=1, groups=2)
+    cfg = TokenizerConfig(image_size=8, **sizes)
+    tree = params.flatten(backbones.abstract(backbones.make_module("vq", cfg)))
+    ones = {path: np.full(x.shape, changes.get(path, 1.0), x.dtype) for path, x in tree.items()}
+    return backbones.Part("vq", cfg, params.unflatten(ones))
+
+
+@pytest.mark.parametrize(
+    "changes, kept",
+    [
+        ({}, True),
+        ({"decoder/conv_out/kernel": 2.0}, True),
+        ({"encoder/conv_out/kernel": 2.0}, False),
+        ({"codebook": 2.0}, False),
+    ],
+)
+def test_a_transformer_stays_with_a_tokenizer_that_makes_the_same_codes(changes, kept):
+    parts = {"tokenizer": tiny_tokenizer(), "transformer": None, "features": None}
+    before = backbones.Backbone("b", parts)
+    found = pretrain._still_fit(before, "tokenizer", tiny_tokenizer(**changes).tree)
+    assert ("transformer" in found) == kept and "features" in found
+    assert pretrain._still_fit(before, "features", {}) == parts
+
+
+def test_weights_to_go_on_from_are_those_of_the_backbones_part():
+    part = tiny_tokenizer()
+    network = Network("tokenizer", "vq", part.cfg, None, lambda key: part.tree)
+    config = pretraining.pretrain("tokenizer")
+    before = backbones.Backbone("b", {"tokenizer": part})
+    assert pretrain._given(config, network, before, ()) is None
+    config.initial_weights = "backbone"
+    assert pretrain._given(config, network, before, ()) is part.tree
+    with pytest.raises(UsageError, match="has no tokenizer; give a backbone that has one"):
+        pretrain._given(config, network, backbones.Backbone("b", {}), ())
+    other = {**part.tree, "codebook": np.ones((8, 4))}
+    network = dataclasses.replace(network, init=lambda key: other)
+    with pytest.raises(UsageError, match=r"codebook: \(16, 4\), expected \(8, 4\); set config.tok"):
+        pretrain._given(config, network, before, ())
+    network = dataclasses.replace(network, kind="vqgan")
+    with pytest.raises(UsageError, match="kind vq, expected vqgan"):
+        pretrain._given(config, network, before, ())
+
+
+def test_a_transformer_goes_on_with_the_same_classes_only():
+    config = pretraining.pretrain("transformer")
+    config.initial_weights = "backbone"
+    part = backbones.Part("masked", None, {"words": np.ones(3)})
+    network = Network("transformer", "masked", None, None, lambda key: part.tree)
+    before = backbones.Backbone("b", {"transformer": part}, classes=("sun", "moon"))
+    assert pretrain._given(config, network, before, ("sun", "moon")) is part.tree
+    with pytest.raises(UsageError, match="images have 2 classes, and the transformer learnt 2, no"):
+        pretrain._given(config, network, before, ("moon", "sun"))
+
+
+@pytest.mark.slow
+def test_training_goes_on_from_a_backbones_decoder(pictures, tmp_path, capsys):
+    assert run(capsys, *flags("tokenizer", tmp_path / "1", *own(pictures))).code == 0
+    went_on = (
+        f"backbone={tmp_path}/1/backbone",
+        "initial_weights=backbone",
+        "trainable=('tokenizer/decoder/.*',)",
+    )
+    assert run(capsys, *flags("tokenizer", tmp_path / "2", *own(pictures), *went_on)).code == 0
+    trees = [backbones.load(f"{tmp_path}/{n}/backbone").part("tokenizer").tree for n in (1, 2)]
+    for path, old in params.flatten(trees[0]).items():
+        same = np.array_equal(old, params.flatten(trees[1])[path])
+        assert same != path.startswith("decoder/"), path
 
 
 def flags(stage: str, home, *more: str) -> list[str]:
