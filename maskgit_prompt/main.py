@@ -20,7 +20,7 @@ from absl import logging
 from maskgit_prompt import console, interrupt
 from maskgit_prompt.config import command_line, manual
 from maskgit_prompt.config.defaults import JOBS as JOBS
-from maskgit_prompt.devices import distributed
+from maskgit_prompt.devices import distributed, pages
 from maskgit_prompt.errors import INTERRUPTED, Stopped, UserError
 
 
@@ -54,6 +54,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def cli() -> None:
     """main as a command, which ends after a bug's traceback, whatever other threads wait for."""
+    if not manual.ASKED & set(sys.argv):
+        pages.start_again()
     console.settle()
     interrupt.end_at_once()
     try:

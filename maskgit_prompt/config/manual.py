@@ -18,6 +18,7 @@ from maskgit_prompt.config import command_line, defaults, keys, pretraining
 HELP = ("--help", "-help", "-h")
 FULL = ("--helpfull", "-helpfull")
 VERSION = ("--version", "-version")
+ASKED = {*HELP, *FULL, *VERSION}
 FLAGS = """\
 flags:
   --config=FILE[:ARGUMENT]  the configuration; configs/NAME.py works in any folder

@@ -119,7 +119,7 @@ def _compiled(guided: bool, grid: tuple[int, int], known: int) -> Callable:
                 scale = scale_schedule(p, config.guidance, config.guidance_power)
                 logits = [guidance.guide(cond, free, scale)]
             kept = filters.filter_logits(logits[0], config.temperature, config.top_k, config.top_p)
-            return jax.random.categorical(jax.random.fold_in(key, index), kept).astype(jnp.int32)
+            return filters.draw(jax.random.fold_in(key, index), kept)
 
         first = known // width
         streams = [model.start(tiled(start[:, :known]), front(first))]

@@ -28,7 +28,7 @@ from jax.typing import ArrayLike
 
 from maskgit_prompt.decoding import orders, schedules
 from maskgit_prompt.decoding.config import DecodeConfig
-from maskgit_prompt.decoding.filters import filter_logits
+from maskgit_prompt.decoding.filters import draw, filter_logits
 from maskgit_prompt.errors import UsageError
 
 MASKED = -1
@@ -140,9 +140,8 @@ def decode(
 
         # 2. Sample.
         key, sample_key = jax.random.split(key)
-        sampled = jax.random.categorical(
-            sample_key, filter_logits(logits, config.temperature, config.top_k, config.top_p)
-        )  # [B, L]
+        kept = filter_logits(logits, config.temperature, config.top_k, config.top_p)
+        sampled = draw(sample_key, kept)  # [B, L]
         filled = jnp.where(unknown, sampled, codes)
 
         # 3. Rate.

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from maskgit_prompt.decoding.filters import filter_logits
+from maskgit_prompt.decoding.filters import draw, filter_logits
 
 PROBS = np.array([0.4, 0.2, 0.2, 0.15, 0.05], np.float32)
 
@@ -90,6 +90,20 @@ def test_temperature_0_is_greedy_and_the_first_of_equals():
     logits = jnp.array([[1.0, 3.0, 3.0, 2.0], [-5.0, -6.0, -7.0, -8.0]])
     np.testing.assert_array_equal(probs(logits, 0.0), [[0, 1, 0, 0], [1, 0, 0, 0]])
     np.testing.assert_array_equal(probs(logits, 0.0, 2, 0.5), [[0, 1, 0, 0], [1, 0, 0, 0]])
+
+
+@pytest.mark.parametrize("shape", [(7,), (3, 50), (2, 4, 1024)])
+def test_draws_are_those_of_jax(shape):
+    logits = filter_logits(jax.random.normal(jax.random.key(1), shape), 0.8, 5)
+    for seed in range(20):
+        key = jax.random.key(seed)
+        expected = jax.random.categorical(key, logits)
+        np.testing.assert_array_equal(jax.jit(draw)(key, logits), expected)
+
+
+def test_a_draw_is_a_code_whatever_the_logits_are():
+    rows = jnp.array([[-jnp.inf, 0.0, -jnp.inf], [-jnp.inf] * 3, [jnp.nan] * 3])
+    assert draw(jax.random.key(0), rows).tolist() == [1, 0, 2]
 
 
 def test_values_change_without_compiling_anew():

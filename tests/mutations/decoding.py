@@ -243,8 +243,8 @@ MUTATIONS = (
         STEPS_BY_HAND,
         (
             "causal-codes-share-a-key",
-            "jax.random.categorical(jax.random.fold_in(key, index), kept)",
-            "jax.random.categorical(key, kept)",
+            "filters.draw(jax.random.fold_in(key, index), kept)",
+            "filters.draw(key, kept)",
         ),
         (
             "causal-place-off-by-one",

@@ -17,7 +17,13 @@ from maskgit_prompt.params import Tree
 from maskgit_prompt.tasks.generation import pictures
 from maskgit_prompt.tasks.generation.encoding import Encoded
 from maskgit_prompt.tasks.generation.plan import Plan
-from maskgit_prompt.tasks.generation.sampling import Prompts, Sampler, make_prompts, unconditional
+from maskgit_prompt.tasks.generation.sampling import (
+    Prompts,
+    Sampler,
+    even,
+    make_prompts,
+    unconditional,
+)
 from maskgit_prompt.tasks.generation.score import Scorer
 
 
@@ -123,6 +129,7 @@ def marquee_of(
             key,
             uncond=tuned.uncond,
             cutoff=cutoff or 1.0,
+            batch_size=even(len(drawn), config.sample.batch_size),
             what=f"marquee {cutoff:g}",
         )
         spread = diversity.pairwise_distance_by_class(made, owner) if num > 1 else None

@@ -132,6 +132,7 @@ class Sampler:
         uncond: Prompt | None = None,
         start: np.ndarray | None = None,
         cutoff: float | None = None,
+        batch_size: int | None = None,
         what: str = "sample",
     ) -> np.ndarray:
         """Image codes [n, L] of the headers of n images, any n.
@@ -145,12 +146,15 @@ class Sampler:
           start: [n, L] with MASK where codes are to be made; default: everywhere. A causal
             transformer goes on from top rows, as many in all images.
           cutoff: of the marquee; default: the config's.
+          batch_size: images per batch; default: the config's. Another one is compiled anew.
 
         Raises:
           UsageError: known codes that are not the top rows, of a causal transformer; a cutoff
             outside (0, 1].
         """
-        config, size = self._config, self._config.batch_size
+        config, size = self._config, batch_size or self._config.batch_size
+        parts = self._mesh.shape["data"] * self._mesh.shape["fsdp"]
+        padded = size + -size % parts
         if cutoff is not None:
             config = dataclasses.replace(config, cutoff=cutoff)
         if start is None:
@@ -159,10 +163,11 @@ class Sampler:
         found, ends = [], []
         with jax.set_mesh(self._mesh), progress(len(headers), what, "image", delay=2.0) as bar:
             for batch, first in enumerate(range(0, len(headers), size)):
-                rows = np.arange(first, first + size).clip(max=len(headers) - 1)
+                count = min(size, len(headers) - first)
+                rows = first + np.arange(padded).clip(max=count - 1)
                 inputs = {"headers": headers[rows], "start": start[rows].astype(np.int32)}
                 if config.guided and uncond is not None:
-                    inputs["uncond"] = uncond[np.zeros(size, np.int32)]
+                    inputs["uncond"] = uncond[np.zeros(padded, np.int32)]
                 inputs = sharding.to_global(inputs, self._mesh)
                 codes = self._sample(
                     jax.random.fold_in(key, batch),
@@ -172,7 +177,6 @@ class Sampler:
                     config,
                     **options,
                 )
-                count = min(size, len(headers) - first)
                 found.append(sharding.to_host(codes, self._mesh)[:count])
                 ends.append(time.perf_counter())
                 bar.update(count)
@@ -188,16 +192,22 @@ class Sampler:
         uncond: Prompt | None = None,
         start: np.ndarray | None = None,
         cutoff: float | None = None,
+        batch_size: int | None = None,
         what: str = "sample",
     ) -> np.ndarray:
         """As `codes`, through the tokenizer's decoder: uint8 [n, S, S, 3]."""
-        return self._decode(
-            self.codes(headers, key, uncond=uncond, start=start, cutoff=cutoff, what=what)
-        )
+        options = dict(uncond=uncond, start=start, cutoff=cutoff, batch_size=batch_size, what=what)
+        return self._decode(self.codes(headers, key, **options))
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Codes [n, L] -> uint8 images [n, S, S, 3]."""
         return self._decode(codes)
+
+
+def even(number: int, most: int) -> int:
+    """The size of batches for `number` images that leaves least room: 160 images, at most 64 in a
+    batch, are three batches of 54."""
+    return -(-number // -(-number // most))
 
 
 def _known(start: np.ndarray) -> int:

@@ -215,7 +215,7 @@ class StubSampler:
         self.own = list(class_ids)
         return Prompt(tokens=np.full((len(class_ids), 1, 1, 1), 200.0, np.float32))
 
-    def images(self, headers, key, *, uncond=None, cutoff=None, what="sample") -> np.ndarray:
+    def images(self, headers, key, *, uncond=None, cutoff=None, batch_size=None, what="sample"):
         headers = headers.tokens[..., 0, 0]  # [n, K, P = 1, D = 1] -> [n, K]
         self.calls.append(Call(headers, jax.random.key_data(key).tolist(), uncond, cutoff, what))
         self.seconds_per_image = len(self.calls) / 4

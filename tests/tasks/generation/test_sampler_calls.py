@@ -73,6 +73,23 @@ def key() -> jax.Array:
     return sharding.make_key(0, training.mesh())
 
 
+@pytest.mark.parametrize(
+    "number, most, size", [(160, 64, 54), (128, 64, 64), (3, 64, 3), (65, 64, 33), (1, 1, 1)]
+)
+def test_batches_of_one_size_leave_little_room(number, most, size):
+    assert sampling.even(number, most) == size
+    assert -(-number // size) == -(-number // most)
+
+
+def test_a_batch_size_of_its_own_is_padded_to_the_devices(loop):
+    backbone = Backbone("stub", {"tokenizer": TOKENIZER, "transformer": MASKED})
+    made = Sampler(backbone, training.mesh(2), DecodeConfig(batch_size=4))
+    codes = made.codes(headers(3, 4, 5, 6, 7), key(), batch_size=3)
+    np.testing.assert_array_equal(codes, np.tile([[3], [4], [5], [6], [7]], (1, LENGTH)))
+    rows = [call["headers"][:, 0, 0, 0].tolist() for call in loop.calls]
+    assert rows == [[3, 4, 5, 5], [6, 7, 7, 7]]
+
+
 def test_images_keep_their_places_in_batches_of_which_the_last_is_padded(loop):
     codes = sampler().codes(headers(3, 4, 5, 6, 7), key())
     np.testing.assert_array_equal(codes, np.tile([[3], [4], [5], [6], [7]], (1, LENGTH)))
