@@ -25,6 +25,7 @@ FLOORS = (
     "models",
 )
 GROUND = {
+    "counts",
     "discovery",
     "stored",
     "params",

@@ -195,6 +195,11 @@ def _overrides(argv: list[str], config: ConfigDict, file: str) -> list[str]:
             arg, key = arg.replace(f"config.{key}", f"config.{now}", 1), now
         if key not in known and key not in sections:
             raise UsageError(f"--config={file} has no key {key}{keys.hint(key, known)}")
+        if key in sections:
+            own = [name for name in known if name.startswith(f"{key}.")]
+            raise UsageError(
+                f"--config.{key} is a group of keys: give one of them, as --config.{own[0]}=VALUE"
+            )
         if key in keys.NAMES and isinstance(known[key], tuple):
             value = next(args, "") if value is None else value
             arg = f"--config.{key}={names(value)!r}"

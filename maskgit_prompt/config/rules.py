@@ -7,6 +7,7 @@ seeds without.
 
 import dataclasses
 import fnmatch
+import pathlib
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -208,11 +209,23 @@ def check(config: ConfigDict) -> None:
             _check_value(key, value)
     if "codes" in config.get("data", {}) and config.data.codes:
         files.check_folder(config.data.codes, "config.data.codes")
+        _check_apart(config.data.codes, config.data.get("path", ""))
     if "sample" in config:
         DecodeConfig(**{name: x for name, x in config.sample.items() if x is not None})
     if "optimizer" in config:
         make_optimizer(config.optimizer, config.train.steps)
     uses.check(config)
+
+
+def _check_apart(codes: str, path: str) -> None:
+    """Raises UsageError for a folder of codes inside the folder of images, where it would be one
+    of their classes."""
+    inside, images = (pathlib.Path(name).resolve() for name in (codes, path))
+    if path and inside.is_relative_to(images):
+        raise UsageError(
+            f"config.data.codes = {codes!r} lies in the folder of images, expected a folder of its "
+            "own: name one beside it"
+        )
 
 
 def _check_type(key: str, value: Any, kind: type) -> None:

@@ -18,9 +18,9 @@ import PIL
 from absl import logging
 
 import maskgit_prompt
+from maskgit_prompt.counts import counted
 from maskgit_prompt.data import batches, codes
 from maskgit_prompt.data.augment import PLAIN, Views
-from maskgit_prompt.data.counts import counted
 from maskgit_prompt.data.images import ImageSet
 from maskgit_prompt.errors import UsageError, UserError
 from maskgit_prompt.progress import progress

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from ml_collections import ConfigDict
 
+from maskgit_prompt.counts import counted
 from maskgit_prompt.data import images as images_lib
 from maskgit_prompt.data import splits
-from maskgit_prompt.data.counts import counted
 from maskgit_prompt.data.images import ImageSet
 from maskgit_prompt.data.mixture import PERIOD, Mixture
 from maskgit_prompt.data.pixels import Preprocessing

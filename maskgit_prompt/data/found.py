@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from maskgit_prompt.data.counts import counted
+from maskgit_prompt.counts import counted
 from maskgit_prompt.data.formats import NOTES
 from maskgit_prompt.data.names import legible
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from maskgit_prompt.data.counts import counted
+from maskgit_prompt.counts import counted
 from maskgit_prompt.data.found import Found, of_classes
 from maskgit_prompt.data.pixels import BROKEN, reason
 from maskgit_prompt.errors import UserError

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from absl import logging
 
+from maskgit_prompt.counts import counted
 from maskgit_prompt.data import batches
-from maskgit_prompt.data.counts import counted
 from maskgit_prompt.errors import UsageError
 
 

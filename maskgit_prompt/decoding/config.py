@@ -62,8 +62,14 @@ class DecodeConfig:
     batch_size: int = 64
 
     def __post_init__(self):
-        schedules.schedule(self.schedule)
-        guidance.schedule(self.guidance_schedule)
+        for name, find in (
+            ("schedule", schedules.schedule),
+            ("guidance_schedule", guidance.schedule),
+        ):
+            try:
+                find(getattr(self, name))
+            except UsageError as error:
+                raise UsageError(f"config.sample.{name}: {error}") from error
         finite = lambda x: 0 <= x < math.inf
         for name, holds, expected in (
             ("steps", self.steps >= 1, "at least 1"),

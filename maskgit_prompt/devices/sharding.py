@@ -14,6 +14,7 @@ import numpy as np
 import optax
 from jax.sharding import AxisType, Mesh, NamedSharding
 
+from maskgit_prompt.counts import counted
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.models.kind import Axes
 from maskgit_prompt.params import Tree, flatten, unflatten
@@ -45,7 +46,7 @@ def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1, devices=None) -> M
     if min(sizes) < 1 or int(np.prod(sizes)) != len(devices):
         raise UsageError(
             f"config.mesh = data {data}, fsdp {fsdp}, tensor {tensor} does not multiply to the "
-            f"{len(devices)} devices here; set one of them to -1 to use them all"
+            f"{counted(len(devices), 'device')} here; set one of them to -1 to use them all"
         )
     # Auto, so that GSPMD propagates shardings; make_mesh defaults to Explicit axes.
     return jax.make_mesh(sizes, MESH_AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)

@@ -25,6 +25,7 @@ from maskgit_prompt import backbones, streams
 from maskgit_prompt.backbones.compiled import make_encoder
 from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.config import defaults, rules, uses
+from maskgit_prompt.counts import counted
 from maskgit_prompt.data.pixels import BROKEN, Preprocessing, decode_image
 from maskgit_prompt.decoding.config import DecodeConfig
 from maskgit_prompt.devices import sharding
@@ -122,7 +123,8 @@ def run(config: ConfigDict, path: str) -> None:
             home / "samples.json", describe(config, prompt, settings, request, files)
         )
         seconds = time.perf_counter() - began
-        print(f"{len(images)} images in {seconds:.1f} s: {home / 'sheet.png'}, {home / 'images'}")
+        many = counted(len(images), "image")
+        print(f"{many} in {seconds:.1f} s: {home / 'sheet.png'}, {home / 'images'}")
 
 
 # --- 2. What to make -----------------------------------------------------------------------------

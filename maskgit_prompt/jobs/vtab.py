@@ -18,6 +18,7 @@ from PIL import Image
 
 from maskgit_prompt import backbones
 from maskgit_prompt.config import rules, uses
+from maskgit_prompt.counts import counted
 from maskgit_prompt.data.sets import builders, vtab
 from maskgit_prompt.devices import distributed, sharding
 from maskgit_prompt.errors import Stopped, UsageError, UserError
@@ -171,7 +172,7 @@ def write(home: pathlib.Path, rows: list[dict], config: ConfigDict, model: str) 
     title = f"VTAB: prompt tuning of {model}"
     remarks = [
         f"Tuned on {config.data.split}"
-        + (f", {config.data.shots} images per class" if config.data.shots else "")
+        + (f", {counted(config.data.shots, 'image')} per class" if config.data.shots else "")
         + f". Distances are to {config.data.reference or 'half of ' + config.data.test}. "
         f"A classifier trained on half of {config.data.test} reads the generated images, if the "
         "prompt was not tuned on that half and it has three images of every class. The other half "

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from maskgit_prompt.counts import counted
 from maskgit_prompt.errors import UserError
 from maskgit_prompt.metrics.pairwise import check_images
 
@@ -73,14 +74,14 @@ class Judge:
             )
         classes, counts = np.unique(labels, return_counts=True)
         if len(classes) < 2:
-            word = "class" if len(classes) == 1 else "classes"
-            return None, f"{len(classes)} {word} of images to train a classifier on, 2 are needed"
+            many = counted(len(classes), "class")
+            return None, f"{many} of images to train a classifier on, 2 are needed"
         if counts.min() < _MIN_IMAGES:
             fewest = classes[counts.argmin()]
             name = repr(names[fewest]) if names else fewest
             return None, (
-                f"class {name} has {counts.min()} images to train a classifier on, {_MIN_IMAGES} "
-                "are needed: add images of it"
+                f"class {name} has {counted(counts.min(), 'image')} to train a classifier on, "
+                f"{_MIN_IMAGES} are needed: add images of it"
             )
         blocks = _blocks(images, features)
         scales = tuple(_spread(b) for b in blocks)

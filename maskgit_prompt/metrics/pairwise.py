@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from maskgit_prompt.counts import counted
 from maskgit_prompt.errors import UserError
 
 # Rows are taken in blocks of this many numbers (float64: 128 MiB), so that sets of any size fit.
@@ -48,8 +49,8 @@ def check_features(name: str, features: np.ndarray, at_least: int = 1) -> np.nda
         )
     if len(features) < at_least:
         raise UserError(
-            f"{name} features of {len(features)} images: at least {at_least} are needed; "
-            "give more images"
+            f"{name} features of {counted(len(features), 'image')}: at least {at_least} are "
+            "needed; give more images"
         )
     bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
     if len(bad):
@@ -83,7 +84,8 @@ def check_images(name: str, images: np.ndarray, at_least: int = 1) -> np.ndarray
         )
     if len(images) < at_least:
         raise UserError(
-            f"{len(images)} {name} images: at least {at_least} are needed; give more images"
+            f"{counted(len(images), f'{name} image')}: at least {at_least} are needed; give more "
+            "images"
         )
     return images
 

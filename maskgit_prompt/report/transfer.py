@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from maskgit_prompt.counts import counted
 from maskgit_prompt.metrics.formats import number
 from maskgit_prompt.metrics.run_result import RunResult
 from maskgit_prompt.metrics.scores import SCORES
@@ -241,10 +242,12 @@ def _encoding(result: RunResult) -> list[Section]:
     """How fast images became codes, where this start encoded them."""
     if not result.encoded_per_second:
         return []
+    were = "was" if result.encoded == 1 else "were"
     return [
         Text(
-            f"{result.encoded:,} images were encoded; this host read and encoded "
-            f"{number(result.encoded_per_second)} per second, compilation included."
+            f"{counted(result.encoded, 'image')} {were} encoded; "
+            f"this host read and encoded {number(result.encoded_per_second)} per second, "
+            "compilation included."
         )
     ]
 

@@ -117,7 +117,10 @@ def restore(manager: ocp.CheckpointManager, like: Any, step: int | None = None) 
     """
     step = manager.latest_step() if step is None else step
     where = f"checkpoint {manager.directory}/{step}"
-    way_out = "delete that folder to resume from the one before, or use another workdir"
+    earlier = [other for other in manager.all_steps() if other < step]
+    way_out = "use another workdir"
+    if earlier:
+        way_out = f"delete that folder to resume from step {max(earlier)}, or {way_out}"
     fields = _fields(like)
     try:
         if SUMS in manager.item_metadata(step).tree:  # earlier versions wrote none

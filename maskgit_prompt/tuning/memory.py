@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 
+from maskgit_prompt.counts import counted
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.models.prompt import PromptConfig
 
@@ -74,7 +75,6 @@ def check_prompt(prompt: PromptConfig, transformer: Any, rows: int, length: int)
     if room is not None and need > room:
         raise UsageError(
             f"config.prompt.tokens = {prompt.tokens} needs at least {need / GIB:,.1f} GiB for "
-            f"{rows} images at once, but {room / GIB:,.1f} GiB are free; use fewer tokens, "
-            "a smaller "
-            "config.train.batch_size, or more config.train.micro_batches"
+            f"{counted(rows, 'image')} at once, but {room / GIB:,.1f} GiB are free; use fewer "
+            "tokens, a smaller config.train.batch_size, or more config.train.micro_batches"
         )

@@ -174,3 +174,14 @@ def test_codes_folders_that_cannot_be_written(place, tmp_path):
 def test_looking_at_a_codes_folder_leaves_nothing(tmp_path):
     rules.check(config_of("run", **{"data.codes": str(tmp_path / "new" / "codes")}))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("codes", ["photos", "photos/codes", "photos/../photos/a/b"])
+def test_codes_among_the_images_are_refused(codes, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = defaults.folder(defaults.transfer(), "photos", "folder.py")
+    config.data.codes = codes
+    with pytest.raises(UsageError, match="lies in the folder of images, expected a folder of its"):
+        rules.check(config)
+    config.data.codes = "photos codes"
+    rules.check(config)

@@ -273,8 +273,8 @@ MUTATIONS = (
         ),
     ),
     *in_file(
-        "data/counts.py",
-        ("tests/data/test_counts.py",),
+        "counts.py",
+        ("tests/test_counts.py",),
         ("one-images", "{ending * (number != 1)}", "{ending}"),
     ),
     *in_file(

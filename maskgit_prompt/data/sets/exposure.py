@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from absl import logging
 
+from maskgit_prompt.counts import counted, share
 from maskgit_prompt.data import depth
-from maskgit_prompt.data.counts import counted, share
 from maskgit_prompt.data.names import legible
 from maskgit_prompt.data.pixels import Preprocessing
 

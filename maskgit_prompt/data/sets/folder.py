@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from absl import logging
 
+from maskgit_prompt.counts import counted, share
 from maskgit_prompt.data import depth, found
-from maskgit_prompt.data.counts import share
 from maskgit_prompt.data.images import ImageSet, Reader
 from maskgit_prompt.data.names import legible
 from maskgit_prompt.data.pixels import BROKEN, Preprocessing, decode_image, reason
@@ -73,13 +73,10 @@ def image_folder(
     exposure.warn_unused(place.path, seen.rows[good], preprocessing.full_scale)
     preprocessing = _with_depths(preprocessing, seen.rows[good])
     exposure.warn(place.path, [names[row] for row in good], seen.rows[good], preprocessing)
-    first, copies = _first_of_copies(
-        labelled.labels[good], seen.rows["look"][good], [names[row] for row in good]
-    )
-    several = _in_several_classes(
-        labelled.labels[good], seen.rows["look"][good], [names[row] for row in good]
-    )
-    good, copies = good[first], good[copies]
+    looks, shown = _looks(seen.rows[good], preprocessing), [names[row] for row in good]
+    first, copies = _first_of_copies(labelled.labels[good], looks, shown)
+    several = _in_several_classes(labelled.labels[good], looks, shown)
+    good, copies, looks = good[first], good[copies], looks[first]
     files = tuple(names[row] for row in good)
     digests = seen.rows["digest"][good]
     digest = hashlib.sha256(preprocessing.recipe.encode())
@@ -116,9 +113,26 @@ def image_folder(
         ),
         recipe=preprocessing.recipe,
         digests=digests,
-        looks=seen.rows["look"][good],
+        looks=looks,
         found=_found(place, labelled, seen, copies, several, preprocessing),
     )
+
+
+def _looks(rows: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """uint8 [n, 32]: digests that are equal where the pixels are, at the folder's scale.
+
+    The scan took each image at the scale that fits it alone. Where the folder has another one,
+    images of equal looks are as different as their own scales.
+    """
+    looks = rows["look"].copy()
+    if not (common := preprocessing.unstated_scale):
+        return looks
+    for row in np.flatnonzero(~np.isnan(rows["range"][:, 0])):
+        own = depth.found_scale(rows["range"][[row]])
+        if own != common:
+            told = looks[row].tobytes() + repr(own).encode()
+            looks[row] = memoryview(hashlib.sha256(told).digest())
+    return looks
 
 
 def _first_of_copies(
@@ -236,8 +250,8 @@ def _found(
         over = int((deep["range"][:, 1] > scale).sum())
         notes.append(
             "32-bit and float images do not say which value is white: "
-            f"{scale:g} is taken for all {unstated:,}, of which {over:,} have brighter pixels; "
-            "--config.data.full_scale takes another"
+            f"{scale:g} is taken for all {unstated:,}; brighter pixels in "
+            f"{counted(over, 'image')}; --config.data.full_scale takes another"
         )
     return found.Found(
         where=legible(place.path),

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from absl import logging
 
-from maskgit_prompt.data.counts import counted, share
+from maskgit_prompt.counts import counted, share
 from maskgit_prompt.data.formats import ENDINGS, is_image
 from maskgit_prompt.data.found import by_ending
 from maskgit_prompt.data.names import composed, legible
@@ -22,6 +22,7 @@ from maskgit_prompt.data.sets.places import Place
 from maskgit_prompt.errors import UsageError, UserError
 
 ORDER_FILE = "classes.txt"
+_NAMED = 10  # classes or folders that a note names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +92,9 @@ def label(place: Place, classes: Sequence[str] = (), csv: str = "") -> Labelled:
     members = {key: groups[key] for key in names}
     if by_folder:
         members = {key: [x for f in members[key] for x in place.below(f)] for key in names}
+        notes += _merged(place, members)
     members = _filled(place, names, groups, members)
+    notes += _alike([names[key] for key in members])
     pairs = sorted((name, c) for c, found in enumerate(members.values()) for name in found)
     labels = np.fromiter((c for _, c in pairs), np.int32, len(pairs))
     return Labelled(
@@ -133,6 +136,36 @@ def _filled(
                 f"remove the folder{_instead(place, folders)}"
             )
     return filled
+
+
+def _merged(place: Place, members: dict[str, list[str]]) -> list[str]:
+    """A note where a class is made of several folders in its own one."""
+    told = []
+    for key, names in members.items():
+        inner = sorted({name.split("/")[1] for name in names if name.count("/") > 1})
+        if len(inner) > 1:
+            more = ", ..." * (len(inner) > _NAMED)
+            told.append(f"{key} of {', '.join(map(legible, inner[:_NAMED]))}{more}")
+    if not told:
+        return []
+    more = "; ..." * (len(told) > _NAMED)
+    return [
+        f"classes made of several folders: {'; '.join(told[:_NAMED])}{more}; to take such folders "
+        f"as classes, name the folder that holds them, as {legible(place.path)}/"
+        f"{told[0].partition(' of ')[0]}"
+    ]
+
+
+def _alike(classes: list[str]) -> list[str]:
+    """A note of classes whose names differ in upper and lower case only."""
+    same: dict[str, list[str]] = {}
+    for name in classes:
+        same.setdefault(name.casefold(), []).append(name)
+    told = [", ".join(names) for names in same.values() if len(names) > 1]
+    if not told:
+        return []
+    shown = "; ".join(told[:_NAMED]) + "; ..." * (len(told) > _NAMED)
+    return [f"classes whose names differ in upper and lower case only: {shown}"]
 
 
 def _instead(place: Place, folders: tuple[str, ...] = ("",)) -> str:
@@ -206,8 +239,8 @@ def _by_folder(folders: list[str], notes: list[str]) -> dict[str, list[str]]:
     if escaped:
         notes.append(
             "names of folders have characters that cannot be written: the classes are called "
-            f"{', '.join(escaped[:10])}{', ...' * (len(escaped) > 10)}; rename the folders, or "
-            f"give the classes names in {ORDER_FILE}"
+            f"{', '.join(escaped[:_NAMED])}{', ...' * (len(escaped) > _NAMED)}; rename the "
+            f"folders, or give the classes names in {ORDER_FILE}"
         )
     return groups
 
@@ -243,13 +276,19 @@ def _table(
         )
         if path:
             raise UserError(f"{begins} as the first line")
+        if images:  # nothing else could tell their classes
+            raise UserError(
+                f"{begins} as the first line: mend it, or give the file another name to take all "
+                "images as one class"
+            )
         logging.warning("%s: the file is not used", begins)
         return None
     if not found.rows:
         raise UserError(f"{title} names no files: add lines FILE,CLASS")
     if not path:
         place.left_out.pop(beside)
-        place.notes.append(f"classes are those of {title}")
+        place.notes.append(f"classes are those of {title}{found.heading}")
+    place.notes += found.notes
     return _by_table(place, known, found)
 
 
@@ -304,6 +343,8 @@ def _ordered(place: Place, keys: list[str]) -> dict[str, str]:
             )
         names[key] = name
         taken.add(name)
+    if not names:
+        raise UserError(f"{title} is empty: add a line for each class, or take it away")
     others = [key for key in keys if key not in names]
     place.left_out |= dict.fromkeys(others, f"not in {ORDER_FILE}")
     if others:

@@ -12,7 +12,8 @@ WORKDIR = "workdirs of earlier runs"
 _FOLDERS = {
     *("__macosx", "network trash folder", "temporary items", "thevolumesettingsfolder"),
     *("lost+found", "found.000", "__pycache__", "node_modules", "cvs"),
-    *("thumbnails", "resource.frk", "wandb"),
+    *("thumbnails", "thumbs", "resource.frk", "wandb"),
+    *("_vti_cnf", "_vti_pvt", "ipod photo cache"),
     *("@eadir", "@tmp", "@recycle", "@recently-snapshot", "@sharesnap", "@__thumb"),
     *("#recycle", "#snapshot", "$recycle.bin", "$winreagent", "$extend", "recycler", "recycled"),
     *("system volume information", "msocache", "_gsdata_", "~snapshot", "lightroom previews"),
@@ -78,9 +79,9 @@ def is_part(folder: str) -> bool:
 
 
 def is_fold(folder: str) -> bool:
-    """Whether a folder is called like a part for cross-validation: "fold1", "Fold_2", "cv-fold 3".
+    """Whether a folder is called like a part for cross-validation: "fold1", "split_2", "cv-fold 3".
     Such parts hold classes, but classes may be called so, too."""
-    return re.fullmatch(r"(cv[\W_]*)?fold[\W_]*\d+", folder.lower()) is not None
+    return re.fullmatch(r"(cv[\W_]*)?(fold|split)[\W_]*\d+", folder.lower()) is not None
 
 
 def _is_part_word(word: str) -> bool:

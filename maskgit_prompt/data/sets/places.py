@@ -15,7 +15,7 @@ import zipfile
 from collections.abc import Iterable
 from typing import Any, BinaryIO, Protocol
 
-from maskgit_prompt.data.counts import counted
+from maskgit_prompt.counts import counted
 from maskgit_prompt.data.formats import is_image
 from maskgit_prompt.data.names import legible
 from maskgit_prompt.data.pixels import BROKEN, reason
@@ -27,6 +27,7 @@ from maskgit_prompt.progress import bytes_progress
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
 REPLACED = "replaced by later files of the same name in the archive"
+DEVICES = "not files: pipes, sockets, devices"
 UNSURE = bytes(32)  # the stamp that is never equal to another
 
 # A file that changed less than this ago may change again without another time of change: clocks
@@ -202,6 +203,8 @@ class Folder:
                         folders.append(entry)
                     elif entry.is_file() or entry.is_symlink():
                         files.append(entry)
+                    else:
+                        self.left_out[os.path.join(folder, entry.name)] = DEVICES
         except OSError as error:
             raise UserError(
                 f"folder {path} cannot be read ({reason(error)}): check its permissions"

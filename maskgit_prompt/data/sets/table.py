@@ -5,9 +5,10 @@ import dataclasses
 import io
 import posixpath
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from maskgit_prompt.data.names import composed, legible
+from maskgit_prompt.data.sets.leftovers import is_part
 from maskgit_prompt.errors import UserError
 
 EXPECTED = "file,class"
@@ -35,10 +36,14 @@ class Table:
     Attributes:
       title: for messages.
       rows: (number of the line, file, class).
+      heading: which of several columns has the classes, as ", column 'class'".
+      notes: what a user should know of the other columns.
     """
 
     title: str
     rows: list[tuple[int, str, str]]
+    heading: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def is_table(name: str) -> bool:
@@ -66,15 +71,28 @@ def parse(text: str, title: str, files: "Files") -> Table | None:
     if columns is None:
         return None
     file, label = columns
-    rows = []
-    for number, cells in lines[1 if headed else 0 :]:
+    rows, header, lines = [], lines[0][1] if headed else [], lines[1 if headed else 0 :]
+    for number, cells in lines:
         if len(cells) <= max(columns) or not cells[file] or not cells[label]:
             raise UserError(
                 f"{title}, line {number}: {legible(','.join(cells))[:80]!r}, expected a file and "
                 "its class"
             )
         rows.append((number, cells[file], legible(cells[label])))
-    return Table(title, rows)
+    heading = f", column {legible(header[label])!r}" if len(header) > 2 else ""
+    return Table(title, rows, heading, tuple(_parts(title, header, lines, columns)))
+
+
+def _parts(title: str, header: list[str], lines: list, columns: tuple[int, int]) -> Iterator[str]:
+    """Notes of columns that say which part of a data set a file belongs to."""
+    for column, name in enumerate(header):
+        found = {cells[column] for _, cells in lines if len(cells) > column} - {""}
+        if column not in columns and len(found) > 1 and all(map(is_part, found)):
+            parts = ", ".join(map(legible, sorted(found)))
+            yield (
+                f"{title} has parts of a data set in its column {legible(name)!r} ({parts}): the "
+                "images of all are taken; leave lines out to take some"
+            )
 
 
 def first_line(text: str) -> str:

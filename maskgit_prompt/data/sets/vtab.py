@@ -11,7 +11,7 @@ import importlib.util
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from maskgit_prompt.data.counts import counted
+from maskgit_prompt.counts import counted
 from maskgit_prompt.data.sets import builders, prepared
 from maskgit_prompt.errors import UsageError, UserError
 

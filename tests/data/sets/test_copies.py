@@ -28,6 +28,22 @@ def load(folder, seed: int = 0) -> loading.Splits:
     return loading.load(config, 8)
 
 
+def test_float_images_that_differ_in_scale_alone_are_not_copies(tmp_path):
+    """Taken each at its own scale they look the same; the folder has one for all."""
+    values = np.random.default_rng(1).uniform(0, 1, (12, 16, 16)).astype(np.float32)
+    for i, image in enumerate(values):
+        write(tmp_path / "a" / f"u{i}.tif", Image.fromarray(image[:, :8]))
+        write(tmp_path / "a" / f"v{i}.tif", Image.fromarray(image[:, :8] * 255))
+        write(tmp_path / "a" / f"w{i}.tif", Image.fromarray(image[:, 8:] * 255))
+    write(tmp_path / "a" / "copy of v0.tif", Image.fromarray(values[0][:, :8] * 255))
+    found = image_folder(tmp_path / "a", Preprocessing(8))
+    assert len(found.ids) == 36 and {"u0.tif", "v0.tif"} <= set(found.ids)
+    assert [x.line() for x in found.found.left_out] == [
+        "copies of others of the class: 1 (copy of v0.tif)"
+    ]
+    assert len({look.tobytes() for look in found.looks}) == 36
+
+
 def test_copies_in_a_class_are_left_out_and_counted(tmp_path):
     for i in range(20):
         image = noise()

@@ -115,6 +115,33 @@ def test_a_labels_csv_with_another_header_is_not_used(pets, warnings):
     )
 
 
+@pytest.mark.parametrize("text", ["image,cat,dog\n0.png,1,0\n", "# by me\nfile,class\n0.png,a\n"])
+def test_a_labels_csv_of_a_flat_folder_that_is_not_understood(text, tmp_path):
+    for i in range(3):
+        save(tmp_path / "set" / f"{i}.png", (200, i, 0))
+    (tmp_path / "set" / "labels.csv").write_text(text)
+    refused(
+        tmp_path / "set", UserError, "begins with .* as the first line: mend it, or give the file"
+    )
+
+
+def test_parts_in_a_table_and_the_column_of_classes_are_told(pets):
+    lines = ["file,split,label", "cat/0.png,train,a", "cat/1.png,test,b", "dog/2.png,,a"]
+    (pets / "labels.csv").write_text("\n".join(lines))
+    found = image_folder(pets, Preprocessing(8))
+    assert found.classes == ("a", "b")
+    assert found.found.notes == (
+        f"classes are those of {pets}/labels.csv, column 'label'",
+        f"{pets}/labels.csv has parts of a data set in its column 'split' (test, train): the "
+        "images of all are taken; leave lines out to take some",
+    )
+
+
+def test_an_empty_classes_txt(pets):
+    (pets / "classes.txt").write_text("\n")
+    refused(pets, UserError, "classes.txt is empty: add a line for each class, or take it away")
+
+
 @pytest.mark.parametrize(
     ("text", "match"),
     [

@@ -1,6 +1,7 @@
 """Which folders are classes, whatever lies around them, in folders and in archives alike."""
 
 import json
+import os
 
 import pytest
 
@@ -123,12 +124,42 @@ def test_a_class_that_is_called_like_a_part_is_told(tmp_path):
 
 
 def test_classes_that_are_called_like_folds_are_told(tmp_path):
-    put(tmp_path / "set", "fold1/0.png", "Fold_2/0.png", "paper/0.png")
+    put(tmp_path / "set", "fold1/0.png", "Fold_2/0.png", "paper/0.png", "split-3/0.png")
     found = image_folder(tmp_path / "set", Preprocessing(8))
-    assert found.classes == ("Fold_2", "fold1", "paper")
+    assert found.classes == ("Fold_2", "fold1", "paper", "split-3")
     assert found.found.notes == (
-        "taken as classes, though called like parts of a data set: Fold_2, fold1",
+        "taken as classes, though called like parts of a data set: Fold_2, fold1, split-3",
     )
+
+
+def test_a_class_of_several_folders_is_told(tmp_path):
+    put(
+        tmp_path / "set", "imgs/a/0.png", "imgs/b/0.png", "imgs/b/1.png", "masks/0.png", "x/y/0.png"
+    )
+    found = both(tmp_path / "set")
+    assert found.classes == ("imgs", "masks", "x")
+    assert found.found.notes == (
+        "classes made of several folders: imgs of a, b; to take such folders as classes, name the "
+        f"folder that holds them, as {tmp_path}/set/imgs",
+    )
+
+
+def test_classes_that_differ_in_case_only_are_told(tmp_path):
+    put(tmp_path / "set", "Cat/0.png", "cat/0.png", "CAT/0.png", "dog/0.png")
+    found = both(tmp_path / "set")
+    assert found.classes == ("CAT", "Cat", "cat", "dog")
+    assert found.found.notes == (
+        "classes whose names differ in upper and lower case only: CAT, Cat, cat",
+    )
+
+
+def test_a_pipe_is_told(tmp_path):
+    put(tmp_path / "set", "a/0.png", "b/0.png")
+    os.mkfifo(tmp_path / "set" / "a" / "pipe.png")
+    found = image_folder(tmp_path / "set", Preprocessing(8))
+    assert [x.line() for x in found.found.left_out] == [
+        "not files: pipes, sockets, devices: 1 (a/pipe.png)"
+    ]
 
 
 # What lies beside the classes.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from maskgit_prompt.data.counts import counted, share
+from maskgit_prompt.counts import counted, share
 
 
 @pytest.mark.parametrize(
