@@ -8,15 +8,20 @@
     python -m maskgit_prompt.main --config=configs/mini64.py:features,pictures \\
         --workdir=runs/mini64/3 --config.backbone=runs/mini64/2/backbone
 
-`:causal` in place of `:transformer` trains a causal transformer. Each stage copies the parts of the
-stage before and adds its own; the last folder is the model. Where the pictures come from, hours and
-figures are in docs/mini.md.
+    python -m maskgit_prompt.main --config=configs/mini64.py:more,pictures \\
+        --workdir=runs/mini64/1b --config.backbone=runs/mini64/1/backbone
+
+trains the tokenizer further, with a codebook of moving averages, before the transformer learns its
+codes. `:causal` in place of `:transformer` trains a causal transformer. Each stage copies the parts
+of the stage before and adds its own; the last folder is the model. Where the pictures come from,
+hours and figures are in docs/mini.md.
 """
 
 from ml_collections import ConfigDict
 
 from maskgit_prompt import config as defaults
 
+STAGES = ("tokenizer", "more", "transformer", "causal", "features")
 SETS = ("noto", "fluent", "clipart", "photos")
 WEIGHTS = (3.0, 3.0, 3.0, 2.0, 1.0)
 
@@ -24,7 +29,7 @@ WEIGHTS = (3.0, 3.0, 3.0, 2.0, 1.0)
 def get_config(argument: str = "tokenizer,pictures") -> ConfigDict:
     stage, _, pictures = argument.partition(",")
     pictures = pictures or "pictures"
-    part = "transformer" if stage == "causal" else stage
+    part = {"causal": "transformer", "more": "tokenizer"}.get(stage, stage)
     config = defaults.pretrain(part)
     config.name = "mini-causal" if stage == "causal" else "mini"
     config.store_dtype = "float16"
@@ -38,13 +43,21 @@ def get_config(argument: str = "tokenizer,pictures") -> ConfigDict:
     config.data.zoom = (0.75, 1.15)
     config.data.grounds = (0.4, 0.1, 0.3, 0.2)
     config.optimizer.warmup_steps = 200
-    config.train.ema_decay = 0.999
+    config.train.ema_decay = 0.998
     config.train.log_every = 50
     config.train.save_every = 250
     if part != "features":
         config.train.show_every = 500
-    if stage == "tokenizer":
-        config.train.steps, config.train.batch_size = 12_000, 32
+    if part == "tokenizer":
+        config.train.steps, config.train.batch_size = 5_000, 32
+        # Figures are PSNRs, so squares count; |x - y| alone leaves edges soft.
+        config.reconstruction.l2 = 5.0
+        if stage == "more":
+            # The first stage leaves two thirds of the codes unused.
+            config.initial_weights = "backbone"
+            config.optimizer.learning_rate = 7e-4
+            config.quantizer.ema, config.quantizer.revive = 0.99, 0.01
+            config.quantizer.entropy = 0.0
         config.tokenizer = ConfigDict(
             {
                 "image_size": 64,
@@ -71,5 +84,5 @@ def get_config(argument: str = "tokenizer,pictures") -> ConfigDict:
         config.train.steps, config.train.batch_size = 6_000, 64
         config.features = ConfigDict({"image_size": 64, "width": 32, "stages": 4, "groups": 8})
     else:
-        raise ValueError(f"stage {stage!r}, expected tokenizer, transformer, causal or features")
+        raise ValueError(f"stage {stage!r}, expected {', '.join(STAGES)}")
     return config
