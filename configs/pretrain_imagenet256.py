@@ -11,7 +11,7 @@ label smoothing and Adam's rates, are the paper's (arXiv 2202.04200). No trainin
 so the tokenizer's losses and all learning rates are ours: maskgit_prompt/config/imagenet.py says
 which. --config.data.heldout=0 learns from all images.
 
-Not run at this size. Both steps compile for slices of TPU v5p and v6e (benchmarks/topologies.py).
+Not run at this size. benchmarks/README.md says which steps were compiled for TPU slices.
 """
 
 from ml_collections import ConfigDict

@@ -12,7 +12,7 @@ losses and optimizer are those of CompVis/taming-transformers: a constant learni
 per image of a batch, a patch discriminator from step 250,001 on, its weight adapted. Its
 discriminator has batch norms, ours group norms. Steps and batch sizes are ours.
 
-Not run at this size. Both steps compile for slices of TPU v5p and v6e (benchmarks/topologies.py).
+Not run at this size. benchmarks/README.md says which steps were compiled for TPU slices.
 """
 
 from ml_collections import ConfigDict

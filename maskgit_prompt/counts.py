@@ -4,7 +4,7 @@
 def counted(number: int, what: str) -> str:
     """1 and "image" are "1 image", 1,200 and "class" "1,200 classes"."""
     ending = "es" if what.endswith("s") else "s"
-    return f"{number:,} {what}{ending * (number != 1)}"
+    return f"{number:,} {what}{'' if number == 1 else ending}"
 
 
 def share(number: int, total: int, what: str) -> str:

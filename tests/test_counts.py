@@ -1,5 +1,6 @@
 """Counts in words."""
 
+import numpy as np
 import pytest
 
 from maskgit_prompt.counts import counted, share
@@ -13,6 +14,8 @@ from maskgit_prompt.counts import counted, share
         (2, "image", "2 images"),
         (1, "class", "1 class"),
         (1200, "class", "1,200 classes"),
+        (np.int64(1), "image", "1 image"),
+        (np.int64(2), "image", "2 images"),
     ],
 )
 def test_one_of_a_thing_and_several(number, what, text):

@@ -47,15 +47,6 @@ KEYS = ("prompt.tokens", "sample.steps", "seed", "train.steps", "optimizer.learn
         ("xyzzy", []),
     ],
 )
-@pytest.mark.parametrize("flag", ["--config.data=photos", "--config.train=3", "--config.prompt=x"])
-def test_a_group_of_keys_has_no_value_of_its_own(flag):
-    group = flag.partition("=")[0]
-    with pytest.raises(
-        UsageError, match=rf"{group} is a group of keys: give one of them, as {group}\."
-    ):
-        command_line.parse(["", "--config=configs/quickstart.py", "--workdir=x", flag])
-
-
 def test_the_key_that_was_meant(name, found):
     assert keys.meant(name, KEYS) == found
 
@@ -167,6 +158,15 @@ def test_a_key_inside_a_config_file_by_the_name_it_had_once(tmp_path, capsys):
     assert capsys.readouterr().err == (
         f"note: {tmp_path}/my.py: config.source is called config.backbone now\n"
     )
+
+
+@pytest.mark.parametrize("flag", ["--config.data=photos", "--config.train=3", "--config.prompt=x"])
+def test_a_group_of_keys_has_no_value_of_its_own(flag):
+    group = flag.partition("=")[0]
+    with pytest.raises(
+        UsageError, match=rf"{group} is a group of keys: give one of them, as {group}\."
+    ):
+        command_line.parse(["", "--config=configs/quickstart.py", "--workdir=x", flag])
 
 
 # --- Values ---------------------------------------------------------------------------------------

@@ -125,8 +125,8 @@ def test_a_highlight_does_not_make_its_image_black_beside_others(tmp_path, warni
     assert middle == [round(255 * top * 210 / 399) for top in (0.98, 1.05, 0.9)]
     assert warnings == []
     assert images.found.notes == (
-        "32-bit and float images do not say which value is white: 1 is taken for all 3, of which 2 "
-        "have brighter pixels; --config.data.full_scale takes another",
+        "32-bit and float images do not say which value is white: 1 is taken for all 3; brighter "
+        "pixels in 2 images; --config.data.full_scale takes another",
     )
 
 

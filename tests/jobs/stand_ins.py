@@ -192,7 +192,7 @@ class Sampler:
     def class_prompts(self, ids):
         return Prompt(tokens=np.full((len(ids), 1, 1, 2), 200.0) + np.reshape(ids, (-1, 1, 1, 1)))
 
-    def images(self, headers, key, *, uncond=None, start=None, cutoff=None, what="sample"):
+    def images(self, headers, key, *, cutoff=None, what="sample", uncond=None, **_):
         self.clock.take(what.split()[0])
         self.seconds_per_image = SECONDS_PER_IMAGE.get(what, 0.75)
         headers = headers.tokens[:, :, 0, 0]  # [n, K, P = 1, D = 2] -> [n, K]

@@ -131,7 +131,10 @@ def test_completion_from_the_top(home, causal, tmp_path, capsys):
             "config.sample.temperature = -1.0, expected a number",
         ),
         (("--config.next_code.keep=0.0",), "config.next_code.keep = 0.0, expected above 0, and"),
-        (("--config.prompt.attention=all",), "attention 'all', expected one of causal, both"),
+        (
+            ("--config.prompt.attention=all",),
+            "config.prompt.attention = 'all', expected one of causal, both",
+        ),
         (("--config.prompt.tokens=1000000",), "config.prompt.tokens = 1000000 needs at least"),
         (
             ("--config.prompt.prefix=True", "--config.prompt.deep=True"),

@@ -145,7 +145,7 @@ def test_marquee_and_samples_of_one_image(backbone, tmp_path, capsys):
     flags = (f"--config.prompt={home / 'prompt.safetensors'}", f"--config.backbone={backbone}")
     flags = (*flags, "--config.header=instance-class", "--config.num=1")
     done = run(capsys, SAMPLE, *flags, f"--workdir={tmp_path / 'more'}")
-    assert (done.code, done.out[:9]) == (0, "1 images ")
+    assert (done.code, done.out[:8]) == (0, "1 image ")
 
 
 def test_a_backbone_without_features_gives_no_distances(backbone, tmp_path, capsys):

@@ -173,7 +173,7 @@ def test_squared_distances_are_exact_for_pixels():
 
 
 def test_bad_features():
-    with pytest.raises(UserError, match=r"features of 1 images: at least 2 are needed"):
+    with pytest.raises(UserError, match=r"features of 1 image: at least 2 are needed"):
         frechet.statistics(np.ones((1, 3)))
     with pytest.raises(UserError, match=r"shape \(4,\): expected \[images, dims\]"):
         frechet.statistics(np.ones(4))

@@ -125,7 +125,7 @@ def test_the_jackknife_by_hand(monkeypatch):
     assert frechet.deviation(column(0, 0, 3, 3), column(0, 0, 3, 3)) == pytest.approx(0, abs=1e-7)
     found = frechet.deviation(column(0, 0, 0, 4), column(0, 0, 0, 0))
     np.testing.assert_allclose(found, np.sqrt(9 / 16) * 64 / 9, rtol=1e-6)
-    with pytest.raises(UserError, match="features of 1 images: at least 2 are needed"):
+    with pytest.raises(UserError, match="features of 1 image: at least 2 are needed"):
         frechet.deviation(column(0, 1), column(0, 1, 2))
 
 

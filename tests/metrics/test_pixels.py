@@ -37,7 +37,7 @@ def test_by_class_is_a_mean_over_classes():
 
 
 def test_bad_images():
-    with pytest.raises(UserError, match="1 given images: at least 2 are needed"):
+    with pytest.raises(UserError, match="1 given image: at least 2 are needed"):
         diversity.pairwise_distance(flat(0))
     with pytest.raises(UserError, match="images of 4x4 and of 8x8 pixels"):
         diversity.distance_to(flat(0), flat(0, size=8))

@@ -275,7 +275,7 @@ MUTATIONS = (
     *in_file(
         "counts.py",
         ("tests/test_counts.py",),
-        ("one-images", "{ending * (number != 1)}", "{ending}"),
+        ("one-images", "{'' if number == 1 else ending}", "{ending}"),
     ),
     *in_file(
         "data/sets/zip_names.py",

@@ -12,7 +12,7 @@ WORKDIR = "workdirs of earlier runs"
 _FOLDERS = {
     *("__macosx", "network trash folder", "temporary items", "thevolumesettingsfolder"),
     *("lost+found", "found.000", "__pycache__", "node_modules", "cvs"),
-    *("thumbnails", "thumbs", "resource.frk", "wandb"),
+    *("thumbnails", "resource.frk", "wandb"),
     *("_vti_cnf", "_vti_pvt", "ipod photo cache"),
     *("@eadir", "@tmp", "@recycle", "@recently-snapshot", "@sharesnap", "@__thumb"),
     *("#recycle", "#snapshot", "$recycle.bin", "$winreagent", "$extend", "recycler", "recycled"),

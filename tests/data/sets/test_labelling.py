@@ -126,7 +126,7 @@ def test_a_labels_csv_of_a_flat_folder_that_is_not_understood(text, tmp_path):
 
 
 def test_parts_in_a_table_and_the_column_of_classes_are_told(pets):
-    lines = ["file,split,label", "cat/0.png,train,a", "cat/1.png,test,b", "dog/2.png,,a"]
+    lines = ["file,split,label", "cat/0.png,train,a", "cat/1.png,test,b", "dog/0.png,,a"]
     (pets / "labels.csv").write_text("\n".join(lines))
     found = image_folder(pets, Preprocessing(8))
     assert found.classes == ("a", "b")

@@ -113,10 +113,10 @@ def test_cells_that_do_not_fit(text, match, flat):
     assert "\n" not in str(found.value)
 
 
-def test_a_table_of_many_columns_without_a_class_is_not_used(flat, warnings):
+def test_a_table_of_many_columns_without_a_class_is_not_understood(flat):
     (flat / "labels.csv").write_text("image,melanoma,nevus\n0,1,0\n1,0,1\n")
-    assert image_folder(flat, Preprocessing(8)).classes == ("set",)
-    assert len(warnings) == 1 and "'image,melanoma,nevus'" in warnings[0]
+    with pytest.raises(UserError, match="begins with 'image,melanoma,nevus', expected"):
+        image_folder(flat, Preprocessing(8))
 
 
 def test_classes_of_a_table_are_legible(flat):

@@ -83,8 +83,9 @@ def test_batches_of_one_size_leave_little_room(number, most, size):
 
 def test_a_batch_size_of_its_own_is_padded_to_the_devices(loop):
     backbone = Backbone("stub", {"tokenizer": TOKENIZER, "transformer": MASKED})
-    made = Sampler(backbone, training.mesh(2), DecodeConfig(batch_size=4))
-    codes = made.codes(headers(3, 4, 5, 6, 7), key(), batch_size=3)
+    mesh = training.mesh(2)
+    made = Sampler(backbone, mesh, DecodeConfig(batch_size=4))
+    codes = made.codes(headers(3, 4, 5, 6, 7), sharding.make_key(0, mesh), batch_size=3)
     np.testing.assert_array_equal(codes, np.tile([[3], [4], [5], [6], [7]], (1, LENGTH)))
     rows = [call["headers"][:, 0, 0, 0].tolist() for call in loop.calls]
     assert rows == [[3, 4, 5, 5], [6, 7, 7, 7]]

@@ -303,6 +303,6 @@ def test_a_judge_that_cannot_be_trained_is_a_warning(monkeypatch):
     assert scorer.accuracy(GENERATED, LABELS) is None
     assert scorer(GENERATED, LABELS).found["accuracy"] is None
     assert scorer.warnings[0] == (
-        "No accuracy: class 'dark' has 1 images to train a classifier on, 3 are needed: add images "
+        "No accuracy: class 'dark' has 1 image to train a classifier on, 3 are needed: add images "
         "of it."
     )
