@@ -212,7 +212,7 @@ def assign(table: Table, files: Files, where: str) -> tuple[dict[str, str], list
     """({image: class}, cells that name no image).
 
     Raises:
-      UserError: a cell that may mean several images, or an image for the second time.
+      UserError: a cell that may mean several images, or an image of two classes.
     """
     classes: dict[str, str] = {}
     unknown = []
@@ -227,10 +227,12 @@ def assign(table: Table, files: Files, where: str) -> tuple[dict[str, str], list
                 f"{table.title}, line {number}: {legible(cell)} may be {names} in {where}; "
                 "expected the file's path and ending: write one of these"
             )
+        if classes.get(found[0]) == label:  # as in tables of boxes: one line for each
+            continue
         if found[0] in classes:
             raise UserError(
-                f"{table.title}, line {number}: {legible(cell)} for the second time, expected "
-                "every file once: remove a line"
+                f"{table.title}, line {number}: {legible(cell)} for the second time, of another "
+                "class; expected one class for every file: remove a line"
             )
         classes[found[0]] = label
     return classes, unknown

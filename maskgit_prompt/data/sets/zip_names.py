@@ -14,11 +14,13 @@ def member_names(infos: Sequence[zipfile.ZipInfo]) -> list[tuple[str, bool]]:
     Some Windows programs write backslashes, against the format's rules. They separate folders in
     what a Windows program says to have written, and where no name has "/": of "a\0.png" and
     "b\1.png" written by whatever system the first is "a/0.png"; beside "c/2.png" it is "a\0.png".
+    A name of a code page that is not known keeps them beside "/": in Japanese ones the byte of a
+    backslash is the second half of many characters.
     """
     names = [_written(info) for info in infos]
     everywhere = not any("/" in name for name, _ in names)
     return [
-        (name.replace("\\", "/") if everywhere or not info.create_system else name, sure)
+        (name.replace("\\", "/") if everywhere or (sure and not info.create_system) else name, sure)
         for info, (name, sure) in zip(infos, names, strict=True)
     ]
 

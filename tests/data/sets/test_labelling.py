@@ -115,6 +115,20 @@ def test_a_labels_csv_with_another_header_is_not_used(pets, warnings):
     )
 
 
+def test_a_file_that_a_table_gives_the_same_class_twice(pets):
+    lines = [
+        "file,class",
+        "cat/0.png,a",
+        "cat/0.png,a",
+        "cat/1.png,b",
+        "cow/0.png,b",
+        "dog/0.png,b",
+    ]
+    (pets / "labels.csv").write_text("\n".join(lines))
+    found = image_folder(pets, Preprocessing(8))
+    assert pairs(found)["cat/0.png"] == "a" and len(found.ids) == 4
+
+
 @pytest.mark.parametrize("text", ["image,cat,dog\n0.png,1,0\n", "# by me\nfile,class\n0.png,a\n"])
 def test_a_labels_csv_of_a_flat_folder_that_is_not_understood(text, tmp_path):
     for i in range(3):

@@ -321,6 +321,14 @@ def test_backslashes_separate_folders_where_no_name_has_a_slash():
     assert names_in(r"a\0.png", "c/2.png", windows=True) == ["a/0.png", "c/2.png"]
 
 
+def test_backslashes_inside_characters_of_another_code_page_separate_nothing():
+    """In Shift JIS the second bytes of these two begin a folder's name like a backslash would."""
+    names = [
+        name.encode("shift_jis").decode("cp437") for name in ("ソ/0.png", "ソフト/0.png", "b/1.png")
+    ]
+    assert "\\" in names[0] and names_in(*names, windows=True) == names
+
+
 def test_entries_of_folders_with_backslashes_are_no_files(tmp_path):
     members = {"set\\a\\": b"", r"set\a\0.png": PNG, "set\\b\\": b"", r"set\b\0.png": OTHER}
     found = image_folder(zip_of(tmp_path / "win.zip", **members), Preprocessing(8))
