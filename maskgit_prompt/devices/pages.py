@@ -5,6 +5,7 @@ meets some 73,000 pages of 4 kB anew. glibc (2.35 or later) asks for pages of 2 
 tunable is in the environment when the process starts.
 """
 
+import contextlib
 import os
 import pathlib
 import sys
@@ -16,16 +17,17 @@ ENABLED = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
 def start_again() -> None:
     """Starts this process again with huge pages, under the same number, where that helps.
 
-    It does not where the kernel gives them to nobody or to everybody, without glibc, and where the
-    user has set the tunable: GLIBC_TUNABLES=glibc.malloc.hugetlb=0 turns this off.
+    To be called before anything is printed. It does nothing where the kernel gives huge pages to
+    nobody or to everybody, without glibc, and where the user has set the tunable:
+    GLIBC_TUNABLES=glibc.malloc.hugetlb=0 turns this off.
     """
     before = os.environ.get(TUNABLES, "")
-    if NAME in before or not _on_request() or not sys.orig_argv:
+    if NAME in before or not sys.executable or not _on_request():
         return
     os.environ[TUNABLES] = ":".join(filter(None, (before, f"{NAME}=1")))
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    # Without them it is slower and no less right.
+    with contextlib.suppress(OSError):
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _on_request() -> bool:

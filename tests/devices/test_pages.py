@@ -1,6 +1,7 @@
 """The process that starts again with huge pages: when, how, and that it does so once."""
 
 import os
+import shlex
 import subprocess
 import sys
 
@@ -33,6 +34,19 @@ def test_it_starts_the_same_command_with_the_tunable(started):
     assert os.environ["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=1"
     pages.start_again()
     assert len(started) == 1
+
+
+def test_a_refusal_to_start_again_goes_on_without(started, monkeypatch):
+    def refuse(*call):
+        raise PermissionError(13, "denied")
+
+    monkeypatch.setattr(os, "execv", refuse)
+    pages.start_again()
+    monkeypatch.setattr(sys, "executable", "")
+    monkeypatch.setattr(os, "execv", lambda *call: started.append(call))
+    os.environ.pop("GLIBC_TUNABLES")
+    pages.start_again()
+    assert started == []
 
 
 def test_other_tunables_stay(started):
@@ -76,3 +90,10 @@ def test_the_command_ends_as_it_would_without(tmp_path):
         [sys.executable, "-c", code, "--config=a b", "é"], capture_output=True, text=True
     )
     assert (done.stdout, done.returncode) == ("['--config=a b', 'é']\n", 3), done.stderr
+
+
+def test_closed_streams_are_no_traceback():
+    """Before console.settle() has seen to them."""
+    code = "import sys, maskgit_prompt.main as m; m.main = lambda: 3; m.cli()"
+    command = f'{shlex.quote(sys.executable)} -c "{code}" >&- 2>&-'
+    assert subprocess.run(["bash", "-c", command], check=False).returncode == 3
