@@ -48,15 +48,20 @@ def run(config: ConfigDict, path: str) -> None:
     profile.bounds(config.profile, config.train.steps)
     found = obtain.backbone(config.backbone, config.download)
     before = backbones.load(found) if found else backbones.Backbone(config.name, {})
-    # Whatever the classes are, before the images are looked for.
-    _check(config, networks.make_network(config, before, classes=1), before, mesh)
+    given = _given(config, before)
+    # Before the images are looked for, whose classes are not known yet.
+    classes = getattr(given.cfg, "classes", 1) if given else 1
+    network = networks.make_network(config, before, classes)
+    _check(config, network, before, mesh)
+    _check_given(config, network, given)
 
     # 1. The images.
     scene = Scene(config.data.size, tuple(config.data.zoom), tuple(config.data.grounds))
     corpus = corpora.load(config.data, scene.source_size, pathlib.Path(path) / "codes")
     scenes = Scenes(corpus.images, scene, corpus.flips, corpus.photographs, config.data.seed)
     network = networks.make_network(config, before, len(corpus.images.classes))
-    given = _given(config, network, before, corpus.images.classes)
+    if given:
+        _check_classes(config.stage, given, before, corpus.images.classes)
     with workdir.prepare(path, config) as folder:
         workdir.bind(folder, {"images": corpus.images.fingerprint})
         if distributed.is_first():
@@ -65,7 +70,7 @@ def run(config: ConfigDict, path: str) -> None:
         # 2. Training.
         # Initialized by jit on one device, which gives the same numbers on every mesh.
         key = jax.random.key(streams.seed_of(config.seed, "prompt"))
-        first = given or jax.device_get(jax.jit(network.init)(key))
+        first = given.tree if given else jax.device_get(jax.jit(network.init)(key))
         axes = backbones.Part(network.kind, network.cfg, {}).axes
         own = sharding.place({config.stage: first}, mesh, axes)[config.stage]
         logging.info("%s: %d parameters", config.stage, params.count(own))
@@ -73,8 +78,8 @@ def run(config: ConfigDict, path: str) -> None:
         lesson = stage.lesson(
             Setup(config, network, before, corpus, scenes, own, mesh, folder, perceptual)
         )
-        kept = "heldout" if "heldout" in lesson.examples.evaluations else ""
-        tuned = tune(config, lesson.tree, lesson.loss, lesson.examples, folder, mesh, best=kept)
+        best = "heldout" if "heldout" in lesson.examples.evaluations else ""
+        tuned = tune(config, lesson.tree, lesson.loss, lesson.examples, folder, mesh, best=best)
 
         # 3. The backbone so far.
         tree = sharding.tree_to_host(tuned.tree[config.stage], mesh)
@@ -93,7 +98,7 @@ def run(config: ConfigDict, path: str) -> None:
             },
         }
         kept = _still_fit(before, config.stage, tree)
-        if kept.keys() != before.parts.keys():
+        if kept.keys() != before.parts.keys() and distributed.is_first():
             print("left out the transformer: the tokenizer has other codes now; train it anew")
         before = dataclasses.replace(before, parts=kept)
         backbone = dataclasses.replace(
@@ -107,40 +112,52 @@ def run(config: ConfigDict, path: str) -> None:
         print(f"wrote {folder / 'backbone'}: {', '.join(backbone.parts)}")
 
 
-def _given(
-    config: ConfigDict, network: Network, before: backbones.Backbone, classes: tuple[str, ...]
-) -> Tree | None:
+WAY_OUT = "or leave out config.initial_weights to begin anew"
+
+
+def _given(config: ConfigDict, before: backbones.Backbone) -> backbones.Part | None:
     """The backbone's own part to go on from, or None to begin with random weights.
 
     Raises:
-      UsageError: no such part, one of another kind or sizes, or of other classes.
+      UsageError: the backbone has no such part.
     """
     if config.initial_weights == "random":
         return None
-    stage, way_out = config.stage, "or leave out config.initial_weights to begin anew"
-    if stage not in before.parts:
+    if config.stage not in before.parts:
         raise UsageError(
             f"config.initial_weights = 'backbone', but config.backbone = {config.backbone!r} has "
-            f"no {stage}; give a backbone that has one, {way_out}"
+            f"no {config.stage}; give a backbone that has one, {WAY_OUT}"
         )
-    part = before.parts[stage]
+    return before.parts[config.stage]
+
+
+def _check_given(config: ConfigDict, network: Network, given: backbones.Part | None) -> None:
+    """Raises UsageError for a part to go on from that is of another kind or of other sizes."""
+    if given is None:
+        return
     expected = jax.eval_shape(network.init, jax.random.key(0))
     try:
-        if part.kind != network.kind:
-            raise UserError(f"kind {part.kind}, expected {network.kind}")
-        params.check(part.tree, expected, f"the {stage}")
+        if given.kind != network.kind:
+            raise UserError(f"kind {given.kind}, expected {network.kind}")
+        params.check(given.tree, expected, f"the {config.stage}")
     except UserError as error:
         raise UsageError(
-            f"config.initial_weights = 'backbone', but {error}; set config.{stage} as the backbone "
-            f"has it, {way_out}"
+            f"config.initial_weights = 'backbone', but {error}; set config.{config.stage} as the "
+            f"backbone has it, {WAY_OUT}"
         ) from error
-    if stage == "transformer" and classes != before.classes:
+
+
+def _check_classes(
+    stage: str, given: backbones.Part, before: backbones.Backbone, found: tuple[str, ...]
+) -> None:
+    """Raises UsageError for images of other classes than a part to go on from has learnt."""
+    number = getattr(given.cfg, "classes", len(found))
+    if number != len(found) or (stage == "transformer" and found != before.classes):
         raise UsageError(
-            f"config.initial_weights = 'backbone', but the images have {len(classes)} classes, "
-            f"and the transformer learnt {len(before.classes)}, not all the same; train on sets "
-            f"with the same classes, {way_out}"
+            f"config.initial_weights = 'backbone', but the images have {len(found)} classes, and "
+            f"the {stage} learnt {number}, not all the same; train on sets with the same classes, "
+            f"{WAY_OUT}"
         )
-    return part.tree
 
 
 def _still_fit(before: backbones.Backbone, stage: str, tree: Tree) -> dict[str, backbones.Part]:

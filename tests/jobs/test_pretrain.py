@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pathlib
 import shutil
+import types
 
 import numpy as np
 import pytest
@@ -108,29 +109,41 @@ def test_weights_to_go_on_from_are_those_of_the_backbones_part():
     network = Network("tokenizer", "vq", part.cfg, None, lambda key: part.tree)
     config = pretraining.pretrain("tokenizer")
     before = backbones.Backbone("b", {"tokenizer": part})
-    assert pretrain._given(config, network, before, ()) is None
+    assert pretrain._given(config, before) is None
     config.initial_weights = "backbone"
-    assert pretrain._given(config, network, before, ()) is part.tree
+    assert pretrain._given(config, before) is part
+    pretrain._check_given(config, network, part)
     with pytest.raises(UsageError, match="has no tokenizer; give a backbone that has one"):
-        pretrain._given(config, network, backbones.Backbone("b", {}), ())
+        pretrain._given(config, backbones.Backbone("b", {}))
     other = {**part.tree, "codebook": np.ones((8, 4))}
     network = dataclasses.replace(network, init=lambda key: other)
     with pytest.raises(UsageError, match=r"codebook: \(16, 4\), expected \(8, 4\); set config.tok"):
-        pretrain._given(config, network, before, ())
+        pretrain._check_given(config, network, part)
     network = dataclasses.replace(network, kind="vqgan")
     with pytest.raises(UsageError, match="kind vq, expected vqgan"):
-        pretrain._given(config, network, before, ())
+        pretrain._check_given(config, network, part)
 
 
-def test_a_transformer_goes_on_with_the_same_classes_only():
-    config = pretraining.pretrain("transformer")
-    config.initial_weights = "backbone"
-    part = backbones.Part("masked", None, {"words": np.ones(3)})
-    network = Network("transformer", "masked", None, None, lambda key: part.tree)
-    before = backbones.Backbone("b", {"transformer": part}, classes=("sun", "moon"))
-    assert pretrain._given(config, network, before, ("sun", "moon")) is part.tree
-    with pytest.raises(UsageError, match="images have 2 classes, and the transformer learnt 2, no"):
-        pretrain._given(config, network, before, ("moon", "sun"))
+@pytest.mark.parametrize(
+    "stage, found, fits",
+    [
+        ("transformer", ("sun", "moon"), True),
+        ("transformer", ("moon", "sun"), False),
+        ("transformer", ("sun", "moon", "star"), False),
+        ("features", ("moon", "sun"), True),
+        ("features", ("sun",), False),
+        ("tokenizer", ("sun",), True),
+    ],
+)
+def test_a_part_goes_on_with_the_classes_that_it_learnt(stage, found, fits):
+    sizes = types.SimpleNamespace() if stage == "tokenizer" else types.SimpleNamespace(classes=2)
+    part = backbones.Part("masked", sizes, {})
+    before = backbones.Backbone("b", {stage: part}, classes=("sun", "moon"))
+    if fits:
+        pretrain._check_classes(stage, part, before, found)
+        return
+    with pytest.raises(UsageError, match=f"{len(found)} classes, and the {stage} learnt 2, not"):
+        pretrain._check_classes(stage, part, before, found)
 
 
 @pytest.mark.slow
