@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
 
 def described(chips: str) -> list:
     """The devices of a slice."""
-    # There is no TPU here, and nobody to ask which one it is.
+    # No TPU is attached: libtpu must not look for one.
     os.environ |= {
         "JAX_PLATFORMS": "cpu",
         "TPU_SKIP_MDS_QUERY": "1",
@@ -85,11 +85,16 @@ def lower(config, tokenizer, devices: list):
         parts["tokenizer"] = Part(tokenizer.tokenizer_kind, sizes, {})
     network = make_network(config, Backbone(config.name, parts), classes=1000)
 
+    def at(x, where):
+        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where)
+
     def placed(branch: str, make, axes):
         tree = {branch: jax.eval_shape(make)}
-        where = sharding.param_shardings(tree, mesh, axes)
-        like = lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s)
-        return jax.tree.map(like, tree, where)
+        return jax.tree.map(at, tree, sharding.param_shardings(tree, mesh, axes))
+
+    def moments(tx, own):
+        state = jax.eval_shape(tx.init, own)
+        return jax.tree.map(at, state, sharding.optimizer_shardings(tx, own, mesh))
 
     init = lambda: network.init(jax.random.key(0))
     tree = placed(config.stage, init, Part(network.kind, network.cfg, {}).axes)
@@ -111,20 +116,15 @@ def lower(config, tokenizer, devices: list):
     renewed, rest = train.split_stats(tree, stats)
     ema = config.train.ema_decay
     how = {"micro_batches": config.train.micro_batches, "ema_decay": ema}
-    opt_like = lambda tx, own: jax.tree.map(
-        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
-        jax.eval_shape(tx.init, own),
-        sharding.optimizer_shardings(tx, own, mesh),
-    )
     players = loss if isinstance(loss, dict) else {}
     if players:
         patterns = {name: player.patterns for name, player in players.items()}
         trainable, left = params.split_among(rest, patterns)
-        opt = {name: opt_like(player.tx, trainable[name]) for name, player in players.items()}
+        opt = {name: moments(player.tx, trainable[name]) for name, player in players.items()}
     else:
         tx = make_optimizer(config.optimizer, config.train.steps)
         trainable, left = params.split(rest, (*(f"!{p}" for p in frozen), *config.trainable))
-        opt = opt_like(tx, trainable)
+        opt = moments(tx, trainable)
     everywhere = sharding.replicated(mesh)
     state = train.TrainState(
         step=jax.ShapeDtypeStruct((), np.int32, sharding=everywhere),
@@ -138,8 +138,7 @@ def lower(config, tokenizer, devices: list):
         step = game.make_game_step(players, state, **how)
     else:
         step = train.make_step(loss, tx, state, **how)
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    key = jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=everywhere)
+    key = at(jax.eval_shape(lambda: jax.random.key(0)), everywhere)
     with jax.set_mesh(mesh):
         return step.lower(state, left, batch, key), params.count(trainable)
 
@@ -159,35 +158,14 @@ def _tokenizer_losses(config, network, tree, placed):
 
 def _perceptual(config):
     """The network that reconstructions are compared in, with no weights but their shapes."""
-    import dataclasses
+    from maskgit_prompt.models.lpips import LpipsConfig
+    from maskgit_prompt.tasks import perceptual
 
-    import jax.numpy as jnp
-    from flax import nnx
-
-    from maskgit_prompt import backbones, params
-    from maskgit_prompt.models import efficientnet, lpips
-    from maskgit_prompt.models.perceptual import GUARD, difference
-    from maskgit_prompt.tasks.perceptual import PART, Perceptual
-
-    if config.reconstruction.network == "efficientnet-lite0":
-        cfg, axes = dataclasses.replace(efficientnet.TAPS, dtype=config.dtype), efficientnet.AXES
-        make = lambda rngs: efficientnet.EfficientNet(cfg, rngs=rngs)
+    if config.reconstruction.network == perceptual.EFFICIENTNET:
+        network = perceptual.efficientnet_shapes(config.dtype)
     else:
-        axes = lpips.AXES
-        make = lambda rngs: lpips.Lpips(lpips.LpipsConfig("vgg", config.dtype), rngs=rngs)
-    graphdef, _ = params.create(make)
-
-    def distance(weights, x, y):
-        model = nnx.merge(graphdef, weights)
-        if isinstance(model, lpips.Lpips):
-            maps = model.maps(2 * x - 1, 2 * y - 1, GUARD)
-        else:
-            pairs = zip(model.taps(x), model.taps(y), strict=True)
-            maps = [difference(a, b, guard=GUARD) for a, b in pairs]
-        return sum(jnp.mean(each, (1, 2)) for each in maps)
-
-    tree, axes = backbones.abstract(make), backbones.axes(PART, axes)
-    return Perceptual(config.reconstruction.network, config.data.size, distance, tree, axes)
+        network = perceptual.lpips_shapes(LpipsConfig("vgg", config.dtype))
+    return perceptual.of_network(network, config.data.size)
 
 
 def _transformer_loss(config, network):

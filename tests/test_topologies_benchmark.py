@@ -48,5 +48,5 @@ def test_a_whole_step_is_lowered(case):
     text = lowered.as_text()
     assert count > 10_000
     # Batches are split over all devices, a transformer's heads' width over those of a host.
-    assert '{"data", "fsdp"}' in text or '[{"data", "fsdp"}' in text
-    assert ('[{"fsdp"}' in text or '{"fsdp"}' in text) == (config.stage == "transformer")
+    assert '{"data", "fsdp"}' in text
+    assert ('{"fsdp"}' in text) == (config.stage == "transformer")

@@ -105,19 +105,29 @@ def make_perceptual(
             f"{key} = {name!r} takes images of at least {network.smallest} pixels a side, not "
             f"{size}; use larger images or another network"
         )
+    weights = jax.tree.map(lambda x: aligned(np.asarray(x), dtype), network.tree)
+    return of_network(dataclasses.replace(network, tree=weights), image_size, size, guard)
+
+
+def of_network(
+    network: "Network", image_size: int, size: int = 0, guard: float = GUARD
+) -> Perceptual:
+    """The distance in a network's maps.
+
+    size: that images of image_size are brought to first; 0: the same. Others: as make_perceptual.
+    """
     graphdef, _ = params.create(network.make)
 
     def distance_fn(weights: Tree, x: Array, y: Array) -> Array:
         model = nnx.merge(graphdef, weights)
-        if size != image_size:
+        if size not in (0, image_size):
             shape = (len(x), size, size, 3)
             x, y = (jax.image.resize(images, shape, "linear") for images in (x, y))
         maps = network.maps(model, x, y, guard)
         return sum(jnp.mean(differences, (1, 2)) for differences in maps)
 
-    tree = jax.tree.map(lambda x: aligned(np.asarray(x), dtype), network.tree)
     axes = backbones.axes(PART, network.axes)
-    return Perceptual(network.name, image_size, distance_fn, tree, axes)
+    return Perceptual(network.name, image_size, distance_fn, network.tree, axes)
 
 
 def make_measure(
@@ -148,7 +158,7 @@ def make_measure(
 
 
 @dataclasses.dataclass(frozen=True)
-class _Network:
+class Network:
     """A network with its weights.
 
     Attributes:
@@ -172,18 +182,36 @@ def _maps(model: Any, x: Array, y: Array, guard: float) -> list[Array]:
     return [difference(a, b, guard=guard) for a, b in pairs]
 
 
-def _efficientnet(dtype: str) -> _Network:
+def efficientnet_shapes(dtype: str) -> Network:
+    """EfficientNet-Lite0; the shapes of its weights stand for them."""
     cfg = dataclasses.replace(efficientnet.TAPS, dtype=dtype)
     make = lambda rngs: efficientnet.EfficientNet(cfg, rngs=rngs)
+    shapes = backbones.abstract(make)
+    return Network(EFFICIENTNET, make, shapes, efficientnet.AXES, _maps, enlarged=ENLARGED)
+
+
+def lpips_shapes(cfg: lpips.LpipsConfig) -> Network:
+    """LPIPS; the shapes of its weights stand for them."""
+    make = lambda rngs: lpips.Lpips(cfg, rngs=rngs)
+    return Network(
+        f"LPIPS ({cfg.network})",
+        make,
+        backbones.abstract(make),
+        lpips.AXES,
+        lambda model, x, y, guard: model.maps(2 * x - 1, 2 * y - 1, guard),
+        smallest=lpips.SMALLEST[cfg.network],
+    )
+
+
+def _efficientnet(dtype: str) -> Network:
+    network = efficientnet_shapes(dtype)
     _, whole = efficientnet_files.read(efficientnet_files.find())
     whole = params.flatten(whole)
-    tree = params.unflatten(
-        {path: whole[path] for path in params.flatten(backbones.abstract(make))}
-    )
-    return _Network(EFFICIENTNET, make, tree, efficientnet.AXES, _maps, enlarged=ENLARGED)
+    tree = params.unflatten({path: whole[path] for path in params.flatten(network.tree)})
+    return dataclasses.replace(network, tree=tree)
 
 
-def _features(name: str, key: str) -> _Network:
+def _features(name: str, key: str) -> Network:
     backbone = backbones.load(name, key)
     if "features" not in backbone.parts:
         raise UsageError(
@@ -191,7 +219,7 @@ def _features(name: str, key: str) -> _Network:
             f"{', '.join(backbone.parts)}; give {' or '.join(backbones.EMBEDDED)}"
         )
     part = backbone.part("features")
-    return _Network(
+    return Network(
         f"features of {backbone.name}",
         backbones.make_module(part.kind, part.cfg),
         part.tree,
@@ -201,14 +229,6 @@ def _features(name: str, key: str) -> _Network:
     )
 
 
-def _lpips(name: str, dtype: str) -> _Network:
+def _lpips(name: str, dtype: str) -> Network:
     cfg, tree = lpips_files.read(name.split(","))
-    cfg = dataclasses.replace(cfg, dtype=dtype)
-    return _Network(
-        f"LPIPS ({cfg.network})",
-        lambda rngs: lpips.Lpips(cfg, rngs=rngs),
-        tree,
-        lpips.AXES,
-        lambda model, x, y, guard: model.maps(2 * x - 1, 2 * y - 1, guard),
-        smallest=lpips.SMALLEST[cfg.network],
-    )
+    return dataclasses.replace(lpips_shapes(dataclasses.replace(cfg, dtype=dtype)), tree=tree)
