@@ -1,17 +1,9 @@
 """Pretrains MaskGIT at its published size, on ImageNet at 512 x 512.
 
-    python -m maskgit_prompt.main --config=configs/pretrain_imagenet512.py:tokenizer \\
-        --workdir=runs/imagenet512/1
-    python -m maskgit_prompt.main --config=configs/pretrain_imagenet512.py:transformer \\
-        --workdir=runs/imagenet512/2 --config.backbone=runs/imagenet512/1/backbone
+    --config=configs/pretrain_imagenet512.py:tokenizer and :transformer
 
-Images come from TFDS (imagenet2012, prepared by hand as TFDS asks), or from where
---config.data.sets says. The sizes, and the transformer's 300 epochs in batches of 256, its dropout,
-label smoothing and Adam's rates, are the paper's (arXiv 2202.04200). No training code was released,
-so the tokenizer's losses and all learning rates are ours: maskgit_prompt/config/imagenet.py says
-which. --config.data.heldout=0 learns from all images.
-
-Not run at this size. benchmarks/README.md says which steps were compiled for TPU slices.
+are used like configs/pretrain_imagenet256.py, which says what the values are and where they come
+from. An image has 1,024 codes. Not run at this size, either.
 """
 
 from ml_collections import ConfigDict

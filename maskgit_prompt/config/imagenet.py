@@ -1,7 +1,7 @@
 """The pretraining of ImageNet's published models: their sizes and their hyper-parameters.
 
 What the papers and the reference implementations say is set here. Where they say nothing, a comment
-says that the value is ours.
+says that the value is ours; so are all defaults of the job that are not set here.
 """
 
 from ml_collections import ConfigDict
@@ -24,7 +24,7 @@ def maskgit(stage: str, image_size: int, file: str) -> ConfigDict:
     config.train.batch_size = 256
     config.optimizer.learning_rate = 1e-4  # ours, and so is the warm-up
     config.optimizer.warmup_steps = 5_000
-    config.optimizer.clip = 0.0
+    config.optimizer.clip = 0.0  # ours
     if stage == "tokenizer":
         config.train.steps = 1_000_000  # ours
         config.optimizer.b1, config.optimizer.b2 = 0.0, 0.99  # as StyleGAN2, ours
@@ -42,13 +42,14 @@ def maskgit(stage: str, image_size: int, file: str) -> ConfigDict:
             }
         )
         config.quantizer.entropy = 0.1
+        # Ours, and so is the network of the perceptual distance.
         config.reconstruction.l1, config.reconstruction.l2 = 0.0, 1.0
-        config.reconstruction.perceptual = 0.1  # ours, and so is the network
-        config.adversarial.weight = 0.1  # ours, and so is all of the discriminator but its form
+        config.reconstruction.perceptual = 0.1
         config.adversarial.discriminator = "stylegan"
-        config.adversarial.loss = "non_saturating"
-        config.adversarial.start = 20_000
         config.adversarial.penalty = 10.0
+        config.adversarial.weight = 0.1  # ours
+        config.adversarial.loss = "non_saturating"  # ours
+        config.adversarial.start = 20_000  # ours
     else:
         config.train.steps = 300 * IMAGES // 256  # 300 epochs
         config.optimizer.b1, config.optimizer.b2 = 0.9, 0.96
@@ -112,6 +113,7 @@ def taming(stage: str, file: str) -> ConfigDict:
         config.optimizer.decays = (".*(bias|scale|embedding|positions)=0",)
         config.next_code.smoothing = 0.0
         config.transformer = ConfigDict(
+            # Dropout is that of the reference's scene models; this one's config was not published.
             {"width": 1536, "layers": 48, "heads": 24, "mlp": 6144, "dropout": 0.1}
         )
     return config
@@ -125,6 +127,7 @@ def _imagenet(stage: str, image_size: int, file: str) -> ConfigDict:
     config.dtype = "bfloat16"
     config.data.sets = ("tfds:imagenet2012:train",)
     config.data.size = image_size
+    # Ours, and so are the numbers of steps below.
     config.data.heldout = 0.01
     config.data.zoom = (0.8, 1.0)
     config.data.flips = config.data.sets

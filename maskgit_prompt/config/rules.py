@@ -130,7 +130,7 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "data.num": COUNT,
     "data.size": COUNT,
     "prompt.kind": one_of(prompt.KINDS),
-    "masking.schedule": accepted(schedules.schedule, ", ".join(schedules.NAMES)),
+    "masking.schedule": Rule(schedules.is_known, ", ".join(schedules.NAMES)),
     "masking.smoothing": RATE,
     "masking.drop_class": RATE,
     "next_code.keep": PART,

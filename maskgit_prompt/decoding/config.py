@@ -62,16 +62,14 @@ class DecodeConfig:
     batch_size: int = 64
 
     def __post_init__(self):
-        for name, find in (
-            ("schedule", schedules.schedule),
-            ("guidance_schedule", guidance.schedule),
-        ):
-            try:
-                find(getattr(self, name))
-            except UsageError as error:
-                raise UsageError(f"config.sample.{name}: {error}") from error
         finite = lambda x: 0 <= x < math.inf
         for name, holds, expected in (
+            ("schedule", schedules.is_known(self.schedule), ", ".join(schedules.NAMES)),
+            (
+                "guidance_schedule",
+                self.guidance_schedule in guidance.SCHEDULES,
+                " or ".join(guidance.SCHEDULES),
+            ),
             ("steps", self.steps >= 1, "at least 1"),
             ("order", self.order in orders.NAMES, " or ".join(orders.NAMES)),
             (

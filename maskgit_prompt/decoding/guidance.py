@@ -31,6 +31,7 @@ _SHARES = {
     "cosine": lambda p, power: (1.0 - jnp.cos(jnp.pi * p)) / 2.0,
     "power-cosine": lambda p, power: (1.0 - jnp.cos(jnp.pi * p**power)) / 2.0,
 }
+SCHEDULES = tuple(_SHARES)
 
 ScaleSchedule = Callable[[ArrayLike, ArrayLike, ArrayLike], jax.Array]
 
@@ -54,7 +55,7 @@ def schedule(name: str) -> ScaleSchedule:
       UsageError: for an unknown name; the message lists the names.
     """
     if name not in _SHARES:
-        raise UsageError(f"unknown guidance schedule {name!r}; use one of {', '.join(_SHARES)}")
+        raise UsageError(f"unknown guidance schedule {name!r}; use one of {', '.join(SCHEDULES)}")
 
     def scale_now(progress: ArrayLike, scale: ArrayLike, power: ArrayLike = 1.0) -> jax.Array:
         share = _SHARES[name](jnp.asarray(progress, jnp.float32), power)

@@ -48,6 +48,15 @@ def _shape(name: str) -> Schedule:
     raise UsageError(f"unknown mask schedule {name!r}; use one of {', '.join(NAMES)}")
 
 
+def is_known(name: str) -> bool:
+    """Whether there is a schedule of this name."""
+    try:
+        _shape(name)
+    except UsageError:
+        return False
+    return True
+
+
 def schedule(name: str) -> Schedule:
     """The schedule of this name: f(ratio, total) -> float32 share still masked, in [1e-6, 1].
 
