@@ -140,19 +140,18 @@ def _filled(
 
 def _merged(place: Place, members: dict[str, list[str]]) -> list[str]:
     """A note where a class is made of several folders in its own one."""
-    told = []
+    told = {}
     for key, names in members.items():
         inner = sorted({name.split("/")[1] for name in names if name.count("/") > 1})
         if len(inner) > 1:
             more = ", ..." * (len(inner) > _NAMED)
-            told.append(f"{key} of {', '.join(map(legible, inner[:_NAMED]))}{more}")
+            told[key] = f"{key} of {', '.join(map(legible, inner[:_NAMED]))}{more}"
     if not told:
         return []
-    more = "; ..." * (len(told) > _NAMED)
+    shown = "; ".join(list(told.values())[:_NAMED]) + "; ..." * (len(told) > _NAMED)
     return [
-        f"classes made of several folders: {'; '.join(told[:_NAMED])}{more}; to take such folders "
-        f"as classes, name the folder that holds them, as {legible(place.path)}/"
-        f"{told[0].partition(' of ')[0]}"
+        f"classes made of several folders: {shown}; to take such folders as classes, name the "
+        f"folder that holds them, as {legible(place.path)}/{next(iter(told))}"
     ]
 
 

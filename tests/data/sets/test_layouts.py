@@ -144,6 +144,12 @@ def test_a_class_of_several_folders_is_told(tmp_path):
     )
 
 
+def test_a_class_of_several_folders_may_have_any_name(tmp_path):
+    put(tmp_path / "set", "cup of tea/a/0.png", "cup of tea/b/0.png", "dog/0.png")
+    [note] = image_folder(tmp_path / "set", Preprocessing(8)).found.notes
+    assert note.endswith(f"as {tmp_path}/set/cup of tea")
+
+
 def test_classes_that_differ_in_case_only_are_told(tmp_path):
     put(tmp_path / "set", "Cat/0.png", "cat/0.png", "CAT/0.png", "dog/0.png")
     found = both(tmp_path / "set")
