@@ -1,7 +1,8 @@
-"""Eight emulated CPU devices for every test, and the folder of golden cases."""
+"""Eight emulated CPU devices for every test, compilations kept, and the folder of golden cases."""
 
 import os
 import pathlib
+import shutil
 
 # Before jax is imported: without it XLA's CPU collectives can hang on two cores.
 os.environ.setdefault("PJRT_NPROC", "16")
@@ -13,6 +14,27 @@ import pytest
 jax.config.update("jax_num_cpu_devices", 8)
 
 GOLDENS = pathlib.Path(__file__).parent / "goldens"
+KEPT_BYTES = 2**30
+
+
+def pytest_configure(config):
+    """Keeps what XLA compiles, for other tests, the processes that they start and later runs."""
+    if not hasattr(config, "cache"):
+        return  # pytest -p no:cacheprovider
+    folder = config.cache.mkdir("compilations")
+    # Each change of the code leaves entries that none reads again. No worker reads any yet.
+    kept = sum(entry.stat().st_size for entry in folder.iterdir())
+    if kept > KEPT_BYTES and not hasattr(config, "workerinput"):
+        shutil.rmtree(folder)
+        folder.mkdir()
+    settings = {
+        "jax_compilation_cache_dir": str(folder),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": 0,
+    }
+    for name, value in settings.items():
+        jax.config.update(name, value)
+        os.environ[name.upper()] = str(value)
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ class Rule:
     Attributes:
       pattern: matches a whole source name; a group named `layer` is the place in a stack.
       ours: our path, with \1 or \g<name> for the pattern's groups.
-      transform: uses only methods that arrays and tracers share (transpose, reshape); None: as is.
+      transform: uses only what arrays and tracers share (transpose, reshape, indices); None: as is.
     """
 
     pattern: str
@@ -154,7 +154,8 @@ def match(
         name = next((f"{prefix}{name}" for name in names if name), path)
         missing.append(f"{name} is missing")
     if unknown or wrong or missing:
-        everything = [*sorted(unknown), *sorted(wrong), *missing]
+        # Rules of the same pattern say the same.
+        everything = dict.fromkeys([*sorted(unknown), *sorted(wrong), *missing])
         raise UserError(f"{what} does not fit the model: {'; '.join(everything)}")
     return converted
 
@@ -169,18 +170,20 @@ def _places(
     for name, array in source.items():
         if any(pattern.fullmatch(name) for pattern in ignored):
             continue
-        found = next(((m, r) for p, r in patterns if (m := p.fullmatch(name))), None)
-        if found is None:
+        rule = next((rule for pattern, rule in patterns if pattern.fullmatch(name)), None)
+        if rule is None:
             unknown.append(f"{prefix}{name} {tuple(array.shape)} is unexpected")
             continue
         if not np.issubdtype(array.dtype, np.floating) and array.dtype.name != "bfloat16":
             wrong.append(f"{prefix}{name} is of {array.dtype}, expected floating point numbers")
-        matched, rule = found
-        ours, layer = matched.expand(rule.ours), matched.groupdict().get("layer")
+        matched = re.fullmatch(rule.pattern, name)
+        layer = matched.groupdict().get("layer")
         layer = None if layer is None else int(layer)
-        if layer in places[ours]:
-            wrong.append(f"{prefix}{name} is there twice")
-        places[ours][layer], used[ours] = (name, array), rule
+        for one in (r for r in rules if r.pattern == rule.pattern):
+            ours = matched.expand(one.ours)
+            if layer in places[ours]:
+                wrong.append(f"{prefix}{name} is there twice")
+            places[ours][layer], used[ours] = (name, array), one
     return dict(places), used, unknown, wrong
 
 

@@ -82,9 +82,9 @@ def per_layer(
     return (by_layer, None) if prompt.prefix is None else (None, by_layer)
 
 
-def replace_prompt(x: Array, tokens: Array) -> Array:
-    """Replaces the first P rows of x [B, S, D], a layer's output, by tokens [B, P, D]."""
-    return jnp.concatenate([tokens, x[:, tokens.shape[1] :]], axis=1)
+def replace_prompt(x: Array, tokens: Array, front: int = 0) -> Array:
+    """Replaces rows front to front + P of x [B, S, D], a layer's output, by tokens [B, P, D]."""
+    return jnp.concatenate([x[:, :front], tokens, x[:, front + tokens.shape[1] :]], axis=1)
 
 
 def run_blocks(
@@ -94,6 +94,7 @@ def run_blocks(
     prompt: Prompt | None,
     run: Callable[[Any, Array, Array | None, Array | None], Array],
     *,
+    front: int = 0,
     key: Array | None = None,
     keep_layers: bool = False,
     pin: Pin = as_it_is,
@@ -104,7 +105,7 @@ def run_blocks(
       cfg: the transformer's: layers; dropout, the rate on x; remat, whether the backward pass
         recomputes what is cheap.
       blocks: a block whose every parameter has a leading dimension of `layers`.
-      x: [B, S, D], the prompt in front.
+      x: [B, S, D], the prompt in front of all but the first `front` tokens.
       prompt: with tokens or None, x goes through as it is; with layers, fresh tokens replace the
         prompt's at every layer; with a prefix, each layer gets its own, and x does not hold it.
       run: (block, x, the layer's prefix [B, 2, P, D] or None, key or None) -> x.
@@ -128,7 +129,7 @@ def run_blocks(
     def layer(x, inputs):
         block, tokens, prefix, key = inputs
         if tokens is not None:
-            x = replace_prompt(x, tokens)
+            x = replace_prompt(x, tokens, front)
         x = pin(run(block, x, prefix, key))
         return x, x if keep_layers else None
 

@@ -1,0 +1,287 @@
+"""The vision transformer (arXiv 2010.11929) as a frozen encoder, with prompts (arXiv 2203.12119).
+
+Shapes: B batch, S image size, L patches, P prompt tokens, D width, K layers with fresh prompts.
+The sequence is the class token, then the prompt tokens, then the patches, row by row. Positions are
+added before prompts come in; prompt tokens have none.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from maskgit_prompt.models.attention import Attention
+from maskgit_prompt.models.kind import Axes
+from maskgit_prompt.models.layers import (
+    BLOCK_AXES,
+    Mlp,
+    Pin,
+    as_it_is,
+    kernel_init,
+    run_blocks,
+)
+from maskgit_prompt.models.prompts import Prompt
+
+Array = jax.Array
+
+EPSILON = 1e-6
+POOLS = ("class", "patches", "prompt", "all")
+NORMS = ("before", "after")
+
+
+@dataclasses.dataclass(frozen=True)
+class ViTConfig:
+    """Sizes of a vision transformer.
+
+    Attributes:
+      image_size, patch: S and the side of a patch, which divides it.
+      width, layers, heads, mlp: D, depth, attention heads, hidden width of the MLPs.
+      pool: which tokens the features are the mean of: the class token alone, the patches, the
+        prompt tokens, or all but the class token.
+      norm: whether the last norm stands before the pooling, as in supervised ViT and MoCo v3, or
+        after it, as in MAE.
+      dtype: of activations; parameters and softmax stay float32.
+      attention_implementation: as in `attention.attention`.
+      remat: recompute in the backward pass what is cheap.
+    """
+
+    image_size: int = 224
+    patch: int = 16
+    width: int = 768
+    layers: int = 12
+    heads: int = 12
+    mlp: int = 3072
+    pool: str = "class"
+    norm: str = "before"
+    dtype: str = "float32"
+    attention_implementation: str = "auto"
+    remat: bool = False
+
+    def __post_init__(self):
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} does not divide into {self.heads} heads")
+        if self.image_size % self.patch:
+            raise ValueError(
+                f"images of {self.image_size} do not divide into patches of {self.patch}"
+            )
+        for name, values in (("pool", POOLS), ("norm", NORMS)):
+            if getattr(self, name) not in values:
+                raise ValueError(
+                    f"{name} = {getattr(self, name)!r}, expected one of {', '.join(values)}"
+                )
+
+    @property
+    def grid(self) -> int:
+        """Patches a side."""
+        return self.image_size // self.patch
+
+    @property
+    def length(self) -> int:
+        """L."""
+        return self.grid**2
+
+
+def _size(width: int, layers: int, heads: int, patch: int) -> ViTConfig:
+    return ViTConfig(patch=patch, width=width, layers=layers, heads=heads, mlp=4 * width)
+
+
+# arXiv 2010.11929, table 1; Ti and S are those of arXiv 2012.12877, table 1.
+CONFIGS = {
+    "Ti/16": _size(192, 12, 3, 16),
+    "S/16": _size(384, 12, 6, 16),
+    "B/16": _size(768, 12, 12, 16),
+    "B/32": _size(768, 12, 12, 32),
+    "L/16": _size(1024, 24, 16, 16),
+    "H/14": _size(1280, 32, 16, 14),
+}
+
+
+class Block(nnx.Module):
+    """Pre-norm block: x += attention(LN(x)); x += mlp(LN(x)). The GELU is exact."""
+
+    def __init__(self, cfg: ViTConfig, *, rngs: nnx.Rngs):
+        dtype = jnp.dtype(cfg.dtype)
+        norm = lambda: nnx.LayerNorm(cfg.width, epsilon=EPSILON, dtype=dtype, rngs=rngs)
+        self.attention_norm = norm()
+        self.attention = Attention(
+            cfg.width,
+            cfg.heads,
+            implementation=cfg.attention_implementation,
+            dtype=dtype,
+            rngs=rngs,
+        )
+        self.mlp_norm = norm()
+        self.mlp = Mlp(cfg.width, cfg.mlp, approximate=False, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x: Array, prefix: Array | None = None, adapter: Any = None) -> Array:
+        """[B, 1 + P + L, D] -> the same.
+
+        Args:
+          prefix: [B, 2, P, D], keys and values.
+          adapter: maps the MLP's output [B, S, D] inside the residual (arXiv 2007.07779).
+        """
+        x = x + self.attention(self.attention_norm(x), prefix=prefix)
+        y = self.mlp(self.mlp_norm(x))
+        return x + (y if adapter is None else adapter(y))
+
+
+class ViT(nnx.Module):
+    """Images [B, S, S, 3], normalized as the backbone's were, -> features [B, D]."""
+
+    def __init__(self, cfg: ViTConfig, *, rngs: nnx.Rngs):
+        self.cfg = cfg
+        dtype = jnp.dtype(cfg.dtype)
+        self.patches = nnx.Conv(
+            3,
+            cfg.width,
+            (cfg.patch, cfg.patch),
+            strides=cfg.patch,
+            padding="VALID",
+            dtype=dtype,
+            kernel_init=kernel_init,
+            rngs=rngs,
+        )
+        self.class_token = nnx.Param(kernel_init(rngs.params(), (cfg.width,)))
+        self.positions = nnx.Param(kernel_init(rngs.params(), (1 + cfg.length, cfg.width)))
+        # One Block whose every parameter has a leading dimension of layers.
+        self.blocks = jax.vmap(lambda rngs: Block(cfg, rngs=rngs))(rngs.split(cfg.layers))
+        self.norm = nnx.LayerNorm(cfg.width, epsilon=EPSILON, dtype=dtype, rngs=rngs)
+
+    def embed(self, images: Array) -> Array:
+        """[B, S, S, 3] -> [B, 1 + L, D], positions added, no prompt."""
+        x = self.patches(images)
+        x = x.reshape(len(x), -1, self.cfg.width)  # [B, L, D]
+        first = jnp.broadcast_to(self.class_token[...], (len(x), 1, self.cfg.width))
+        x = jnp.concatenate([first.astype(x.dtype), x], axis=1)
+        return x + self.positions[...].astype(x.dtype)
+
+    def hidden(
+        self,
+        images: Array,
+        prompt: Prompt | None = None,
+        *,
+        first: int = 0,
+        stay: bool = True,
+        adapters: Any = None,
+        pin: Pin = as_it_is,
+    ) -> tuple[Array, list[Array]]:
+        """All tokens after the last block, before the last norm.
+
+        Args:
+          prompt: tokens come in once, before block `first` (VPT-shallow: 0). Layers come in at
+            blocks first to first + K - 1, where they replace what the block before made of them
+            (VPT-deep: 0, with K layers in all). A prefix stands beside every block.
+          stay: whether prompt tokens go on through the blocks that have no fresh ones; otherwise
+            they are taken out.
+          adapters: one of models/adapter.py with a leading dimension of layers, or None.
+          pin: as in `run_blocks`.
+
+        Returns:
+          ([B, 1 + P + L, D], or [B, 1 + L, D] without prompt tokens; every block's output).
+
+        Raises:
+          ValueError: prompts for blocks that there are not.
+        """
+        x, outputs = self.embed(images), []
+
+        def run(x: Array, start: int, stop: int, prompt: Prompt | None) -> Array:
+            if start == stop:
+                return x
+            blocks = (self.blocks, adapters)
+            if (start, stop) != (0, self.cfg.layers):
+                blocks = jax.tree.map(lambda leaf: leaf[start:stop], blocks)
+            x, kept = run_blocks(
+                dataclasses.replace(self.cfg, layers=stop - start),
+                blocks,
+                x,
+                prompt,
+                lambda both, x, prefix, key: both[0](x, prefix, both[1]),
+                front=1,
+                keep_layers=True,
+                pin=pin,
+            )
+            outputs.extend(kept)
+            return x
+
+        layers = self.cfg.layers
+        if prompt is None or prompt.prefix is not None:
+            return run(x, 0, layers, prompt), outputs
+        last = first + (1 if prompt.tokens is not None else prompt.layers.shape[1])
+        if not 0 <= first < last <= layers:
+            raise ValueError(
+                f"prompt of {prompt.place} {prompt.array.shape} for blocks {first} to {last - 1}, "
+                f"expected some of blocks 0 to {layers - 1}"
+            )
+        x = run(x, 0, first, None)
+        tokens = prompt.tokens if prompt.tokens is not None else prompt.layers[:, 0]
+        x = jnp.concatenate([x[:, :1], tokens.astype(x.dtype), x[:, 1:]], axis=1)
+        x = run(x, first, last, None if prompt.layers is None else prompt)
+        if not stay and last < layers:
+            x = jnp.concatenate([x[:, :1], x[:, 1 + tokens.shape[1] :]], axis=1)
+        return run(x, last, layers, None), outputs
+
+    def pooled(self, x: Array) -> Array:
+        """Tokens after the last block [B, 1 + P + L, D] -> features [B, D] float32."""
+        cfg = self.cfg
+        if cfg.norm == "before":
+            x = self.norm(x)
+        patches = x.shape[1] - cfg.length
+        rows = {
+            "class": (0, 1),
+            "prompt": (1, patches),
+            "patches": (patches, None),
+            "all": (1, None),
+        }
+        x = jnp.mean(x[:, slice(*rows[cfg.pool])], axis=1)
+        if cfg.norm == "after":
+            x = self.norm(x)
+        return x.astype(jnp.float32)
+
+    def __call__(self, images: Array, prompt: Prompt | None = None, **kwargs) -> Array:
+        """[B, S, S, 3] -> features [B, D] float32; arguments as in `hidden`."""
+        return self.pooled(self.hidden(images, prompt, **kwargs)[0])
+
+
+def resize_positions(table: np.ndarray, grid: int) -> np.ndarray:
+    """A position table [1 + l², D] for another grid, [1 + grid², D].
+
+    The class token's row stays. The others are interpolated linearly, corner on corner: sample i
+    of n reads position i · (l - 1) / (n - 1).
+    """
+    side = round((len(table) - 1) ** 0.5)
+    if side == grid:
+        return table
+    where = np.linspace(0, side - 1, grid)
+    weights = np.maximum(1 - np.abs(where[:, None] - np.arange(side)), 0)  # [grid, l]
+    rows = table[1:].reshape(side, side, -1).astype(np.float64)
+    rows = np.einsum("ai,bj,ijd->abd", weights, weights, rows).reshape(grid**2, -1)
+    return np.concatenate([table[:1], rows.astype(table.dtype)])
+
+
+def fixed_positions(grid: int, width: int) -> np.ndarray:
+    """The position table that MoCo v3 never trains (arXiv 2104.02057), [1 + grid², D] float32.
+
+    Zeros for the class token; then sine and cosine of the coordinate that varies slowest, sine and
+    cosine of the other, a quarter of the width each.
+    """
+    rates = 10_000.0 ** -(np.arange(width // 4) / (width // 4))
+    slow, fast = (axis.ravel() for axis in np.mgrid[:grid, :grid])
+    waves: Sequence[np.ndarray] = [
+        wave(axis[:, None] * rates) for axis in (slow, fast) for wave in (np.sin, np.cos)
+    ]
+    rows = np.concatenate(waves, axis=1)
+    return np.concatenate([np.zeros((1, width)), rows]).astype(np.float32)
+
+
+AXES: Axes = (
+    (r"class_token", ("embed",)),
+    (r"positions", ("positions", "embed")),
+    (r"patches/kernel", ("height", "width", "channels", "embed")),
+    (r"patches/bias", ("embed",)),
+    *BLOCK_AXES,
+    (r"norm/(bias|scale)", ("embed",)),
+)

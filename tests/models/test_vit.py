@@ -1,0 +1,245 @@
+"""Vision transformers against VPT's reference implementation."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from maskgit_prompt.importers import vit as importer
+from maskgit_prompt.models import adapter, vit
+from maskgit_prompt.models.head import Head, HeadConfig
+from maskgit_prompt.models.prompts import Prompt
+from tests import golden_models
+from tests.golden_models import Case, close
+
+LAYER, STACK = 1e-5, 1e-4
+
+
+def config(case: Case, **kwargs) -> vit.ViTConfig:
+    c = case.config
+    return vit.ViTConfig(
+        image_size=c["image_size"],
+        patch=c["patch"],
+        width=c["hidden"],
+        layers=c["layers"],
+        heads=c["heads"],
+        mlp=c["mlp"],
+        **kwargs,
+    )
+
+
+def google(case: Case, cfg: vit.ViTConfig) -> vit.ViT:
+    ours = ("cls", "embedding/", "Transformer/")
+    named = {name: x for name, x in case.parameters.items() if name.startswith(ours)}
+    graphdef, tree = golden_models.tree(
+        named, importer.GOOGLE, lambda rngs: vit.ViT(cfg, rngs=rngs)
+    )
+    return nnx.merge(graphdef, tree)
+
+
+def pytorch(case: Case, cfg: vit.ViTConfig) -> vit.ViT:
+    named = {n: x for n, x in case.parameters.items() if not n.startswith(("enc.", "head."))}
+    graphdef, tree = golden_models.tree(
+        named, importer.pytorch(cfg.heads), lambda rngs: vit.ViT(cfg, rngs=rngs)
+    )
+    return nnx.merge(graphdef, tree)
+
+
+def prompt_of(case: Case, beginning: str = "enc.transformer.") -> dict[str, np.ndarray]:
+    return {
+        name.removeprefix(beginning): x
+        for name, x in case.parameters.items()
+        if name.startswith(beginning)
+    }
+
+
+def placed(tensors: dict, images: np.ndarray) -> Prompt | None:
+    """The case's prompt for every image."""
+    if not tensors:
+        return None
+    lift = lambda x: x
+    if "prompt_proj.weight" in tensors:
+        lift = lambda x: x @ tensors["prompt_proj.weight"].T + tensors["prompt_proj.bias"]
+    first = lift(tensors["prompt_embeddings"])  # [1, P, D]
+    repeat = lambda x: jnp.broadcast_to(x, (len(images), *x.shape))
+    if "deep_prompt_embeddings" not in tensors:
+        return Prompt(tokens=repeat(first[0]))
+    return Prompt(layers=repeat(jnp.concatenate([first, lift(tensors["deep_prompt_embeddings"])])))
+
+
+def logits(tensors: dict, features: jax.Array) -> jax.Array:
+    return features @ tensors["last_layer.weight"].T + tensors["last_layer.bias"]
+
+
+def check(case: Case, model: vit.ViT) -> None:
+    """Features, tokens, logits, loss and all gradients of a case."""
+    images = case["in_images"]
+    trained = {"prompt": prompt_of(case), "head": prompt_of(case, "head.")}
+
+    def run(trained):
+        x, outputs = model.hidden(images, placed(trained["prompt"], images))
+        features = model.pooled(x)
+        found = logits(trained["head"], features)
+        loss = optax.losses.softmax_cross_entropy_with_integer_labels(found, case["in_labels"])
+        return loss.mean(), (features, found, outputs)
+
+    (loss, (features, found, outputs)), grads = jax.value_and_grad(run, has_aux=True)(trained)
+    close(features, case["out_features"], STACK)
+    close(found, case["out_logits"], STACK)
+    close(loss, case["out_loss"], STACK)
+    close(outputs[0], case["out_hidden_1"], LAYER)
+    names = {"last_layer.weight": "head_weight", "last_layer.bias": "head_bias"}
+    compared = 0
+    for name, grad in (grads["prompt"] | grads["head"]).items():
+        theirs = case[f"out_grad_{names.get(name, name.replace('.', '_'))}"]
+        close(grad, theirs, STACK)
+        compared += 1
+    assert compared == sum(name.startswith("out_grad_") for name in case.arrays)
+
+
+@pytest.mark.parametrize("name", ["linear", "shallow", "deep", "deep_project"])
+def test_supervised(name):
+    case = Case(f"vpt/vit_{name}")
+    model = google(case, config(case))
+    check(case, model)
+    if "out_encoded" in case.arrays:
+        images = case["in_images"]
+        x, _ = model.hidden(images, placed(prompt_of(case), images))
+        close(model.norm(x), case["out_encoded"], STACK)
+
+
+@pytest.mark.parametrize("name", ["shallow", "deep"])
+def test_mae_pools_without_a_norm_and_with_the_prompt(name):
+    case = Case(f"vpt/mae_{name}")
+    named = {n.replace("enc.", "enc.transformer."): x for n, x in case.parameters.items()}
+    case.parameters = named
+    check(case, pytorch(case, config(case, pool="all", norm="after")))
+
+
+def test_moco():
+    case = Case("vpt/moco_deep")
+    case.parameters = {n.replace("enc.", "enc.transformer."): x for n, x in case.parameters.items()}
+    cfg = config(case)
+    check(case, pytorch(case, cfg))
+    close(vit.fixed_positions(cfg.grid, cfg.width), case["out_sincos"][0], LAYER)
+
+
+def test_positions_of_another_grid():
+    case = Case("vpt/vit_resize")
+    small = dataclasses.replace(config(case), image_size=8 * case.config["checkpoint_grid"])
+    model, bigger = google(case, small), vit.ViT(config(case), rngs=nnx.Rngs(0))
+    tree = nnx.to_pure_dict(nnx.state(model))
+    table = vit.resize_positions(np.asarray(tree["positions"]), bigger.cfg.grid)
+    close(table, case["out_position"][0], LAYER)
+    model = nnx.merge(nnx.graphdef(bigger), tree | {"positions": table})
+    images = case["in_images"]
+    prompt = placed(prompt_of(case), images)
+    close(model(images, prompt), case["out_features"], STACK)
+
+
+def test_positions_go_corner_on_corner():
+    table = np.float32([[9], [0], [2], [4], [6]])  # a grid of 2 x 2: 0 2 / 4 6
+    expected = [9, 0, 1, 2, 2, 3, 4, 4, 5, 6]
+    np.testing.assert_array_equal(vit.resize_positions(table, 3)[:, 0], expected)
+    assert vit.resize_positions(table, 2) is table
+
+
+def test_adapters():
+    case = Case("vpt/vit_adapter")
+    cfg = config(case)
+    model = google(case, cfg)
+    bottleneck = cfg.width // case.config["reduction"]
+    made = adapter.Adapters(
+        adapter.AdapterConfig(cfg.width, cfg.layers, bottleneck), rngs=nnx.Rngs(0)
+    )
+    graphdef = nnx.graphdef(made.layers)
+    theirs = prompt_of(case, "enc.transformer.encoder.layer.")
+    stacked = lambda name: jnp.stack([theirs[f"{i}.adapter_{name}"] for i in range(cfg.layers)])
+    sampled = {"down": "downsample", "up": "upsample"}
+    tree = {
+        ours: {
+            "kernel": stacked(f"{name}.weight").swapaxes(1, 2),
+            "bias": stacked(f"{name}.bias"),
+        }
+        for ours, name in sampled.items()
+    }
+    images, head = case["in_images"], prompt_of(case, "head.")
+
+    def run(trained):
+        adapters = nnx.merge(graphdef, trained["adapters"])
+        x, outputs = model.hidden(images, adapters=adapters)
+        found = logits(trained["head"], model.pooled(x))
+        loss = optax.losses.softmax_cross_entropy_with_integer_labels(found, case["in_labels"])
+        return loss.mean(), (model.pooled(x), found, outputs)
+
+    trained = {"adapters": tree, "head": head}
+    (loss, (features, found, outputs)), grads = jax.value_and_grad(run, has_aux=True)(trained)
+    close(features, case["out_features"], STACK)
+    close(found, case["out_logits"], STACK)
+    close(loss, case["out_loss"], STACK)
+    close(outputs[0], case["out_hidden_1"], LAYER)
+    for ours, name in sampled.items():
+        for i in range(cfg.layers):
+            which = f"out_grad_encoder_layer_{i}_adapter_{name}"
+            close(grads["adapters"][ours]["kernel"][i].T, case[f"{which}_weight"], STACK)
+            close(grads["adapters"][ours]["bias"][i], case[f"{which}_bias"], STACK)
+
+
+def test_adapters_start_as_nothing_and_all_of_them_move():
+    cfg = vit.ViTConfig(image_size=8, patch=4, width=8, layers=2, heads=2, mlp=16)
+    model = vit.ViT(cfg, rngs=nnx.Rngs(0))
+    made = adapter.Adapters(adapter.AdapterConfig(8, 2, 3), rngs=nnx.Rngs(1))
+    images = np.random.default_rng(0).standard_normal((2, 8, 8, 3), np.float32)
+    np.testing.assert_array_equal(model(images, adapters=made.layers), model(images))
+    graphdef, state = nnx.split(made.layers)
+    loss = lambda state: jnp.sum(model(images, adapters=nnx.merge(graphdef, state)) ** 3)
+    grads = jax.grad(loss)(state)
+    assert np.abs(grads["up"]["kernel"][...]).min() > 0
+    moved = jax.tree.map(lambda x, g: x - 0.1 * g, state, grads)
+    assert np.abs(jax.grad(loss)(moved)["down"]["kernel"][...]).max() > 0
+
+
+@pytest.mark.parametrize(
+    "variant, kwargs",
+    [
+        ("partial_deep", {}),
+        ("noexpand", {"stay": False}),
+        ("pool_img", {"pool": "patches"}),
+        ("pool_prompt", {"pool": "prompt"}),
+        ("pool_imgprompt", {"pool": "all"}),
+        ("shared", {}),
+    ],
+)
+def test_variants(variant, kwargs):
+    case = Case("vpt/vit_ablations")
+    pool, images = kwargs.pop("pool", "class"), case["in_images"]
+    model = google(case, config(case, pool=pool))
+    tensors = prompt_of(case, f"{variant}:enc.transformer.") or prompt_of(case, f"{variant}:")
+    if variant == "shared":
+        tensors["deep_prompt_embeddings"] = jnp.repeat(tensors["prompt_embeddings"], 2, axis=0)
+    close(model(images, placed(tensors, images), **kwargs), case[f"out_features_{variant}"], STACK)
+
+
+def test_mlp_head():
+    case = Case("vpt/head_mlp3")
+    cfg = HeadConfig(case.config["hidden"], case.config["classes"], case.config["mlp_num"])
+    head = Head(cfg, rngs=nnx.Rngs(0))
+    theirs = prompt_of(case, "head.")
+    for i in range(cfg.hidden):
+        head.hidden[i].kernel[...] = jnp.asarray(theirs[f"projection.{4 * i}.weight"].T)
+        head.hidden[i].bias[...] = jnp.asarray(theirs[f"projection.{4 * i}.bias"])
+        for ours, name in (
+            ("scale", "weight"),
+            ("bias", "bias"),
+            ("mean", "running_mean"),
+            ("variance", "running_var"),
+        ):
+            value = jnp.asarray(theirs[f"projection.{4 * i + 2}.{name}"])
+            getattr(head.norms[i], ours)[...] = value
+    head.out.kernel[...] = jnp.asarray(theirs["last_layer.weight"].T)
+    head.out.bias[...] = jnp.asarray(theirs["last_layer.bias"])
+    close(head(case["in_features"]), case["out_logits"], STACK)
