@@ -11,6 +11,10 @@ VENV ?= .venv
 WORKDIR ?= runs/quickstart
 RUN := $(VENV)/bin/python
 PYTEST := $(RUN) -m pytest -n 2 --dist loadfile --durations=10
+# Most of a fast test's time is spent in XLA's compiler, which needs half of it with few optimizations.
+FAST := JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(PYTEST) -m "not slow"
+# What all optimizations could make differ: the networks and a step, held against the references.
+NUMBERS := tests/models/test_goldens.py tests/models/test_vqgan.py tests/models/test_vit.py tests/tasks/generation/test_prompt_step_golden.py
 # What a new version of JAX or Flax could break and what needs only the light installation.
 CORE := tests/models tests/decoding tests/tuning tests/devices/test_sharding.py tests/tasks/generation/test_sampling.py
 
@@ -32,14 +36,13 @@ quickstart: $(VENV)/.installed$(if $(filter 1,$(LIGHT)),-light)
 	$(RUN) -m maskgit_prompt.main --config=configs/quickstart.py --workdir=$(WORKDIR)
 
 test: $(VENV)/.installed-dev
-	$(PYTEST) -m "not slow"
+	$(FAST)
+	$(PYTEST) -m "not slow" $(NUMBERS)
 	$(PYTEST) -m slow
 
-# The fast tests of CORE in a light environment. Most of their time is spent in XLA's compiler, which
-# needs far less of it with few optimizations; `make test` runs the same tests with all.
-test-core: export JAX_DISABLE_MOST_OPTIMIZATIONS = 1
+# The fast tests of CORE in a light environment.
 test-core: $(VENV)/.installed-light-dev
-	$(PYTEST) -m "not slow" $(CORE)
+	$(FAST) $(CORE)
 
 # The same on this machine's newest Python, with the newest JAX that pip installs for it.
 test-newest:

@@ -9,10 +9,8 @@ from typing import Any
 from flax import nnx
 from jax.sharding import Mesh
 
-from maskgit_prompt import params
 from maskgit_prompt.backbones import registry
 from maskgit_prompt.backbones.compute import Compute
-from maskgit_prompt.backbones.registry import make_module
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UserError
 from maskgit_prompt.models.kind import Axes
@@ -53,7 +51,7 @@ class Part:
 
         cfg: the part's own config, except for fields that add no parameter, such as dtype.
         """
-        return params.create(make_module(self.kind, cfg or self.cfg))[0]
+        return registry.outline(self.kind, cfg or self.cfg)[0]
 
     def prompted(
         self, prompt: PromptConfig | None, compute: Compute, *, remat: bool = False

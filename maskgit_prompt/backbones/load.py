@@ -20,7 +20,7 @@ from maskgit_prompt.backbones.backbone import (
     identity,
     sha256_of,
 )
-from maskgit_prompt.backbones.registry import abstract, kinds, make_module
+from maskgit_prompt.backbones.registry import kinds, outline
 from maskgit_prompt.errors import UsageError, UserError
 from maskgit_prompt.progress import bytes_progress
 from maskgit_prompt.storage import safetensors_stream
@@ -139,7 +139,7 @@ def _load_part(folder: pathlib.Path, name: str, entry: dict, update: Callable) -
             )
         flat |= safetensors_stream.read(path)
     tree = params.unflatten(flat)
-    params.check(tree, abstract(make_module(entry["kind"], cfg)), str(folder / name))
+    params.check(tree, outline(entry["kind"], cfg)[1], str(folder / name))
     files = {str(folder / file): digest for file, digest in entry["files"].items()}
     return Part(entry["kind"], cfg, tree, sha256_of(entry), files)
 

@@ -23,6 +23,16 @@ def make_module(kind: str, cfg: Any) -> Callable[[nnx.Rngs], nnx.Module]:
     return lambda rngs: kinds()[kind].module(cfg, rngs=rngs)
 
 
+@functools.cache
+def outline(kind: str, cfg: Any) -> tuple[nnx.GraphDef, Tree]:
+    """A network's (graphdef for nnx.merge, names, shapes and dtypes of its parameters).
+
+    Kept: to trace a network's construction takes longer than to run a small one. Not to be changed.
+    """
+    graphdef, state = nnx.split(nnx.eval_shape(lambda: make_module(kind, cfg)(nnx.Rngs(0))))
+    return graphdef, nnx.to_pure_dict(state)
+
+
 def axes(prefix: str, rules: Axes) -> Axes:
     """A network's rules, with its parameters as a branch of a larger tree."""
     return tuple((rf"{prefix}/{pattern}", logical) for pattern, logical in rules)

@@ -44,7 +44,7 @@ def flags_of(data, workdir, tasks, backbone, steps) -> tuple[str, ...]:
     )
 
 
-def start(capsys, data, workdir, *flags, tasks="", backbone="mini", steps=2):
+def start(capsys, data, workdir, *flags, backbone, tasks="", steps=2):
     return run(capsys, *flags_of(data, workdir, tasks, backbone, steps), *flags)
 
 
@@ -70,9 +70,9 @@ def images_of(data, size: int) -> list[dict[str, str | None]]:
 
 
 @pytest.mark.slow
-def test_all_nineteen_tasks_with_mini(vtab_data, tmp_path, capsys):
+def test_all_nineteen_tasks(vtab_data, tmp_path, capsys, backbone):
     home = tmp_path / "run"
-    done = start(capsys, vtab_data, home)
+    done = start(capsys, vtab_data, home, backbone=backbone)
     assert done.code == 0, done.err
     assert "data of 19 of 19 tasks" in done.out
     found = rows(home)
@@ -90,7 +90,7 @@ def test_all_nineteen_tasks_with_mini(vtab_data, tmp_path, capsys):
     assert held == 10
     # A codes file for each distinct set of images: those that tasks on one data set are tuned on
     # are one set, not two.
-    sets = [{sets[part] for sets in images_of(vtab_data, size=32)} for part in ("tune", "test")]
+    sets = [{sets[part] for sets in images_of(vtab_data, size=16)} for part in ("tune", "test")]
     assert len(sets[0]) == 16
     keys = {json.loads(p.read_text())["key"]["images"] for p in home.glob("codes/*/index.json")}
     assert keys == (sets[0] | sets[1]) - {None}
@@ -105,7 +105,7 @@ def test_all_nineteen_tasks_with_mini(vtab_data, tmp_path, capsys):
     text = (home / "results.md").read_text()
     assert all(f"| {task.name} " in text for task in vtab.TASKS)
     before = table(home)
-    again = start(capsys, vtab_data, home)  # all are kept
+    again = start(capsys, vtab_data, home, backbone=backbone)  # all are kept
     assert again.code == 0 and "tune" not in again.err
     assert table(home) == before
 
