@@ -3,18 +3,17 @@
     python benchmarks/pictures.py source pictures
     python -m maskgit_prompt.main --config=configs/mini64.py:tokenizer,pictures \\
         --workdir=runs/mini64/1
+    python -m maskgit_prompt.main --config=configs/mini64.py:more,pictures \\
+        --workdir=runs/mini64/1b --config.backbone=runs/mini64/1/backbone
     python -m maskgit_prompt.main --config=configs/mini64.py:transformer,pictures \\
-        --workdir=runs/mini64/2 --config.backbone=runs/mini64/1/backbone
+        --workdir=runs/mini64/2 --config.backbone=runs/mini64/1b/backbone
     python -m maskgit_prompt.main --config=configs/mini64.py:features,pictures \\
         --workdir=runs/mini64/3 --config.backbone=runs/mini64/2/backbone
 
-    python -m maskgit_prompt.main --config=configs/mini64.py:more,pictures \\
-        --workdir=runs/mini64/1b --config.backbone=runs/mini64/1/backbone
-
-trains the tokenizer further, with a codebook of moving averages, before the transformer learns its
-codes. `:causal` in place of `:transformer` trains a causal transformer. Each stage copies the parts
-of the stage before and adds its own; the last folder is the model. Where the pictures come from,
-hours and figures are in docs/mini.md.
+`:more` trains the tokenizer further, with a codebook of moving averages. `:causal` in place of
+`:transformer` trains a causal transformer. Each stage copies the parts of the stage before and adds
+its own; the last folder is the model. Where the pictures come from, hours and figures are in
+docs/mini.md.
 """
 
 from ml_collections import ConfigDict
@@ -71,14 +70,14 @@ def get_config(argument: str = "tokenizer,pictures") -> ConfigDict:
             }
         )
     elif part == "transformer":
-        config.train.steps, config.train.batch_size = 20_000, 64
+        config.train.steps, config.train.batch_size = 5_000, 64
         config.model = "causal" if stage == "causal" else "masked"
         config.optimizer.weight_decay = 0.02
-        config.data.views = 16
+        config.data.views = 7
         objective = config.next_code if stage == "causal" else config.masking
         objective.drop_class = 0.1
         config.transformer = ConfigDict(
-            {"width": 256, "layers": 6, "heads": 4, "mlp": 1024, "dropout": 0.1}
+            {"width": 192, "layers": 6, "heads": 4, "mlp": 768, "dropout": 0.1}
         )
     elif stage == "features":
         config.train.steps, config.train.batch_size = 6_000, 64
