@@ -12,6 +12,7 @@ from flax import nnx
 from maskgit_prompt.importers import vit as importer
 from maskgit_prompt.models import adapter, vit
 from maskgit_prompt.models.head import Head, HeadConfig
+from maskgit_prompt.models.layers import run_blocks
 from maskgit_prompt.models.prompts import Prompt
 from tests import golden_models
 from tests.golden_models import Case, close
@@ -243,3 +244,46 @@ def test_mlp_head():
     head.out.kernel[...] = jnp.asarray(theirs["last_layer.weight"].T)
     head.out.bias[...] = jnp.asarray(theirs["last_layer.bias"])
     close(head(case["in_features"]), case["out_logits"], STACK)
+
+
+def test_prompts_of_the_last_blocks():
+    """They come in as tokens of their own; in the reference they overwrite patches."""
+    case = Case("vpt/vit_ablations")
+    cfg, images = config(case), case["in_images"]
+    model = google(case, cfg)
+    layers = prompt_of(case, "reverse:enc.transformer.")["deep_prompt_embeddings"]
+    prompt = Prompt(layers=jnp.broadcast_to(layers, (len(images), *layers.shape)))
+    block = lambda i: jax.tree.map(lambda leaf: leaf[i], model.blocks)
+    x = block(0)(model.embed(images))
+    last = jax.tree.map(lambda leaf: leaf[1:], model.blocks)
+    run = lambda block, x, prefix, key: block(x, prefix)
+    theirs, _ = run_blocks(dataclasses.replace(cfg, layers=2), last, x, prompt, run, front=1)
+    close(model.pooled(theirs), case["out_features_reverse"], STACK)
+    for i in (1, 2):
+        start = 1 if i == 1 else 1 + layers.shape[1]
+        x = jnp.concatenate([x[:, :1], prompt.layers[:, i - 1], x[:, start:]], axis=1)
+        x = block(i)(x)
+    assert x.shape[1] == 1 + layers.shape[1] + cfg.length
+    close(model(images, prompt, first=1), model.pooled(x), LAYER)
+
+
+@pytest.mark.parametrize(
+    "prompt, first, message",
+    [
+        (
+            Prompt(layers=np.zeros((1, 3, 2, 8))),
+            0,
+            "for blocks 0 to 2, expected some of blocks 0 to 1",
+        ),
+        (
+            Prompt(layers=np.zeros((1, 1, 2, 8))),
+            2,
+            "for blocks 2 to 2, expected some of blocks 0 to 1",
+        ),
+    ],
+)
+def test_prompts_for_blocks_that_there_are_not(prompt, first, message):
+    cfg = vit.ViTConfig(image_size=8, patch=4, width=8, layers=2, heads=2, mlp=16)
+    model = vit.ViT(cfg, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match=message):
+        model(np.zeros((1, 8, 8, 3), np.float32), prompt, first=first)
