@@ -13,8 +13,9 @@ RUN := $(VENV)/bin/python
 PYTEST := $(RUN) -m pytest -n 2 --dist loadfile --durations=10
 # Most of a fast test's time is spent in XLA's compiler, which needs half of it with few optimizations.
 FAST := JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(PYTEST) -m "not slow"
-# What all optimizations could make differ: the networks and a step, held against the references.
-NUMBERS := tests/models/test_goldens.py tests/models/test_vqgan.py tests/models/test_vit.py tests/tasks/generation/test_prompt_step_golden.py
+# What all optimizations could make differ: networks, losses and a step, held against the references.
+NUMBERS := $(addprefix tests/models/test_,goldens.py causal.py vqgan.py vit.py lpips.py discriminator.py) \
+	tests/tasks/test_losses.py tests/tasks/generation/test_prompt_step_golden.py
 # What a new version of JAX or Flax could break and what needs only the light installation.
 CORE := tests/models tests/decoding tests/tuning tests/devices/test_sharding.py tests/tasks/generation/test_sampling.py
 

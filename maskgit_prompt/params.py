@@ -38,14 +38,19 @@ def abstract(tree: Tree) -> Tree:
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
 
 
+def outline(make: Callable[[nnx.Rngs], nnx.Module]) -> tuple[nnx.GraphDef, Tree]:
+    """A module's (graphdef; names, shapes and dtypes of its parameters), nothing allocated."""
+    graphdef, state = nnx.split(nnx.eval_shape(lambda: make(nnx.Rngs(0))))
+    return graphdef, nnx.to_pure_dict(state)
+
+
 def create(make: Callable[[nnx.Rngs], nnx.Module]) -> tuple[nnx.GraphDef, Callable]:
     """(graphdef, function of a key that makes the module's parameters as nested dicts).
 
     nnx.merge(graphdef, tree) gives the module back. Merging only counts leaves, so `check` foreign
     trees first.
     """
-    graphdef, _ = nnx.split(nnx.eval_shape(lambda: make(nnx.Rngs(0))))
-    return graphdef, lambda key: nnx.to_pure_dict(nnx.state(make(nnx.Rngs(key))))
+    return outline(make)[0], lambda key: nnx.to_pure_dict(nnx.state(make(nnx.Rngs(key))))
 
 
 def check(found: Tree, expected: Tree, what: str) -> None:

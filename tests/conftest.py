@@ -22,11 +22,9 @@ def pytest_configure(config):
     if not hasattr(config, "cache"):
         return  # pytest -p no:cacheprovider
     folder = config.cache.mkdir("compilations")
-    # Each change of the code leaves entries that none reads again. No worker reads any yet.
-    kept = sum(entry.stat().st_size for entry in folder.iterdir())
-    if kept > KEPT_BYTES and not hasattr(config, "workerinput"):
-        shutil.rmtree(folder)
-        folder.mkdir()
+    if not hasattr(config, "workerinput"):
+        # Before workers read any. Each change of the code leaves entries that none reads again.
+        _make_room(folder)
     settings = {
         "jax_compilation_cache_dir": str(folder),
         "jax_persistent_cache_min_compile_time_secs": 0.0,
@@ -35,6 +33,12 @@ def pytest_configure(config):
     for name, value in settings.items():
         jax.config.update(name, value)
         os.environ[name.upper()] = str(value)
+
+
+def _make_room(folder: pathlib.Path) -> None:
+    if sum(entry.stat().st_size for entry in folder.iterdir()) > KEPT_BYTES:
+        shutil.rmtree(folder)
+        folder.mkdir()
 
 
 @pytest.fixture

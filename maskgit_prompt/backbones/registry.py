@@ -7,7 +7,7 @@ from typing import Any
 
 from flax import nnx
 
-from maskgit_prompt import discovery, models
+from maskgit_prompt import discovery, models, params
 from maskgit_prompt.models.kind import Axes, Kind
 from maskgit_prompt.params import Tree
 
@@ -25,12 +25,11 @@ def make_module(kind: str, cfg: Any) -> Callable[[nnx.Rngs], nnx.Module]:
 
 @functools.cache
 def outline(kind: str, cfg: Any) -> tuple[nnx.GraphDef, Tree]:
-    """A network's (graphdef for nnx.merge, names, shapes and dtypes of its parameters).
+    """As params.outline, of a network of a kind; not to be changed.
 
-    Kept: to trace a network's construction takes longer than to run a small one. Not to be changed.
+    Kept: to trace a network's construction takes longer than to run a small one.
     """
-    graphdef, state = nnx.split(nnx.eval_shape(lambda: make_module(kind, cfg)(nnx.Rngs(0))))
-    return graphdef, nnx.to_pure_dict(state)
+    return params.outline(make_module(kind, cfg))
 
 
 def axes(prefix: str, rules: Axes) -> Axes:
@@ -40,7 +39,7 @@ def axes(prefix: str, rules: Axes) -> Axes:
 
 def abstract(make: Callable[[nnx.Rngs], nnx.Module]) -> Tree:
     """Names, shapes and dtypes of a module's parameters, without allocating them."""
-    return nnx.to_pure_dict(nnx.state(nnx.eval_shape(lambda: make(nnx.Rngs(0)))))
+    return params.outline(make)[1]
 
 
 def stored_fields(cfg: Any) -> dict[str, Any]:

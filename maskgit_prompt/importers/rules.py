@@ -165,25 +165,28 @@ def _places(
 ) -> tuple[dict, dict[str, Rule], list[str], list[str]]:
     """(our path -> layer or None -> (name, array), our path -> rule, unknown names, errors)."""
     places, used, unknown, wrong = collections.defaultdict(dict), {}, [], []
-    patterns = [(re.compile(rule.pattern), rule) for rule in rules]
+    grouped = collections.defaultdict(list)
+    for rule in rules:
+        grouped[rule.pattern].append(rule)
+    patterns = [(re.compile(pattern), group) for pattern, group in grouped.items()]
     ignored = [re.compile(pattern) for pattern in ignored]
     for name, array in source.items():
         if any(pattern.fullmatch(name) for pattern in ignored):
             continue
-        rule = next((rule for pattern, rule in patterns if pattern.fullmatch(name)), None)
-        if rule is None:
+        found = next(((m, group) for p, group in patterns if (m := p.fullmatch(name))), None)
+        if found is None:
             unknown.append(f"{prefix}{name} {tuple(array.shape)} is unexpected")
             continue
         if not np.issubdtype(array.dtype, np.floating) and array.dtype.name != "bfloat16":
             wrong.append(f"{prefix}{name} is of {array.dtype}, expected floating point numbers")
-        matched = re.fullmatch(rule.pattern, name)
+        matched, group = found
         layer = matched.groupdict().get("layer")
         layer = None if layer is None else int(layer)
-        for one in (r for r in rules if r.pattern == rule.pattern):
-            ours = matched.expand(one.ours)
+        for rule in group:
+            ours = matched.expand(rule.ours)
             if layer in places[ours]:
                 wrong.append(f"{prefix}{name} is there twice")
-            places[ours][layer], used[ours] = (name, array), one
+            places[ours][layer], used[ours] = (name, array), rule
     return dict(places), used, unknown, wrong
 
 

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from maskgit_prompt.models.kind import Axes
 from maskgit_prompt.models.layers import kernel_init
 
 Array = jax.Array
@@ -61,6 +60,3 @@ class Adapters(nnx.Module):
     def __init__(self, cfg: AdapterConfig, *, rngs: nnx.Rngs):
         self.cfg = cfg
         self.layers = jax.vmap(lambda rngs: Adapter(cfg, rngs=rngs))(rngs.split(cfg.layers))
-
-
-AXES: Axes = ((r".*", None),)

@@ -98,6 +98,12 @@ def check(implementation: str, dtype: str, size: int) -> None:
         _tokamax()
 
 
+def check_heads(width: int, heads: int) -> None:
+    """Raises ValueError unless the width divides into heads of equal width."""
+    if width % heads:
+        raise ValueError(f"width {width} does not divide into {heads} heads")
+
+
 def backend() -> str:
     """The kind of device: "cpu", "tpu", "gpu"; "cuda" where cuDNN's fused attention runs."""
     device = jax.local_devices()[0]

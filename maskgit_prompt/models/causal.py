@@ -15,12 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from maskgit_prompt.models.attention import Attention, visible
+from maskgit_prompt.models.attention import check_heads, visible
+from maskgit_prompt.models.blocks import PreNorm
 from maskgit_prompt.models.cache import Cache, Memory
 from maskgit_prompt.models.kind import Kind
 from maskgit_prompt.models.layers import (
     BLOCK_AXES,
-    Mlp,
     Pin,
     as_it_is,
     dropout,
@@ -85,8 +85,7 @@ class CausalConfig:
                 f"prompt_attention {self.prompt_attention!r}, expected one of "
                 f"{', '.join(PROMPT_ATTENTION)}"
             )
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} does not divide into {self.heads} heads")
+        check_heads(self.width, self.heads)
         if self.classes > self.codebook:
             raise ValueError(f"{self.classes} classes, expected at most {self.codebook} (codebook)")
         if self.positions < self.condition + self.length - 1:
@@ -116,23 +115,12 @@ CONFIGS = {
 }
 
 
-class Block(nnx.Module):
+class Block(PreNorm):
     """Pre-norm block: x = x + attention(LN(x)); x = x + mlp(LN(x))."""
 
     def __init__(self, cfg: CausalConfig, *, rngs: nnx.Rngs):
-        dtype = jnp.dtype(cfg.dtype)
-        norm = lambda: nnx.LayerNorm(cfg.width, epsilon=EPSILON, dtype=dtype, rngs=rngs)
+        super().__init__(cfg, EPSILON, rngs=rngs)
         self.rate = cfg.dropout
-        self.attention_norm = norm()
-        self.attention = Attention(
-            cfg.width,
-            cfg.heads,
-            implementation=cfg.attention_implementation,
-            dtype=dtype,
-            rngs=rngs,
-        )
-        self.mlp_norm = norm()
-        self.mlp = Mlp(cfg.width, cfg.mlp, approximate=False, dtype=dtype, rngs=rngs)
 
     def __call__(
         self,

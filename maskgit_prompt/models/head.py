@@ -10,13 +10,12 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from maskgit_prompt.models.kind import Axes
 from maskgit_prompt.models.layers import dropout
 
 Array = jax.Array
 
 RARE = 0.01  # the probability of each class that the biases start at
-EPSILON, MOMENTUM = 1e-5, 0.1  # of the hidden layers' norms
+EPSILON = 1e-5  # of the hidden layers' norms
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,10 +42,10 @@ class HeadConfig:
 
 
 class Norm(nnx.Module):
-    """Batch normalization, [B, D] -> [B, D], with the momentum of torch.nn.BatchNorm1d.
+    """Batch normalization, [B, D] -> [B, D].
 
-    Training normalizes by the batch's own mean and variance; afterwards running averages do, which
-    have no gradient: `updated` makes the next ones.
+    Training normalizes by the batch's own mean and variance; afterwards stored averages of them do,
+    which have no gradient.
     """
 
     def __init__(self, width: int):
@@ -62,11 +61,6 @@ class Norm(nnx.Module):
             mean = jax.lax.stop_gradient(self.mean[...])
             variance = jax.lax.stop_gradient(self.variance[...])
         return (x - mean) / jnp.sqrt(variance + EPSILON) * self.scale + self.bias
-
-    def updated(self, x: Array) -> tuple[Array, Array]:
-        """Running (mean, variance) after a batch [B, D]; the variance that counts is unbiased."""
-        mix = lambda old, new: (1 - MOMENTUM) * old[...] + MOMENTUM * new
-        return mix(self.mean, jnp.mean(x, axis=0)), mix(self.variance, jnp.var(x, axis=0, ddof=1))
 
 
 class Head(nnx.Module):
@@ -91,6 +85,3 @@ class Head(nnx.Module):
             x = norm(jax.nn.relu(dense(x)), training=key is not None)
             x = dropout(x, self.cfg.dropout, one)
         return self.out(x.astype(jnp.float32))
-
-
-AXES: Axes = ((r".*", None),)

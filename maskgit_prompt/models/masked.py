@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from maskgit_prompt.models.attention import Attention
+from maskgit_prompt.models.attention import Attention, check_heads
 from maskgit_prompt.models.kind import Kind
 from maskgit_prompt.models.layers import (
     BLOCK_AXES,
@@ -62,8 +62,7 @@ class MaskedConfig:
     remat: bool = False
 
     def __post_init__(self):
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} does not divide into {self.heads} heads")
+        check_heads(self.width, self.heads)
 
     @property
     def vocabulary(self) -> int:

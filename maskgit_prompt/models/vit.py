@@ -6,7 +6,6 @@ added before prompts come in; prompt tokens have none.
 """
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -14,16 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from maskgit_prompt.models.attention import Attention
-from maskgit_prompt.models.kind import Axes
-from maskgit_prompt.models.layers import (
-    BLOCK_AXES,
-    Mlp,
-    Pin,
-    as_it_is,
-    kernel_init,
-    run_blocks,
-)
+from maskgit_prompt.models.attention import check_heads
+from maskgit_prompt.models.blocks import PreNorm
+from maskgit_prompt.models.layers import Pin, as_it_is, kernel_init, run_blocks
 from maskgit_prompt.models.prompts import Prompt
 
 Array = jax.Array
@@ -62,8 +54,7 @@ class ViTConfig:
     remat: bool = False
 
     def __post_init__(self):
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} does not divide into {self.heads} heads")
+        check_heads(self.width, self.heads)
         if self.image_size % self.patch:
             raise ValueError(
                 f"images of {self.image_size} do not divide into patches of {self.patch}"
@@ -100,22 +91,11 @@ CONFIGS = {
 }
 
 
-class Block(nnx.Module):
-    """Pre-norm block: x += attention(LN(x)); x += mlp(LN(x)). The GELU is exact."""
+class Block(PreNorm):
+    """Pre-norm block: x += attention(LN(x)); x += mlp(LN(x))."""
 
     def __init__(self, cfg: ViTConfig, *, rngs: nnx.Rngs):
-        dtype = jnp.dtype(cfg.dtype)
-        norm = lambda: nnx.LayerNorm(cfg.width, epsilon=EPSILON, dtype=dtype, rngs=rngs)
-        self.attention_norm = norm()
-        self.attention = Attention(
-            cfg.width,
-            cfg.heads,
-            implementation=cfg.attention_implementation,
-            dtype=dtype,
-            rngs=rngs,
-        )
-        self.mlp_norm = norm()
-        self.mlp = Mlp(cfg.width, cfg.mlp, approximate=False, dtype=dtype, rngs=rngs)
+        super().__init__(cfg, EPSILON, rngs=rngs)
 
     def __call__(self, x: Array, prefix: Array | None = None, adapter: Any = None) -> Array:
         """[B, 1 + P + L, D] -> the same.
@@ -167,6 +147,7 @@ class ViT(nnx.Module):
         first: int = 0,
         stay: bool = True,
         adapters: Any = None,
+        keep_layers: bool = False,
         pin: Pin = as_it_is,
     ) -> tuple[Array, list[Array]]:
         """All tokens after the last block, before the last norm.
@@ -178,10 +159,11 @@ class ViT(nnx.Module):
           stay: whether prompt tokens go on through the blocks that have no fresh ones; otherwise
             they are taken out.
           adapters: one of models/adapter.py with a leading dimension of layers, or None.
-          pin: as in `run_blocks`.
+          keep_layers, pin: as in `run_blocks`.
 
         Returns:
-          ([B, 1 + P + L, D], or [B, 1 + L, D] without prompt tokens; every block's output).
+          ([B, 1 + P + L, D], or [B, 1 + L, D] without prompt tokens; every block's output, or
+          nothing without keep_layers).
 
         Raises:
           ValueError: prompts for blocks that there are not.
@@ -201,10 +183,10 @@ class ViT(nnx.Module):
                 prompt,
                 lambda both, x, prefix, key: both[0](x, prefix, both[1]),
                 front=1,
-                keep_layers=True,
+                keep_layers=keep_layers,
                 pin=pin,
             )
-            outputs.extend(kept)
+            outputs.extend(() if kept is None else kept)
             return x
 
         layers = self.cfg.layers
@@ -270,18 +252,6 @@ def fixed_positions(grid: int, width: int) -> np.ndarray:
     """
     rates = 10_000.0 ** -(np.arange(width // 4) / (width // 4))
     slow, fast = (axis.ravel() for axis in np.mgrid[:grid, :grid])
-    waves: Sequence[np.ndarray] = [
-        wave(axis[:, None] * rates) for axis in (slow, fast) for wave in (np.sin, np.cos)
-    ]
+    waves = [wave(axis[:, None] * rates) for axis in (slow, fast) for wave in (np.sin, np.cos)]
     rows = np.concatenate(waves, axis=1)
     return np.concatenate([np.zeros((1, width)), rows]).astype(np.float32)
-
-
-AXES: Axes = (
-    (r"class_token", ("embed",)),
-    (r"positions", ("positions", "embed")),
-    (r"patches/kernel", ("height", "width", "channels", "embed")),
-    (r"patches/bias", ("embed",)),
-    *BLOCK_AXES,
-    (r"norm/(bias|scale)", ("embed",)),
-)

@@ -26,6 +26,24 @@ def test_layers_are_transformed_and_stacked_in_order():
     assert found["words"].dtype == np.float32
 
 
+def test_rules_of_one_pattern_share_an_array():
+    pattern = r"layer(?P<layer>\d+)\.both"
+    pair = [
+        Rule(pattern, f"blocks/{name}", lambda x, i=i: x.reshape(2, -1)[i])
+        for i, name in enumerate(("first", "second"))
+    ]
+    source = {f"layer{i}.both": np.arange(4.0) + 10 * i for i in (1, 0)}
+    expected = {"blocks": {"first": np.empty((2, 2)), "second": np.empty((2, 2))}}
+    found = golden_models.load(source, pair, expected=expected)
+    np.testing.assert_array_equal(found["blocks/first"], [[0, 1], [10, 11]])
+    np.testing.assert_array_equal(found["blocks/second"], [[2, 3], [12, 13]])
+    # What is wrong with it is said once.
+    with pytest.raises(UserError, match=r"model: layer0.both \(3,\) is misshapen$"):
+        rules.match({**source, "layer0.both": np.ones(3)}, pair, expected=expected)
+    with pytest.raises(UserError, match="model: layerN.both is missing$"):
+        rules.match({}, pair, expected=expected)
+
+
 def test_nothing_is_read_to_match():
     class Unread:
         shape, dtype = (2, 3), np.dtype(np.float32)

@@ -9,6 +9,7 @@ import optax
 import pytest
 from flax import nnx
 
+from maskgit_prompt import params
 from maskgit_prompt.importers import vit as importer
 from maskgit_prompt.models import adapter, vit
 from maskgit_prompt.models.head import Head, HeadConfig
@@ -76,13 +77,13 @@ def logits(tensors: dict, features: jax.Array) -> jax.Array:
     return features @ tensors["last_layer.weight"].T + tensors["last_layer.bias"]
 
 
-def check(case: Case, model: vit.ViT) -> None:
+def check(case: Case, model: vit.ViT, beginning: str = "enc.transformer.") -> None:
     """Features, tokens, logits, loss and all gradients of a case."""
     images = case["in_images"]
-    trained = {"prompt": prompt_of(case), "head": prompt_of(case, "head.")}
+    trained = {"prompt": prompt_of(case, beginning), "head": prompt_of(case, "head.")}
 
     def run(trained):
-        x, outputs = model.hidden(images, placed(trained["prompt"], images))
+        x, outputs = model.hidden(images, placed(trained["prompt"], images), keep_layers=True)
         features = model.pooled(x)
         found = logits(trained["head"], features)
         loss = optax.losses.softmax_cross_entropy_with_integer_labels(found, case["in_labels"])
@@ -94,12 +95,13 @@ def check(case: Case, model: vit.ViT) -> None:
     close(loss, case["out_loss"], STACK)
     close(outputs[0], case["out_hidden_1"], LAYER)
     names = {"last_layer.weight": "head_weight", "last_layer.bias": "head_bias"}
-    compared = 0
-    for name, grad in (grads["prompt"] | grads["head"]).items():
-        theirs = case[f"out_grad_{names.get(name, name.replace('.', '_'))}"]
-        close(grad, theirs, STACK)
-        compared += 1
-    assert compared == sum(name.startswith("out_grad_") for name in case.arrays)
+    ours = {
+        f"out_grad_{names.get(name, name.replace('.', '_'))}": grad
+        for name, grad in (grads["prompt"] | grads["head"]).items()
+    }
+    assert ours.keys() == {name for name in case.arrays if name.startswith("out_grad_")}
+    for name, grad in ours.items():
+        close(grad, case[name], STACK)
 
 
 @pytest.mark.parametrize("name", ["linear", "shallow", "deep", "deep_project"])
@@ -116,16 +118,13 @@ def test_supervised(name):
 @pytest.mark.parametrize("name", ["shallow", "deep"])
 def test_mae_pools_without_a_norm_and_with_the_prompt(name):
     case = Case(f"vpt/mae_{name}")
-    named = {n.replace("enc.", "enc.transformer."): x for n, x in case.parameters.items()}
-    case.parameters = named
-    check(case, pytorch(case, config(case, pool="all", norm="after")))
+    check(case, pytorch(case, config(case, pool="all", norm="after")), "enc.")
 
 
 def test_moco():
     case = Case("vpt/moco_deep")
-    case.parameters = {n.replace("enc.", "enc.transformer."): x for n, x in case.parameters.items()}
     cfg = config(case)
-    check(case, pytorch(case, cfg))
+    check(case, pytorch(case, cfg), "enc.")
     close(vit.fixed_positions(cfg.grid, cfg.width), case["out_sincos"][0], LAYER)
 
 
@@ -172,7 +171,7 @@ def test_adapters():
 
     def run(trained):
         adapters = nnx.merge(graphdef, trained["adapters"])
-        x, outputs = model.hidden(images, adapters=adapters)
+        x, outputs = model.hidden(images, adapters=adapters, keep_layers=True)
         found = logits(trained["head"], model.pooled(x))
         loss = optax.losses.softmax_cross_entropy_with_integer_labels(found, case["in_labels"])
         return loss.mean(), (model.pooled(x), found, outputs)
@@ -205,24 +204,49 @@ def test_adapters_start_as_nothing_and_all_of_them_move():
 
 
 @pytest.mark.parametrize(
-    "variant, kwargs",
+    "variant, pool, stay",
     [
-        ("partial_deep", {}),
-        ("noexpand", {"stay": False}),
-        ("pool_img", {"pool": "patches"}),
-        ("pool_prompt", {"pool": "prompt"}),
-        ("pool_imgprompt", {"pool": "all"}),
-        ("shared", {}),
+        ("partial_deep", "class", True),
+        ("noexpand", "class", False),
+        ("shared", "class", True),
+        ("pool_img", "patches", True),
+        ("pool_prompt", "prompt", True),
+        ("pool_imgprompt", "all", True),
     ],
 )
-def test_variants(variant, kwargs):
+def test_variants(variant, pool, stay):
     case = Case("vpt/vit_ablations")
-    pool, images = kwargs.pop("pool", "class"), case["in_images"]
-    model = google(case, config(case, pool=pool))
-    tensors = prompt_of(case, f"{variant}:enc.transformer.") or prompt_of(case, f"{variant}:")
+    model, images = google(case, config(case, pool=pool)), case["in_images"]
+    tensors = prompt_of(case, f"{variant}:enc.transformer.")
     if variant == "shared":
         tensors["deep_prompt_embeddings"] = jnp.repeat(tensors["prompt_embeddings"], 2, axis=0)
-    close(model(images, placed(tensors, images), **kwargs), case[f"out_features_{variant}"], STACK)
+    features = model(images, placed(tensors, images), stay=stay)
+    close(features, case[f"out_features_{variant}"], STACK)
+
+
+def test_published_sizes():
+    """Scalars of ViT-B/16 as the reference counts them, without its head of 397 classes."""
+    theirs = Case("vpt/transfer_types").config["vit_b16_5_prompts_397_classes"]
+    count = lambda make: params.count(params.outline(make)[1])
+    head = count(lambda rngs: Head(HeadConfig(768, 397), rngs=rngs))
+    assert head == theirs["linear"]
+    base = vit.CONFIGS["B/16"]
+    assert count(lambda rngs: vit.ViT(base, rngs=rngs)) == theirs["linear total"] - head
+    adapters = adapter.AdapterConfig(base.width, base.layers, base.width // 8)
+    added = count(lambda rngs: adapter.Adapters(adapters, rngs=rngs))
+    assert added == theirs["adapter reduction=8"] - head
+
+
+def test_a_hidden_layer_in_training_normalizes_by_the_batch():
+    head = Head(HeadConfig(2, 3, hidden=1, dropout=0.0), rngs=nnx.Rngs(0))
+    head.hidden[0].kernel[...] = jnp.eye(2)
+    seen = []
+    head.out = lambda x: seen.append(x)
+    x = jnp.float32([[1, 5], [3, 9]])  # means 2 and 7, deviations 1 and 2
+    head(x, jax.random.key(0))
+    np.testing.assert_allclose(seen.pop(), [[-1, -1], [1, 1]], rtol=1e-4)
+    head(x)  # the averages are 0 and 1
+    np.testing.assert_allclose(seen.pop(), x, rtol=1e-4)
 
 
 def test_mlp_head():
