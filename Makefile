@@ -5,7 +5,7 @@
 # the environment saves the second call an installation.
 
 .DELETE_ON_ERROR:
-.PHONY: help quickstart test test-core test-newest mutants fuzz lint clean
+.PHONY: help quickstart environments environment-newest test test-core test-newest mutants fuzz lint clean
 
 VENV ?= .venv
 WORKDIR ?= runs/quickstart
@@ -37,7 +37,7 @@ quickstart: $(VENV)/.installed$(if $(filter 1,$(LIGHT)),-light)
 	$(RUN) -m maskgit_prompt.main --config=configs/quickstart.py --workdir=$(WORKDIR)
 
 test: $(VENV)/.installed-dev
-	$(FAST)
+	$(FAST) $(addprefix --ignore=,$(NUMBERS))
 	$(PYTEST) -m "not slow" $(NUMBERS)
 	$(PYTEST) -m slow
 
@@ -46,10 +46,17 @@ test-core: $(VENV)/.installed-light-dev
 	$(FAST) $(CORE)
 
 # The same on this machine's newest Python, with the newest JAX that pip installs for it.
+ON_NEWEST = $(if $(filter $(call minor,$(PYTHON)),$(call minor,$(NEWEST))), \
+	echo "$(NEWEST) is the newest Python here and make test runs on it: nothing more to do for $@", \
+	$(MAKE) --no-print-directory $(1) VENV=.venv-newest PYTHON=$(NEWEST))
 test-newest:
-	@$(if $(filter $(call minor,$(PYTHON)),$(call minor,$(NEWEST))), \
-		echo "$(NEWEST) is the newest Python here and make test runs on it: nothing more to run", \
-		$(MAKE) --no-print-directory test-core VENV=.venv-newest PYTHON=$(NEWEST))
+	@$(call ON_NEWEST,test-core)
+
+# What test and test-newest run in, installed at the same time: .ci/run waits for pip once.
+environments:
+	@$(MAKE) --no-print-directory -j 2 $(VENV)/.installed-dev environment-newest
+environment-newest:
+	@$(call ON_NEWEST,.venv-newest/.installed-light-dev)
 
 # Makes wrong changes one at a time and says which the tests notice: half an hour, not in CI.
 mutants: $(VENV)/.installed-dev

@@ -90,7 +90,7 @@ def match(
 ) -> dict[str, Converted]:
     """{source name: array} -> {our path: parameter}, without reading an array.
 
-    In a stack, the layers that most parameters have are taken as the right ones.
+    In each stack, the layers that most parameters have are taken as the right ones.
 
     Args:
       ignored: patterns of names that are not parameters.
@@ -107,16 +107,23 @@ def match(
     shapes = None
     if expected is not None:
         shapes = {path: tuple(leaf.shape) for path, leaf in flatten(expected).items()}
-    stacks = {ours: arrays for ours, arrays in places.items() if None not in arrays}
-    layers = usual_layers(set(arrays) for arrays in stacks.values())
-    depths = {shapes[ours][0] for ours in stacks if ours in shapes} if shapes else set()
-    depth = max(depths, default=len(layers))
-    missing = []
-    if layers != list(range(depth)):
-        last = next(arrays for arrays in stacks.values() if layers[-1] in arrays)[layers[-1]][0]
-        missing.append(
-            f"layers {_ranges(layers)} are there ({prefix}{last}, …), expected 0 to {depth - 1}"
-        )
+    layers, missing = {}, []  # stack -> the layers it has
+    for stack in dict.fromkeys(
+        _stack(ours) for ours, arrays in places.items() if None not in arrays
+    ):
+        stacked = {
+            ours: arrays
+            for ours, arrays in places.items()
+            if None not in arrays and _stack(ours) == stack
+        }
+        layers[stack] = found = usual_layers(set(arrays) for arrays in stacked.values())
+        depths = {shapes[ours][0] for ours in stacked if ours in shapes} if shapes else set()
+        depth = max(depths, default=len(found))
+        if found != list(range(depth)):
+            last = next(x for x in stacked.values() if found[-1] in x)[found[-1]][0]
+            missing.append(
+                f"layers {_ranges(found)} are there ({prefix}{last}, …), expected 0 to {depth - 1}"
+            )
     converted = {}
     for ours, arrays in places.items():
         rule, stacked = used[ours], None not in arrays
@@ -124,13 +131,14 @@ def match(
             wrong += [f"{prefix}{n} {tuple(x.shape)} is unexpected" for n, x in arrays.values()]
             continue
         if stacked:
-            more = [arrays[layer] for layer in sorted(arrays.keys() - layers)]
+            usual = layers[_stack(ours)]
+            more = [arrays[layer] for layer in sorted(arrays.keys() - usual)]
             wrong += [f"{prefix}{n} {tuple(x.shape)} is unexpected" for n, x in more]
-            fewer = [layer for layer in layers if layer not in arrays]
+            fewer = [layer for layer in usual if layer not in arrays]
             missing += [f"{prefix}{_theirs(ours, rule, source, n)} is missing" for n in fewer]
             if more or fewer:
                 continue
-        named = [arrays[layer] for layer in (layers if stacked else [None])]
+        named = [arrays[layer] for layer in (usual if stacked else [None])]
         made = [_shape(array, rule) for _, array in named]
         whole = shapes[ours] if shapes else (len(named), *(made[0] or ())) if stacked else made[0]
         one = whole[1:] if stacked and whole else whole
@@ -188,6 +196,11 @@ def _places(
                 wrong.append(f"{prefix}{name} is there twice")
             places[ours][layer], used[ours] = (name, array), rule
     return dict(places), used, unknown, wrong
+
+
+def _stack(ours: str) -> str:
+    """The stack that a path belongs to: "stages/0/" for "stages/0/blocks/mlp/up/kernel"."""
+    return ours.partition("blocks/")[0] if "blocks/" in ours else ""
 
 
 def usual_layers(sets: Iterable[set[int]]) -> list[int]:

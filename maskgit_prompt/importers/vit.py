@@ -29,29 +29,43 @@ GOOGLE_HEADS = (r"head/.*", r"pre_logits/.*")
 
 def pytorch(heads: int) -> list[Rule]:
     """For the state dicts of MAE, MoCo v3 and timm."""
-    layer = r"blocks\.(?P<layer>\d+)\."
     rules = [
         Rule(r"cls_token", "class_token", lambda x: x.reshape(x.shape[-1])),
         Rule(r"pos_embed", "positions", lambda x: x.reshape(x.shape[-2:])),
         Rule(r"patch_embed\.proj\.weight", "patches/kernel", lambda x: x.transpose(2, 3, 1, 0)),
         Rule(r"patch_embed\.proj\.bias", "patches/bias"),
+    ]
+    for theirs, ours in (("weight", "scale"), ("bias", "bias")):
+        # MAE's classifiers have their last norm behind the pooling, under another name.
+        rules.append(Rule(rf"(?:fc_)?norm\.{theirs}", f"norm/{ours}"))
+    return rules + blocks(r"blocks\.(?P<layer>\d+)\.", heads)
+
+
+def blocks(layer: str, heads: int, prefix: str = "") -> list[Rule]:
+    """Of a stack of blocks as PyTorch's vision transformers name them.
+
+    Args:
+      layer: pattern of what stands in front of a parameter, with the block's number as "layer".
+      prefix: what stands in front of our "blocks/".
+    """
+    rules = [
         Rule(
             layer + r"attn\.proj\.weight",
-            "blocks/attention/out/kernel",
+            f"{prefix}blocks/attention/out/kernel",
             lambda x: x.transpose(1, 0).reshape(heads, -1, x.shape[0]),
         ),
-        Rule(layer + r"attn\.proj\.bias", "blocks/attention/out/bias"),
+        Rule(layer + r"attn\.proj\.bias", f"{prefix}blocks/attention/out/bias"),
     ]
     for i, name in enumerate(("query", "key", "value")):
         rules += [
             Rule(
                 layer + r"attn\.qkv\.weight",
-                f"blocks/attention/{name}/kernel",
+                f"{prefix}blocks/attention/{name}/kernel",
                 lambda x, i=i: x.reshape(3, heads, -1, x.shape[1])[i].transpose(2, 0, 1),
             ),
             Rule(
                 layer + r"attn\.qkv\.bias",
-                f"blocks/attention/{name}/bias",
+                f"{prefix}blocks/attention/{name}/bias",
                 lambda x, i=i: x.reshape(3, heads, -1)[i],
             ),
         ]
@@ -59,16 +73,14 @@ def pytorch(heads: int) -> list[Rule]:
         rules += [
             Rule(
                 layer + rf"mlp\.{theirs}\.weight",
-                f"blocks/mlp/{ours}/kernel",
+                f"{prefix}blocks/mlp/{ours}/kernel",
                 lambda x: x.transpose(1, 0),
             ),
-            Rule(layer + rf"mlp\.{theirs}\.bias", f"blocks/mlp/{ours}/bias"),
+            Rule(layer + rf"mlp\.{theirs}\.bias", f"{prefix}blocks/mlp/{ours}/bias"),
         ]
     for theirs, ours in (("weight", "scale"), ("bias", "bias")):
         rules += [
-            Rule(layer + rf"norm1\.{theirs}", f"blocks/attention_norm/{ours}"),
-            Rule(layer + rf"norm2\.{theirs}", f"blocks/mlp_norm/{ours}"),
-            # MAE's classifiers have their last norm behind the pooling, under another name.
-            Rule(rf"(?:fc_)?norm\.{theirs}", f"norm/{ours}"),
+            Rule(layer + rf"norm1\.{theirs}", f"{prefix}blocks/attention_norm/{ours}"),
+            Rule(layer + rf"norm2\.{theirs}", f"{prefix}blocks/mlp_norm/{ours}"),
         ]
     return rules

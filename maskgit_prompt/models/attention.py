@@ -24,8 +24,9 @@ def attention(
     v: Array,
     mask: Array | np.ndarray | None = None,
     implementation: str = "auto",
+    bias: Array | None = None,
 ) -> Array:
-    """softmax(q kᵀ / √H) v for each head (arXiv 1706.03762, eq. 1), [B, T, N, H].
+    """softmax(q kᵀ / √H + bias) v for each head (arXiv 1706.03762, eq. 1), [B, T, N, H].
 
     The softmax runs in float32. Implementations agree up to rounding:
 
@@ -45,6 +46,7 @@ def attention(
       mask: bool [T, S], which query (row) sees which key (column), at least one each; None: every
         query sees every key.
       implementation: one of IMPLEMENTATIONS.
+      bias: [N, T, S], added to the logits; None: nothing.
 
     Raises:
       ValueError: as in `check`.
@@ -54,11 +56,13 @@ def attention(
         implementation = "xla"
     chosen = choose(implementation, backend(), q.dtype.name, q.shape[-1])
     if chosen == "cudnn":
-        q, k, v, mask = _even(q, k, v, mask)
+        q, k, v, mask, bias = _even(q, k, v, mask, bias)
     mask = None if mask is None else mask[None, None]  # [1, 1, T, S]
+    bias = None if bias is None else bias[None]  # [1, N, T, S]
     if chosen == "tokamax":
-        return _tokamax().dot_product_attention(q, k, v, mask=mask)
-    return jax.nn.dot_product_attention(q, k, v, mask=mask, implementation=chosen)[:, :queries]
+        return _tokamax().dot_product_attention(q, k, v, mask=mask, bias=bias)
+    found = jax.nn.dot_product_attention(q, k, v, bias, mask, implementation=chosen)
+    return found[:, :queries]
 
 
 def choose(implementation: str, backend: str, dtype: str, size: int) -> str:
@@ -182,18 +186,23 @@ class Attention(nnx.Module):
 
 
 def _even(
-    q: Array, k: Array, v: Array, mask: Array | np.ndarray | None
-) -> tuple[Array, Array, Array, Array | np.ndarray | None]:
-    """The same with even T and S: an added query sees all keys, and no query sees an added key."""
+    q: Array, k: Array, v: Array, mask: Array | np.ndarray | None, bias: Array | None
+) -> tuple[Array, Array, Array, Array | np.ndarray | None, Array | None]:
+    """The same with even T and S: an added query sees all keys, and no query sees an added key.
+
+    The bias is also made of q's dtype, as cuDNN wants it.
+    """
     rows, columns = q.shape[1] % 2, k.shape[1] % 2
+    if bias is not None:
+        bias = jnp.pad(bias.astype(q.dtype), [(0, 0), (0, rows), (0, columns)])
     if not rows and not columns:
-        return q, k, v, mask
+        return q, k, v, mask, bias
     if mask is None:
         mask = np.ones((q.shape[1], k.shape[1]), bool)
     mask = jnp.pad(mask, [(0, rows), (0, 0)], constant_values=True)
     mask = jnp.pad(mask, [(0, 0), (0, columns)])  # [T + rows, S + columns]
     behind = lambda x, count: jnp.pad(x, [(0, 0), (0, count), (0, 0), (0, 0)])
-    return behind(q, rows), behind(k, columns), behind(v, columns), mask
+    return behind(q, rows), behind(k, columns), behind(v, columns), mask, bias
 
 
 def _tokamax():

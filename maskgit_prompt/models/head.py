@@ -71,8 +71,8 @@ class Head(nnx.Module):
         # Kaiming's normal initializer by outputs, as the reference implementation has it.
         init = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
         dense = lambda outputs: nnx.Linear(cfg.width, outputs, kernel_init=init, rngs=rngs)
-        self.hidden = nnx.List([dense(cfg.width) for _ in range(cfg.hidden)])
-        self.norms = nnx.List([Norm(cfg.width) for _ in range(cfg.hidden)])
+        self.hidden = nnx.Dict({str(i): dense(cfg.width) for i in range(cfg.hidden)})
+        self.norms = nnx.Dict({str(i): Norm(cfg.width) for i in range(cfg.hidden)})
         self.out = dense(cfg.classes)
         self.out.bias[...] = jnp.full(cfg.classes, math.log(RARE / (1 - RARE)))
 
@@ -81,7 +81,8 @@ class Head(nnx.Module):
         keys = [None] * self.cfg.hidden
         if key is not None:
             keys = list(jax.random.split(key, self.cfg.hidden))
-        for dense, norm, one in zip(self.hidden, self.norms, keys, strict=True):
-            x = norm(jax.nn.relu(dense(x)), training=key is not None)
+        for i, one in enumerate(keys):
+            x = jax.nn.relu(self.hidden[str(i)](x))
+            x = self.norms[str(i)](x, training=key is not None)
             x = dropout(x, self.cfg.dropout, one)
         return self.out(x.astype(jnp.float32))

@@ -68,10 +68,12 @@ def per_layer(
     """A prompt's (fresh tokens [layers, B, P, D], prefixes [layers, B, 2, P, D]), None for none.
 
     Raises:
-      ValueError: a prompt for another number of layers.
+      ValueError: a prompt for another number of layers, or for stages.
     """
     if prompt is None or prompt.tokens is not None:
         return None, None
+    if prompt.stages is not None:
+        raise ValueError(f"prompt of {len(prompt.stages)} stages for a transformer of one width")
     depth = prompt.array.shape[1]
     if depth != layers:
         raise ValueError(

@@ -15,7 +15,7 @@ Array = jax.Array
 
 @struct.dataclass
 class Prompt:
-    """Vectors for one of three places; exactly one field is set.
+    """Vectors for one of four places; exactly one field is set.
 
     Prompt(tokens=x) stands before the codes, Prompt(prefix=x) before their keys and values.
     Marquee headers hold K prompts for every image: each shape then begins with [B, K].
@@ -25,6 +25,7 @@ class Prompt:
       layers: [B, layers, P, D], fresh tokens at every layer (VPT-deep, arXiv 2203.12119, eq. 5).
       prefix: [B, layers, 2, P, D], keys and values for every layer (arXiv 2101.00190, eq. 3); the
         attention splits D into heads.
+      stages: as layers, for a transformer whose width grows: one array [B, layers, P, D] a stage.
 
     Raises:
       ValueError: no field is set, or more than one.
@@ -33,6 +34,7 @@ class Prompt:
     tokens: Array | np.ndarray | None = None
     layers: Array | np.ndarray | None = None
     prefix: Array | np.ndarray | None = None
+    stages: tuple[Array | np.ndarray, ...] | None = None
 
     def __post_init__(self):
         names = [field.name for field in dataclasses.fields(self)]
@@ -45,7 +47,7 @@ class Prompt:
 
     @property
     def place(self) -> str:
-        """The field that is set: tokens, layers or prefix."""
+        """The field that is set: tokens, layers, prefix or stages."""
         return next(
             field.name
             for field in dataclasses.fields(self)
@@ -54,8 +56,8 @@ class Prompt:
 
     @property
     def array(self) -> Array | np.ndarray:
-        """The vectors, whatever their place."""
-        return getattr(self, self.place)
+        """The vectors, whatever their place; of stages the first one's."""
+        return getattr(self, self.place) if self.stages is None else self.stages[0]
 
     def __len__(self) -> int:
         return len(self.array)

@@ -190,7 +190,7 @@ class ViT(nnx.Module):
             return x
 
         layers = self.cfg.layers
-        if prompt is None or prompt.prefix is not None:
+        if prompt is None or (prompt.tokens is None and prompt.layers is None):
             return run(x, 0, layers, prompt), outputs
         last = first + (1 if prompt.tokens is not None else prompt.layers.shape[1])
         if not 0 <= first < last <= layers:

@@ -108,22 +108,24 @@ def test_gpus_with_fused_attention(platform, version, capability, expected, monk
 
 
 @pytest.mark.parametrize("queries, keys", [(4, 6), (5, 6), (4, 7), (5, 7)])
-@pytest.mark.parametrize("masked", [False, True])
-def test_cudnn_is_given_even_lengths(queries, keys, masked, monkeypatch):
+@pytest.mark.parametrize("masked, biased", [(False, False), (True, False), (False, True)])
+def test_cudnn_is_given_even_lengths(queries, keys, masked, biased, monkeypatch):
     q, k, v = (jnp.asarray(draw(2, size, 2, 8), jnp.bfloat16) for size in (queries, keys, keys))
     mask = np.tril(np.ones((queries, keys), bool), 1) if masked else None
-    loss = lambda q, k, v: jnp.sum(attention(q, k, v, mask) ** 2)
-    both = jax.value_and_grad(loss, argnums=(0, 1, 2))
-    expected, of_xla = attention(q, k, v, mask), both(q, k, v)
+    bias = jnp.asarray(draw(2, queries, keys), jnp.bfloat16) if biased else None
+    found = lambda q, k, v: attention(q, k, v, mask, bias=bias)
+    both = jax.value_and_grad(lambda *args: jnp.sum(found(*args) ** 2), argnums=(0, 1, 2))
+    expected, of_xla = found(q, k, v), both(q, k, v)
     real, calls = jax.nn.dot_product_attention, []
 
-    def cudnn(q, k, v, *, mask, implementation):
+    def cudnn(q, k, v, bias, mask, *, implementation):
+        assert bias is None or bias.shape == (1, 2, q.shape[1], k.shape[1])
         calls.append((q.shape[1], k.shape[1], v.shape[1], mask is None, implementation))
-        return real(q, k, v, mask=mask)
+        return real(q, k, v, bias, mask)
 
     monkeypatch.setattr(module, "backend", lambda: "cuda")
     monkeypatch.setattr(jax.nn, "dot_product_attention", cudnn)
-    np.testing.assert_array_equal(attention(q, k, v, mask), expected)
+    np.testing.assert_array_equal(found(q, k, v), expected)
     even = (queries + queries % 2, keys + keys % 2)
     assert calls == [(*even, even[1], not masked and (queries, keys) == even, "cudnn")]
     jax.tree.map(np.testing.assert_array_equal, both(q, k, v), of_xla)
@@ -135,7 +137,7 @@ def test_a_decoding_step_is_xlas(monkeypatch):
     monkeypatch.setattr(
         jax.nn,
         "dot_product_attention",
-        lambda q, k, v, *, mask, implementation: calls.append(implementation) or q,
+        lambda q, k, v, bias, mask, *, implementation: calls.append(implementation) or q,
     )
     q, k = (jnp.zeros((1, size, 1, 8), jnp.bfloat16) for size in (2, 4))
     attention(q[:, :1], k, k)
@@ -157,12 +159,22 @@ def test_tokamax_is_given_all_of_it(monkeypatch):
     q, k, v = (jnp.asarray(draw(1, size, 1, 4)) for size in (2, 3, 3))
     mask = np.array([[True, False, True], [True, True, True]])
     assert attention(q, k, v, mask, "tokamax") is v
-    assert attention(q, k, v, None, "tokamax") is v
+    bias = jnp.ones((1, 2, 3))
+    assert attention(q, k, v, None, "tokamax", bias) is v
     assert flags.FLAGS.is_parsed()  # or tokamax would parse this program's own arguments
     (first, named), (_, bare) = calls
     assert all(found is given for found, given in zip(first, (q, k, v), strict=True))
-    assert named.keys() == {"mask"} and bare == {"mask": None}
+    assert named.keys() == {"mask", "bias"} and named["bias"] is None
+    assert bare["mask"] is None and bare["bias"].shape == (1, 1, 2, 3)
     np.testing.assert_array_equal(named["mask"], mask[None, None])  # [1, 1, T, S]
+
+
+def test_a_bias_is_added_to_the_logits():
+    q, k, v = (jnp.asarray(draw(2, size, 3, 4)) for size in (2, 5, 5))
+    bias = draw(3, 2, 5)
+    logits = np.einsum("btnh,bsnh->bnts", q, k) / 2 + bias  # the root of 4
+    expected = np.einsum("bnts,bsnh->btnh", jax.nn.softmax(logits), v)
+    np.testing.assert_allclose(attention(q, k, v, bias=jnp.asarray(bias)), expected, atol=1e-5)
 
 
 # --- What is refused -----------------------------------------------------------------------------

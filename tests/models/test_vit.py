@@ -239,7 +239,7 @@ def test_published_sizes():
 
 def test_a_hidden_layer_in_training_normalizes_by_the_batch():
     head = Head(HeadConfig(2, 3, hidden=1, dropout=0.0), rngs=nnx.Rngs(0))
-    head.hidden[0].kernel[...] = jnp.eye(2)
+    head.hidden["0"].kernel[...] = jnp.eye(2)
     seen = []
     head.out = lambda x: seen.append(x)
     x = jnp.float32([[1, 5], [3, 9]])  # means 2 and 7, deviations 1 and 2
@@ -255,8 +255,8 @@ def test_mlp_head():
     head = Head(cfg, rngs=nnx.Rngs(0))
     theirs = prompt_of(case, "head.")
     for i in range(cfg.hidden):
-        head.hidden[i].kernel[...] = jnp.asarray(theirs[f"projection.{4 * i}.weight"].T)
-        head.hidden[i].bias[...] = jnp.asarray(theirs[f"projection.{4 * i}.bias"])
+        head.hidden[str(i)].kernel[...] = jnp.asarray(theirs[f"projection.{4 * i}.weight"].T)
+        head.hidden[str(i)].bias[...] = jnp.asarray(theirs[f"projection.{4 * i}.bias"])
         for ours, name in (
             ("scale", "weight"),
             ("bias", "bias"),
@@ -264,7 +264,7 @@ def test_mlp_head():
             ("variance", "running_var"),
         ):
             value = jnp.asarray(theirs[f"projection.{4 * i + 2}.{name}"])
-            getattr(head.norms[i], ours)[...] = value
+            getattr(head.norms[str(i)], ours)[...] = value
     head.out.kernel[...] = jnp.asarray(theirs["last_layer.weight"].T)
     head.out.bias[...] = jnp.asarray(theirs["last_layer.bias"])
     close(head(case["in_features"]), case["out_logits"], STACK)
