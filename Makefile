@@ -5,7 +5,8 @@
 # the environment saves the second call an installation.
 
 .DELETE_ON_ERROR:
-.PHONY: help quickstart environments environment-newest test test-core test-newest mutants fuzz lint clean
+.PHONY: help quickstart environments environment-newest test test-core test-newest mutants fuzz \
+	lint clean
 
 VENV ?= .venv
 WORKDIR ?= runs/quickstart
@@ -13,6 +14,8 @@ RUN := $(VENV)/bin/python
 PYTEST := $(RUN) -m pytest -n 2 --dist loadfile --durations=10
 # Most of a fast test's time is spent in XLA's compiler, which needs half of it with few optimizations.
 FAST := JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(PYTEST) -m "not slow"
+# Slow tests wait for processes of theirs, so two cores have time for three. The last files are short.
+SLOW := $(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=10 -m slow
 # What all optimizations could make differ: networks, losses and a step, held against the references.
 NUMBERS := $(addprefix tests/models/test_,goldens.py causal.py vqgan.py vit.py lpips.py discriminator.py) \
 	tests/tasks/test_losses.py tests/tasks/generation/test_prompt_step_golden.py
@@ -39,7 +42,7 @@ quickstart: $(VENV)/.installed$(if $(filter 1,$(LIGHT)),-light)
 test: $(VENV)/.installed-dev
 	$(FAST) $(addprefix --ignore=,$(NUMBERS))
 	$(PYTEST) -m "not slow" $(NUMBERS)
-	$(PYTEST) -m slow
+	$(SLOW)
 
 # The fast tests of CORE in a light environment.
 test-core: $(VENV)/.installed-light-dev

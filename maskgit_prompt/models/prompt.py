@@ -4,7 +4,8 @@ Shapes: B batch, P prompt tokens, D width, C classes, I instances, F factors, R 
 A condition is a class id, an instance id, both or neither. An id of NONE drops that condition, so
 one generator makes class-conditional, instance-conditional and unconditional prompts. Three kinds:
 
-  table       E_c,s (+ E_i,s) + E_s            (C + I + 1)·P·D parameters
+  table       E_c,s (+ E_i,s) + E_s            (C + I + 1)·P·D parameters, optionally dense, as in
+                                               Visual Prompt Tuning (arXiv 2203.12119)
   additive    LN(E_c (+ E_i) + E_s), then optionally dense: what generative_transfer released
   factorized  MLP(LN(Σ_f (u_f + u_c,f (+ u_i,f)) ⊙ v_s,f))     (1 + C + I + P)·F·R + MLP
 
@@ -41,15 +42,20 @@ class PromptConfig:
       depth: 1 puts tokens in front once; the number of layers makes fresh ones at every layer.
       prefix: make keys and values for every layer instead of tokens (arXiv 2101.00190).
       classes, instances: C and I; 0 leaves that table out.
-      embedding: R, width of the tables of the additive and factorized kinds; 0 means D. An additive
-        prompt of another width than D needs `dense`.
-      dense: additive only: a dense layer from `embedding` to D follows the LayerNorm.
+      embedding: R, width of the tables; 0 means D. An additive prompt of another width than D needs
+        `dense`, and a table has another width only with it.
+      dense: of the additive kind and of the table: a dense layer from `embedding` to D comes last.
       factors: factorized only: F.
       hidden: factorized only: hidden width of the MLP; 0 means one dense layer.
       dropout: rate on the prompt tokens, in training only.
       drop_class, drop_instance: share of training examples whose condition is dropped.
       attention: in front of a causal transformer, "causal", or "both" if all prompt tokens see each
         other. In front of a masked one they always do.
+      uniform: the table's shared part starts uniformly between -uniform and uniform; 0: normally
+        distributed with standard deviation 1.
+      shared: table only: the same fresh tokens at every layer.
+      stages: table without conditions only: fresh tokens before so many blocks of each stage of a
+        transformer whose width is D in the first stage and doubles with each; () elsewhere.
     """
 
     kind: str = "factorized"
@@ -67,8 +73,12 @@ class PromptConfig:
     drop_instance: float = 0.0
     prefix: bool = False
     attention: str = "causal"
+    uniform: float = 0.0
+    shared: bool = False
+    stages: tuple[int, ...] = ()
 
     def __post_init__(self):
+        object.__setattr__(self, "stages", tuple(self.stages))  # in a file it is a list
         if self.kind not in KINDS:
             raise ValueError(f"kind = {self.kind!r}, expected one of {', '.join(KINDS)}")
         if self.attention not in PROMPT_ATTENTION:
@@ -83,6 +93,17 @@ class PromptConfig:
         for name in ("drop_class", "drop_instance"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} = {getattr(self, name)}, expected 0 to 1")
+        if not 0 <= self.uniform < math.inf:
+            raise ValueError(f"uniform = {self.uniform}, expected 0 or more")
+        if self.shared and (self.kind != "table" or self.place != "layers"):
+            raise ValueError("shared = True, expected it with kind 'table' and more than one layer")
+        if self.stages and (
+            self.kind != "table" or self.dense or self.prefix or self.classes or self.instances
+        ):
+            raise ValueError(
+                f"stages = {self.stages}, expected them with kind 'table' alone: no conditions, no "
+                "prefix, not dense"
+            )
         if self.kind == "additive" and not self.dense and self.embedding not in (0, self.width):
             raise ValueError(
                 f"embedding = {self.embedding}, expected the width {self.width}: an additive "
@@ -92,12 +113,18 @@ class PromptConfig:
     @property
     def place(self) -> str:
         """The field of a Prompt that its vectors go to."""
+        if self.stages:
+            return "stages"
         return "prefix" if self.prefix else "layers" if self.depth > 1 else "tokens"
 
     @property
     def slots(self) -> tuple[int, ...]:
-        """How many vectors a condition has: (P,), (depth, P), or (depth, 2, P) for a prefix."""
+        """How many vectors a condition has: (P,), (depth, P), or (depth, 2, P) for a prefix.
+
+        For stages (sum of the stages, P), of several widths.
+        """
         shapes = {"tokens": (), "layers": (self.depth,), "prefix": (self.depth, 2)}
+        shapes["stages"] = (sum(self.stages),)
         return (*shapes[self.place], self.tokens)
 
 
@@ -106,12 +133,19 @@ class PromptGenerator(nnx.Module):
 
     def __init__(self, cfg: PromptConfig, *, rngs: nnx.Rngs):
         self.cfg = cfg
-        slots = math.prod(cfg.slots)
+        slots = cfg.tokens if cfg.shared else math.prod(cfg.slots)
         size = cfg.embedding or cfg.width
         normal = lambda std, *shape: nnx.Param(std * jax.random.normal(rngs.params(), shape))
-        if cfg.kind == "table":
-            item = (slots, cfg.width)
-            self.positions = normal(1.0, *item)
+        if cfg.stages:
+            shapes = [(n * cfg.tokens, cfg.width * 2**stage) for stage, n in enumerate(cfg.stages)]
+            self.positions = nnx.Dict({str(i): self._start(rngs, x) for i, x in enumerate(shapes)})
+        elif cfg.kind == "table":
+            item = (slots, size if cfg.dense else cfg.width)
+            self.positions = self._start(rngs, item)
+            if cfg.dense:
+                # Kaiming's normal initializer by outputs, as the reference implementation has it.
+                init = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
+                self.dense = nnx.Linear(size, cfg.width, kernel_init=init, rngs=rngs)
         elif cfg.kind == "additive":
             item = (size,)
             self.positions = normal(0.02, slots, size)
@@ -132,6 +166,12 @@ class PromptGenerator(nnx.Module):
         if cfg.instances:
             self.instances = normal(0.02, cfg.instances, *item)
 
+    def _start(self, rngs: nnx.Rngs, shape: tuple[int, ...]) -> nnx.Param:
+        if not self.cfg.uniform:
+            return nnx.Param(jax.random.normal(rngs.params(), shape))
+        bounds = {"minval": -self.cfg.uniform, "maxval": self.cfg.uniform}
+        return nnx.Param(jax.random.uniform(rngs.params(), shape, **bounds))
+
     def __call__(
         self, class_ids: Array | None, instance_ids: Array | None = None, key: Array | None = None
     ) -> Prompt:
@@ -142,20 +182,35 @@ class PromptGenerator(nnx.Module):
         cfg = self.cfg
         batch = next(len(ids) for ids in (class_ids, instance_ids) if ids is not None)
         keys = (None, None, None) if key is None else jax.random.split(key, 3)
+        if cfg.stages:
+            return self._staged(batch, keys[2])
         condition = 0.0
         if cfg.classes and class_ids is not None:
             condition += _lookup(self.classes[...], class_ids, cfg.drop_class, keys[0])
         if cfg.instances and instance_ids is not None:
             condition += _lookup(self.instances[...], instance_ids, cfg.drop_instance, keys[1])
         tokens = self._tokens(condition)
+        if cfg.shared:
+            tokens = jnp.tile(tokens, (cfg.depth, 1))
         tokens = jnp.broadcast_to(tokens, (batch, math.prod(cfg.slots), cfg.width))
         tokens = dropout(tokens, cfg.dropout, keys[2])
         return Prompt(**{cfg.place: tokens.reshape(batch, *cfg.slots, cfg.width)})
 
+    def _staged(self, batch: int, key: Array | None) -> Prompt:
+        cfg, stages = self.cfg, []
+        for stage, count in enumerate(cfg.stages):
+            x = self.positions[str(stage)][...]
+            x = jnp.broadcast_to(x, (batch, *x.shape))
+            one = None if key is None else jax.random.fold_in(key, stage)
+            x = dropout(x, cfg.dropout, one)
+            stages.append(x.reshape(batch, count, cfg.tokens, -1))
+        return Prompt(stages=tuple(stages))
+
     def _tokens(self, condition: Array | float) -> Array:
         """The rule of the kind; condition [B, …] has the shape of a table's rows, or is 0."""
         if self.cfg.kind == "table":
-            return self.positions + condition  # [B, P, D]
+            x = self.positions + condition  # [B, P, E] or [P, E]
+            return self.dense(x) if self.cfg.dense else x  # … D
         slot = lambda x: x if isinstance(x, float) else x[:, None]  # [B, …] -> [B, 1, …]
         if self.cfg.kind == "additive":
             x = self.norm(slot(condition) + self.positions)  # [B, P, E]

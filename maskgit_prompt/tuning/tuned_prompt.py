@@ -23,6 +23,8 @@ TEXT = "maskgit_prompt"  # the name of the header in the file
 # Earlier versions wrote no "parts"; their prompts depend on these. The header leaves these out, so
 # that those versions can read new files.
 IMPLIED = ("tokenizer", "transformer")
+# Nor do those versions know these sizes of a generator, and the header leaves them out unless set.
+LATER = ("uniform", "shared", "stages")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,9 +72,10 @@ class TunedPrompt:
 
 def save(path: pathlib.Path, prompt: TunedPrompt) -> None:
     """Writes the file whole or not at all."""
+    cfg = dataclasses.asdict(prompt.config)
     header = {
         "format": FORMAT,
-        "cfg": dataclasses.asdict(prompt.config),
+        "cfg": {k: x for k, x in cfg.items() if x or k not in LATER},
         "source": prompt.backbone.name,
         "fingerprint": prompt.backbone.fingerprint,
     }

@@ -92,6 +92,49 @@ def test_table_by_hand():
     np.testing.assert_allclose(tokens, expected + value(generator.positions), rtol=1e-5)
 
 
+def test_a_dense_table_by_hand():
+    generator = make(kind="table", embedding=3, dense=True, depth=2)
+    tokens = made(generator, jnp.array([1])).layers[0].reshape(-1, WIDTH)
+    x = value(generator.positions) + value(generator.classes)[1]  # [depth · P, R]
+    expected = x @ value(generator.dense.kernel) + value(generator.dense.bias)
+    np.testing.assert_allclose(tokens, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_layers_that_share_their_tokens():
+    generator = make(kind="table", shared=True, depth=3)
+    layers = made(generator, jnp.array([1])).layers[0]
+    alone = value(generator.positions) + value(generator.classes)[1]
+    assert layers.shape == (3, TOKENS, WIDTH)
+    np.testing.assert_allclose(layers, np.stack([alone] * 3), rtol=1e-6)
+    assert count(kind="table", shared=True, depth=3) == count(kind="table")
+
+
+STAGES = dict(kind="table", classes=0, instances=0, stages=(1, 3))
+
+
+def test_stages_have_tokens_of_their_own_widths():
+    generator = make(**STAGES, dropout=0.5)
+    prompt = made(generator, jnp.array([NONE, NONE]))
+    assert [x.shape for x in prompt.stages] == [(2, 1, TOKENS, WIDTH), (2, 3, TOKENS, 2 * WIDTH)]
+    for i, x in enumerate(prompt.stages):
+        whole = value(generator.positions[str(i)]).reshape(x.shape[1:])
+        np.testing.assert_array_equal(x, np.stack([whole] * 2))
+    dropped = made(generator, jnp.array([NONE, NONE]), None, jax.random.key(0))
+    for x in dropped.stages:  # each image's own
+        assert 0.2 < np.mean(np.asarray(x) == 0) < 0.8
+        assert (np.asarray(x[0] == 0) != np.asarray(x[1] == 0)).any()
+    assert count(**STAGES) == TOKENS * WIDTH + 3 * TOKENS * 2 * WIDTH
+    assert PromptConfig(**SIZES | STAGES).slots == (4, TOKENS)
+
+
+@pytest.mark.parametrize("sizes", [dict(kind="table", classes=0, instances=0), STAGES])
+def test_a_uniform_start(sizes):
+    cfg = PromptConfig(**SIZES | sizes | dict(tokens=500, uniform=0.25))
+    tree = nnx.to_pure_dict(nnx.state(PromptGenerator(cfg, rngs=nnx.Rngs(0))))
+    for x in jax.tree.leaves(tree["positions"]):
+        assert -0.25 <= x.min() < -0.24 and 0.24 < x.max() <= 0.25 and abs(x.mean()) < 0.01
+
+
 def layer_norm(norm: nnx.LayerNorm, x: np.ndarray) -> np.ndarray:
     x = (x - x.mean(-1, keepdims=True)) / x.std(-1, keepdims=True)
     return x * value(norm.scale) + value(norm.bias)
@@ -166,6 +209,13 @@ def test_dropout_of_tokens():
     [
         (dict(kind="soft"), "kind = 'soft', expected one of table, additive, factorized"),
         (dict(kind="additive", embedding=5), "embedding = 5, expected the width 6.*dense=True"),
+        (dict(kind="table", shared=True), "shared = True, expected it with .* more than one layer"),
+        (
+            dict(kind="additive", depth=2, shared=True),
+            "shared = True, expected it with kind 'table'",
+        ),
+        (dict(kind="table", stages=(2, 2)), "expected them with kind 'table' alone: no conditions"),
+        (dict(uniform=-1.0), "uniform = -1.0, expected 0 or more"),
     ],
 )
 def test_configs_that_cannot_be(changes, message):
