@@ -9,18 +9,20 @@
         --workdir=runs/mini64/2 --config.backbone=runs/mini64/1b/backbone
     python -m maskgit_prompt.main --config=configs/mini64.py:features,pictures \\
         --workdir=runs/mini64/3 --config.backbone=runs/mini64/2/backbone
+    python -m maskgit_prompt.main --config=configs/mini64.py:encoder,pictures \\
+        --workdir=runs/mini-vit
 
 `:more` trains the tokenizer further, with a codebook of moving averages. `:causal` in place of
 `:transformer` trains a causal transformer. Each stage copies the parts of the stage before and adds
-its own; the last folder is the model. Where the pictures come from, hours and figures are in
-docs/mini.md.
+its own; the last folder is the model. `:encoder` trains `mini-vit`, which classifiers stand on.
+Where the pictures come from, hours and figures are in docs/mini.md.
 """
 
 from ml_collections import ConfigDict
 
 from maskgit_prompt import config as defaults
 
-STAGES = ("tokenizer", "more", "transformer", "causal", "features")
+STAGES = ("tokenizer", "more", "transformer", "causal", "features", "encoder")
 SETS = ("noto", "fluent", "clipart", "photos")
 WEIGHTS = (3.0, 3.0, 3.0, 2.0, 1.0)
 
@@ -30,7 +32,7 @@ def get_config(argument: str = "tokenizer,pictures") -> ConfigDict:
     pictures = pictures or "pictures"
     part = {"causal": "transformer", "more": "tokenizer"}.get(stage, stage)
     config = defaults.pretrain(part)
-    config.name = "mini-causal" if stage == "causal" else "mini"
+    config.name = {"causal": "mini-causal", "encoder": "mini-vit"}.get(stage, "mini")
     config.store_dtype = "float16"
     config.data.sets = (*(f"{pictures}/{name}" for name in SETS), "drawn")
     config.data.weights = WEIGHTS
@@ -45,7 +47,7 @@ def get_config(argument: str = "tokenizer,pictures") -> ConfigDict:
     config.train.ema_decay = 0.998
     config.train.log_every = 50
     config.train.save_every = 250
-    if part != "features":
+    if part in ("tokenizer", "transformer"):
         config.train.show_every = 500
     if part == "tokenizer":
         config.train.steps, config.train.batch_size = 5_000, 32
@@ -82,6 +84,10 @@ def get_config(argument: str = "tokenizer,pictures") -> ConfigDict:
     elif stage == "features":
         config.train.steps, config.train.batch_size = 6_000, 64
         config.features = ConfigDict({"image_size": 64, "width": 32, "stages": 4, "groups": 8})
+    elif stage == "encoder":
+        config.train.steps, config.train.batch_size = 6_000, 64
+        config.optimizer.weight_decay = 0.05
+        config.encoder = ConfigDict({"patch": 8, "width": 192, "layers": 6, "heads": 3, "mlp": 768})
     else:
         raise ValueError(f"stage {stage!r}, expected {', '.join(STAGES)}")
     return config

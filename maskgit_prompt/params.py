@@ -75,6 +75,11 @@ _LIKE_SLICED = re.compile(r"\[[-\d: ]+\]$")  # as [3], [::2]: a set of character
 _SLICED = re.compile(r"(?P<path>.*)\[(?P<first>-?\d*):(?P<stop>-?\d*)\]")
 
 
+def is_stacked(path: str) -> bool:
+    """Whether a parameter of this path has the layers along its first axis."""
+    return bool(_STACKED.fullmatch(path))
+
+
 def split(tree: Tree, patterns: Iterable[str], key: str = "config.trainable") -> tuple[Tree, Tree]:
     """Splits into (trainable, frozen) by patterns that match whole paths; the first match wins.
 

@@ -17,6 +17,7 @@ ADDED = {
     "data.max_pixels": 300_000_000,
     "initial_weights": "random",
     "optimizer.decays": [],
+    "optimizer.hold": 1,
     "optimizer.momentum": 0.9,
     "optimizer.name": "adamw",
     "optimizer.nesterov": False,

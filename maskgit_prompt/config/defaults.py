@@ -62,11 +62,12 @@ def training(
     config.profile = ""  # "20:5": a profiler's trace of the five steps after step 20
     config.optimizer = ConfigDict(
         {
-            "name": "adamw",  # the optimizer: "adamw" or "sgd"
+            "name": "adamw",  # the optimizer: "adamw", "sgd", or "adamw-vpt" as in VPT's code
             "learning_rate": learning_rate,  # the highest learning rate
             # The learning rate falls to 0 along half a "cosine", or stays "constant".
             "schedule": "cosine",
             "warmup_steps": 0,  # steps in which the learning rate rises from 0
+            "hold": 1,  # steps between changes of the learning rate
             "rates": (),  # learning rates by path, first match wins: "transformer/.*=1e-4"
             "decays": (),  # weight decays by path, first match wins: ".*(bias|scale)=0"
             "momentum": 0.9,  # momentum of sgd; 0: none

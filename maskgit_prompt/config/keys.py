@@ -33,7 +33,7 @@ NAMES = (
 )
 # What a config file of a job may add to the job's defaults.
 MORE = {
-    "pretrain": ("features.*", "tokenizer.*", "transformer.*"),
+    "pretrain": ("encoder.*", "features.*", "tokenizer.*", "transformer.*"),
 }
 # A config file that each job can be started with, for messages.
 FILES = {

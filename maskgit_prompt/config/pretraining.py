@@ -14,10 +14,11 @@ def pretrain(
     )
     config.train.evaluate_every = 500  # steps between held-out losses; 0: only at the end
     config.train.show_every = 0  # steps between sheets of images in progress.html; 0: none
-    config.model = "masked"  # kind of transformer that is trained: "masked" or "causal"
+    # Kind of transformer that is trained, "masked" or "causal"; of encoder, "vit" or "swin".
+    config.model = "vit" if stage == "encoder" else "masked"
     config.tokenizer_kind = "vq"  # kind of tokenizer that is trained: "vq" or "vqgan"
     config.trainable = (".*",)  # patterns of the paths that are trained
-    config.stage = stage  # the part to train: "tokenizer", "transformer" or "features"
+    config.stage = stage  # the part to train: "tokenizer", "transformer", "features" or "encoder"
     config.backbone = ""  # the folder that the stage before wrote; empty for the first stage
     # The network's first weights: "random", or "backbone", those of the backbone's own part.
     config.initial_weights = "random"

@@ -21,14 +21,14 @@ from maskgit_prompt.decoding import schedules
 from maskgit_prompt.decoding.config import DecodeConfig
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.importers.format import formats
-from maskgit_prompt.models import attention, discriminator, prompt, tokenizer
+from maskgit_prompt.models import attention, discriminator, prompt, tokenizer, vit
 from maskgit_prompt.storage import files
 from maskgit_prompt.tasks import losses
 from maskgit_prompt.tuning import methods, profile
 from maskgit_prompt.tuning.optimizers import make_optimizer
 
 DTYPES = ("float32", "bfloat16", "float16")
-STAGES = ("tokenizer", "transformer", "features")
+STAGES = ("tokenizer", "transformer", "features", "encoder")
 INITIAL_WEIGHTS = ("random", "backbone")
 LARGEST = 3.4e38  # of float32
 INT_BOUND = 2**31
@@ -111,6 +111,7 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "train.tensorboard": FLAG,
     "train.*": COUNT,
     "optimizer.learning_rate": POSITIVE,
+    "optimizer.hold": COUNT,
     "optimizer.backbone_learning_rate": NOT_NEGATIVE,
     "optimizer.b1": RATE,
     "optimizer.b2": RATE,
@@ -188,7 +189,14 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "tokenizer.attention": each(NOT_NEGATIVE),
     "tokenizer.shortcut": one_of(tokenizer.SHORTCUTS),
     "tokenizer.conv_downsample": FLAG,
+    "encoder.layers": Rule(lambda x: min(x if isinstance(x, tuple) else (x,)) >= 1, "at least 1"),
+    "encoder.heads": Rule(lambda x: min(x if isinstance(x, tuple) else (x,)) >= 1, "at least 1"),
+    "encoder.mean": each(RATE),
+    "encoder.std": each(POSITIVE),
+    "encoder.pool": one_of(vit.POOLS),
+    "encoder.norm": one_of(vit.NORMS),
     "t*r.*": COUNT,  # sizes of a tokenizer or a transformer
+    "encoder.*": COUNT,
     "features.*": COUNT,
     "format": Rule(lambda x: x == "" or x in formats(), ", ".join(formats())),
     "download": FLAG,

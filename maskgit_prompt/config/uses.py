@@ -85,7 +85,11 @@ USES = (
     Use(("masking.*",), "transformer", ("masked",), instead="use config.next_code"),
     Use(("next_code.*",), "transformer", ("causal",), instead="use config.masking"),
     Use(("masking.drop_class", "next_code.drop_class"), "job", ("pretrain",)),
-    Use(("optimizer.b1", "optimizer.b2", "optimizer.eps"), "optimizer.name", ("adamw",)),
+    Use(
+        ("optimizer.b1", "optimizer.b2", "optimizer.eps"),
+        "optimizer.name",
+        ("adamw", "adamw-vpt"),
+    ),
     Use(("optimizer.momentum", "optimizer.nesterov"), "optimizer.name", ("sgd",)),
     Use(("optimizer.nesterov",), "optimizer.momentum", unless=(0.0,)),
     Use(
@@ -161,8 +165,9 @@ USES = (
     Use(("adversarial.*",), "adversarial.weight", unless=(0.0,), idle=(0.0,)),
     Use(("adversarial.width", "adversarial.layers"), "adversarial.discriminator", ("patch",)),
     Use(("adversarial.penalty_every",), "adversarial.penalty", unless=(0.0,)),
-    Use(("model", "masking.*", "next_code.*", "attention"), "stage", ("transformer",)),
-    Use(("dtype",), "stage", ("tokenizer", "transformer")),
+    Use(("masking.*", "next_code.*"), "stage", ("transformer",)),
+    Use(("model", "attention"), "stage", ("transformer", "encoder")),
+    Use(("dtype",), "stage", ("tokenizer", "transformer", "encoder")),
     # Imports.
     Use(("heads", "classes"), "format", ("taming",)),
     Use(("codebook",), "format", ("maskgit",)),

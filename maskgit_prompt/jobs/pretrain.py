@@ -1,4 +1,6 @@
-"""Pretrains a part of a backbone, on drawn and on real images: tokenizer, transformer or features.
+"""Pretrains a part of a backbone, on drawn and on real images.
+
+The parts are tokenizer, transformer and features, and an encoder for classifiers.
 
 1. Find the images.
 2. Train the part of config.stage, on pixels or on codes of the tokenizer of the stage before.
@@ -188,7 +190,7 @@ def _check(config: ConfigDict, network: Network, before: backbones.Backbone, mes
     """Raises UsageError for what does not fit: image size, devices, path patterns."""
     if config.stage == "transformer":
         Compute.of(config).check(network.cfg, mesh)
-    if config.stage != "features":
+    if config.stage in ("tokenizer", "transformer"):
         reader = network.cfg if config.stage == "tokenizer" else before.part("tokenizer").cfg
         if reader.image_size != config.data.size:
             raise UsageError(

@@ -10,12 +10,16 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from maskgit_prompt.models.kind import Axes
 from maskgit_prompt.models.layers import dropout
 
 Array = jax.Array
 
 RARE = 0.01  # the probability of each class that the biases start at
 EPSILON = 1e-5  # of the hidden layers' norms
+MOMENTUM = 0.1  # share of a batch in the norms' averages
+# Parameters that training renews without a gradient.
+STATS = r"norms/.*/(mean|variance)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,12 +58,23 @@ class Norm(nnx.Module):
         self.mean = nnx.Param(jnp.zeros(width))
         self.variance = nnx.Param(jnp.ones(width))
 
-    def __call__(self, x: Array, training: bool) -> Array:
-        if training:
-            mean, variance = jnp.mean(x, axis=0), jnp.var(x, axis=0)
-        else:
-            mean = jax.lax.stop_gradient(self.mean[...])
-            variance = jax.lax.stop_gradient(self.variance[...])
+    def __call__(self, x: Array) -> Array:
+        return self._normalized(
+            x, *map(jax.lax.stop_gradient, (self.mean[...], self.variance[...]))
+        )
+
+    def train(self, x: Array) -> tuple[Array, dict[str, Array]]:
+        """(by the batch's own mean and variance, the averages renewed).
+
+        As in PyTorch the average is of the variance with n - 1, and the norm takes that with n.
+        """
+        mean, variance = jnp.mean(x, axis=0), jnp.var(x, axis=0)
+        batch = {"mean": mean, "variance": variance * len(x) / max(1, len(x) - 1)}
+        renewed = lambda old, new: (1 - MOMENTUM) * old + MOMENTUM * jax.lax.stop_gradient(new)
+        stats = {name: renewed(getattr(self, name)[...], x) for name, x in batch.items()}
+        return self._normalized(x, mean, variance), stats
+
+    def _normalized(self, x: Array, mean: Array, variance: Array) -> Array:
         return (x - mean) / jnp.sqrt(variance + EPSILON) * self.scale + self.bias
 
 
@@ -76,13 +91,22 @@ class Head(nnx.Module):
         self.out = dense(cfg.classes)
         self.out.bias[...] = jnp.full(cfg.classes, math.log(RARE / (1 - RARE)))
 
-    def __call__(self, x: Array, key: Array | None = None) -> Array:
-        """A key means training: hidden layers drop values and normalize by the batch."""
-        keys = [None] * self.cfg.hidden
-        if key is not None:
-            keys = list(jax.random.split(key, self.cfg.hidden))
-        for i, one in enumerate(keys):
-            x = jax.nn.relu(self.hidden[str(i)](x))
-            x = self.norms[str(i)](x, training=key is not None)
-            x = dropout(x, self.cfg.dropout, one)
+    def __call__(self, x: Array) -> Array:
+        for i in map(str, range(self.cfg.hidden)):
+            x = self.norms[i](jax.nn.relu(self.hidden[i](x)))
         return self.out(x.astype(jnp.float32))
+
+    def train(self, x: Array, key: Array) -> tuple[Array, dict]:
+        """(logits, new values of the parameters that STATS matches), as training sees them.
+
+        Hidden layers drop values, and normalize by the batch.
+        """
+        stats = {}
+        for i in range(self.cfg.hidden):
+            x, stats[str(i)] = self.norms[str(i)].train(jax.nn.relu(self.hidden[str(i)](x)))
+            x = dropout(x, self.cfg.dropout, jax.random.fold_in(key, i))
+        return self.out(x.astype(jnp.float32)), {"norms": stats} if stats else {}
+
+
+# On every device, as the prompt is.
+AXES: Axes = ((r".*", None),)

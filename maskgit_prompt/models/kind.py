@@ -15,7 +15,7 @@ class Kind:
     """One kind of network that a backbone's part can be.
 
     Attributes:
-      part: "tokenizer", "transformer" or "features".
+      part: "tokenizer", "transformer", "features", or "encoder" of images for a classifier.
       name: as folders and configs call it; no two files in models/ have the same.
       config: the class of its sizes.
       module: (config, *, rngs) -> the network.

@@ -15,7 +15,7 @@ import numpy as np
 from flax import nnx
 
 from maskgit_prompt.models.attention import Attention, attention, check_heads
-from maskgit_prompt.models.kind import Axes
+from maskgit_prompt.models.kind import Axes, Kind
 from maskgit_prompt.models.layers import Mlp, Pin, as_it_is, kernel_init, replace_prompt
 from maskgit_prompt.models.prompts import Prompt
 
@@ -35,6 +35,7 @@ class SwinConfig:
       layers, heads: blocks and attention heads, by stage.
       window: w; a stage with fewer tokens a side is one window.
       ratio: hidden width of the MLPs, in multiples of D.
+      mean, std: as in `vit.ViTConfig`.
       dtype: of activations; parameters and softmax stay float32.
       attention_implementation: as in `attention.attention`.
       remat: recompute each block in the backward pass.
@@ -47,13 +48,15 @@ class SwinConfig:
     heads: tuple[int, ...] = (3, 6, 12, 24)
     window: int = 7
     ratio: int = 4
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     dtype: str = "float32"
     attention_implementation: str = "auto"
     remat: bool = False
 
     def __post_init__(self):
         # From a config file they are lists.
-        for name in ("layers", "heads"):
+        for name in ("layers", "heads", "mean", "std"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if len(self.layers) != len(self.heads):
             raise ValueError(f"layers {self.layers} and heads {self.heads}: expected one per stage")
@@ -352,3 +355,4 @@ AXES: Axes = (
     (_BLOCKS + r".*/(bias|scale)", ("layer", "embed")),
     (r".*", None),
 )
+KIND = Kind("encoder", "swin", SwinConfig, Swin, AXES)

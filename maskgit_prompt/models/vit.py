@@ -15,7 +15,8 @@ from flax import nnx
 
 from maskgit_prompt.models.attention import check_heads
 from maskgit_prompt.models.blocks import PreNorm
-from maskgit_prompt.models.layers import Pin, as_it_is, kernel_init, run_blocks
+from maskgit_prompt.models.kind import Axes, Kind
+from maskgit_prompt.models.layers import BLOCK_AXES, Pin, as_it_is, kernel_init, run_blocks
 from maskgit_prompt.models.prompts import Prompt
 
 Array = jax.Array
@@ -36,6 +37,8 @@ class ViTConfig:
         prompt tokens, or all but the class token.
       norm: whether the last norm stands before the pooling, as in supervised ViT and MoCo v3, or
         after it, as in MAE.
+      mean, std: of the pixels that the weights were trained on, by channel, in 0 to 1: the network
+        takes (pixels / 255 - mean) / std.
       dtype: of activations; parameters and softmax stay float32.
       attention_implementation: as in `attention.attention`.
       remat: recompute in the backward pass what is cheap.
@@ -49,11 +52,15 @@ class ViTConfig:
     mlp: int = 3072
     pool: str = "class"
     norm: str = "before"
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     dtype: str = "float32"
     attention_implementation: str = "auto"
     remat: bool = False
 
     def __post_init__(self):
+        for name in ("mean", "std"):  # in a file they are lists
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         check_heads(self.width, self.heads)
         if self.image_size % self.patch:
             raise ValueError(
@@ -74,6 +81,11 @@ class ViTConfig:
     def length(self) -> int:
         """L."""
         return self.grid**2
+
+    @property
+    def features(self) -> int:
+        """D of the features."""
+        return self.width
 
 
 def _size(width: int, layers: int, heads: int, patch: int) -> ViTConfig:
@@ -255,3 +267,7 @@ def fixed_positions(grid: int, width: int) -> np.ndarray:
     waves = [wave(axis[:, None] * rates) for axis in (slow, fast) for wave in (np.sin, np.cos)]
     rows = np.concatenate(waves, axis=1)
     return np.concatenate([np.zeros((1, width)), rows]).astype(np.float32)
+
+
+AXES: Axes = (*BLOCK_AXES, (r".*", None))
+KIND = Kind("encoder", "vit", ViTConfig, ViT, AXES)

@@ -85,3 +85,23 @@ ORIGINS = {
     "reconstructed": "real images, through the tokenizer and back",
     **{name: method.images for name, method in METHODS.items()},
 }
+
+
+def _last_of_encoder(blocks: int) -> Method:
+    name = "the last block" if blocks == 1 else f"the last {blocks} blocks"
+    patterns = (f"encoder/blocks/.*[-{blocks}:]", "encoder/norm/.*", "head/.*")
+    return Method(patterns, f"{name} and head", "")
+
+
+# Of a classifier (arXiv 2203.12119, section 4.1): the head always trains.
+CLASSIFIER_METHODS = {
+    "linear": Method(("head/.*",), "linear head", ""),
+    "prompt": Method(("prompt/.*", "head/.*"), "prompt tuning", ""),
+    **{f"last_{blocks}": _last_of_encoder(blocks) for blocks in (1, 2, 4)},
+    "bias": Method(("encoder/.*bias", "head/.*"), "biases", ""),
+    "norm": Method(("encoder/(.*/)?(\\w+_)?norm/.*", "head/.*"), "layer norms", ""),
+    "adapter": Method(("adapter/.*", "head/.*"), "adapters", ""),
+    "lora": Method(("lora/.*", "head/.*"), "low-rank updates", ""),
+    "prompt_bias": Method(("prompt/.*", "encoder/.*bias", "head/.*"), "prompt and biases", ""),
+    "full": Method(("encoder/.*", "head/.*"), "full fine-tuning", ""),
+}

@@ -4,6 +4,8 @@ import math
 import re
 from collections.abc import Callable
 
+import jax
+import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
@@ -11,7 +13,7 @@ from maskgit_prompt import params
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.params import Tree
 
-NAMES = ("adamw", "sgd")
+NAMES = ("adamw", "sgd", "adamw-vpt")
 SCHEDULES = ("cosine", "constant")
 BACKBONE = re.compile("(?!prompt/).*")  # all but the prompt, which starts from random
 # vectors and takes steps that would ruin trained weights
@@ -19,6 +21,8 @@ BACKBONE = re.compile("(?!prompt/).*")  # all but the prompt, which starts from 
 
 def learning_rate(config: ConfigDict, steps: int) -> optax.Schedule:
     """Linear warm-up from 0, then half a cosine down to 0 at the last step, or always the same.
+
+    With config.hold = 5 the rate of step 0 is also that of steps 1 to 4, and so on.
 
     Raises:
       UsageError: an unknown schedule; a warm-up that does not end before the run.
@@ -37,17 +41,22 @@ def learning_rate(config: ConfigDict, steps: int) -> optax.Schedule:
         after = optax.cosine_decay_schedule(config.learning_rate, steps - config.warmup_steps)
     else:
         after = optax.constant_schedule(config.learning_rate)
-    if config.warmup_steps == 0:
-        return after
-    warmup = optax.linear_schedule(0.0, config.learning_rate, config.warmup_steps)
-    return optax.join_schedules([warmup, after], [config.warmup_steps])
+    if config.warmup_steps:
+        warmup = optax.linear_schedule(0.0, config.learning_rate, config.warmup_steps)
+        after = optax.join_schedules([warmup, after], [config.warmup_steps])
+    hold = config.get("hold", 1)
+    if hold < 1:
+        raise UsageError(f"config.optimizer.hold = {hold}, expected at least 1")
+    return after if hold == 1 else lambda step: after(step // hold * hold)
 
 
 def make_optimizer(config: ConfigDict, steps: int) -> optax.GradientTransformation:
     """AdamW (arXiv 1711.05101) or SGD, with the gradient clipped to a global norm where `clip` > 0.
 
     AdamW adds the decay to its step. SGD adds it to the gradient, so that momentum sees it, as in
-    PyTorch.
+    PyTorch. "adamw-vpt" is the AdamW of VPT's code (KMnP/vpt) and of early Transformers libraries:
+    eps joins the root of the second moment before its bias is corrected, and what decays is the
+    parameter after the step.
 
     Raises:
       UsageError: an unknown name; a rate or a decay that is not PATTERN=VALUE.
@@ -55,19 +64,56 @@ def make_optimizer(config: ConfigDict, steps: int) -> optax.GradientTransformati
     name = config.get("name", "adamw")
     if name not in NAMES:
         raise UsageError(f"config.optimizer.name = {name!r}, expected {' or '.join(NAMES)}")
-    decay = _decay(config)
+    decay, rate = _decay(config), learning_rate(config, steps)
+    falling = optax.scale_by_learning_rate(rate)
     if name == "adamw":
-        parts = [optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.eps), decay]
+        parts = [optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.eps), decay, falling]
+    elif name == "sgd":
+        parts = [decay, optax.trace(config.momentum, config.nesterov), falling]
     else:
-        parts = [decay, optax.trace(config.momentum, config.nesterov)]
-    # Both optimizers' steps are proportional to the rate, so scaling a step scales its rate.
-    step = optax.chain(*parts, optax.scale_by_learning_rate(learning_rate(config, steps)))
+        moments = _scale_by_adam_early(config.b1, config.b2, config.eps)
+        parts = [moments, falling, _decay_after(decay, rate)]
+    # All optimizers' steps are proportional to the rate, so scaling a step scales its rate.
+    step = optax.chain(*parts)
     clip = [] if config.clip <= 0 else [optax.clip_by_global_norm(config.clip)]
     scales = [
         optax.masked(optax.scale(rate / config.learning_rate), mask)
         for rate, mask in _groups(_rates(config), None)
     ]
     return optax.chain(*clip, step, *scales) if clip or scales else step
+
+
+def _scale_by_adam_early(b1: float, b2: float, eps: float) -> optax.GradientTransformation:
+    """m / (√v + eps) · √(1 - b2^t) / (1 - b1^t): Adam whose eps is not corrected for bias."""
+    plain = optax.scale_by_adam(b1=b1, b2=b2, eps=eps)
+
+    def update(grads, state, params=None):
+        _, state = plain.update(grads, state, params)
+        count = state.count.astype(jnp.float32)
+        scale = jnp.sqrt(1 - b2**count) / (1 - b1**count)
+        step = lambda m, v: scale * m / (jnp.sqrt(v) + eps)
+        return jax.tree.map(step, state.mu, state.nu), state
+
+    return optax.GradientTransformation(plain.init, update)
+
+
+def _decay_after(
+    decay: optax.GradientTransformation, rate: optax.Schedule
+) -> optax.GradientTransformation:
+    """Shrinks what the update makes of the parameters: p + u -> (p + u) · (1 - rate · decay)."""
+
+    def init(params):
+        return jnp.zeros((), jnp.int32), decay.init(params)
+
+    def update(updates, state, params):
+        count, inner = state
+        after = optax.apply_updates(params, updates)
+        zeros = jax.tree.map(jnp.zeros_like, after)
+        decayed, inner = decay.update(zeros, inner, after)
+        shrink = lambda u, d: u - rate(count) * d
+        return jax.tree.map(shrink, updates, decayed), (count + 1, inner)
+
+    return optax.GradientTransformation(init, update)
 
 
 def check_paths(config: ConfigDict, tree: Tree) -> None:

@@ -243,8 +243,11 @@ def test_a_hidden_layer_in_training_normalizes_by_the_batch():
     seen = []
     head.out = lambda x: seen.append(x)
     x = jnp.float32([[1, 5], [3, 9]])  # means 2 and 7, deviations 1 and 2
-    head(x, jax.random.key(0))
+    _, stats = head.train(x, jax.random.key(0))
     np.testing.assert_allclose(seen.pop(), [[-1, -1], [1, 1]], rtol=1e-4)
+    # 0.9 · 0 + 0.1 · mean; 0.9 · 1 + 0.1 · variance with n - 1: 2 and 8.
+    np.testing.assert_allclose(stats["norms"]["0"]["mean"], [0.2, 0.7], rtol=1e-5)
+    np.testing.assert_allclose(stats["norms"]["0"]["variance"], [1.1, 1.7], rtol=1e-5)
     head(x)  # the averages are 0 and 1
     np.testing.assert_allclose(seen.pop(), x, rtol=1e-4)
 

@@ -25,7 +25,7 @@ class Network:
     """The network of a stage: its kind, its sizes, and what makes it.
 
     Attributes:
-      part: "tokenizer", "transformer" or "features".
+      part: "tokenizer", "transformer", "features" or "encoder".
       kind: of backbones.kinds().
       init: key -> parameters.
     """

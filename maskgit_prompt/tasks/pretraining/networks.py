@@ -30,6 +30,8 @@ def make_network(config: ConfigDict, before: Backbone, classes: int) -> Network:
         sizes["dtype"] = config.dtype
     elif stage == "features":
         sizes["classes"] = classes
+    elif stage == "encoder":
+        sizes["image_size"] = config.data.size
     else:
         sizes |= _of_codes(config, before, classes)
     try:
@@ -37,7 +39,7 @@ def make_network(config: ConfigDict, before: Backbone, classes: int) -> Network:
     except (TypeError, ValueError) as error:
         raise UsageError(f"config.{stage}: {error}") from error
     try:
-        if stage == "transformer":
+        if stage in ("transformer", "encoder"):
             cfg = Compute.of(config).applied(cfg)
         graphdef, init = params.create(backbones.make_module(kind.name, cfg))
         jax.eval_shape(init, jax.random.key(0))
@@ -48,12 +50,13 @@ def make_network(config: ConfigDict, before: Backbone, classes: int) -> Network:
 
 
 def _kind(config: ConfigDict) -> str:
-    name = {"transformer": config.model, "tokenizer": config.tokenizer_kind}.get(config.stage)
+    keys = {"transformer": "model", "encoder": "model", "tokenizer": "tokenizer_kind"}
     known = [k.name for k in backbones.kinds().values() if k.part == config.stage]
-    if name is None:
+    if config.stage not in keys:
         return known[0]
+    key = keys[config.stage]
+    name = config[key]
     if name not in known:
-        key = "model" if config.stage == "transformer" else "tokenizer_kind"
         raise UsageError(f"config.{key} = {name!r}, expected {' or '.join(known)}")
     return name
 

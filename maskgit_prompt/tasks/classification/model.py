@@ -1,0 +1,108 @@
+"""A frozen encoder with what is tuned around it: prompt, adapters, low-rank updates and a head.
+
+Shapes: B batch, S image size, D width of the features, C classes. The parameter tree has "encoder",
+"head" and, where they are used, "prompt", "adapter" and "lora".
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+from maskgit_prompt.devices import sharding
+from maskgit_prompt.models import head
+from maskgit_prompt.models.prompt import NONE
+from maskgit_prompt.params import Tree
+from maskgit_prompt.tuning import lora
+from maskgit_prompt.tuning.lora import LoRAConfig
+from maskgit_prompt.tuning.train import STATS, Batch, LossFn
+
+Array = jax.Array
+
+HEAD_STATS = f"head/{head.STATS}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Normalization:
+    """Pixels of 0 to 255 -> (x / 255 - mean) / std, by channel."""
+
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    def __call__(self, pixels: Array) -> Array:
+        return (pixels / 255.0 - jnp.float32(self.mean)) / jnp.float32(self.std)
+
+
+@dataclasses.dataclass(frozen=True)
+class Classifier:
+    """What computes logits of images; parameters are given at every call.
+
+    Attributes:
+      encoder, head: graphs.
+      prompt, adapter: graphs, or None.
+      lora: None: no low-rank updates.
+      first: the block that the prompt's first layer stands before.
+      stay: whether prompt tokens go on through the blocks behind those with fresh ones.
+      normalization: of uint8 pixels; images of floats are taken as they are.
+    """
+
+    encoder: nnx.GraphDef
+    head: nnx.GraphDef
+    prompt: nnx.GraphDef | None = None
+    adapter: nnx.GraphDef | None = None
+    lora: LoRAConfig | None = None
+    first: int = 0
+    stay: bool = True
+    normalization: Normalization = Normalization()
+
+    def features(self, tree: Tree, images: Array, key: Array | None = None) -> Array:
+        """[B, S, S, 3] -> [B, D] float32; a key means training: prompt tokens are dropped."""
+        if images.dtype == jnp.uint8:
+            images = self.normalization(images)
+        weights = tree["encoder"]
+        if self.lora is not None:
+            weights = lora.applied(self.lora, weights, tree["lora"])
+        encoder, how = nnx.merge(self.encoder, weights), {}
+        prompt = None
+        if self.prompt is not None:
+            nobody = jnp.full(len(images), NONE)
+            prompt = nnx.merge(self.prompt, tree["prompt"])(nobody, None, key)
+            if prompt.stages is None and not hasattr(encoder, "stages"):
+                how = {"first": self.first, "stay": self.stay}
+        if self.adapter is not None:
+            how["adapters"] = nnx.merge(self.adapter, tree["adapter"]).layers
+        return encoder(images, prompt, pin=sharding.split_batch, **how)
+
+    def logits(self, tree: Tree, images: Array) -> Array:
+        """[B, S, S, 3] -> [B, C] float32."""
+        return nnx.merge(self.head, tree["head"])(self.features(tree, images))
+
+
+def classification_loss(model: Classifier, class_weights: Array | None = None) -> LossFn:
+    """Cross entropy of the labels, mean over the batch (arXiv 2203.12119, section 3.2).
+
+    The batch has images [B, S, S, 3] and labels [B].
+
+    Args:
+      class_weights: [C]; the sum of weight[label] · cross entropy is divided by B, not by the sum
+        of the weights.
+    """
+
+    def loss_fn(tree: Tree, batch: Batch, key: Array):
+        keys = jax.random.split(key)
+        features = model.features(tree, batch["images"], keys[0])
+        found, stats = nnx.merge(model.head, tree["head"]).train(features, keys[1])
+        loss = cross_entropy(found, batch["labels"], class_weights)
+        right = jnp.mean(jnp.argmax(found, -1) == batch["labels"])
+        metrics = {"accuracy": right}
+        return loss, metrics | ({STATS: {"head": stats}} if stats else {})
+
+    return loss_fn
+
+
+def cross_entropy(logits: Array, labels: Array, class_weights: Array | None = None) -> Array:
+    """Mean over the batch; class_weights: as in `classification_loss`."""
+    losses = optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels)
+    return jnp.mean(losses if class_weights is None else class_weights[labels] * losses)
