@@ -18,8 +18,7 @@ from logging import WARNING, Formatter, StreamHandler, basicConfig
 from absl import logging
 
 from maskgit_prompt import console, interrupt
-from maskgit_prompt.config import command_line, manual
-from maskgit_prompt.config.defaults import JOBS as JOBS
+from maskgit_prompt.config import command_line, defaults, manual
 from maskgit_prompt.devices import distributed, pages
 from maskgit_prompt.errors import INTERRUPTED, Stopped, UserError
 
@@ -35,7 +34,8 @@ def main(argv: list[str] | None = None) -> int:
         config, workdir = command_line.parse(argv)
         _quiet_logs(debug)
         distributed.initialize()
-        job = importlib.import_module(f"maskgit_prompt.jobs.{config.job}")
+        file = defaults.CARRIED_OUT_BY.get(config.job, config.job)
+        job = importlib.import_module(f"maskgit_prompt.jobs.{file}")
         with distributed.exit_at_once_on_error():
             job.run(config, workdir)
         return 0

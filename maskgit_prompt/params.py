@@ -167,6 +167,24 @@ def merge(*trees: Tree) -> Tree:
     return unflatten(whole)
 
 
+def overlaid(tree: Tree, parts: Tree) -> Tree:
+    """The tree with the parameters of `parts` in place of its own; these may be slices of layers.
+
+    Raises:
+      KeyError: a parameter that the tree does not have.
+    """
+    whole = flatten(tree)
+    for path, leaf in flatten(parts).items():
+        if found := _SLICED.fullmatch(path):
+            first, stop = int(found["first"]), int(found["stop"])
+            whole[found["path"]] = jnp.asarray(whole[found["path"]]).at[first:stop].set(leaf)
+        elif path in whole:
+            whole[path] = leaf
+        else:
+            raise KeyError(path)
+    return unflatten(whole)
+
+
 def whole_path(path: str) -> str:
     """The parameter that a leaf of `split` belongs to: "blocks/bias[4:6]" to "blocks/bias"."""
     found = _SLICED.fullmatch(path)

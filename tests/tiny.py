@@ -11,7 +11,9 @@ from maskgit_prompt.data.sets import synthetic
 from maskgit_prompt.models.causal import CausalConfig
 from maskgit_prompt.models.features import FeaturesConfig
 from maskgit_prompt.models.masked import MaskedConfig
+from maskgit_prompt.models.swin import SwinConfig
 from maskgit_prompt.models.tokenizer import TokenizerConfig
+from maskgit_prompt.models.vit import ViTConfig
 
 TOKENIZER = TokenizerConfig(
     image_size=16, codebook=24, embedding=4, filters=8, multipliers=(1, 1, 1), blocks=1, groups=2
@@ -62,4 +64,22 @@ def backbone(seed: int = 0, kind: str = "masked") -> backbones.Backbone:
 
 def write(folder: pathlib.Path, seed: int = 0, kind: str = "masked") -> str:
     backbones.save(backbone(seed, kind), folder)
+    return str(folder)
+
+
+ENCODER = ViTConfig(image_size=16, patch=8, width=16, layers=3, heads=2, mlp=32)
+STAGED = SwinConfig(
+    image_size=16, patch=2, width=8, layers=(2, 1), heads=(2, 2), window=4, ratio=2
+)
+
+
+def encoder(seed: int = 0, kind: str = "vit") -> backbones.Backbone:
+    """With an encoder of a kind, for classifiers."""
+    cfg = STAGED if kind == "swin" else ENCODER
+    part = backbones.Part(kind, cfg, jax.tree.map(np.copy, _weights(kind, cfg, seed)))
+    return backbones.Backbone("tiny", {"encoder": part}, (), {"data": "none: random weights"})
+
+
+def write_encoder(folder: pathlib.Path, seed: int = 0, kind: str = "vit") -> str:
+    backbones.save(encoder(seed, kind), folder)
     return str(folder)

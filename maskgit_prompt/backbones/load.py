@@ -1,7 +1,8 @@
 """Backbones: a folder of config.json and the safetensors files of its parts, never changed.
 
 Parts are "tokenizer", "transformer" and, where the model has a network to score images with,
-"features". `mini` and `mini-causal` ship with the package; any other name is the path of a folder.
+"features"; a classifier's backbone has an "encoder". `mini` and `mini-causal` ship with the
+package; any other name is the path of a folder.
 Weights are read when they are placed on a mesh, each straight to its shards.
 """
 
@@ -28,40 +29,42 @@ from maskgit_prompt.storage.files import sha256
 
 _EMBEDDED = pathlib.Path(__file__).parent / "embedded"
 EMBEDDED = {"mini": _EMBEDDED / "mini", "mini-causal": _EMBEDDED / "mini-causal"}
-EMBEDDED_OF = {"masked": "mini", "causal": "mini-causal"}  # by kind of transformer
+EMBEDDED_OF = {"masked": "mini", "causal": "mini-causal", "vit": "mini-vit"}  # by kind
+USUAL = {"transformer": "masked", "encoder": "vit"}  # part that is prompted -> kind
 FORMAT = 2
 KEYS = {"format", "name", "classes", "provenance", "fingerprint", "parts", "sha256"}
 
 
-def load_for(config: ConfigDict, backbone: str) -> Backbone:
+def load_for(config: ConfigDict, backbone: str, part: str = "transformer") -> Backbone:
     """The backbone that config.backbone and config.model ask for.
 
-    An empty config.backbone means the embedded one with a transformer of config.model, by default
-    masked.
+    An empty config.backbone means the embedded one whose part is of the kind config.model, by
+    default that of USUAL.
 
     Args:
       backbone: config.backbone, or the folder on this machine that holds what it names.
+      part: what is prompted, "transformer" or "encoder".
 
     Raises:
       UsageError: no such model or kind, or a backbone of another kind. UserError: as in `load`.
     """
-    transformers = [name for name, kind in kinds().items() if kind.part == "transformer"]
-    if config.model not in ("", *transformers):
+    known = [name for name, kind in kinds().items() if kind.part == part]
+    if config.model not in ("", *known):
         raise UsageError(
-            f"config.model = {config.model!r}, expected {' or '.join(transformers)}, or nothing "
-            "to take what the backbone has"
+            f"config.model = {config.model!r}, expected {' or '.join(known)}, or nothing to take "
+            "what the backbone has"
         )
-    name = backbone or EMBEDDED_OF.get(config.model or "masked")
+    name = backbone or EMBEDDED_OF.get(config.model or USUAL[part])
     if name is None:
         raise UsageError(
             f"config.model = {config.model!r}: no embedded backbone has one; give --config.backbone"
         )
     found = load(name)
-    kind = found.part("transformer").kind
+    kind = found.part(part).kind
     if config.model not in ("", kind):
         raise UsageError(
-            f"config.model = {config.model!r}, but backbone {found.name!r} has a {kind} "
-            "transformer; leave config.backbone out for the embedded one, or give another"
+            f"config.model = {config.model!r}, but backbone {found.name!r} has a {kind} {part}; "
+            "leave config.backbone out for the embedded one, or give another"
         )
     return found
 

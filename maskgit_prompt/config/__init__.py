@@ -1,5 +1,6 @@
 """The defaults of every job, as a config file asks for them, and the rules that values keep."""
 
+from maskgit_prompt.config.classification import classify, classify_folder
 from maskgit_prompt.config.defaults import (
     base,
     causal,
@@ -23,6 +24,8 @@ from maskgit_prompt.config.pretraining import pretrain
 __all__ = [
     "base",
     "causal",
+    "classify",
+    "classify_folder",
     "compare",
     "few_shot",
     "folder",

@@ -106,15 +106,9 @@ def next_code() -> ConfigDict:
     )
 
 
-def transfer() -> ConfigDict:
-    """The main job: tune a prompt on a few images, generate, score, report."""
-    config = training(base("run"), steps=300, batch_size=32, learning_rate=0.01)
-    # Learning rate of whatever else than the prompt is trained; 0: the prompt's.
-    config.optimizer.backbone_learning_rate = 0.0
-    config.task = "generation"  # what the run learns: a folder of maskgit_prompt/tasks/
-    config.model = ""  # the kind of transformer: "masked" or "causal"; empty: the backbone's
-    config.trainable = ("prompt/.*",)  # patterns of paths; first match wins; "!" in front freezes
-    config.data = ConfigDict(
+def images() -> ConfigDict:
+    """Where the main job's images come from, and how they become square."""
+    return ConfigDict(
         {
             "name": "digits",  # the source: "digits", "twemoji", "folder", "tfds" or "vtab"
             "path": "",  # the folder, or a zip or tar archive
@@ -127,28 +121,43 @@ def transfer() -> ConfigDict:
             "data_dir": "",
             "download": False,  # let TFDS download and prepare what is missing
             "split": "train",  # split to tune on: a slice of TFDS, or one of VTAB's splits
-            "test": "test",  # split of which half trains the judge and half is held out
-            "reference": "",  # split that distances are measured to; empty: the held-out images
+            # Split that is held out; of it half trains the judge, where there is one.
+            "test": "test",
             "classes": (),  # names of classes to take, in this order; empty: all
             # How an image becomes square. "crop": its middle square; "resize": all of it,
             # distorted; "pad": all of it, with bars in the colour of its edge.
             "fit": "crop",
             "full_scale": 0.0,  # value of white above 8 bits; 0: as the files say
             "max_pixels": 300_000_000,  # images with more pixels are skipped and named
-            "codes": "",  # folder of codes files that runs share; empty: the workdir's own
             "shots": 10,  # images per class to tune on; 0: all of the tuning part
             "seed": 0,  # seed for the split and for the choice of images
             "strict": False,  # refuse a folder with broken images instead of skipping them
-            "fractions": {
-                "tune": 0.3,  # share of each class that tuning images are chosen from
-                "judge": 0.3,  # share of each class that trains the judge
-                "test": 0.4,  # share of each class that generated images are scored against
-            },
-            "views": 1,  # stored views of each image: the image, and views - 1 random crops
-            "crop": 0.125,  # the most that a crop cuts off, as a share of the side
-            "flip": False,  # mirror half of the crops
         }
     )
+
+
+def transfer() -> ConfigDict:
+    """The main job: tune a prompt on a few images, generate, score, report."""
+    config = training(base("run"), steps=300, batch_size=32, learning_rate=0.01)
+    # Learning rate of whatever else than the prompt is trained; 0: the prompt's.
+    config.optimizer.backbone_learning_rate = 0.0
+    config.task = "generation"  # what the run learns: a folder of maskgit_prompt/tasks/
+    config.model = ""  # the kind of transformer: "masked" or "causal"; empty: the backbone's
+    config.trainable = ("prompt/.*",)  # patterns of paths; first match wins; "!" in front freezes
+    config.data = images()
+    # Split that distances are measured to; empty: the held-out images.
+    config.data.reference = ""
+    config.data.codes = ""  # folder of codes files that runs share; empty: the workdir's own
+    config.data.fractions = ConfigDict(
+        {
+            "tune": 0.3,  # share of each class that tuning images are chosen from
+            "judge": 0.3,  # share of each class that trains the judge
+            "test": 0.4,  # share of each class that generated images are scored against
+        }
+    )
+    config.data.views = 1  # stored views of each image: the image, and views - 1 random crops
+    config.data.crop = 0.125  # the most that a crop cuts off, as a share of the side
+    config.data.flip = False  # mirror half of the crops
     config.prompt = ConfigDict(
         {
             "kind": "factorized",  # the prompt generator: "factorized", "table" or "additive"
@@ -411,6 +420,12 @@ def import_weights() -> ConfigDict:
     )
 
 
+def _classify() -> ConfigDict:
+    from maskgit_prompt.config.classification import classify  # which begins with what is above
+
+    return classify()
+
+
 def _pretrain() -> ConfigDict:
     from maskgit_prompt.config.pretraining import pretrain  # which begins with what is above
 
@@ -421,6 +436,7 @@ def _pretrain() -> ConfigDict:
 # pretraining job are its config file's.
 JOBS: dict[str, Callable[[], ConfigDict]] = {
     "run": transfer,
+    "classify": _classify,
     "vtab": lambda: vtab(transfer(), "", "vtab.py"),
     "side_by_side": lambda: side_by_side(transfer()),
     "compare": lambda: compare(transfer()),
@@ -428,3 +444,5 @@ JOBS: dict[str, Callable[[], ConfigDict]] = {
     "pretrain": _pretrain,
     "import_weights": import_weights,
 }
+# Jobs that the file of another carries out: the main job, whose config.task differs.
+CARRIED_OUT_BY = {"classify": "run"}

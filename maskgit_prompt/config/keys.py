@@ -38,6 +38,7 @@ MORE = {
 # A config file that each job can be started with, for messages.
 FILES = {
     "run": "configs/folder.py:PATH",
+    "classify": "configs/classify.py",
     "vtab": "configs/vtab.py",
     "side_by_side": "configs/quickstart.py:causal",
     "compare": "configs/quickstart.py:compare",

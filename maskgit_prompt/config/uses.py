@@ -20,6 +20,7 @@ from maskgit_prompt.tuning.methods import RATES
 
 FACTS = {
     "transformer": "a {} transformer",
+    "encoder": "an encoder that is a {}",
     "found": "a source that is {}",
     "prompts": "a header of {}",
     "weights": "weights {}",
@@ -67,7 +68,14 @@ USES = (
     Use(("data.dataset", "data.label"), "data.name", ("tfds",)),
     Use(("data.task",), "data.name", ("vtab",)),
     Use(
-        ("data.data_dir", "data.download", "data.split", "data.test", "data.reference"),
+        (
+            "data.data_dir",
+            "data.download",
+            "data.split",
+            "data.test",
+            "data.reference",
+            "data.validation",
+        ),
         "data.name",
         ("tfds", "vtab"),
     ),
@@ -81,6 +89,16 @@ USES = (
     Use(("score.marquee_images",), "prompt.instances", (True,), idle=(0,)),
     Use(("prompt.attention",), "transformer", ("causal",)),
     Use(("prompt.attention",), "prompt.prefix", (False,)),
+    # Classifiers.
+    Use(("prompt.*",), "method", ("prompt", "prompt_bias")),
+    Use(("prompt.blocks", "prompt.shared"), "prompt.deep", (True,)),
+    Use(("prompt.end", "prompt.stay"), "prompt.blocks", unless=(0,)),
+    Use(("prompt.blocks", "prompt.project", "prompt.shared"), "encoder", ("vit",)),
+    Use(("adapter.*",), "method", ("adapter",)),
+    Use(("adapter.*",), "encoder", ("vit",)),
+    Use(("lora.*",), "method", ("lora",)),
+    Use(("head.dropout",), "head.hidden", unless=(0,)),
+    Use(("optimizer.warmup_epochs",), "optimizer.warmup_steps", (0,)),
     # Training.
     Use(("masking.*",), "transformer", ("masked",), instead="use config.next_code"),
     Use(("next_code.*",), "transformer", ("causal",), instead="use config.masking"),

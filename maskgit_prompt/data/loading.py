@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import hashlib
 import pathlib
 from collections.abc import Sequence
 
@@ -28,10 +29,12 @@ class Splits:
     Attributes:
       images: the whole set.
       tune: images the prompt is tuned on.
-      judge: images the classifier is trained on that reads generated ones.
+      judge: images the classifier is trained on that reads generated ones; where a classifier is
+        tuned, those that decide between settings.
       test: held-out images: of the loss, near-copies and the accuracy of the classifier.
       reference: images that distances are measured to; they may be of the other splits, too.
       reference_name: what reports call them.
+      judge_name: what the judge's images are for.
     """
 
     images: ImageSet
@@ -40,6 +43,7 @@ class Splits:
     test: np.ndarray
     reference: np.ndarray
     reference_name: str = "held-out real images"
+    judge_name: str = "to train the classifier on"
 
     def labels(self, rows: np.ndarray) -> np.ndarray:
         """Labels of images by index, int32."""
@@ -57,21 +61,30 @@ class Splits:
         tune = np.sort(np.concatenate([self.tune, self.judge]))
         return dataclasses.replace(self, tune=tune, judge=self.judge[:0])
 
+    def digest(self, rows: np.ndarray) -> str:
+        """Sixteen hexadecimal digits of the pixels and the labels of images."""
+        found = hashlib.sha256(self.images.subset(rows).fingerprint.encode())
+        found.update(self.labels(rows).tobytes())
+        return found.hexdigest()[:16]
+
     def summary(self) -> str:
         """What was found and what it is for, in a few lines."""
         return self.images.summary(
-            f"{counted(len(self.tune), 'image')} to tune on, {len(self.judge):,} to train the "
-            f"classifier on, {len(self.test):,} held out"
+            f"{counted(len(self.tune), 'image')} to tune on, {len(self.judge):,} "
+            f"{self.judge_name}, {len(self.test):,} held out"
         )
 
 
-def load(config: ConfigDict, size: int, cache: pathlib.Path | None = None) -> Splits:
+def load(
+    config: ConfigDict, size: int, cache: pathlib.Path | None = None, resample: str = "lanczos"
+) -> Splits:
     """Finds the images and splits them, class by class, by (seed, class).
 
     Args:
       config: a config.data.
       size: S, of the images.
       cache: a folder where what was learnt of files is kept for the next start; None: nowhere.
+      resample: the filter that resizes, see Preprocessing.
 
     Raises:
       UsageError: an unknown name or fit, no path, or what the readers raise.
@@ -79,7 +92,11 @@ def load(config: ConfigDict, size: int, cache: pathlib.Path | None = None) -> Sp
     if config.name not in NAMES:
         raise UsageError(f"config.data.name = {config.name!r}, expected {', '.join(NAMES)}")
     preprocessing = Preprocessing(
-        size, config.fit, full_scale=config.full_scale, max_pixels=config.max_pixels
+        size,
+        config.fit,
+        resample=resample,
+        full_scale=config.full_scale,
+        max_pixels=config.max_pixels,
     )
     if config.name in ("tfds", "vtab"):
         found = _prepared(config, preprocessing, cache)
@@ -156,9 +173,11 @@ def _prepared(
 
     The prompt is tuned on config.split. config.test, with VTAB its test split, is cut class by
     class into two halves: one trains the judge, the other is held out. Distances are to
-    config.reference, or where that is empty to the held-out half.
+    config.reference, or where that is empty to the held-out half. A classifier, whose config has a
+    split for validation, has these images as its judge, and all of config.test are held out.
     """
-    names = {"tune": config.split, "test": config.test, "reference": config.reference}
+    names = {"tune": config.split, "test": config.test}
+    names |= {name: config[name] for name in ("reference", "validation") if name in config}
     for split, key in (("tune", "split"), ("test", "test")):
         if not names[split]:
             raise UsageError(f"config.data.{key} is empty, expected a split or slice, as train")
@@ -191,6 +210,9 @@ def _prepared(
     if not len(rows["tune"]):
         raise UserError(f"{images.name}: {names['tune']} has no images to tune on")
     test = np.setdiff1d(rows["test"], rows["tune"])
+    if "validation" in config:
+        judge = np.setdiff1d(rows.get("validation", test[:0]), test)
+        return Splits(images, rows["tune"], judge, test, test)
     copies = images.copies()
     halves = splits.split(
         images.labels[test],
@@ -199,7 +221,7 @@ def _prepared(
         None if copies is None else copies[test],
     )
     found = Splits(images, rows["tune"], test[halves["judge"]], held := test[halves["test"]], held)
-    if not config.reference:
+    if "reference" not in rows:
         return found
     name = f"real images of the split {config.reference}"
     return dataclasses.replace(found, reference=rows["reference"], reference_name=name)

@@ -17,7 +17,11 @@ from maskgit_prompt.errors import UsageError
 # How an image becomes square, and what recipes call it.
 FITS = {"crop": "centre crop", "resize": "resized straight", "pad": "padded with its edge"}
 MAX_PIXELS = 300_000_000  # phones make 200 million; a scan of 20,000 x 15,000
-_FILTERS = {"lanczos": Image.Resampling.LANCZOS, "bicubic": Image.Resampling.BICUBIC}
+_FILTERS = {
+    "lanczos": Image.Resampling.LANCZOS,
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+}
 
 # What Pillow's readers raise on damaged files, besides OSError, which UnidentifiedImageError is.
 BROKEN = (
@@ -54,7 +58,7 @@ class Preprocessing:
         whole image straight to S x S, whatever its sides are; "pad" resizes it until it fits and
         fills the rest with the median colour of the outermost pixels.
       gain: what 8-bit values are multiplied by, cut at 255; 255 makes black and white of 0 and 1.
-      resample: the antialiased filter that resizes: "lanczos" or "bicubic".
+      resample: the antialiased filter that resizes: "lanczos", "bicubic" or "bilinear".
       full_scale: which value is white in images of more than 8 bits; 0: what the format states.
       unstated_scale: the same where the format does not state it; 0: found for each image.
       stated_depths: whether some of the images state another depth than 16 bits.

@@ -26,8 +26,8 @@ def run(config: ConfigDict, path: str) -> None:
     folder = obtain.backbone(config.backbone, config.download)
     with clock("load"):
         mesh = sharding.make_mesh(**config.mesh)
-        backbone = backbones.load_for(config, folder)
-        uses.check(config, {"transformer": backbone.part("transformer").kind})
+        backbone = backbones.load_for(config, folder, task.PARTS[-1])
+        uses.check(config, {task.PARTS[-1]: backbone.part(task.PARTS[-1]).kind})
         plan = task.make_plan(config, backbone, mesh, path)
     with task.claim(plan, path) as home:
         task.carry_out(plan, home, clock)

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Blue, orange, green, grey, violet, rose: apart in print and for most colour-blind readers.
-_COLOURS = ("#2563a8", "#d97720", "#3f8f5f", "#7d828a", "#7a5aa6", "#c2577a")
-_INK = "#24262a"
-_MUTED = "#686d75"
+COLOURS = ("#2563a8", "#d97720", "#3f8f5f", "#7d828a", "#7a5aa6", "#c2577a")
+INK = "#24262a"
+MUTED = "#686d75"
 _RULE = "#e3e4e6"
 # A curve with more points than this is drawn pale, under its running mean.
 _MANY_POINTS = 100
@@ -46,7 +46,7 @@ def loss_curve(
     """
     if not series:
         raise UserError("no curves to draw: expected at least one of train and held-out")
-    figure, axes = _chart(title, x_label, y_label)
+    figure, axes = chart(title, x_label, y_label)
     for i, (name, (steps, values)) in enumerate(series.items()):
         steps, values = np.asarray(steps, np.float64), np.asarray(values, np.float64)
         if steps.shape != values.shape or steps.ndim != 1 or not len(steps):
@@ -54,7 +54,7 @@ def loss_curve(
                 f"curve {name!r} of {steps.size} steps and {values.size} values: "
                 "expected as many of both, and at least one"
             )
-        colour = _COLOURS[i % len(_COLOURS)]
+        colour = COLOURS[i % len(COLOURS)]
         if len(steps) > _MANY_POINTS:
             window = 2 * (len(steps) // 50) + 1
             axes.plot(steps, values, color=colour, linewidth=0.8, alpha=0.25)
@@ -65,7 +65,7 @@ def loss_curve(
     axes.margins(x=0.02)
     middle = np.mean(axes.get_xlim())
     for name, step in (marks or {}).items():
-        axes.axvline(step, color=_MUTED, linewidth=1, linestyle=":")
+        axes.axvline(step, color=MUTED, linewidth=1, linestyle=":")
         # The name stands on the side with more room.
         side = -1 if step > middle else 1
         axes.annotate(
@@ -76,12 +76,12 @@ def loss_curve(
             textcoords="offset points",
             va="top",
             ha="right" if side < 0 else "left",
-            color=_MUTED,
+            color=MUTED,
             fontsize=10,
         )
     axes.grid(axis="y", color=_RULE, linewidth=0.8)
-    _legend(axes, len(series))
-    return _bytes(figure, format)
+    legend(axes, len(series))
+    return as_bytes(figure, format)
 
 
 def running_mean(values: np.ndarray, window: int) -> np.ndarray:
@@ -120,7 +120,7 @@ def bar_chart(
     shown = [n for n in names if any(bars.get(n) is not None for bars in groups.values())]
     if not shown:
         raise UserError("no bars to draw: expected at least one group with one value")
-    figure, axes = _chart(title, "", y_label)
+    figure, axes = chart(title, "", y_label)
     factor = 100.0 if percent else 1.0
     width = 0.82 / len(shown)
     label = aligned([height for bars in groups.values() for height in bars.values()])
@@ -130,7 +130,7 @@ def bar_chart(
         heights = [bars.get(name) for bars in groups.values()]
         places = [(g + offset, h * factor) for g, h in enumerate(heights) if h is not None]
         # By place among all names, so that charts of the same methods share their colours.
-        colour = _COLOURS[names.index(name) % len(_COLOURS)]
+        colour = COLOURS[names.index(name) % len(COLOURS)]
         x, y = zip(*places, strict=True)
         if dots:
             axes.plot(x, y, "o", color=colour, ms=8, label=name)
@@ -147,18 +147,18 @@ def bar_chart(
                 ha="center",
                 va="top" if below else "bottom",
                 fontsize=size,
-                color=_INK,
+                color=INK,
             )
     axes.set_xticks(range(len(groups)), list(groups))
-    axes.tick_params(axis="x", length=0, labelcolor=_INK)
+    axes.tick_params(axis="x", length=0, labelcolor=INK)
     axes.set_xlim(-0.5, len(groups) - 0.5)
     axes.margins(y=0.2 if dots else 0.12)
     if not dots:
-        axes.axhline(0, color=_MUTED, linewidth=0.8)
+        axes.axhline(0, color=MUTED, linewidth=0.8)
         axes.spines["bottom"].set_visible(False)
     axes.grid(axis="y", color=_RULE, linewidth=0.8)
-    _legend(axes, len(shown))
-    return _bytes(figure, format)
+    legend(axes, len(shown))
+    return as_bytes(figure, format)
 
 
 def horizontal_bars(
@@ -189,7 +189,7 @@ def horizontal_bars(
     names = list(dict.fromkeys(name for row in bars.values() for name in row))
     shown = [n for n in names if any(row.get(n) is not None for row in bars.values())]
     valued = {y: row for y, row in bars.items() if any(x is not None for x in row.values())}
-    figure, axes = _chart(title, x_label, "", height=0.9 + 0.34 * len(lines))
+    figure, axes = chart(title, x_label, "", height=0.9 + 0.34 * len(lines))
     factor = 100.0 if percent else 1.0
     thickness = 0.84 / max(len(shown), 1)
     ends: dict[float, float | None] = dict.fromkeys(bars.keys() - valued.keys())
@@ -197,7 +197,7 @@ def horizontal_bars(
         offset = (i - (len(shown) - 1) / 2) * thickness
         ends |= (values := {y + offset: row.get(name) for y, row in valued.items()})
         y, x = zip(*((y, x * factor) for y, x in values.items() if x is not None), strict=True)
-        colour = _COLOURS[names.index(name) % len(_COLOURS)]
+        colour = COLOURS[names.index(name) % len(COLOURS)]
         axes.barh(y, x, thickness * 0.9, color=colour, label=name)
     label = aligned(list(ends.values()))
     for y, x in ends.items():
@@ -209,44 +209,46 @@ def horizontal_bars(
             textcoords="offset points",
             va="center",
             fontsize=8,
-            color=_INK,
+            color=INK,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 0},
         )
     axes.set_yticks(range(len(lines)), [name for name, _ in lines])
-    axes.tick_params(axis="y", labelcolor=_INK)
+    axes.tick_params(axis="y", labelcolor=INK)
     for tick, (_, row) in zip(axes.get_yticklabels(), lines, strict=True):
         tick.set_fontweight("bold" if row is None else "normal")
     axes.set_ylim(len(lines) - 0.5, -0.5)
     axes.margins(x=0.1)
-    axes.axvline(0, color=_MUTED, linewidth=0.8)
+    axes.axvline(0, color=MUTED, linewidth=0.8)
     axes.spines["bottom"].set_visible(False)
     axes.grid(axis="x", color=_RULE, linewidth=0.8)
     if shown:
-        _legend(axes, len(shown))
+        legend(axes, len(shown))
     else:
         axes.set_xlim(0, 1)
         axes.set_xticks([])
-    return _bytes(figure, format)
+    return as_bytes(figure, format)
 
 
-def _chart(title: str, x_label: str, y_label: str, height: float = 3.9):
+def chart(title: str, x_label: str, y_label: str, height: float = 3.9):
+    """(figure, axes) in the style of all charts, 1400 pixels wide."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, height), dpi=200, layout="constrained", facecolor="white")
     axes = figure.add_subplot()
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(_MUTED)
-    axes.tick_params(colors=_MUTED, labelsize=10, length=3)
+    axes.spines["bottom"].set_color(MUTED)
+    axes.tick_params(colors=MUTED, labelsize=10, length=3)
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel(x_label, color=_INK, fontsize=11)
-    axes.set_ylabel(y_label, color=_INK, fontsize=11)
+    axes.set_xlabel(x_label, color=INK, fontsize=11)
+    axes.set_ylabel(y_label, color=INK, fontsize=11)
     if title:
-        figure.suptitle(title, color=_INK, fontsize=12, x=0.01, ha="left")
+        figure.suptitle(title, color=INK, fontsize=12, x=0.01, ha="left")
     return figure, axes
 
 
-def _legend(axes, entries: int) -> None:
+def legend(axes, entries: int) -> None:
+    """Names of what is drawn, above the chart."""
     # Above the plot, so that it never covers a curve.
     axes.legend(
         loc="lower left",
@@ -254,13 +256,18 @@ def _legend(axes, entries: int) -> None:
         ncols=min(entries, 4),
         frameon=False,
         fontsize=10,
-        labelcolor=_INK,
+        labelcolor=INK,
         borderaxespad=0.2,
         handlelength=1.4,
     )
 
 
-def _bytes(figure: "Figure", format: str) -> bytes:
+def as_bytes(figure: "Figure", format: str) -> bytes:
+    """The chart as a file's bytes; equal charts give equal bytes.
+
+    Raises:
+      UsageError: another format than "png" and "svg".
+    """
     import matplotlib
 
     if format not in ("png", "svg"):

@@ -18,7 +18,7 @@ class Task(Protocol):
     """A task as jobs see it.
 
     Attributes:
-      PARTS: the parts of a backbone that the tuned parameters depend on.
+      PARTS: the parts of a backbone that the tuned parameters depend on; the last is prompted.
     """
 
     PARTS: tuple[str, ...]

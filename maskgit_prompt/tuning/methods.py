@@ -5,6 +5,8 @@ A new method is one entry here.
 
 import dataclasses
 
+from maskgit_prompt.errors import UsageError
+
 
 @dataclasses.dataclass(frozen=True)
 class Method:
@@ -105,3 +107,12 @@ CLASSIFIER_METHODS = {
     "prompt_bias": Method(("prompt/.*", "encoder/.*bias", "head/.*"), "prompt and biases", ""),
     "full": Method(("encoder/.*", "head/.*"), "full fine-tuning", ""),
 }
+
+
+def of_classifier(name: str) -> Method:
+    """Raises UsageError for a method that there is not."""
+    if name not in CLASSIFIER_METHODS:
+        raise UsageError(
+            f"config.method = {name!r}, expected one of {', '.join(CLASSIFIER_METHODS)}"
+        )
+    return CLASSIFIER_METHODS[name]

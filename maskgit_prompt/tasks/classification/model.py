@@ -75,15 +75,21 @@ class Classifier:
             how["adapters"] = nnx.merge(self.adapter, tree["adapter"]).layers
         return encoder(images, prompt, pin=sharding.split_batch, **how)
 
-    def logits(self, tree: Tree, images: Array) -> Array:
-        """[B, S, S, 3] -> [B, C] float32."""
-        return nnx.merge(self.head, tree["head"])(self.features(tree, images))
+    def seen(self, tree: Tree, inputs: Batch, key: Array | None = None) -> Array:
+        """Features [B, D] of "images" [B, S, S, 3], or "features" that were computed before."""
+        if "features" in inputs:
+            return inputs["features"]
+        return self.features(tree, inputs["images"], key)
+
+    def logits(self, tree: Tree, inputs: Batch) -> Array:
+        """[B, C] float32 of inputs as `seen` takes them."""
+        return nnx.merge(self.head, tree["head"])(self.seen(tree, inputs))
 
 
 def classification_loss(model: Classifier, class_weights: Array | None = None) -> LossFn:
     """Cross entropy of the labels, mean over the batch (arXiv 2203.12119, section 3.2).
 
-    The batch has images [B, S, S, 3] and labels [B].
+    The batch has images [B, S, S, 3], or their features [B, D], and labels [B].
 
     Args:
       class_weights: [C]; the sum of weight[label] · cross entropy is divided by B, not by the sum
@@ -92,7 +98,7 @@ def classification_loss(model: Classifier, class_weights: Array | None = None) -
 
     def loss_fn(tree: Tree, batch: Batch, key: Array):
         keys = jax.random.split(key)
-        features = model.features(tree, batch["images"], keys[0])
+        features = model.seen(tree, batch, keys[0])
         found, stats = nnx.merge(model.head, tree["head"]).train(features, keys[1])
         loss = cross_entropy(found, batch["labels"], class_weights)
         right = jnp.mean(jnp.argmax(found, -1) == batch["labels"])

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import os
 import pathlib
 from collections.abc import Iterator
@@ -83,11 +82,8 @@ def claim(plan: Plan, path: str | os.PathLike) -> Iterator[pathlib.Path]:
     Called once the plan stands, so that a mistyped path claims no workdir. No other run uses it
     until the context is left.
     """
-    data, found = plan.data, {}
-    for part, rows in (("tuned on", data.tune), ("held out", data.test)):
-        digest = hashlib.sha256(data.images.subset(rows).fingerprint.encode())
-        digest.update(data.labels(rows).tobytes())
-        found[part] = digest.hexdigest()[:16]
+    data = plan.data
+    found = {"tuned on": data.digest(data.tune), "held out": data.digest(data.test)}
     with workdir.prepare(path, plan.config) as home:
         workdir.bind(home, found)
         if data.images.found is not None:

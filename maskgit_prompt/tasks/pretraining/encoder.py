@@ -43,7 +43,7 @@ def encoder_loss(model: Classifier) -> LossFn:
     """Smoothed cross entropy and accuracy: pixels uint8 [B, S, S, 3], class_ids [B]."""
 
     def loss_fn(tree: Tree, batch: Batch, key: jax.Array):
-        logits = model.logits(tree, batch["pixels"])
+        logits = model.logits(tree, {"images": batch["pixels"]})
         loss = jnp.mean(losses.smoothed_cross_entropy(logits, batch["class_ids"], SMOOTHING))
         return loss, {"accuracy": jnp.mean(jnp.argmax(logits, -1) == batch["class_ids"])}
 
@@ -51,5 +51,5 @@ def encoder_loss(model: Classifier) -> LossFn:
 
 
 def _cross_entropy(model: Classifier, tree: Tree, batch: Batch) -> jax.Array:
-    logits = model.logits(tree, batch["pixels"])
+    logits = model.logits(tree, {"images": batch["pixels"]})
     return losses.smoothed_cross_entropy(logits, batch["class_ids"], 0.0)

@@ -111,7 +111,7 @@ def test_sgd_on_deep_prompts():
     close(tree["head"]["out"]["bias"], case["out_after_head_bias"], STACK)
     images, labels = case["in_images"][0], case["in_labels"][0]
     close(model.features(tree, images), case["out_features"], STACK)
-    close(model.logits(tree, images), case["out_logits"], STACK)
+    close(model.logits(tree, {"images": images}), case["out_logits"], STACK)
     weighted = cross_entropy(case["out_logits"], labels, case["in_class_weights"])
     close(weighted, case["out_weighted_loss"], STACK)
 
@@ -146,7 +146,7 @@ def test_adamw_on_the_last_block():
     }.items():
         close(found, case[f"out_after_{name}"], STACK)
     close(model.features(tree, case["in_images"]), case["out_features"], STACK)
-    close(model.logits(tree, case["in_images"]), case["out_logits"], STACK)
+    close(model.logits(tree, {"images": case["in_images"]}), case["out_logits"], STACK)
 
 
 def test_the_schedule_of_a_hundred_epochs():

@@ -1,0 +1,98 @@
+"""The defaults of the job that tunes a classifier."""
+
+from ml_collections import ConfigDict
+
+from maskgit_prompt.config.defaults import FOLDER_FRACTIONS, base, images, training
+from maskgit_prompt.errors import UsageError
+
+
+def classify() -> ConfigDict:
+    """The main job on a classifier: a prompt in a frozen encoder, and a head on its features."""
+    config = training(base("classify"), steps=100_000, batch_size=64, learning_rate=0.25)
+    config.task = "classification"  # what the run learns: a folder of maskgit_prompt/tasks/
+    config.model = ""  # the kind of encoder: "vit" or "swin"; empty: the backbone's
+    # What is tuned: "prompt", "linear", "full", "last_1", "last_2", "last_4", "bias", "norm",
+    # "adapter", "lora" or "prompt_bias"; the head always is.
+    config.method = "prompt"
+    config.trainable = ("method",)  # patterns of paths that are tuned; "method": the method's
+    # How images are resized and normalized: "backbone", "vpt", "osu" or "fact".
+    config.protocol = "backbone"
+    config.data = images()
+    # Split that decides between settings; empty: none. Of a folder it is a share of each class.
+    config.data.validation = ""
+    config.data.fractions = ConfigDict(
+        {
+            "tune": 0.3,  # share of each class that tuning images are chosen from
+            "judge": 0.2,  # share of each class that decides between settings
+            "test": 0.5,  # share of each class that is held out
+        }
+    )
+    config.data.crop = 0.0  # the most that a random crop cuts off in training, as a share
+    config.data.flip = False  # mirror half of the images in training
+    config.prompt = ConfigDict(
+        {
+            "tokens": 10,  # number of prompt tokens
+            "deep": True,  # fresh prompt tokens before every block
+            "blocks": 0,  # with deep: how many blocks have fresh tokens; 0: all
+            "end": "bottom",  # with blocks: at which end they are, "bottom" (the first) or "top"
+            "stay": True,  # with blocks: prompt tokens go on where no fresh ones come in
+            "project": 0,  # width of the tokens before a dense layer; 0: the encoder's, no layer
+            "shared": False,  # with deep: the same tokens before every block
+            "dropout": 0.0,  # dropout rate of prompt tokens in training
+            # Their first values: "uniform" as in VPT, or "patches" of images to tune on.
+            "start": "uniform",
+        }
+    )
+    config.head = ConfigDict(
+        {
+            "hidden": 0,  # number of hidden layers in front of the linear one
+            "dropout": 0.1,  # with hidden: dropout rate behind each of them
+        }
+    )
+    config.adapter = ConfigDict({"reduction": 8})  # width of the encoder over an adapter's
+    config.lora = ConfigDict(
+        {
+            "rank": 8,  # rank of the updates
+            "alpha": 8.0,  # updates are scaled by alpha / rank
+            # Pattern of the kernels that are updated.
+            "targets": ".*blocks/attention/(query|value)/kernel",
+        }
+    )
+    config.train.epochs = 100.0  # times through the images, but no more than train.steps
+    config.train.evaluate_every = 0  # steps between accuracies; 0: only at the end
+    config.train.remat = False  # recompute activations: a third of the memory, hardly more time
+    config.optimizer.name = "sgd"
+    config.optimizer.clip = 0.0
+    config.optimizer.decays = ("head/out/bias=0",)
+    config.optimizer.weight_decay = 1e-3
+    config.optimizer.warmup_epochs = 10.0  # times through the images in which the rate rises
+    config.optimizer.scaled = True  # multiply the learning rate by train.batch_size / 256
+    return config
+
+
+OPTIONS = {"shots": "data.shots", "epochs": "train.epochs", "method": "method"}
+
+
+def classify_folder(config: ConfigDict, arg: str, file: str) -> ConfigDict:
+    """Turns a classifier's config to a folder: PATH[,shots=5][,epochs=20][,method=linear].
+
+    Args:
+      file: the config file's name, for messages.
+    """
+    config.data.name = "folder"
+    config.data.shots = 0
+    config.data.fractions = ConfigDict(FOLDER_FRACTIONS)
+    path, *options = arg.split(",")
+    for option in options:
+        name, _, value = option.partition("=")
+        if name not in OPTIONS or (name != "method" and not value.isdecimal()):
+            raise UsageError(
+                f"configs/{file}:{arg} has {option!r} after the path, expected shots=NUMBER, "
+                "epochs=NUMBER or method=NAME; set anything else as --config.KEY=VALUE, and with "
+                "it a path that holds a comma: --config.data.path=PATH"
+            )
+        key = OPTIONS[name]
+        of_key = {"method": str, "train.epochs": float}.get(key, int)
+        config.update_from_flattened_dict({key: of_key(value)})
+    config.data.path = path
+    return config

@@ -1,0 +1,57 @@
+"""The pictures of a classifier: what it gets wrong, which classes it confuses, its features."""
+
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+
+from maskgit_prompt.data import splits
+from maskgit_prompt.metrics.classification import Judgement, project
+from maskgit_prompt.report import classes, curves, sheets
+from maskgit_prompt.storage.files import write_whole
+from maskgit_prompt.tasks.classification.inputs import on_mesh, source
+from maskgit_prompt.tasks.classification.plan import Plan
+from maskgit_prompt.tasks.classification.tuning import TunedClassifier
+
+WRONG = 12  # images on the sheet of wrong answers
+SHOWN = 600  # images whose features are drawn, at most
+CURVES = {
+    "evaluated_train": "images tuned on",
+    "evaluated_validation": "validation images",
+    "evaluated_heldout": "held-out images",
+}
+
+
+def draw(
+    plan: Plan, tuned: TunedClassifier, judgement: Judgement, logits: np.ndarray
+) -> dict[str, Any]:
+    """name -> PIL image or PNG bytes: "wrong", "confusion", "features", "loss", "errors"."""
+    data, names = plan.data, plan.data.images.classes
+    labels, found = data.labels(data.test), {}
+    if len(wrong := judgement.surest_wrong[:WRONG]):
+        images = data.images.read(data.test[wrong])
+        said = [
+            f"{names[labels[i]]} → {names[logits[i].argmax()]} {judgement.confidence[i]:.0%}"
+            for i in wrong
+        ]
+        found["wrong"] = sheets.grid(images[:, None], row_labels=said)
+    found["confusion"] = classes.confusion(judgement.confusion, names)
+    some = splits.thin(labels, SHOWN, plan.config.data.seed)
+    run = jax.jit(lambda tree, inputs: plan.model.seen(tree, inputs))
+    features = on_mesh(plan, run, tuned.tree, source(plan), data.test[some], "features")
+    found["features"] = classes.scatter(project(features), labels[some], names)
+    series = tuned.run.curves
+    found["loss"] = curves.loss_curve({"training batches": series["loss"]})
+    errors = {name: series[key] for key, name in CURVES.items() if key in series}
+    if any(len(steps) > 1 for steps, _ in errors.values()):
+        found["errors"] = curves.loss_curve(errors, y_label="share of wrong answers")
+    return found
+
+
+def save(home: pathlib.Path, drawn: dict[str, Any]) -> None:
+    for name, picture in drawn.items():
+        if isinstance(picture, bytes):
+            write_whole(home / "samples" / f"{name}.png", picture)
+        else:
+            sheets.save_png(picture, home / "samples" / f"{name}.png")

@@ -1,0 +1,159 @@
+"""What a run works on, checked as far as it can be before anything is written."""
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+from collections.abc import Iterator
+
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from maskgit_prompt import params
+from maskgit_prompt.backbones import Backbone
+from maskgit_prompt.backbones.compute import Compute
+from maskgit_prompt.counts import counted
+from maskgit_prompt.data import loading
+from maskgit_prompt.data.loading import Splits
+from maskgit_prompt.devices import distributed, sharding
+from maskgit_prompt.errors import UsageError, UserError
+from maskgit_prompt.storage import workdir
+from maskgit_prompt.storage.files import write_whole
+from maskgit_prompt.tasks.classification import protocols, sizes
+from maskgit_prompt.tasks.classification.model import Classifier, Normalization
+from maskgit_prompt.tasks.classification.sizes import Sizes
+from maskgit_prompt.tuning import methods, optimizers, profile
+from maskgit_prompt.tuning.methods import Method
+from maskgit_prompt.tuning.tune import steps_of
+
+PARTS = ("encoder",)  # of a backbone: what a tuned classifier depends on
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What every stage of a run reads and none changes.
+
+    Attributes:
+      config: of the run.
+      tuning: the same with what follows from the number of images: `train.steps`, a warm-up in
+        steps, the scaled learning rate, and the patterns of what trains.
+      backbone: the frozen model.
+      mesh: of all devices.
+      data: the images; `judge` are those that decide between settings.
+      method: what trains.
+      sizes: of all that stands around the encoder.
+      model: what computes logits.
+    """
+
+    config: ConfigDict
+    tuning: ConfigDict
+    backbone: Backbone
+    mesh: Mesh
+    data: Splits
+    method: Method
+    sizes: Sizes
+    model: Classifier
+
+
+def make_plan(config: ConfigDict, backbone: Backbone, mesh: Mesh, path: str | os.PathLike) -> Plan:
+    """Finds the images; raises for all that can be known to be wrong.
+
+    path: the workdir, not touched but for what is kept of a large set of files.
+    """
+    protocol, method = protocols.find(config.protocol), methods.of_classifier(config.method)
+    part = backbone.part("encoder")
+    Compute.of(config).check(_one_width(part.cfg), mesh)
+    sharding.check_batch(config.train.batch_size, config.train.micro_batches, mesh)
+    make_model(config, backbone, classes=2)
+    if config.data.name == "folder" and os.path.realpath(config.data.path) == os.path.realpath(
+        path
+    ):
+        raise UsageError(
+            f"--workdir={path} is the folder of the images, and a run would add its files to them; "
+            "name another, as --workdir=runs/mine"
+        )
+    images = ConfigDict(config.data.to_dict())
+    images.fit = protocol.fit or images.fit
+    data = loading.load(
+        images, part.cfg.image_size, pathlib.Path(path) / "found", protocol.resample
+    )
+    data = dataclasses.replace(data, judge_name="to decide between settings")
+    classes = len(data.images.classes)
+    if classes < 2:
+        raise UserError(
+            f"{data.images.name} has one class, {data.images.classes[0]!r}; a classifier needs two "
+            "or more: a folder for each"
+        )
+    empty = np.flatnonzero(np.bincount(data.labels(data.tune), minlength=classes) == 0)
+    if len(empty):
+        names = ", ".join(data.images.classes[c] for c in empty[:5])
+        raise UserError(
+            f"{data.images.name}: {counted(len(empty), 'class')} without an image to tune on: "
+            f"{names}{', …' if len(empty) > 5 else ''}; add images, or leave the class out with "
+            "config.data.classes"
+        )
+    if not len(data.test):
+        raise UserError(f"{data.images.name}: no images are held out; add images of each class")
+    made, model = make_model(config, backbone, classes)
+    tuning = for_images(config, method, len(data.tune))
+    profile.bounds(config.profile, tuning.train.steps)
+    tree = params.abstract({"encoder": part.tree}) | sizes.outlines(made, part.tree)
+    params.split(tree, tuple(tuning.trainable))
+    optimizers.check_paths(config.optimizer, tree)
+    return Plan(config, tuning, backbone, mesh, data, method, made, model)
+
+
+def make_model(config: ConfigDict, backbone: Backbone, classes: int) -> tuple[Sizes, Classifier]:
+    """(the sizes of what stands around the encoder, what computes logits).
+
+    Raises:
+      UsageError: sizes that do not fit the encoder.
+    """
+    part, protocol = backbone.part("encoder"), protocols.find(config.protocol)
+    cfg = dataclasses.replace(Compute.of(config).applied(part.cfg), remat=config.train.remat)
+    made = sizes.of_config(config, cfg, classes)
+    own = Normalization(cfg.mean, cfg.std)
+    return made, sizes.classifier(made, part.graphdef(cfg), protocol.normalization or own)
+
+
+def for_images(config: ConfigDict, method: Method, number: int) -> ConfigDict:
+    """The config with what follows from the number of images to tune on.
+
+    1,000 images in batches of 64 for 100 epochs, 10 of them to warm up: 1,563 steps, 156 to warm
+    up. With `optimizer.scaled` a learning rate of 1 becomes 64 / 256.
+    """
+    found = ConfigDict(config.to_dict())
+    optimizer = found.optimizer
+    given = tuple(config.trainable)
+    found.trainable = method.trainable if given == ("method",) else given
+    found.train.steps = steps_of(config.train, number)
+    if config.optimizer.warmup_epochs and not config.optimizer.warmup_steps:
+        share = config.optimizer.warmup_epochs / max(config.train.epochs, 1e-9)
+        optimizer.warmup_steps = min(found.train.steps - 1, round(share * found.train.steps))
+    if config.optimizer.scaled:
+        optimizer.learning_rate = config.optimizer.learning_rate * config.train.batch_size / 256
+    found.train.epochs = 0.0
+    return found
+
+
+@contextlib.contextmanager
+def claim(plan: Plan, path: str | os.PathLike) -> Iterator[pathlib.Path]:
+    """Makes the workdir, or checks that it is of this plan's config, images and labels; prints what
+    was found of these. No other run uses it until the context is left."""
+    data = plan.data
+    rows = {"tuned on": data.tune, "deciding": data.judge, "held out": data.test}
+    found = {part: data.digest(chosen) for part, chosen in rows.items()}
+    with workdir.prepare(path, plan.config) as home:
+        workdir.bind(home, found)
+        if data.images.found is not None:
+            write_whole(home / "found.json", data.images.found.to_json())
+        if distributed.is_first():
+            print(data.summary(), flush=True)
+        yield home
+
+
+def _one_width(cfg):
+    """The config whose heads are checked: of a Swin transformer the first stage's."""
+    heads = cfg.heads if isinstance(cfg.heads, int) else cfg.heads[0]
+    return dataclasses.make_dataclass("Width", ["width", "heads"])(cfg.width, heads)

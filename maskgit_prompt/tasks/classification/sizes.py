@@ -1,0 +1,148 @@
+"""What stands around a frozen encoder: sizes from a config, first parameters, graphs."""
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+from ml_collections import ConfigDict
+
+from maskgit_prompt import params
+from maskgit_prompt.errors import UsageError
+from maskgit_prompt.models.adapter import AdapterConfig, Adapters
+from maskgit_prompt.models.head import Head, HeadConfig
+from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
+from maskgit_prompt.params import Tree
+from maskgit_prompt.tasks.classification.model import Classifier, Normalization
+from maskgit_prompt.tuning import lora
+from maskgit_prompt.tuning.lora import LoRAConfig
+
+ENDS = ("bottom", "top")
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """Of the parts beside the encoder; None for a part that there is not.
+
+    Attributes:
+      first: the block that the prompt's first layer stands before.
+      stay: whether prompt tokens go on behind the blocks with fresh ones.
+    """
+
+    head: HeadConfig
+    prompt: PromptConfig | None = None
+    adapter: AdapterConfig | None = None
+    lora: LoRAConfig | None = None
+    first: int = 0
+    stay: bool = True
+
+
+def of_config(config: ConfigDict, encoder: Any, classes: int) -> Sizes:
+    """The sizes that config.method needs, for an encoder of a config of its kind.
+
+    Raises:
+      UsageError: sizes that do not fit the encoder.
+    """
+    method, staged = config.method, not isinstance(encoder.layers, int)
+    made: dict[str, Any] = {}
+    section = "head"
+    try:
+        made["head"] = HeadConfig(encoder.features, classes, **config.head)
+        section = "prompt"
+        if method.startswith("prompt"):
+            made |= _prompt(config.prompt, encoder, staged)
+        section = "adapter"
+        if method == "adapter":
+            if staged:
+                raise UsageError("config.method = 'adapter' is for encoders of one width, not Swin")
+            narrow = encoder.width // config.adapter.reduction
+            made["adapter"] = AdapterConfig(encoder.width, encoder.layers, narrow, encoder.dtype)
+        section = "lora"
+        if method == "lora":
+            made["lora"] = LoRAConfig(**config.lora)
+    except ValueError as error:
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(f"config.{section}.{error}") from error
+    return Sizes(**made)
+
+
+def _prompt(options: ConfigDict, encoder: Any, staged: bool) -> dict[str, Any]:
+    common = {
+        "kind": "table",
+        "tokens": options.tokens,
+        "width": encoder.width,
+        "dropout": options.dropout,
+        "uniform": bound(encoder.patch, options.project or encoder.width),
+    }
+    if staged:
+        return {"prompt": PromptConfig(stages=encoder.layers if options.deep else (), **common)}
+    blocks = (options.blocks or encoder.layers) if options.deep else 1
+    if not 1 <= blocks <= encoder.layers:
+        raise ValueError(f"blocks = {blocks}, expected 0 to the {encoder.layers} that there are")
+    if options.end not in ENDS:
+        raise ValueError(f"end = {options.end!r}, expected {' or '.join(ENDS)}")
+    cfg = PromptConfig(
+        depth=blocks,
+        shared=options.shared,
+        embedding=options.project,
+        dense=options.project > 0,
+        **common,
+    )
+    first = encoder.layers - blocks if options.end == "top" else 0
+    return {"prompt": cfg, "first": first, "stay": options.stay}
+
+
+def bound(patch: int, width: int) -> float:
+    """Prompt tokens start uniformly within ± this: √(6 / (3 · patch² + width)), as VPT's code does.
+
+    Patches of 16 and a width of 768: 0.0625.
+    """
+    return math.sqrt(6 / (3 * patch**2 + width))
+
+
+def _modules(sizes: Sizes) -> dict[str, Any]:
+    makers = {
+        "head": lambda rngs: Head(sizes.head, rngs=rngs),
+        "prompt": lambda rngs: PromptGenerator(sizes.prompt, rngs=rngs),
+        "adapter": lambda rngs: Adapters(sizes.adapter, rngs=rngs),
+    }
+    return {name: make for name, make in makers.items() if getattr(sizes, name) is not None}
+
+
+def outlines(sizes: Sizes, encoder: Tree) -> Tree:
+    """Shapes of the parameters of all parts beside the encoder."""
+    found = {name: params.outline(make)[1] for name, make in _modules(sizes).items()}
+    if sizes.lora is not None:
+        weights = params.abstract(encoder)
+        try:
+            make = lambda key: lora.init(sizes.lora, weights, key)
+            found["lora"] = jax.eval_shape(make, jax.random.key(0))
+        except ValueError as error:
+            raise UsageError(f"config.lora.{error}") from error
+    return found
+
+
+def initial(sizes: Sizes, encoder: Tree, key: jax.Array) -> Tree:
+    """First parameters of all parts beside the encoder, on the host."""
+    found = {}
+    for i, (name, make) in enumerate(_modules(sizes).items()):
+        found[name] = jax.jit(params.create(make)[1])(jax.random.fold_in(key, i))
+    if sizes.lora is not None:
+        found["lora"] = lora.init(sizes.lora, params.abstract(encoder), jax.random.fold_in(key, 9))
+    return jax.tree.map(np.asarray, found)
+
+
+def classifier(sizes: Sizes, encoder: nnx.GraphDef, normalization: Normalization) -> Classifier:
+    """The model of these sizes around an encoder's graph."""
+    graphs = {name: params.outline(make)[0] for name, make in _modules(sizes).items()}
+    return Classifier(
+        encoder,
+        lora=sizes.lora,
+        first=sizes.first,
+        stay=sizes.stay,
+        normalization=normalization,
+        **graphs,
+    )

@@ -1,0 +1,98 @@
+"""A plan carried out: images -> tuned classifier -> answers -> report.
+
+1. Tune what config.method trains.
+2. Judge it on the held-out images.
+3. Write classifier.safetensors, results.json, predictions.csv, report.html and samples/.
+"""
+
+import csv
+import dataclasses
+import io
+import pathlib
+
+import numpy as np
+
+from maskgit_prompt.devices import distributed
+from maskgit_prompt.metrics.classification import judge
+from maskgit_prompt.progress import Clock
+from maskgit_prompt.report import results
+from maskgit_prompt.report.classification import classification_report
+from maskgit_prompt.storage.files import write_whole
+from maskgit_prompt.tasks.classification import pictures, protocols
+from maskgit_prompt.tasks.classification.plan import PARTS, Plan
+from maskgit_prompt.tasks.classification.result import Result, last_words, summarize
+from maskgit_prompt.tasks.classification.tuning import TunedClassifier, tune_classifier
+from maskgit_prompt.tuning import tuned_classifier
+from maskgit_prompt.tuning.tuned_classifier import TunedClassifierFile
+from maskgit_prompt.tuning.tuned_prompt import TunedOn
+
+
+def carry_out(plan: Plan, home: pathlib.Path, clock: Clock) -> Result:
+    """Does all that follows the plan, in a workdir that was claimed.
+
+    clock: holds the seconds of stages before.
+    """
+    data = plan.data
+
+    # 1. The classifier.
+    with clock("tune"):
+        tuned = tune_classifier(plan, home)
+
+    # 2. Its answers.
+    with clock("judge"):
+        logits = tuned.predict(data.test)
+        judgement = judge(logits, data.labels(data.test))
+
+    # 3. Files.
+    seconds = {stage: round(s, 2) for stage, s in clock.seconds.items()}
+    found = summarize(plan, tuned, judgement, seconds)
+    path = save_classifier(plan, tuned, found, home)
+    found = dataclasses.replace(found, file_bytes=path.stat().st_size)
+    save_answers(home / "predictions.csv", plan, logits)
+    drawn = pictures.draw(plan, tuned, judgement, logits)
+    pictures.save(home, drawn)
+    results.write_json(home / "results.json", found.to_json())
+    classification_report(home / "report.html", found.to_json(), drawn)
+    if distributed.is_first():
+        print(last_words(home, found))
+    return found
+
+
+def save_classifier(
+    plan: Plan, tuned: TunedClassifier, found: Result, home: pathlib.Path
+) -> pathlib.Path:
+    """Writes classifier.safetensors."""
+    protocol = protocols.find(plan.config.protocol)
+    normalization = plan.model.normalization
+    path = home / "classifier.safetensors"
+    tuned_classifier.save(
+        path,
+        TunedClassifierFile(
+            tree=tuned.changed,
+            sizes=dataclasses.asdict(plan.sizes),
+            classes=tuple(plan.data.images.classes),
+            backbone=TunedOn.of(plan.backbone, PARTS),
+            method=plan.config.method,
+            images={
+                "fit": protocol.fit or plan.config.data.fit,
+                "resample": protocol.resample,
+                "mean": normalization.mean,
+                "std": normalization.std,
+            },
+            scores={"accuracy": dict(found.accuracy), "interval": found.interval},
+        ),
+    )
+    return path
+
+
+def save_answers(path: pathlib.Path, plan: Plan, logits: np.ndarray) -> None:
+    """A row for each held-out image: file, class, answer and its probability."""
+    data, names = plan.data, plan.data.images.classes
+    labels, answers = data.labels(data.test), logits.argmax(1)
+    sure = 1 / np.exp(logits - logits.max(1, keepdims=True)).sum(1)
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(("file", "class", "answer", "probability"))
+    for row, label, answer, p in zip(data.test, labels, answers, sure, strict=True):
+        rows.writerow((data.images.ids[row], names[label], names[answer], f"{p:.4f}"))
+    write_whole(path, text.getvalue().encode())

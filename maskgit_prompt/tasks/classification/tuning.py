@@ -1,0 +1,94 @@
+"""Tuning of a classifier: what config.method trains, on images or on features of the encoder."""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from maskgit_prompt import params, streams
+from maskgit_prompt.data import splits
+from maskgit_prompt.devices import sharding
+from maskgit_prompt.models.head import AXES
+from maskgit_prompt.params import Tree
+from maskgit_prompt.tasks.classification import protocols, sizes
+from maskgit_prompt.tasks.classification.inputs import Batches, Inputs, on_mesh, source
+from maskgit_prompt.tasks.classification.model import HEAD_STATS, classification_loss
+from maskgit_prompt.tasks.classification.plan import Plan
+from maskgit_prompt.tuning.tune import Examples, Tuned, tune
+
+MOST = 2000  # images to tune on whose error is measured
+
+
+@dataclasses.dataclass(frozen=True)
+class TunedClassifier:
+    """A tuned classifier.
+
+    Attributes:
+      tree: all parameters, on the mesh.
+      changed: what a file must hold beside the backbone: all that stands around the encoder, and
+        what of the encoder was trained; on the host.
+      run: how the tuning went; its losses are shares of wrong answers.
+      predict: rows of the plan's images -> logits [n, C].
+    """
+
+    tree: Tree
+    changed: Tree
+    run: Tuned
+    predict: Callable[[np.ndarray], np.ndarray]
+
+
+def tune_classifier(plan: Plan, home) -> TunedClassifier:
+    """Tunes what plan.tuning.trainable names; home: the workdir."""
+    mesh, given = plan.mesh, source(plan)
+    tree = first_parameters(plan)
+    logits = jax.jit(lambda tree, inputs: plan.model.logits(tree, inputs))
+
+    def predict(tree: Tree, rows: np.ndarray) -> np.ndarray:
+        return on_mesh(plan, logits, tree, given, rows, "evaluate")
+
+    best = "heldout" if protocols.find(plan.config.protocol).best else ""
+    examples = make_examples(plan, given, predict)
+    tuned = tune(
+        plan.tuning, tree, classification_loss(plan.model), examples, home, mesh, best=best
+    )
+    around = {name: branch for name, branch in tuned.tree.items() if name != "encoder"}
+    trained, _ = params.split(tuned.tree, tuple(plan.tuning.trainable))
+    if "encoder" in trained:
+        around["encoder"] = trained["encoder"]
+    return TunedClassifier(
+        tree=tuned.tree,
+        changed=sharding.tree_to_host(around, mesh),
+        run=tuned,
+        predict=lambda rows: predict(tuned.tree, rows),
+    )
+
+
+def first_parameters(plan: Plan) -> Tree:
+    """All parameters before the first step, on the mesh."""
+    part = plan.backbone.part("encoder")
+    key = jax.random.key(streams.seed_of(plan.config.seed, "prompt"))
+    around = sizes.initial(plan.sizes, part.tree, key)
+    return {"encoder": part.placed(plan.mesh), **sharding.place(around, plan.mesh, AXES)}
+
+
+def make_examples(
+    plan: Plan,
+    given: Callable[[np.ndarray], Inputs],
+    predict: Callable[[Tree, np.ndarray], np.ndarray],
+) -> Examples:
+    """Batches, and shares of wrong answers on images of each part."""
+    data = plan.data
+    some = splits.thin(data.labels(data.tune), MOST, plan.config.data.seed)
+    parts = {"train": data.tune[some], "validation": data.judge, "heldout": data.test}
+
+    def wrong(rows: np.ndarray) -> Callable[[Tree], float]:
+        labels = data.labels(rows)
+        return lambda tree: float(np.mean(predict(tree, rows).argmax(1) != labels))
+
+    return Examples(
+        number=len(data.tune),
+        batch=Batches(plan, given),
+        evaluations={name: wrong(rows) for name, rows in parts.items() if len(rows)},
+        stats=(HEAD_STATS,) if plan.sizes.head.hidden else (),
+    )
