@@ -68,9 +68,7 @@ def write(folder: pathlib.Path, seed: int = 0, kind: str = "masked") -> str:
 
 
 ENCODER = ViTConfig(image_size=16, patch=8, width=16, layers=3, heads=2, mlp=32)
-STAGED = SwinConfig(
-    image_size=16, patch=2, width=8, layers=(2, 1), heads=(2, 2), window=4, ratio=2
-)
+STAGED = SwinConfig(image_size=16, patch=2, width=8, layers=(2, 1), heads=(2, 2), window=4, ratio=2)
 
 
 def encoder(seed: int = 0, kind: str = "vit") -> backbones.Backbone:

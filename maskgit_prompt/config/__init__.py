@@ -1,11 +1,10 @@
 """The defaults of every job, as a config file asks for them, and the rules that values keep."""
 
-from maskgit_prompt.config.classification import classify, classify_folder
+from maskgit_prompt.config.classification import classify, classify_folder, predict
 from maskgit_prompt.config.defaults import (
     base,
     causal,
     compare,
-    few_shot,
     folder,
     import_weights,
     masking,
@@ -16,9 +15,9 @@ from maskgit_prompt.config.defaults import (
     side_by_side,
     training,
     transfer,
-    vtab,
 )
 from maskgit_prompt.config.imagenet import maskgit, taming
+from maskgit_prompt.config.named_data import few_shot, vtab
 from maskgit_prompt.config.pretraining import pretrain
 
 __all__ = [
@@ -33,6 +32,7 @@ __all__ = [
     "maskgit",
     "masking",
     "next_code",
+    "predict",
     "pretrain",
     "published",
     "sample",

@@ -18,7 +18,7 @@ def classify() -> ConfigDict:
     # How images are resized and normalized: "backbone", "vpt", "osu" or "fact".
     config.protocol = "backbone"
     config.data = images()
-    # Split that decides between settings; empty: none. Of a folder it is a share of each class.
+    # Split that decides between settings; empty: none. With a folder it is a share of each class.
     config.data.validation = ""
     config.data.fractions = ConfigDict(
         {
@@ -95,4 +95,22 @@ def classify_folder(config: ConfigDict, arg: str, file: str) -> ConfigDict:
         of_key = {"method": str, "train.epochs": float}.get(key, int)
         config.update_from_flattened_dict({key: of_key(value)})
     config.data.path = path
+    return config
+
+
+def predict() -> ConfigDict:
+    """Classes of pictures, by classifiers that were tuned before."""
+    config = base("predict")
+    # The classifier.safetensors of runs, on one backbone; each answers for itself.
+    config.classifiers = ()
+    config.ensemble = False  # average the probabilities of classifiers of the same classes
+    config.top = 5  # how many classes are written for each picture
+    config.batch_size = 64  # pictures at once
+    config.data = ConfigDict(
+        {
+            # The pictures: a folder with all its folders, a zip or tar archive, a file, or a list
+            # of files (.txt).
+            "path": "",
+        }
+    )
     return config

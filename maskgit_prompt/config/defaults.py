@@ -226,76 +226,6 @@ def folder(config: ConfigDict, arg: str, file: str) -> ConfigDict:
     return config
 
 
-def vtab(config: ConfigDict, arg: str, file: str) -> ConfigDict:
-    """Turns a config of the main job to VTAB: TASK or group, …[,shots=5][,steps=9][,split=train].
-
-    Args:
-      file: the config file's name, for messages.
-    """
-    config.job = "vtab"
-    # Tasks and groups; empty: all 19.
-    config.tasks = tuple(part for part in arg.split(",") if part and "=" not in part)
-    # As google-research/generative_transfer: tuned on train, measured against all there is.
-    config.data.name = "vtab"
-    config.data.test, config.data.reference = "test", "all"
-    config.prompt.instances = False  # a prompt for each image would grow with the data set
-    config.train.epochs = 100.0
-    config.train.steps = 50_000
-    config.train.evaluate_every = 5_000
-    config.score.images = 5_000
-    given = [part for part in arg.split(",") if "=" in part]
-    options = _options(given, {"shots": int, "steps": int, "split": str}, f"configs/{file}:{arg}")
-    # Steps of every task; 0: train.epochs and train.steps decide.
-    config.steps = options.get("steps", 0)
-    config.data.shots = options.get("shots", 0)
-    config.data.split = options.get("split", "train")
-    return config
-
-
-def few_shot(config: ConfigDict, arg: str, file: str) -> ConfigDict:
-    """Turns a config of the main job to a named set: NAME[,shots=5][,steps=500][,path=FOLDER].
-
-    Args:
-      file: the config file's name, for messages.
-    """
-    from maskgit_prompt.data.sets import fewshot
-
-    name, *rest = arg.split(",")
-    found = fewshot.find(name)
-    options = _options(rest, {"shots": int, "steps": int, "path": str}, f"configs/{file}:{arg}")
-    config.data.classes = found.classes
-    config.data.shots = options.get("shots", 5)
-    config.train.steps = options.get("steps", 500)
-    config.data.path = options.get("path", "")
-    if config.data.path:
-        config.data.name = "folder"
-        config.data.fractions = ConfigDict(FOLDER_FRACTIONS)
-    elif found.dataset:
-        config.data.name, config.data.dataset = "tfds", found.dataset
-        config.data.split, config.data.test = "train", found.test
-    else:
-        raise UsageError(
-            f"configs/{file}:{name} is a folder that you fetch: {found.fetch}; then "
-            f"configs/{file}:{name},path=FOLDER"
-        )
-    return config
-
-
-def _options(parts: list[str], types: dict[str, type], where: str) -> dict[str, int | str]:
-    """What stands as NAME=VALUE in a config file's argument."""
-    found = {}
-    for part in parts:
-        name, equals, value = part.partition("=")
-        if not equals or name not in types or (types[name] is int and not value.isdecimal()):
-            expected = [f"{n}={'NUMBER' if t is int else n.upper()}" for n, t in types.items()]
-            raise UsageError(
-                f"{where} has {part!r}, expected {', '.join(expected)}; set anything else as "
-                "--config.KEY=VALUE"
-            )
-        found[name] = types[name](value)
-    return found
-
-
 def published(config: ConfigDict, backbone: str) -> ConfigDict:
     """The settings of google-research/generative_transfer for MaskGIT's published models."""
     config.backbone = backbone
@@ -420,14 +350,29 @@ def import_weights() -> ConfigDict:
     )
 
 
+# These files begin with what is above.
+
+
+def _vtab() -> ConfigDict:
+    from maskgit_prompt.config.named_data import vtab
+
+    return vtab(transfer(), "", "vtab.py")
+
+
 def _classify() -> ConfigDict:
-    from maskgit_prompt.config.classification import classify  # which begins with what is above
+    from maskgit_prompt.config.classification import classify
 
     return classify()
 
 
+def _predict() -> ConfigDict:
+    from maskgit_prompt.config.classification import predict
+
+    return predict()
+
+
 def _pretrain() -> ConfigDict:
-    from maskgit_prompt.config.pretraining import pretrain  # which begins with what is above
+    from maskgit_prompt.config.pretraining import pretrain
 
     return pretrain("transformer")
 
@@ -437,10 +382,11 @@ def _pretrain() -> ConfigDict:
 JOBS: dict[str, Callable[[], ConfigDict]] = {
     "run": transfer,
     "classify": _classify,
-    "vtab": lambda: vtab(transfer(), "", "vtab.py"),
+    "vtab": _vtab,
     "side_by_side": lambda: side_by_side(transfer()),
     "compare": lambda: compare(transfer()),
     "sample": sample,
+    "predict": _predict,
     "pretrain": _pretrain,
     "import_weights": import_weights,
 }

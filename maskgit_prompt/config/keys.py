@@ -19,6 +19,7 @@ from maskgit_prompt.errors import UsageError
 # number.
 NAMES = (
     "classes",
+    "classifiers",
     "compare.methods",
     "data.classes",
     "data.flips",
@@ -43,6 +44,7 @@ FILES = {
     "side_by_side": "configs/quickstart.py:causal",
     "compare": "configs/quickstart.py:compare",
     "sample": "configs/sample.py",
+    "predict": "configs/predict.py:PATH",
     "pretrain": "configs/mini.py",
     "import_weights": "configs/import.py",
 }

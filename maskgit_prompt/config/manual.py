@@ -13,7 +13,14 @@ import tokenize
 from typing import Any
 
 import maskgit_prompt
-from maskgit_prompt.config import classification, command_line, defaults, keys, pretraining
+from maskgit_prompt.config import (
+    classification,
+    command_line,
+    defaults,
+    keys,
+    named_data,
+    pretraining,
+)
 
 HELP = ("--help", "-help", "-h")
 FULL = ("--helpfull", "-helpfull")
@@ -94,7 +101,7 @@ def _section(title: str, found: dict[str, Any], meaning: dict[str, str]) -> str:
 
 def meanings(job: str) -> dict[str, str]:
     """key -> the comment beside its default, for the keys of a job that have one."""
-    source = "".join(map(inspect.getsource, (defaults, classification, pretraining)))
+    source = "".join(map(inspect.getsource, (defaults, named_data, classification, pretraining)))
     functions = {f.name: f for f in ast.parse(source).body if isinstance(f, ast.FunctionDef)}
     reader = _Reader(functions, _comments(source))
     for name in STORIES[job]:
@@ -109,8 +116,7 @@ def of_key(key: str, meaning: dict[str, str]) -> str:
     return meaning.get(key, "")
 
 
-# The functions of defaults.py, classification.py and pretraining.py that make the config of a job;
-# what these call is followed.
+# The functions of these files that make the config of a job; what these call is followed.
 STORIES = {
     "run": ("transfer",),
     "classify": ("classify",),
@@ -118,6 +124,7 @@ STORIES = {
     "side_by_side": ("transfer", "side_by_side"),
     "compare": ("transfer", "compare"),
     "sample": ("sample",),
+    "predict": ("predict",),
     "pretrain": ("training", "pretrain"),
     "import_weights": ("import_weights",),
 }

@@ -24,6 +24,7 @@ from maskgit_prompt.importers.format import formats
 from maskgit_prompt.models import attention, discriminator, prompt, tokenizer, vit
 from maskgit_prompt.storage import files
 from maskgit_prompt.tasks import losses
+from maskgit_prompt.tasks.classification import protocols
 from maskgit_prompt.tuning import methods, profile
 from maskgit_prompt.tuning.optimizers import make_optimizer
 
@@ -147,6 +148,22 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "score.marquee_cutoffs": each(PART),
     "steps": NOT_NEGATIVE,
     "tasks": each(NAME),
+    "method": one_of(methods.CLASSIFIER_METHODS),
+    "protocol": one_of(protocols.PROTOCOLS),
+    "classifiers": each(NAME),
+    "top": COUNT,
+    "batch_size": COUNT,
+    "prompt.blocks": NOT_NEGATIVE,
+    "prompt.project": NOT_NEGATIVE,
+    "prompt.end": one_of(("bottom", "top")),
+    "prompt.start": one_of(("uniform", "patches")),
+    "head.hidden": NOT_NEGATIVE,
+    "head.dropout": RATE,
+    "adapter.reduction": COUNT,
+    "lora.rank": COUNT,
+    "lora.alpha": POSITIVE,
+    "lora.targets": PATTERN,
+    "optimizer.warmup_epochs": NOT_NEGATIVE,
     "compare.methods": (ONCE, each(one_of(methods.METHODS))),
     "compare.shots": (ONCE, each(COUNT)),
     "compare.learning_rates.*": POSITIVE,

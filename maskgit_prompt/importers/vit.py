@@ -42,7 +42,7 @@ def pytorch(heads: int) -> list[Rule]:
 
 
 def blocks(layer: str, heads: int, prefix: str = "") -> list[Rule]:
-    """Of a stack of blocks as PyTorch's vision transformers name them.
+    """Rules for a stack of blocks as PyTorch's vision transformers name them.
 
     Args:
       layer: pattern of what stands in front of a parameter, with the block's number as "layer".

@@ -54,8 +54,8 @@ class PromptConfig:
       uniform: the table's shared part starts uniformly between -uniform and uniform; 0: normally
         distributed with standard deviation 1.
       shared: table only: the same fresh tokens at every layer.
-      stages: table without conditions only: fresh tokens before so many blocks of each stage of a
-        transformer whose width is D in the first stage and doubles with each; () elsewhere.
+      stages: table without conditions only: fresh tokens before this number of blocks of each
+        stage; the transformer's width is D in the first stage and doubles with each. () elsewhere.
     """
 
     kind: str = "factorized"

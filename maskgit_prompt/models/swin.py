@@ -229,7 +229,7 @@ class Merge(nnx.Module):
         batch, length, width = x.shape
         prompts = length - side**2
         patches = x[:, prompts:].reshape(batch, side // 2, 2, side // 2, 2, width)
-        # Of the four, the row varies fastest.
+        # Among the four, the row varies fastest.
         patches = patches.transpose(0, 1, 3, 4, 2, 5).reshape(batch, -1, 4 * width)
         x = jnp.concatenate([jnp.tile(x[:, :prompts], 4), patches], axis=1)
         return self.reduction(self.norm(x))

@@ -89,30 +89,50 @@ ORIGINS = {
 }
 
 
-def _last_of_encoder(blocks: int) -> Method:
-    name = "the last block" if blocks == 1 else f"the last {blocks} blocks"
-    patterns = (f"encoder/blocks/.*[-{blocks}:]", "encoder/norm/.*", "head/.*")
-    return Method(patterns, f"{name} and head", "")
-
-
-# Of a classifier (arXiv 2203.12119, section 4.1): the head always trains.
+# For classifiers (arXiv 2203.12119, section 4.1), whose head always trains. Which blocks are the
+# last depends on the encoder: see `of_classifier`.
 CLASSIFIER_METHODS = {
-    "linear": Method(("head/.*",), "linear head", ""),
     "prompt": Method(("prompt/.*", "head/.*"), "prompt tuning", ""),
-    **{f"last_{blocks}": _last_of_encoder(blocks) for blocks in (1, 2, 4)},
+    "linear": Method(("head/.*",), "linear head", ""),
+    "full": Method(("encoder/.*", "head/.*"), "full fine-tuning", ""),
+    **{f"last_{n}": Method(("head/.*",), f"last {n} of the blocks", "") for n in (1, 2, 4)},
     "bias": Method(("encoder/.*bias", "head/.*"), "biases", ""),
-    "norm": Method(("encoder/(.*/)?(\\w+_)?norm/.*", "head/.*"), "layer norms", ""),
+    "norm": Method((r"encoder/(.*/)?(\w+_)?norm/.*", "head/.*"), "layer norms", ""),
     "adapter": Method(("adapter/.*", "head/.*"), "adapters", ""),
     "lora": Method(("lora/.*", "head/.*"), "low-rank updates", ""),
     "prompt_bias": Method(("prompt/.*", "encoder/.*bias", "head/.*"), "prompt and biases", ""),
-    "full": Method(("encoder/.*", "head/.*"), "full fine-tuning", ""),
 }
 
 
-def of_classifier(name: str) -> Method:
-    """Raises UsageError for a method that there is not."""
+def of_classifier(name: str, layers: int | tuple[int, ...]) -> Method:
+    """A method of CLASSIFIER_METHODS for an encoder with this number of blocks, in all or by
+    stage.
+
+    "last_4" of stages of (2, 2, 6, 2) blocks trains the last two blocks of the third stage, what
+    merges its patches, all of the fourth, and the last norm.
+
+    Raises:
+      UsageError: no such method, or fewer blocks than it trains.
+    """
     if name not in CLASSIFIER_METHODS:
         raise UsageError(
             f"config.method = {name!r}, expected one of {', '.join(CLASSIFIER_METHODS)}"
         )
-    return CLASSIFIER_METHODS[name]
+    method = CLASSIFIER_METHODS[name]
+    if not name.startswith("last_"):
+        return method
+    stages = (layers,) if isinstance(layers, int) else layers
+    left, patterns = int(name.removeprefix("last_")), []
+    if left > sum(stages):
+        raise UsageError(
+            f"config.method = {name!r}, but the encoder has {sum(stages)} blocks; use full"
+        )
+    for stage in reversed(range(len(stages))):
+        own = "encoder/" if isinstance(layers, int) else f"encoder/stages/{stage}/"
+        if stage < len(stages) - 1:
+            patterns.append(f"{own}merge/.*")
+        taken = min(left, stages[stage])
+        patterns.append(f"{own}blocks/.*[-{taken}:]")
+        if not (left := left - taken):
+            break
+    return dataclasses.replace(method, trainable=(*patterns, "encoder/norm/.*", "head/.*"))

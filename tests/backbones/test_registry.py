@@ -43,6 +43,8 @@ def test_the_networks_of_the_package():
         "masked": ("transformer", "parallel"),
         "causal": ("transformer", "autoregressive"),
         "convolutional": ("features", ""),
+        "vit": ("encoder", ""),
+        "swin": ("encoder", ""),
     }
 
 

@@ -142,7 +142,7 @@ def write_config(path: pathlib.Path, *lines: str) -> str:
         ),
         (
             "config.job = 'sweep'",
-            "config.job = 'sweep', expected run, vtab, side_by_side, compare,",
+            "config.job = 'sweep', expected run, classify, vtab, side_by_side, compare,",
         ),
         ("config.train.steps = 'many'", "many is of original type <class 'str'>"),
     ],

@@ -14,7 +14,14 @@ def test_the_generation_task():
     assert found.carry_out is transfer.carry_out
 
 
+def test_the_classification_task():
+    found = tasks.find("classification")
+    assert found.PARTS == ("encoder",)
+    assert found.make_plan.__module__ == "maskgit_prompt.tasks.classification.plan"
+
+
 @pytest.mark.parametrize("name", ["losses", "dream", ""])
 def test_a_name_that_is_not_a_task(name):
-    with pytest.raises(UsageError, match=f"config.task = '{name}', expected generation"):
+    expected = f"config.task = '{name}', expected classification, generation"
+    with pytest.raises(UsageError, match=expected):
         tasks.find(name)

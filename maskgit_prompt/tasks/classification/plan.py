@@ -61,8 +61,8 @@ def make_plan(config: ConfigDict, backbone: Backbone, mesh: Mesh, path: str | os
 
     path: the workdir, not touched but for what is kept of a large set of files.
     """
-    protocol, method = protocols.find(config.protocol), methods.of_classifier(config.method)
-    part = backbone.part("encoder")
+    protocol, part = protocols.find(config.protocol), backbone.part("encoder")
+    method = methods.of_classifier(config.method, part.cfg.layers)
     Compute.of(config).check(_one_width(part.cfg), mesh)
     sharding.check_batch(config.train.batch_size, config.train.micro_batches, mesh)
     make_model(config, backbone, classes=2)

@@ -24,7 +24,7 @@ ENDS = ("bottom", "top")
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """Of the parts beside the encoder; None for a part that there is not.
+    """Sizes of the parts beside the encoder; None for a part that there is not.
 
     Attributes:
       first: the block that the prompt's first layer stands before.

@@ -67,7 +67,7 @@ def optimizer(case: Case, epoch: int, **changes):
 def train(case: Case, method: str, settings, batches: list, epochs: int):
     """(losses before each step, rates, the model, all parameters after the last step)."""
     model, tree = classifier(case)
-    trainable, frozen = params.split(tree, methods.CLASSIFIER_METHODS[method].trainable)
+    trainable, frozen = params.split(tree, methods.of_classifier(method, 3).trainable)
     steps = epochs * len(batches)
     tx, rate = make_optimizer(settings, steps), learning_rate(settings, steps)
     opt = tx.init(trainable)

@@ -1,0 +1,104 @@
+"""Tuned classifiers on one frozen encoder, used again: pixels in, probabilities out."""
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from maskgit_prompt import params
+from maskgit_prompt.backbones import Backbone
+from maskgit_prompt.backbones.compiled import in_batches
+from maskgit_prompt.backbones.compute import Compute
+from maskgit_prompt.devices import sharding
+from maskgit_prompt.errors import UserError
+from maskgit_prompt.models.adapter import AdapterConfig
+from maskgit_prompt.models.head import AXES, HeadConfig
+from maskgit_prompt.models.prompt import PromptConfig
+from maskgit_prompt.tasks.classification import sizes
+from maskgit_prompt.tasks.classification.model import Normalization
+from maskgit_prompt.tasks.classification.sizes import Sizes
+from maskgit_prompt.tuning.lora import LoRAConfig
+from maskgit_prompt.tuning.tuned_classifier import TunedClassifierFile
+
+_OF = {"head": HeadConfig, "prompt": PromptConfig, "adapter": AdapterConfig, "lora": LoRAConfig}
+
+
+class Predictor:
+    """One classifier, compiled.
+
+    Attributes:
+      classes: names of its classes.
+      images: how it wants pixels: (fit, resample).
+
+    Raises:
+      UserError: a file whose parameters do not fit the sizes that it states.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        found: TunedClassifierFile,
+        mesh: Mesh,
+        compute: Compute,
+        path: str,
+    ):
+        part = backbone.part("encoder")
+        try:
+            made = _sizes(found.sizes)
+            own = Normalization(tuple(found.images["mean"]), tuple(found.images["std"]))
+            self.images = (found.images["fit"], found.images["resample"])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{path} has a damaged header ({error!r}); copy it again") from error
+        self.classes = found.classes
+        if made.head.classes != len(self.classes):
+            raise UserError(
+                f"{path} has a damaged header ({len(self.classes)} names for {made.head.classes} "
+                "classes); copy it again"
+            )
+        around = {name: x for name, x in found.tree.items() if name != "encoder"}
+        params.check(around, sizes.outlines(made, part.tree), f"classifier {path}")
+        self._model = sizes.classifier(made, part.graphdef(compute.applied(part.cfg)), own)
+        weights = part.placed(mesh)
+        if "encoder" in found.tree:
+            try:
+                weights = params.overlaid(weights, found.tree["encoder"])
+            except (KeyError, TypeError, ValueError) as error:
+                raise UserError(
+                    f"classifier {path} does not fit the encoder ({error}); use the backbone it "
+                    "was tuned on"
+                ) from error
+        self._tree = {"encoder": weights, **sharding.place(around, mesh, AXES)}
+        self._mesh = mesh
+        self._run = jax.jit(
+            lambda tree, inputs: jax.nn.softmax(self._model.logits(tree, inputs), axis=-1)
+        )
+
+    def __call__(self, pixels: np.ndarray, size: int) -> np.ndarray:
+        """uint8 [n, S, S, 3] -> probabilities [n, C], `size` at a time."""
+
+        def one(some: np.ndarray) -> np.ndarray:
+            with jax.set_mesh(self._mesh):
+                found = self._run(self._tree, sharding.to_global({"images": some}, self._mesh))
+                return sharding.to_host(found, self._mesh)
+
+        return in_batches(one, pixels, math.ceil(size / self._mesh.size) * self._mesh.size)
+
+
+def _sizes(stored: dict[str, Any]) -> Sizes:
+    made = {name: kind(**stored[name]) for name, kind in _OF.items() if stored.get(name)}
+    rest = {f.name: stored[f.name] for f in dataclasses.fields(Sizes) if f.name not in _OF}
+    return Sizes(**made, **rest)
+
+
+def average(probabilities: list[np.ndarray]) -> np.ndarray:
+    """An ensemble's probabilities: the mean of its members', [n, C]."""
+    return np.mean(probabilities, axis=0)
+
+
+def top(probabilities: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """(classes, probabilities) of the likeliest of each row, [n, number] each, the first first."""
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :number]
+    return order, np.take_along_axis(probabilities, order, axis=1)
