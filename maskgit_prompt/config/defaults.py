@@ -337,15 +337,22 @@ def import_weights() -> ConfigDict:
             # The checkpoint: FILE, or FILE,FILE; an address, a published model's name, or a log
             # folder of Taming Transformers.
             "source": "",
-            "format": "",  # "maskgit", "maskgit-torch" or "taming"; not for a published model
+            # "maskgit", "maskgit-torch", "taming", or of an encoder "vit-npz", "vit-torch", "swin";
+            # not for a published model.
+            "format": "",
             "download": False,  # fetch a source that is not on this machine
             "name": "",  # the backbone's name; empty: the workdir's
             "store_dtype": "float32",  # dtype of the files; "float16" and "bfloat16" halve them
             "backbone": "",  # for a prompt: the backbone that it was tuned on
             "image_size": 0,  # side of an image in pixels; 0: found out
             "codebook": 0,  # how many of a masked transformer's words are image codes; 0: found out
-            "heads": 0,  # number of heads of a causal transformer; 0: found out
+            # Number of heads of a causal transformer, or of an encoder of PyTorch; 0: found
+            # out.
+            "heads": 0,
             "classes": 0,  # number of labels that a causal transformer was trained with
+            # Pixels that an encoder was trained on: "half" (mean and deviation 0.5), "imagenet", or
+            # empty for what is usual with its format.
+            "normalization": "",
         }
     )
 

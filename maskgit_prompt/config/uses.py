@@ -187,7 +187,9 @@ USES = (
     Use(("model", "attention"), "stage", ("transformer", "encoder")),
     Use(("dtype",), "stage", ("tokenizer", "transformer", "encoder")),
     # Imports.
-    Use(("heads", "classes"), "format", ("taming",)),
+    Use(("heads",), "format", ("taming", "vit-torch")),
+    Use(("classes",), "format", ("taming",)),
+    Use(("normalization",), "format", ("vit-npz", "vit-torch", "swin")),
     Use(("codebook",), "format", ("maskgit",)),
     Use(
         ("backbone",),
@@ -196,7 +198,15 @@ USES = (
     ),
     Use(("backbone",), "found", ("a prompt",)),
     Use(
-        ("name", "store_dtype", "image_size", "codebook", "heads", "classes"),
+        (
+            "name",
+            "store_dtype",
+            "image_size",
+            "codebook",
+            "heads",
+            "classes",
+            "normalization",
+        ),
         "found",
         ("a backbone",),
     ),

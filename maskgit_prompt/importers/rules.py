@@ -286,6 +286,7 @@ class Options:
       codebook: how many of a transformer's words are image codes.
       tokenizer: how many codes its tokenizer has.
       heads: of a transformer whose attention is stored as plain matrices.
+      normalization: of the pixels that an encoder was trained on: "half", "imagenet" or unknown.
       classes: how many it was trained on.
       unmasked: how many tokens at the start of a causal transformer's sequence all see each other.
     """
@@ -296,6 +297,7 @@ class Options:
     heads: int = 0
     classes: int = 0
     unmasked: int = 0
+    normalization: str = ""
 
 
 def parameters(

@@ -5,10 +5,16 @@ Microsoft's .pth and timm's files are PyTorch state dicts: query, key and value 
 on) to the stage behind it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from maskgit_prompt.backbones import Part
+from maskgit_prompt.errors import UserError
+from maskgit_prompt.importers import pytorch as files
 from maskgit_prompt.importers import vit
-from maskgit_prompt.importers.rules import Rule
+from maskgit_prompt.importers.format import Format
+from maskgit_prompt.importers.rules import Options, Rule, Shapes, parameters
+from maskgit_prompt.models.swin import Swin, SwinConfig
 
 # Made anew from the sizes, and the classifier of the pre-training, which a new head replaces.
 IGNORED = (r".*\.(relative_position_index|attn_mask)", r"head\..*")
@@ -51,3 +57,58 @@ def pytorch(heads: Sequence[int], *, merged_behind: bool) -> list[Rule]:
             Rule(merge + r"norm\.bias", f"{own}merge/norm/bias"),
         ]
     return rules
+
+
+SIGN = "layers.0.blocks.0.attn.relative_position_bias_table"
+
+
+def read(source: Mapping[str, Any], what: str, options: Options) -> dict[str, Part]:
+    """{"encoder": the network in a file, checked completely but not yet read}.
+
+    Raises:
+      UserError: lists everything unexpected, missing or misshapen.
+    """
+    if SIGN not in source:
+        tops = sorted({name.split(".")[0] for name in source})
+        raise UserError(
+            f"{what} holds no Swin transformer, expected {SIGN} among its names; they begin with "
+            f"{', '.join(tops[:8]) or 'nothing'}"
+        )
+    shapes = Shapes({n: tuple(x.shape) for n, x in source.items()}, what, "Swin transformer")
+    stages = shapes.run(r"layers\.(\d+)\.blocks\.0\.")
+    width, _, patch, _ = shapes.size("patch_embed.proj.weight")
+    bias = [
+        shapes.size(f"layers.{i}.blocks.0.attn.relative_position_bias_table", rank=2)
+        for i in range(stages)
+    ]
+    windows = [(round(rows**0.5) + 1) // 2 for rows, _ in bias]
+    try:
+        cfg = SwinConfig(
+            # The last stage of the published sizes is one window.
+            image_size=options.image_size or windows[-1] * patch * 2 ** (stages - 1),
+            patch=patch,
+            width=width,
+            layers=tuple(
+                len(shapes.layers(rf"layers\.{i}\.blocks\.(\d+)\.")) for i in range(stages)
+            ),
+            heads=tuple(heads for _, heads in bias),
+            window=max(windows),
+            ratio=shapes.size("layers.0.blocks.0.mlp.fc1.weight", rank=2)[0] // width,
+            **vit.NORMALIZATIONS[options.normalization or "imagenet"],
+        )
+    except ValueError as error:
+        raise UserError(f"{what}: {error}") from error
+    behind = "layers.0.downsample.reduction.weight" not in source
+    make = lambda rngs: Swin(cfg, rngs=rngs)
+    rules = pytorch(cfg.heads, merged_behind=behind)
+    tree = parameters(make, source, rules, ignored=IGNORED, what=what)
+    return {"encoder": Part("swin", cfg, tree)}
+
+
+FORMAT = Format(
+    "swin",
+    files.read_or_safetensors,
+    read,
+    tokenizer=(),
+    licence="microsoft/Swin-Transformer: MIT; timm: Apache-2.0; see their pages",
+)

@@ -88,7 +88,7 @@ def _existing(folder: pathlib.Path) -> Backbone:
 
 def _options(config: ConfigDict, known: Options) -> Options:
     """What files do not tell: as the user says, or else as it is `known` of a published model."""
-    names = ("image_size", "codebook", "heads", "classes")
+    names = ("image_size", "codebook", "heads", "classes", "normalization")
     return dataclasses.replace(known, **{name: config[name] for name in names if config[name]})
 
 
@@ -139,6 +139,12 @@ def _write_backbone(
         sizes = {field: x for field, x in stored_fields(part.cfg).items() if x}
         sizes = ", ".join(f"{field} {x}" for field, x in sizes.items() if field != "dtype")
         print(f"{name}: {part.kind}, {params.count(part.tree):,} parameters: {sizes}")
+    if "encoder" in written.parts:
+        print(
+            f"wrote {path}, fingerprint {written.fingerprint(('encoder',))}: use "
+            f"--config=configs/classify.py:PHOTOS --config.backbone={path}"
+        )
+        return
     missing = [name for name in ("tokenizer", "transformer") if name not in written.parts]
     if missing:
         print(f"no {missing[0]} yet: run again with its file and the same --workdir")

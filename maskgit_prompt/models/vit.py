@@ -240,20 +240,26 @@ class ViT(nnx.Module):
         return self.pooled(self.hidden(images, prompt, **kwargs)[0])
 
 
-def resize_positions(table: np.ndarray, grid: int) -> np.ndarray:
+def resize_positions(table: np.ndarray | Array, grid: int) -> np.ndarray | Array:
     """A position table [1 + l², D] for another grid, [1 + grid², D].
 
-    The class token's row stays. The others are interpolated linearly, corner on corner: sample i
-    of n reads position i · (l - 1) / (n - 1).
+    The class token's row stays; a table [l², D] that has none gets one of zeros. The others are
+    interpolated linearly, corner on corner: sample i of n reads position i · (l - 1) / (n - 1).
     """
-    side = round((len(table) - 1) ** 0.5)
-    if side == grid:
+    rows = len(table)
+    side = round(max(0, rows - 1) ** 0.5)
+    first = side**2 != rows - 1  # whether the row of the class token is missing
+    side = round(rows**0.5) if first else side
+    if side**2 + (not first) != rows:
+        raise ValueError(f"a position table of {rows} rows, expected a square, or one more")
+    if side == grid and not first:
         return table
     where = np.linspace(0, side - 1, grid)
     weights = np.maximum(1 - np.abs(where[:, None] - np.arange(side)), 0)  # [grid, l]
-    rows = table[1:].reshape(side, side, -1).astype(np.float64)
-    rows = np.einsum("ai,bj,ijd->abd", weights, weights, rows).reshape(grid**2, -1)
-    return np.concatenate([table[:1], rows.astype(table.dtype)])
+    matrix = np.zeros((1 + grid**2, rows))
+    matrix[0, 0] = not first
+    matrix[1:, rows - side**2 :] = np.kron(weights, weights)
+    return (matrix @ table).astype(table.dtype)
 
 
 def fixed_positions(grid: int, width: int) -> np.ndarray:

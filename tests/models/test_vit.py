@@ -38,7 +38,7 @@ def google(case: Case, cfg: vit.ViTConfig) -> vit.ViT:
     ours = ("cls", "embedding/", "Transformer/")
     named = {name: x for name, x in case.parameters.items() if name.startswith(ours)}
     graphdef, tree = golden_models.tree(
-        named, importer.GOOGLE, lambda rngs: vit.ViT(cfg, rngs=rngs)
+        named, importer.google(cfg.grid), lambda rngs: vit.ViT(cfg, rngs=rngs)
     )
     return nnx.merge(graphdef, tree)
 
@@ -46,7 +46,7 @@ def google(case: Case, cfg: vit.ViTConfig) -> vit.ViT:
 def pytorch(case: Case, cfg: vit.ViTConfig) -> vit.ViT:
     named = {n: x for n, x in case.parameters.items() if not n.startswith(("enc.", "head."))}
     graphdef, tree = golden_models.tree(
-        named, importer.pytorch(cfg.heads), lambda rngs: vit.ViT(cfg, rngs=rngs)
+        named, importer.pytorch(cfg.heads, cfg.grid), lambda rngs: vit.ViT(cfg, rngs=rngs)
     )
     return nnx.merge(graphdef, tree)
 

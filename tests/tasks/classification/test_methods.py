@@ -89,7 +89,7 @@ def theirs(path: str, shape: tuple[int, ...], layers: int) -> set[str]:
     ours = path.removeprefix("encoder/")
     names = set()
     for name in Case("vpt/transfer_types").config["trainable"]["end2end"]:
-        for rule in importer.GOOGLE:
+        for rule in importer.google(4):
             if (match := re.fullmatch(rule.pattern, name)) and match.expand(rule.ours) == ours:
                 layer = match.groupdict().get("layer")
                 if layer is None or int(layer) in rows:

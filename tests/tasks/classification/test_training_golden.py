@@ -33,7 +33,7 @@ def classifier(case: Case) -> tuple[Classifier, dict]:
     ours = ("cls", "embedding/", "Transformer/")
     named = {name: x for name, x in case.parameters.items() if name.startswith(ours)}
     encoder, weights = golden_models.tree(
-        named, importer.GOOGLE, lambda rngs: vit.ViT(cfg, rngs=rngs)
+        named, importer.google(cfg.grid), lambda rngs: vit.ViT(cfg, rngs=rngs)
     )
     head, _ = params.create(lambda rngs: Head(HeadConfig(cfg.width, c["classes"]), rngs=rngs))
     theirs = prompt_of(case, "head.last_layer.")
