@@ -1,8 +1,8 @@
 """Backbones: a folder of config.json and the safetensors files of its parts, never changed.
 
 Parts are "tokenizer", "transformer" and, where the model has a network to score images with,
-"features"; a classifier's backbone has an "encoder". `mini` and `mini-causal` ship with the
-package; any other name is the path of a folder.
+"features"; a classifier's backbone has an "encoder". `mini`, `mini-causal` and `mini-vit` ship with
+the package; any other name is the path of a folder.
 Weights are read when they are placed on a mesh, each straight to its shards.
 """
 
@@ -28,7 +28,7 @@ from maskgit_prompt.storage import safetensors_stream
 from maskgit_prompt.storage.files import sha256
 
 _EMBEDDED = pathlib.Path(__file__).parent / "embedded"
-EMBEDDED = {"mini": _EMBEDDED / "mini", "mini-causal": _EMBEDDED / "mini-causal"}
+EMBEDDED = {name: _EMBEDDED / name for name in ("mini", "mini-causal", "mini-vit")}
 EMBEDDED_OF = {"masked": "mini", "causal": "mini-causal", "vit": "mini-vit"}  # by kind
 USUAL = {"transformer": "masked", "encoder": "vit"}  # part that is prompted -> kind
 FORMAT = 2
@@ -70,12 +70,15 @@ def load_for(config: ConfigDict, backbone: str, part: str = "transformer") -> Ba
 
 
 def embedded_with(fingerprint: str, parts: Sequence[str]) -> str:
-    """The name of the embedded backbone whose parts have this fingerprint; "mini" if none does."""
+    """The name of the embedded backbone whose parts have this fingerprint; the usual one for the
+    last of the parts if none does."""
     for name, folder in EMBEDDED.items():
         entries = json.loads((folder / "config.json").read_text())["parts"]
+        if not set(parts) <= entries.keys():
+            continue
         if fingerprint_of([identity(entries[part]) for part in parts]) == fingerprint:
             return name
-    return EMBEDDED_OF["masked"]
+    return EMBEDDED_OF[USUAL[parts[-1]]]
 
 
 def load(name: str, key: str = "config.backbone") -> Backbone:

@@ -19,10 +19,15 @@ BACKBONE = re.compile("(?!prompt/).*")  # all but the prompt, which starts from 
 # vectors and takes steps that would ruin trained weights
 
 
-def learning_rate(config: ConfigDict, steps: int) -> optax.Schedule:
+def learning_rate(
+    config: ConfigDict, steps: int, highest: float | jax.Array | None = None
+) -> optax.Schedule:
     """Linear warm-up from 0, then half a cosine down to 0 at the last step, or always the same.
 
     With config.hold = 5 the rate of step 0 is also that of steps 1 to 4, and so on.
+
+    Args:
+      highest: in place of config.learning_rate; it may be traced.
 
     Raises:
       UsageError: an unknown schedule; a warm-up that does not end before the run.
@@ -37,12 +42,13 @@ def learning_rate(config: ConfigDict, steps: int) -> optax.Schedule:
             f"config.optimizer.warmup_steps = {config.warmup_steps}, expected 0 to {steps - 1} "
             f"for a run of {steps} steps"
         )
+    highest = config.learning_rate if highest is None else highest
     if schedule == "cosine":
-        after = optax.cosine_decay_schedule(config.learning_rate, steps - config.warmup_steps)
+        after = optax.cosine_decay_schedule(highest, steps - config.warmup_steps)
     else:
-        after = optax.constant_schedule(config.learning_rate)
+        after = optax.constant_schedule(highest)
     if config.warmup_steps:
-        warmup = optax.linear_schedule(0.0, config.learning_rate, config.warmup_steps)
+        warmup = optax.linear_schedule(0.0, highest, config.warmup_steps)
         after = optax.join_schedules([warmup, after], [config.warmup_steps])
     hold = config.get("hold", 1)
     if hold < 1:
@@ -50,7 +56,12 @@ def learning_rate(config: ConfigDict, steps: int) -> optax.Schedule:
     return after if hold == 1 else lambda step: after(step // hold * hold)
 
 
-def make_optimizer(config: ConfigDict, steps: int) -> optax.GradientTransformation:
+def make_optimizer(
+    config: ConfigDict,
+    steps: int,
+    highest: float | jax.Array | None = None,
+    weight_decay: float | jax.Array | None = None,
+) -> optax.GradientTransformation:
     """AdamW (arXiv 1711.05101) or SGD, with the gradient clipped to a global norm where `clip` > 0.
 
     AdamW adds the decay to its step. SGD adds it to the gradient, so that momentum sees it, as in
@@ -58,13 +69,17 @@ def make_optimizer(config: ConfigDict, steps: int) -> optax.GradientTransformati
     eps joins the root of the second moment before its bias is corrected, and what decays is the
     parameter after the step.
 
+    Args:
+      highest, weight_decay: in place of the config's learning rate and decay; they may be traced.
+
     Raises:
       UsageError: an unknown name; a rate or a decay that is not PATTERN=VALUE.
     """
     name = config.get("name", "adamw")
     if name not in NAMES:
         raise UsageError(f"config.optimizer.name = {name!r}, expected {' or '.join(NAMES)}")
-    decay, rate = _decay(config), learning_rate(config, steps)
+    highest = config.learning_rate if highest is None else highest
+    decay, rate = _decay(config, weight_decay), learning_rate(config, steps, highest)
     falling = optax.scale_by_learning_rate(rate)
     if name == "adamw":
         parts = [optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.eps), decay, falling]
@@ -77,7 +92,7 @@ def make_optimizer(config: ConfigDict, steps: int) -> optax.GradientTransformati
     step = optax.chain(*parts)
     clip = [] if config.clip <= 0 else [optax.clip_by_global_norm(config.clip)]
     scales = [
-        optax.masked(optax.scale(rate / config.learning_rate), mask)
+        optax.masked(optax.scale(rate / highest), mask)
         for rate, mask in _groups(_rates(config), None)
     ]
     return optax.chain(*clip, step, *scales) if clip or scales else step
@@ -138,32 +153,38 @@ def _rates(config: ConfigDict) -> Rules:
     return _parse(config, "rates") + ([(BACKBONE, rate)] if rate else [])
 
 
-def _decay(config: ConfigDict) -> optax.GradientTransformation:
+def _decay(
+    config: ConfigDict, weight_decay: float | jax.Array | None = None
+) -> optax.GradientTransformation:
     decays = _parse(config, "decays")
+    weight_decay = config.weight_decay if weight_decay is None else weight_decay
     if not decays:
-        return optax.add_decayed_weights(config.weight_decay)
+        return optax.add_decayed_weights(weight_decay)
     return optax.chain(
         *(
             optax.masked(optax.add_decayed_weights(decay), mask)
-            for decay, mask in _groups(decays, config.weight_decay)
+            for decay, mask in _groups(decays, weight_decay)
         )
     )
 
 
-def _groups(rules: Rules, default: float | None) -> list[tuple[float, Callable[[Tree], Tree]]]:
-    """(value, tree -> whether each of its parameters has that value), for each value but None."""
+def _groups(
+    rules: Rules, default: float | jax.Array | None
+) -> list[tuple[float | jax.Array, Callable[[Tree], Tree]]]:
+    """(value, tree -> whether each of its parameters has it) of every rule and of the default."""
 
-    def value_of(path: str) -> float | None:
+    def rule_of(path: str) -> int:
         path = params.whole_path(path)
-        return next((value for pattern, value in rules if pattern.fullmatch(path)), default)
+        found = (i for i, (pattern, _) in enumerate(rules) if pattern.fullmatch(path))
+        return next(found, len(rules))
 
-    def mask(value: float) -> Callable[[Tree], Tree]:
+    def mask(rule: int) -> Callable[[Tree], Tree]:
         return lambda tree: params.unflatten(
-            {path: value_of(path) == value for path in params.flatten(tree)}
+            {path: rule_of(path) == rule for path in params.flatten(tree)}
         )
 
-    values = dict.fromkeys([value for _, value in rules] + [default])
-    return [(value, mask(value)) for value in values if value is not None]
+    values = [*(value for _, value in rules), default]
+    return [(value, mask(i)) for i, value in enumerate(values) if value is not None]
 
 
 def _parse(config: ConfigDict, key: str) -> Rules:
