@@ -1,6 +1,12 @@
 """The defaults of every job, as a config file asks for them, and the rules that values keep."""
 
-from maskgit_prompt.config.classification import classify, classify_folder, predict
+from maskgit_prompt.config.classification import (
+    classify,
+    classify_folder,
+    predict,
+    sweep,
+    vpt_vtab,
+)
 from maskgit_prompt.config.defaults import (
     base,
     causal,
@@ -38,8 +44,10 @@ __all__ = [
     "sample",
     "sampling",
     "side_by_side",
+    "sweep",
     "taming",
     "training",
     "transfer",
+    "vpt_vtab",
     "vtab",
 ]

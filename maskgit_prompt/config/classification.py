@@ -114,3 +114,51 @@ def predict() -> ConfigDict:
         }
     )
     return config
+
+
+# KMnP/vpt's for prompts and heads (tune_vtab.py): rates of a batch of 256.
+RATES = (50.0, 25.0, 10.0, 5.0, 2.5, 1.0, 0.5, 0.25, 0.1, 0.05)
+DECAYS = (0.01, 0.001, 0.0001, 0.0)
+SEEDS = (42, 44, 82, 100, 800)
+
+
+def sweep() -> ConfigDict:
+    """Settings of a classifier chosen on images that decide, then trained with several seeds."""
+    config = classify()
+    config.job = "sweep"
+    config.tasks = ()  # with data "vtab": tasks and groups; empty: all 19
+    config.sweep = ConfigDict(
+        {
+            "tokens": (1, 5, 10, 50),  # prompt lengths that are tried; config.prompt.tokens is not
+            "learning_rates": RATES,  # learning rates that are tried, before optimizer.scaled
+            "weight_decays": DECAYS,  # weight decays that are tried
+            "seeds": SEEDS,  # seeds of the runs that are reported
+            "together": 12,  # runs that stand side by side in one program
+            "final": "",  # split that the reported runs are tuned on; empty: tune and judge
+        }
+    )
+    return config
+
+
+def vpt_vtab(config: ConfigDict, arg: str, file: str) -> ConfigDict:
+    """Turns a sweep's config to VTAB-1k: TASK or group, …[,epochs=20][,method=linear].
+
+    Args:
+      file: the config file's name, for messages.
+    """
+    names = [part for part in arg.split(",") if part and "=" not in part]
+    config.tasks = tuple(names)
+    config.data.name, config.data.shots = "vtab", 0
+    config.data.split, config.data.validation = "train800", "val200"
+    config.data.test, config.sweep.final = "test", "train800val200"
+    config.protocol = "vpt"
+    for option in (part for part in arg.split(",") if "=" in part):
+        name, _, value = option.partition("=")
+        if name not in ("epochs", "method") or (name == "epochs" and not value.isdecimal()):
+            raise UsageError(
+                f"configs/{file}:{arg} has {option!r}, expected epochs=NUMBER or method=NAME; set "
+                "anything else as --config.KEY=VALUE"
+            )
+        key = OPTIONS[name]
+        config.update_from_flattened_dict({key: float(value) if name == "epochs" else value})
+    return config

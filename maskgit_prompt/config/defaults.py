@@ -372,6 +372,12 @@ def _classify() -> ConfigDict:
     return classify()
 
 
+def _sweep() -> ConfigDict:
+    from maskgit_prompt.config.classification import sweep
+
+    return sweep()
+
+
 def _predict() -> ConfigDict:
     from maskgit_prompt.config.classification import predict
 
@@ -394,6 +400,7 @@ JOBS: dict[str, Callable[[], ConfigDict]] = {
     "compare": lambda: compare(transfer()),
     "sample": sample,
     "predict": _predict,
+    "sweep": _sweep,
     "pretrain": _pretrain,
     "import_weights": import_weights,
 }

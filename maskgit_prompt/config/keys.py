@@ -45,6 +45,7 @@ FILES = {
     "compare": "configs/quickstart.py:compare",
     "sample": "configs/sample.py",
     "predict": "configs/predict.py:PATH",
+    "sweep": "configs/sweep.py:PATH",
     "pretrain": "configs/mini.py",
     "import_weights": "configs/import.py",
 }

@@ -9,10 +9,8 @@
 
 import contextlib
 import pathlib
-import traceback
 from typing import Any
 
-from absl import logging
 from ml_collections import ConfigDict
 from PIL import Image
 
@@ -30,6 +28,7 @@ from maskgit_prompt.storage import workdir
 from maskgit_prompt.storage.files import write_whole
 from maskgit_prompt.tasks.generation.plan import check, claim, make_plan
 from maskgit_prompt.tasks.generation.transfer import REPORT, carry_out
+from maskgit_prompt.tasks.many import find_data, report_failure
 
 _COUNTS = ("classes", "images", "steps", "generated")
 
@@ -101,35 +100,6 @@ def run(config: ConfigDict, path: str) -> None:
             )
 
 
-def find_data(chosen: list[vtab.Task], config: ConfigDict) -> dict[str, str]:
-    """Task -> what to do, for tasks without prepared data; prints a list of all tasks.
-
-    config: config.data; missing data is downloaded if it says so.
-    """
-    missing, lines = {}, []
-    failed: dict[str, str] = {}  # data set -> why it could not be prepared
-    for task in chosen:
-        state, name, how = "missing", task.dataset, vtab.how_to_prepare(task, config.data_dir)
-        try:
-            builder = vtab.open_task(task, config.data_dir)
-            name = builder.info.full_name
-            if config.download and not builders.is_prepared(builder) and name not in failed:
-                builders.download(builder)
-            state = "prepared" if builders.is_prepared(builder) else "missing"
-        except UserError as error:
-            failed[name] = str(error)
-        lines.append(f"  {state:<9}{task.group:<12}{task.name:<31}{name}")
-        if state == "missing":
-            missing[task.name] = failed.get(name, f"not prepared: {how}")
-            lines.append(f"{'':11}{failed.get(name, how)}")
-    if distributed.is_first():
-        count, place = len(chosen) - len(missing), builders.place(config.data_dir)
-        print(
-            "\n".join([f"data of {count} of {len(chosen)} tasks in {place}:", *lines]), flush=True
-        )
-    return missing
-
-
 def config_of(config: ConfigDict, task: vtab.Task, home: pathlib.Path) -> ConfigDict:
     """The config of the main job on one task; tasks on one data set share codes."""
     one = ConfigDict(config.to_dict())
@@ -139,16 +109,6 @@ def config_of(config: ConfigDict, task: vtab.Task, home: pathlib.Path) -> Config
     one.job, one.data.name, one.data.task = "run", "vtab", task.name
     one.data.codes = config.data.codes or str(home / "codes")
     return one
-
-
-def report_failure(task: vtab.Task, error: Exception) -> str:
-    """Warns about a failed task and returns the reason in one line."""
-    text = " ".join(str(error).split())
-    reason = text if isinstance(error, UserError) else f"{type(error).__name__}: {text[:500]}"
-    logging.info("%s", traceback.format_exc())
-    if distributed.is_first():
-        logging.warning("%s failed: %s", task.name, reason)
-    return reason
 
 
 def row_of(

@@ -55,6 +55,13 @@ class Plan:
     sizes: Sizes
     model: Classifier
 
+    def with_judge(self) -> "Plan":
+        """The same, tuned on the deciding images, too."""
+        tune = np.sort(np.concatenate([self.data.tune, self.data.judge]))
+        data = dataclasses.replace(self.data, tune=tune, judge=self.data.judge[:0])
+        tuning = for_images(self.config, self.method, len(tune))
+        return dataclasses.replace(self, data=data, tuning=tuning)
+
 
 def make_plan(config: ConfigDict, backbone: Backbone, mesh: Mesh, path: str | os.PathLike) -> Plan:
     """Finds the images; raises for all that can be known to be wrong.

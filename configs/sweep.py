@@ -1,0 +1,17 @@
+"""A classifier of a folder whose settings are chosen by trying: PATH[,epochs=20][,method=…].
+
+    python -m maskgit_prompt.main --config=configs/sweep.py:photos --workdir=runs/sweep
+    python -m maskgit_prompt.main --config=configs/sweep.py --workdir=runs/sweep
+
+Without a path the images are scikit-learn's digits. See configs/classify.py for folders, and
+docs/configuration.md for config.sweep.
+"""
+
+from ml_collections import ConfigDict
+
+from maskgit_prompt import config as defaults
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    config = defaults.sweep()
+    return defaults.classify_folder(config, arg, "sweep.py") if arg else config
