@@ -2,7 +2,8 @@
 
     python -m maskgit_prompt.main --config=configs/classify.py --workdir=runs/classify
     python -m maskgit_prompt.main --config=configs/classify.py:photos --workdir=runs/photos
-    python -m maskgit_prompt.main --config=configs/classify.py:photos,shots=5,method=linear ...
+    python -m maskgit_prompt.main --config=configs/classify.py:photos,shots=5,method=linear \\
+        --workdir=runs/linear
 
 Without an argument the images are scikit-learn's handwritten digits, ten of each to tune on. With a
 folder (PATH/CLASS/*.png, a zip or tar archive, a table: see docs/own_images.md) 60 % of each class

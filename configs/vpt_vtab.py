@@ -2,8 +2,10 @@
 
     python -m maskgit_prompt.main --config=configs/vpt_vtab.py --workdir=runs/vpt \\
         --config.backbone=models/vit_b16_21k
-    python -m maskgit_prompt.main --config=configs/vpt_vtab.py:natural,method=linear ...
-    python -m maskgit_prompt.main --config=configs/vpt_vtab.py:svhn,dtd,epochs=20 ...
+    python -m maskgit_prompt.main --config=configs/vpt_vtab.py:natural,method=linear \\
+        --workdir=runs/linear
+    python -m maskgit_prompt.main --config=configs/vpt_vtab.py:svhn,dtd,epochs=20 \\
+        --workdir=runs/two
 
 For each task learning rate x weight decay x prompt length are tried on 800 images and judged on
 200. The best are trained again on all 1,000, with five seeds, and judged on the test split. Rows

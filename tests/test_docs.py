@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from maskgit_prompt import params
 from maskgit_prompt.backbones import abstract
-from maskgit_prompt.config import command_line, defaults, rules
+from maskgit_prompt.config import classification, command_line, defaults, named_data, rules
 from maskgit_prompt.config.pretraining import pretrain
 from maskgit_prompt.data import loading, splits
 from maskgit_prompt.errors import UsageError
@@ -60,6 +60,9 @@ def parse(arguments: list[str]) -> ConfigDict:
         pytest.param(defaults.sample(), id="sample"),
         pytest.param(pretrain("tokenizer"), id="pretrain"),
         pytest.param(defaults.import_weights(), id="import_weights"),
+        pytest.param(classification.sweep(), id="sweep"),
+        pytest.param(classification.predict(), id="predict"),
+        pytest.param(classification.robustness(), id="robustness"),
     ],
 )
 def test_every_default_key_is_explained(config):
@@ -94,10 +97,14 @@ def test_no_key_is_explained_that_does_not_exist():
     known = set()
     for config in (
         defaults.compare(defaults.transfer()),
-        defaults.vtab(defaults.transfer(), "", "vtab.py"),
+        named_data.vtab(defaults.transfer(), "", "vtab.py"),
         defaults.sample(),
         defaults.import_weights(),
         *(shipped("mini.py", stage) for stage in ("tokenizer", "transformer", "features")),
+        shipped("mini64.py", "encoder"),
+        classification.sweep(),
+        classification.predict(),
+        classification.robustness(),
     ):
         known |= keys_of(config)
     sections = {name.partition(".")[0] for name in known if "." in name}

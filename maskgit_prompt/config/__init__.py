@@ -4,6 +4,7 @@ from maskgit_prompt.config.classification import (
     classify,
     classify_folder,
     predict,
+    robustness,
     sweep,
     vpt_vtab,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "predict",
     "pretrain",
     "published",
+    "robustness",
     "sample",
     "sampling",
     "side_by_side",

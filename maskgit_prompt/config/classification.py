@@ -162,3 +162,19 @@ def vpt_vtab(config: ConfigDict, arg: str, file: str) -> ConfigDict:
         key = OPTIONS[name]
         config.update_from_flattened_dict({key: float(value) if name == "epochs" else value})
     return config
+
+
+def robustness() -> ConfigDict:
+    """How classifiers stand up to adversarial images, over the size of the change."""
+    config, tuned = base("robustness"), classify()
+    config.task = tuned.task
+    # The classifier.safetensors of runs on one backbone and one set of images.
+    config.classifiers = ()
+    config.data = tuned.data  # as in those runs: their held-out images are attacked
+    # What is tried: "fgsm" is one step, "pgd" several from a random start.
+    config.attacks = ("fgsm", "pgd")
+    config.epsilons = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)  # largest changes of a value of 0 to 255
+    config.steps = 10  # steps of pgd
+    config.most = 500  # images that are attacked, at most, each class in proportion; 0: all
+    config.batch_size = 64  # images at once
+    return config

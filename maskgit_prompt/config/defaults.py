@@ -378,6 +378,12 @@ def _sweep() -> ConfigDict:
     return sweep()
 
 
+def _robustness() -> ConfigDict:
+    from maskgit_prompt.config.classification import robustness
+
+    return robustness()
+
+
 def _predict() -> ConfigDict:
     from maskgit_prompt.config.classification import predict
 
@@ -400,6 +406,7 @@ JOBS: dict[str, Callable[[], ConfigDict]] = {
     "compare": lambda: compare(transfer()),
     "sample": sample,
     "predict": _predict,
+    "robustness": _robustness,
     "sweep": _sweep,
     "pretrain": _pretrain,
     "import_weights": import_weights,

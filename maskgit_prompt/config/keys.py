@@ -18,6 +18,7 @@ from maskgit_prompt.errors import UsageError
 # Keys whose values are names: what is given on the command line is text, also where it looks like a
 # number.
 NAMES = (
+    "attacks",
     "classes",
     "classifiers",
     "compare.methods",
@@ -45,6 +46,7 @@ FILES = {
     "compare": "configs/quickstart.py:compare",
     "sample": "configs/sample.py",
     "predict": "configs/predict.py:PATH",
+    "robustness": "configs/robustness.py:PATH",
     "sweep": "configs/sweep.py:PATH",
     "pretrain": "configs/mini.py",
     "import_weights": "configs/import.py",

@@ -125,6 +125,7 @@ STORIES = {
     "compare": ("transfer", "compare"),
     "sample": ("sample",),
     "predict": ("predict",),
+    "robustness": ("classify", "robustness"),
     "sweep": ("classify", "sweep"),
     "pretrain": ("training", "pretrain"),
     "import_weights": ("import_weights",),

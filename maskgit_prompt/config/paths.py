@@ -15,6 +15,7 @@ from maskgit_prompt.storage import addresses
 # Keys that hold paths, in any job. A backbone may also be the name of an embedded or published one.
 PATHS = (
     "backbone",
+    "classifiers",
     "data.codes",
     "data.csv",
     "data.data_dir",

@@ -141,8 +141,8 @@ def write_config(path: pathlib.Path, *lines: str) -> str:
             "has no config.masking.drop_class, which the job 'run' needs; begin",
         ),
         (
-            "config.job = 'sweep'",
-            "config.job = 'sweep', expected run, classify, vtab, side_by_side, compare,",
+            "config.job = 'dream'",
+            "config.job = 'dream', expected run, classify, vtab, side_by_side, compare,",
         ),
         ("config.train.steps = 'many'", "many is of original type <class 'str'>"),
     ],

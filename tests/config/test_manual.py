@@ -87,7 +87,7 @@ def test_the_keys_of_a_file_are_its_own(capsys):
         ("sample", "prompt", "the prompt.safetensors of a run"),
         ("vtab", "steps", "Steps of every task; 0: train.epochs and train.steps decide"),
         ("compare", "compare.shots", "images per class; config.data.shots is not used"),
-        ("import_weights", "heads", "number of heads of a causal transformer"),
+        ("import_weights", "heads", "Number of heads of a causal transformer"),
     ],
 )
 def test_meanings_are_the_comments_beside_the_defaults(job, key, meaning):

@@ -206,3 +206,79 @@ def test_another_backbone_and_a_damaged_file(tuned, images, encoder, tmp_path, c
     done = run(capsys, *common, f"--config.backbone={encoder}")
     assert "no classifier: give --config.classifiers=" in done.error()
     assert not (tmp_path / "predicted").exists()
+
+
+# --- Sweeps and attacks --------------------------------------------------------------------------
+
+
+SWEEP = (
+    "--config.train.batch_size=8",
+    "--config.train.epochs=10",
+    "--config.sweep.learning_rates=1.0",
+    "--config.sweep.learning_rates=5.0",
+    "--config.sweep.weight_decays=0.0",
+    "--config.sweep.seeds=1",
+    "--config.sweep.seeds=2",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["prompt", "linear"])
+def test_a_sweep_of_a_folder(method, images, encoder, tmp_path, capsys):
+    lengths = ("--config.sweep.tokens=1", "--config.sweep.tokens=2") if method == "prompt" else ()
+    flags = (
+        f"--config={ROOT}/configs/sweep.py:{images}",
+        *SWEEP,
+        *lengths,
+        f"--config.method={method}",
+        f"--config.backbone={encoder}",
+        f"--workdir={tmp_path / 'sweep'}",
+    )
+    done = run(capsys, *flags)
+    assert done.code == 0, done.err
+    [row] = read(tmp_path / "sweep" / "results.json")["rows"]
+    assert row["images"] == {"tune": 24, "heldout": 6} and len(row["accuracies"]) == 2
+    assert row["accuracy"] > 0.5
+    rows = read(tmp_path / "sweep" / "images" / "rows.json")["rows"]
+    assert len(rows) == (4 if method == "prompt" else 2)
+    before = (tmp_path / "sweep" / "results.md").read_bytes()
+    done = run(capsys, *flags)
+    assert done.code == 0 and (tmp_path / "sweep" / "results.md").read_bytes() == before
+
+
+def test_a_sweep_with_an_empty_axis(images, encoder, tmp_path, capsys):
+    done = run(
+        capsys,
+        f"--config={ROOT}/configs/sweep.py:{images}",
+        "--config.sweep.seeds=()",
+        f"--config.backbone={encoder}",
+        f"--workdir={tmp_path / 'sweep'}",
+    )
+    assert "config.sweep.seeds = (), expected some, each once" in done.error()
+
+
+@pytest.mark.slow
+def test_attacks_lower_the_accuracy(tuned, images, encoder, tmp_path, capsys):
+    files = [tuned("linear") / "classifier.safetensors", tuned("bias") / "classifier.safetensors"]
+    done = run(
+        capsys,
+        f"--config={ROOT}/configs/robustness.py:{images}",
+        *(f"--config.classifiers={file}" for file in files),
+        f"--config.backbone={encoder}",
+        f"--workdir={tmp_path / 'attacked'}",
+        "--config.epsilons=0.0",
+        "--config.epsilons=64.0",
+    )
+    assert done.code == 0, done.err
+    rows = read(tmp_path / "attacked" / "results.json")["rows"]
+    assert len(rows) == 2 * 2 * 2
+    for file in files:
+        plain = read(file.parent / "results.json")["accuracy"]["heldout"]
+        for attack in ("fgsm", "pgd"):
+            none, much = (
+                row["accuracy"]
+                for row in rows
+                if (row["classifier"], row["attack"]) == (str(file), attack)
+            )
+            assert none == plain and much < plain
+    assert "| FGSM | linear |" in (tmp_path / "attacked" / "results.md").read_text()

@@ -31,6 +31,8 @@ class Predictor:
 
     Attributes:
       classes: names of its classes.
+      method: how it was tuned.
+      model, tree: what computes logits, and all parameters, on the mesh.
       images: how it wants pixels: (fit, resample).
 
     Raises:
@@ -52,7 +54,7 @@ class Predictor:
             self.images = (found.images["fit"], found.images["resample"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"{path} has a damaged header ({error!r}); copy it again") from error
-        self.classes = found.classes
+        self.classes, self.method = found.classes, found.method
         if made.head.classes != len(self.classes):
             raise UserError(
                 f"{path} has a damaged header ({len(self.classes)} names for {made.head.classes} "
@@ -60,7 +62,7 @@ class Predictor:
             )
         around = {name: x for name, x in found.tree.items() if name != "encoder"}
         params.check(around, sizes.outlines(made, part.tree), f"classifier {path}")
-        self._model = sizes.classifier(made, part.graphdef(compute.applied(part.cfg)), own)
+        self.model = sizes.classifier(made, part.graphdef(compute.applied(part.cfg)), own)
         weights = part.placed(mesh)
         if "encoder" in found.tree:
             try:
@@ -70,10 +72,10 @@ class Predictor:
                     f"classifier {path} does not fit the encoder ({error}); use the backbone it "
                     "was tuned on"
                 ) from error
-        self._tree = {"encoder": weights, **sharding.place(around, mesh, AXES)}
+        self.tree = {"encoder": weights, **sharding.place(around, mesh, AXES)}
         self._mesh = mesh
         self._run = jax.jit(
-            lambda tree, inputs: jax.nn.softmax(self._model.logits(tree, inputs), axis=-1)
+            lambda tree, inputs: jax.nn.softmax(self.model.logits(tree, inputs), axis=-1)
         )
 
     def __call__(self, pixels: np.ndarray, size: int) -> np.ndarray:
@@ -81,7 +83,7 @@ class Predictor:
 
         def one(some: np.ndarray) -> np.ndarray:
             with jax.set_mesh(self._mesh):
-                found = self._run(self._tree, sharding.to_global({"images": some}, self._mesh))
+                found = self._run(self.tree, sharding.to_global({"images": some}, self._mesh))
                 return sharding.to_host(found, self._mesh)
 
         return in_batches(one, pixels, math.ceil(size / self._mesh.size) * self._mesh.size)

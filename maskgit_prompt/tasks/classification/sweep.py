@@ -18,16 +18,14 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from maskgit_prompt import streams
-from maskgit_prompt.devices import distributed, sharding
+from maskgit_prompt.devices import distributed
 from maskgit_prompt.errors import UserError
 from maskgit_prompt.metrics import intervals
-from maskgit_prompt.models.head import AXES
 from maskgit_prompt.storage.files import read_json, write_whole
-from maskgit_prompt.tasks.classification import sizes
 from maskgit_prompt.tasks.classification.inputs import Batches, on_mesh, source
 from maskgit_prompt.tasks.classification.model import HEAD_STATS, classification_loss
 from maskgit_prompt.tasks.classification.plan import Plan
+from maskgit_prompt.tasks.classification.tuning import first_parameters
 from maskgit_prompt.tuning.together import Run, Together, tune_together
 
 ROWS = "rows.json"
@@ -156,11 +154,7 @@ def carry_out(
     """(the runs, tuned side by side; their accuracies on the images of rows `judged`)."""
     part, given = plan.backbone.part("encoder"), source(plan)
     common = {"encoder": part.placed(plan.mesh)}
-    around = []
-    for run in runs:
-        key = jax.random.key(streams.seed_of(run.seed, "prompt"))
-        drawn = sizes.initial(plan.sizes, part.tree, key)
-        around.append(sharding.place(drawn, plan.mesh, AXES))
+    around = [first_parameters(plan, run.seed) for run in runs]
     batches = {}
     for seed in dict.fromkeys(run.seed for run in runs):
         config = ConfigDict(plan.config.to_dict())

@@ -15,6 +15,7 @@ from maskgit_prompt.tasks.classification import protocols, sizes
 from maskgit_prompt.tasks.classification.inputs import Batches, Inputs, on_mesh, source
 from maskgit_prompt.tasks.classification.model import HEAD_STATS, classification_loss
 from maskgit_prompt.tasks.classification.plan import Plan
+from maskgit_prompt.tasks.classification.starting import from_patches
 from maskgit_prompt.tuning.tune import Examples, Tuned, tune
 
 MOST = 2000  # images to tune on whose error is measured
@@ -41,7 +42,8 @@ class TunedClassifier:
 def tune_classifier(plan: Plan, home) -> TunedClassifier:
     """Tunes what plan.tuning.trainable names; home: the workdir."""
     mesh, given = plan.mesh, source(plan)
-    tree = first_parameters(plan)
+    tree = first_parameters(plan, plan.config.seed)
+    tree |= {"encoder": plan.backbone.part("encoder").placed(mesh)}
     logits = jax.jit(lambda tree, inputs: plan.model.logits(tree, inputs))
 
     def predict(tree: Tree, rows: np.ndarray) -> np.ndarray:
@@ -64,12 +66,14 @@ def tune_classifier(plan: Plan, home) -> TunedClassifier:
     )
 
 
-def first_parameters(plan: Plan) -> Tree:
-    """All parameters before the first step, on the mesh."""
+def first_parameters(plan: Plan, seed: int) -> Tree:
+    """What stands around the encoder before the first step, on the mesh."""
     part = plan.backbone.part("encoder")
-    key = jax.random.key(streams.seed_of(plan.config.seed, "prompt"))
+    key = jax.random.key(streams.seed_of(seed, "prompt"))
     around = sizes.initial(plan.sizes, part.tree, key)
-    return {"encoder": part.placed(plan.mesh), **sharding.place(around, plan.mesh, AXES)}
+    if plan.sizes.prompt is not None and plan.config.prompt.start == "patches":
+        around["prompt"]["positions"] = from_patches(plan)
+    return sharding.place(around, plan.mesh, AXES)
 
 
 def make_examples(

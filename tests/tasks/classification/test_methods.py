@@ -5,6 +5,7 @@ import re
 import jax
 import numpy as np
 import pytest
+from flax import nnx
 from ml_collections import ConfigDict
 
 from maskgit_prompt import backbones, config, params
@@ -238,3 +239,28 @@ def test_parameters_in_place_of_slices():
     with pytest.raises(KeyError, match="head"):
         params.overlaid(tree, {"head": np.ones(1)})
     assert backbones.kinds()["vit"].part == "encoder"
+
+
+def test_prompts_that_start_as_patches(tmp_path):
+    from maskgit_prompt.devices import sharding
+    from maskgit_prompt.tasks.classification import starting
+    from maskgit_prompt.tasks.classification.tuning import first_parameters
+
+    x = np.float32([[0, 0], [0.1, 0], [5, 5], [5, 5.1], [4.9, 5.0]])
+    found = starting.nearest(x, 2, 0)
+    assert sorted(found.sum(1).round(1).tolist()) in ([0.0, 10.0], [0.1, 10.0])
+    assert starting.nearest(x[:1], 3, 0).tolist() == [[0, 0]] * 3
+    found = settings("prompt", {"prompt.start": "patches", "prompt.blocks": 2, "prompt.end": "top"})
+    mesh, backbone = sharding.make_mesh(), tiny.encoder()
+    made = plan.make_plan(found, backbone, mesh, tmp_path / "run")
+    table = np.asarray(first_parameters(made, 0)["prompt"]["positions"])
+    assert table.shape == (2 * 5, 16)
+    # Each is an input of its block: a patch of some image after the first block, then the second.
+    model = made.model
+    encoder = nnx.merge(model.encoder, jax.tree.map(np.asarray, backbone.part("encoder").tree))
+    pixels = made.data.images.read(made.data.tune)
+    _, outputs = encoder.hidden(model.normalization(pixels), keep_layers=True)
+    for block in (0, 1):
+        inputs = np.asarray(outputs[block])[:, 1:].reshape(-1, 16)
+        for token in table[5 * block : 5 * block + 5]:
+            assert np.abs(inputs - token).max(1).min() < 1e-4
