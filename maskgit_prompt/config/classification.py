@@ -35,6 +35,9 @@ def classify() -> ConfigDict:
             "deep": True,  # fresh prompt tokens before every block
             "blocks": 0,  # with deep: how many blocks have fresh tokens; 0: all
             "end": "bottom",  # with blocks: at which end they are, "bottom" (the first) or "top"
+            # Where they go: "prepend" as tokens, "add" to each token its own, "add-1" to all tokens
+            # the same, "pixel" as pieces of images.
+            "location": "prepend",
             "stay": True,  # with blocks: prompt tokens go on where no fresh ones come in
             "project": 0,  # width of the tokens before a dense layer; 0: the encoder's, no layer
             "shared": False,  # with deep: the same tokens before every block

@@ -26,6 +26,7 @@ from maskgit_prompt.models import attention, discriminator, prompt, tokenizer, v
 from maskgit_prompt.storage import files
 from maskgit_prompt.tasks import losses
 from maskgit_prompt.tasks.classification import protocols
+from maskgit_prompt.tasks.classification.model import LOCATIONS
 from maskgit_prompt.tuning import methods, profile
 from maskgit_prompt.tuning.optimizers import make_optimizer
 
@@ -157,6 +158,7 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "prompt.blocks": NOT_NEGATIVE,
     "prompt.project": NOT_NEGATIVE,
     "prompt.end": one_of(("bottom", "top")),
+    "prompt.location": one_of(LOCATIONS),
     "prompt.start": one_of(("uniform", "patches")),
     "head.hidden": NOT_NEGATIVE,
     "head.dropout": RATE,

@@ -68,12 +68,12 @@ def per_layer(
     """A prompt's (fresh tokens [layers, B, P, D], prefixes [layers, B, 2, P, D]), None for none.
 
     Raises:
-      ValueError: a prompt for another number of layers, or for stages.
+      ValueError: a prompt for another number of layers, or of another place.
     """
     if prompt is None or prompt.tokens is not None:
         return None, None
-    if prompt.stages is not None:
-        raise ValueError(f"prompt of {len(prompt.stages)} stages for a transformer of one width")
+    if prompt.place not in ("layers", "prefix"):
+        raise ValueError(f"prompt of {prompt.place}, which this transformer does not take")
     depth = prompt.array.shape[1]
     if depth != layers:
         raise ValueError(

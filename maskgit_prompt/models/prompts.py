@@ -15,7 +15,7 @@ Array = jax.Array
 
 @struct.dataclass
 class Prompt:
-    """Vectors for one of four places; exactly one field is set.
+    """Vectors for one of several places; exactly one field is set.
 
     Prompt(tokens=x) stands before the codes, Prompt(prefix=x) before their keys and values.
     Marquee headers hold K prompts for every image: each shape then begins with [B, K].
@@ -25,7 +25,11 @@ class Prompt:
       layers: [B, layers, P, D], fresh tokens at every layer (VPT-deep, arXiv 2203.12119, eq. 5).
       prefix: [B, layers, 2, P, D], keys and values for every layer (arXiv 2101.00190, eq. 3); the
         attention splits D into heads.
-      stages: as layers, for a transformer whose width grows: one array [B, layers, P, D] a stage.
+      stages: as layers, for a transformer whose width grows: one array [B, layers, P, D] per stage.
+      added: [B, layers, S or 1, D], for a vision transformer: added to what goes into each of the
+        first layers, to each of S tokens its own or to all the same.
+      patches: [B, P, side, side, 3], for a vision transformer: pieces of images, which it embeds as
+        its own patches, without positions.
 
     Raises:
       ValueError: no field is set, or more than one.
@@ -35,6 +39,8 @@ class Prompt:
     layers: Array | np.ndarray | None = None
     prefix: Array | np.ndarray | None = None
     stages: tuple[Array | np.ndarray, ...] | None = None
+    added: Array | np.ndarray | None = None
+    patches: Array | np.ndarray | None = None
 
     def __post_init__(self):
         names = [field.name for field in dataclasses.fields(self)]
@@ -47,7 +53,7 @@ class Prompt:
 
     @property
     def place(self) -> str:
-        """The field that is set: tokens, layers, prefix or stages."""
+        """The field that is set: tokens, layers, prefix, stages, added or patches."""
         return next(
             field.name
             for field in dataclasses.fields(self)

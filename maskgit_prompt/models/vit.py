@@ -167,7 +167,8 @@ class ViT(nnx.Module):
         Args:
           prompt: tokens come in once, before block `first` (VPT-shallow: 0). Layers come in at
             blocks first to first + K - 1, where they replace what the block before made of them
-            (VPT-deep: 0, with K layers in all). A prefix stands beside every block.
+            (VPT-deep: 0, with K layers in all). A prefix stands beside every block. Patches come
+            in once, as tokens. What is added is added before the first blocks.
           stay: whether prompt tokens go on through the blocks that have no fresh ones; otherwise
             they are taken out.
           adapters: one of models/adapter.py with a leading dimension of layers, or None.
@@ -180,12 +181,12 @@ class ViT(nnx.Module):
         Raises:
           ValueError: prompts for blocks that there are not.
         """
-        x, outputs = self.embed(images), []
+        x, outputs, added = self.embed(images), [], None
 
         def run(x: Array, start: int, stop: int, prompt: Prompt | None) -> Array:
             if start == stop:
                 return x
-            blocks = (self.blocks, adapters)
+            blocks = (self.blocks, adapters, added)
             if (start, stop) != (0, self.cfg.layers):
                 blocks = jax.tree.map(lambda leaf: leaf[start:stop], blocks)
             x, kept = run_blocks(
@@ -193,7 +194,9 @@ class ViT(nnx.Module):
                 blocks,
                 x,
                 prompt,
-                lambda both, x, prefix, key: both[0](x, prefix, both[1]),
+                lambda one, x, prefix, key: one[0](
+                    x if one[2] is None else x + one[2], prefix, one[1]
+                ),
                 front=1,
                 keep_layers=keep_layers,
                 pin=pin,
@@ -202,6 +205,13 @@ class ViT(nnx.Module):
             return x
 
         layers = self.cfg.layers
+        if prompt is not None and prompt.added is not None:
+            added = self._added(prompt.added, x)
+            return run(x, 0, layers, None), outputs
+        if prompt is not None and prompt.patches is not None:
+            shape = prompt.patches.shape
+            tokens = self.patches(prompt.patches.reshape(-1, *shape[2:]))
+            prompt = Prompt(tokens=tokens.reshape(*shape[:2], self.cfg.width))
         if prompt is None or (prompt.tokens is None and prompt.layers is None):
             return run(x, 0, layers, prompt), outputs
         last = first + (1 if prompt.tokens is not None else prompt.layers.shape[1])
@@ -217,6 +227,21 @@ class ViT(nnx.Module):
         if not stay and last < layers:
             x = jnp.concatenate([x[:, :1], x[:, 1 + tokens.shape[1] :]], axis=1)
         return run(x, last, layers, None), outputs
+
+    def _added(self, added: Array, x: Array) -> Array:
+        """What every block's input gets, [layers, B, S or 1, D]; zeros behind the first blocks.
+
+        Raises:
+          ValueError: more layers than there are blocks, or another number of tokens.
+        """
+        _, count, tokens, _ = added.shape
+        if count > self.cfg.layers or tokens not in (1, x.shape[1]):
+            raise ValueError(
+                f"prompt of added {added.shape}, expected at most {self.cfg.layers} layers, of 1 "
+                f"or {x.shape[1]} tokens"
+            )
+        behind = [(0, self.cfg.layers - count), (0, 0), (0, 0), (0, 0)]
+        return jnp.pad(jnp.swapaxes(added, 0, 1).astype(x.dtype), behind)
 
     def pooled(self, x: Array) -> Array:
         """Tokens after the last block [B, 1 + P + L, D] -> features [B, D] float32."""

@@ -15,6 +15,7 @@ from maskgit_prompt.models import adapter, vit
 from maskgit_prompt.models.head import Head, HeadConfig
 from maskgit_prompt.models.layers import run_blocks
 from maskgit_prompt.models.prompts import Prompt
+from maskgit_prompt.tasks.classification import protocols
 from tests import golden_models
 from tests.golden_models import Case, close
 
@@ -222,6 +223,30 @@ def test_variants(variant, pool, stay):
         tensors["deep_prompt_embeddings"] = jnp.repeat(tensors["prompt_embeddings"], 2, axis=0)
     features = model(images, placed(tensors, images), stay=stay)
     close(features, case[f"out_features_{variant}"], STACK)
+
+
+@pytest.mark.parametrize("variant", ["add", "add_deep", "add1", "add1_deep"])
+def test_vectors_that_are_added(variant):
+    case = Case("vpt/vit_ablations")
+    model, images = google(case, config(case)), case["in_images"]
+    tensors = prompt_of(case, f"{variant}:enc.transformer.")
+    layers = jnp.concatenate(list(tensors.values()))  # [1 or layers, 1 + L or 1, D]
+    added = jnp.broadcast_to(layers, (len(images), *layers.shape))
+    close(model(images, Prompt(added=added)), case[f"out_features_{variant}"], STACK)
+
+
+@pytest.mark.parametrize("variant", ["pixel", "pixel_norm"])
+def test_pieces_of_images(variant):
+    case = Case("vpt/vit_ablations")
+    cfg, images = config(case), case["in_images"]
+    pixels = prompt_of(case, f"{variant}:enc.transformer.")["prompt_embeddings"][0]
+    pixels = pixels.transpose(1, 2, 0)  # [patch, patch · P, 3], side by side
+    pieces = np.stack(np.split(pixels, pixels.shape[1] // cfg.patch, axis=1))
+    if variant == "pixel_norm":
+        pieces = protocols.IMAGENET(255 * pieces)
+    patches = jnp.broadcast_to(pieces, (len(images), *pieces.shape))
+    found = google(case, cfg)(images, Prompt(patches=patches))
+    close(found, case[f"out_features_{variant}"], STACK)
 
 
 def test_published_sizes():

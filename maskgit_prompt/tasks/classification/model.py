@@ -14,6 +14,7 @@ from flax import nnx
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.models import head
 from maskgit_prompt.models.prompt import NONE
+from maskgit_prompt.models.prompts import Prompt
 from maskgit_prompt.params import Tree
 from maskgit_prompt.tuning import lora
 from maskgit_prompt.tuning.lora import LoRAConfig
@@ -21,6 +22,9 @@ from maskgit_prompt.tuning.train import STATS, Batch, LossFn
 
 Array = jax.Array
 
+# arXiv 2203.12119, figure 5: tokens of their own; added to each token its own vector, or to all the
+# same; pieces of images.
+LOCATIONS = ("prepend", "add", "add-1", "pixel")
 HEAD_STATS = f"head/{head.STATS}"
 
 
@@ -45,6 +49,7 @@ class Classifier:
       lora: None: no low-rank updates.
       first: the block that the prompt's first layer stands before.
       stay: whether prompt tokens go on through the blocks behind those with fresh ones.
+      location: where the prompt's vectors go, of LOCATIONS.
       normalization: of uint8 pixels; images of floats are taken as they are.
     """
 
@@ -55,6 +60,7 @@ class Classifier:
     lora: LoRAConfig | None = None
     first: int = 0
     stay: bool = True
+    location: str = "prepend"
     normalization: Normalization = Normalization()
 
     def features(self, tree: Tree, images: Array, key: Array | None = None) -> Array:
@@ -69,7 +75,9 @@ class Classifier:
         if self.prompt is not None:
             nobody = jnp.full(len(images), NONE)
             prompt = nnx.merge(self.prompt, tree["prompt"])(nobody, None, key)
-            if prompt.stages is None and not hasattr(encoder, "stages"):
+            if self.location != "prepend":
+                prompt = _elsewhere(prompt, self.location)
+            elif prompt.stages is None and not hasattr(encoder, "stages"):
                 how = {"first": self.first, "stay": self.stay}
         if self.adapter is not None:
             how["adapters"] = nnx.merge(self.adapter, tree["adapter"]).layers
@@ -84,6 +92,15 @@ class Classifier:
     def logits(self, tree: Tree, inputs: Batch) -> Array:
         """[B, C] float32 of inputs as `seen` takes them."""
         return nnx.merge(self.head, tree["head"])(self.seen(tree, inputs))
+
+
+def _elsewhere(prompt: Prompt, location: str) -> Prompt:
+    """The generator's vectors in another place than in front of the patches."""
+    if location == "pixel":
+        batch, number, values = prompt.tokens.shape
+        side = round((values / 3) ** 0.5)
+        return Prompt(patches=prompt.tokens.reshape(batch, number, side, side, 3))
+    return Prompt(added=prompt.tokens[:, None] if prompt.layers is None else prompt.layers)
 
 
 def classification_loss(model: Classifier, class_weights: Array | None = None) -> LossFn:

@@ -15,7 +15,7 @@ from maskgit_prompt.models.adapter import AdapterConfig, Adapters
 from maskgit_prompt.models.head import Head, HeadConfig
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 from maskgit_prompt.params import Tree
-from maskgit_prompt.tasks.classification.model import Classifier, Normalization
+from maskgit_prompt.tasks.classification.model import LOCATIONS, Classifier, Normalization
 from maskgit_prompt.tuning import lora
 from maskgit_prompt.tuning.lora import LoRAConfig
 
@@ -29,6 +29,7 @@ class Sizes:
     Attributes:
       first: the block that the prompt's first layer stands before.
       stay: whether prompt tokens go on behind the blocks with fresh ones.
+      location: where the prompt's vectors go, see model.LOCATIONS.
     """
 
     head: HeadConfig
@@ -37,6 +38,7 @@ class Sizes:
     lora: LoRAConfig | None = None
     first: int = 0
     stay: bool = True
+    location: str = "prepend"
 
 
 def of_config(config: ConfigDict, encoder: Any, classes: int) -> Sizes:
@@ -79,6 +81,14 @@ def _prompt(options: ConfigDict, encoder: Any, staged: bool) -> dict[str, Any]:
     }
     if staged:
         return {"prompt": PromptConfig(stages=encoder.layers if options.deep else (), **common)}
+    location = options.location
+    if location not in LOCATIONS:
+        raise ValueError(f"location = {location!r}, expected one of {', '.join(LOCATIONS)}")
+    if location == "pixel":
+        pixels = common | {"width": 3 * encoder.patch**2}
+        return {"prompt": PromptConfig(**pixels), "location": location}
+    if location != "prepend":
+        common["tokens"] = 1 + encoder.length if location == "add" else 1
     blocks = (options.blocks or encoder.layers) if options.deep else 1
     if not 1 <= blocks <= encoder.layers:
         raise ValueError(f"blocks = {blocks}, expected 0 to the {encoder.layers} that there are")
@@ -92,7 +102,7 @@ def _prompt(options: ConfigDict, encoder: Any, staged: bool) -> dict[str, Any]:
         **common,
     )
     first = encoder.layers - blocks if options.end == "top" else 0
-    return {"prompt": cfg, "first": first, "stay": options.stay}
+    return {"prompt": cfg, "first": first, "stay": options.stay, "location": location}
 
 
 def bound(patch: int, width: int) -> float:
@@ -143,6 +153,7 @@ def classifier(sizes: Sizes, encoder: nnx.GraphDef, normalization: Normalization
         lora=sizes.lora,
         first=sizes.first,
         stay=sizes.stay,
+        location=sizes.location,
         normalization=normalization,
         **graphs,
     )

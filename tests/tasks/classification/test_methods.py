@@ -13,6 +13,7 @@ from maskgit_prompt.errors import UsageError
 from maskgit_prompt.importers import vit as importer
 from maskgit_prompt.models import swin, vit
 from maskgit_prompt.tasks.classification import plan, sizes
+from maskgit_prompt.tasks.classification.model import Normalization
 from maskgit_prompt.tuning import methods
 from tests import tiny
 from tests.golden_models import Case
@@ -204,6 +205,12 @@ def test_prompts_start_within_the_papers_bound():
     "method, changes, kind, message",
     [
         ("prompt", {"prompt.blocks": 4}, "vit", "prompt.blocks = 4, expected 0 to the 3 that ther"),
+        (
+            "prompt",
+            {"prompt.location": "pad"},
+            "vit",
+            "prompt.location = 'pad', expected one of pre",
+        ),
         ("prompt", {"prompt.end": "left"}, "vit", "prompt.end = 'left', expected bottom or top"),
         ("prompt", {"prompt.tokens": 0}, "vit", "config.prompt.tokens = 0, expected at least 1"),
         ("adapter", {"adapter.reduction": 32}, "vit", "config.adapter.bottleneck = 0, expected 1"),
@@ -264,3 +271,33 @@ def test_prompts_that_start_as_patches(tmp_path):
         inputs = np.asarray(outputs[block])[:, 1:].reshape(-1, 16)
         for token in table[5 * block : 5 * block + 5]:
             assert np.abs(inputs - token).max(1).min() < 1e-4
+
+
+@pytest.mark.parametrize(
+    "changes, place, shape",
+    [
+        ({"prompt.location": "add"}, "added", (2, 3, 5, 16)),
+        ({"prompt.location": "add", "prompt.deep": False}, "added", (2, 1, 5, 16)),
+        ({"prompt.location": "add-1"}, "added", (2, 3, 1, 16)),
+        ({"prompt.location": "pixel"}, "patches", (2, 5, 8, 8, 3)),
+    ],
+)
+def test_prompts_at_other_locations(changes, place, shape):
+    import dataclasses
+
+    made = sizes.of_config(settings("prompt", changes), tiny.ENCODER, 3)
+    part, seen = tiny.encoder().part("encoder"), []
+    model = sizes.classifier(made, part.graphdef(), Normalization())
+    tree = {"encoder": part.tree, **sizes.initial(made, part.tree, jax.random.key(0))}
+    real = vit.ViT.hidden
+
+    def hidden(self, images, prompt, **how):
+        seen.append(prompt)
+        return real(self, images, prompt, **how)
+
+    images = np.zeros((2, 16, 16, 3), np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vit.ViT, "hidden", hidden)
+        assert model.logits(tree, {"images": images}).shape == (2, 3)
+    assert seen[0].place == place and seen[0].array.shape == shape
+    assert dataclasses.replace(made, location="prepend") != made
