@@ -3,9 +3,9 @@
     python benchmarks/classify.py --out=classify.json
     python benchmarks/classify.py --small            # a few seconds, to see that it runs
 
-The embedded encoder on scikit-learn's digits, ten of each. Each way runs in a process of its own, as
-often as --pairs says, in turn; what is compared are the medians of the whole sweep's seconds, with
-and without compilation (the first step of each program).
+The embedded encoder on scikit-learn's digits, ten of each. Each way runs in a process of its own, in
+turn, as often as --pairs says; medians of the seconds of the whole sweep are compared, compilation
+included.
 """
 
 import argparse
