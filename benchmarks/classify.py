@@ -3,9 +3,9 @@
     python benchmarks/classify.py --out=classify.json
     python benchmarks/classify.py --small            # a few seconds, to see that it runs
 
-The embedded encoder on scikit-learn's digits, ten of each. Each way runs in a process of its own, in
-turn, as often as --pairs says; medians of the seconds of the whole sweep are compared, compilation
-included.
+The embedded encoder on scikit-learn's digits, ten of each. Each way runs in a process of its own,
+in turn, as often as --pairs says; medians of the seconds of the whole sweep are compared,
+compilation included.
 """
 
 import argparse
