@@ -16,14 +16,14 @@ class Method:
       trainable: path patterns of what it trains, see params.split; empty: nothing.
       scratch: the transformer begins with random weights instead of the backbone's.
       title: its name in reports.
-      images: the name of its images in reports.
+      images: the name of its images in reports, where it makes any.
       learning_rate: for what it trains besides the prompt, if the comparison sets none. Those of
         `full` and `scratch` were chosen on digits; the others were not chosen by experiment.
     """
 
     trainable: tuple[str, ...]
     title: str
-    images: str
+    images: str = ""
     learning_rate: float = 0.0
     scratch: bool = False
 
@@ -92,15 +92,15 @@ ORIGINS = {
 # For classifiers (arXiv 2203.12119, section 4.1), whose head always trains. Which blocks are the
 # last depends on the encoder: see `of_classifier`.
 CLASSIFIER_METHODS = {
-    "prompt": Method(("prompt/.*", "head/.*"), "prompt tuning", ""),
-    "linear": Method(("head/.*",), "linear head", ""),
-    "full": Method(("encoder/.*", "head/.*"), "full fine-tuning", ""),
-    **{f"last_{n}": Method(("head/.*",), f"last {n} of the blocks", "") for n in (1, 2, 4)},
-    "bias": Method(("encoder/.*bias", "head/.*"), "biases", ""),
-    "norm": Method((r"encoder/(.*/)?(\w+_)?norm/.*", "head/.*"), "layer norms", ""),
-    "adapter": Method(("adapter/.*", "head/.*"), "adapters", ""),
-    "lora": Method(("lora/.*", "head/.*"), "low-rank updates", ""),
-    "prompt_bias": Method(("prompt/.*", "encoder/.*bias", "head/.*"), "prompt and biases", ""),
+    "prompt": Method(("prompt/.*", "head/.*"), "prompt tuning"),
+    "linear": Method(("head/.*",), "linear head"),
+    "full": Method(("encoder/.*", "head/.*"), "full fine-tuning"),
+    **{f"last_{n}": Method(("head/.*",), f"last {n} of the blocks") for n in (1, 2, 4)},
+    "bias": Method(("encoder/.*bias", "head/.*"), "biases"),
+    "norm": Method((r"encoder/(.*/)?(\w+_)?norm/.*", "head/.*"), "layer norms"),
+    "adapter": Method(("adapter/.*", "head/.*"), "adapters"),
+    "lora": Method(("lora/.*", "head/.*"), "low-rank updates"),
+    "prompt_bias": Method(("prompt/.*", "encoder/.*bias", "head/.*"), "prompt and biases"),
 }
 
 

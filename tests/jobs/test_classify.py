@@ -282,3 +282,42 @@ def test_attacks_lower_the_accuracy(tuned, images, encoder, tmp_path, capsys):
             )
             assert none == plain and much < plain
     assert "| FGSM | linear |" in (tmp_path / "attacked" / "results.md").read_text()
+
+
+@pytest.mark.slow
+def test_vtab_1k_of_two_tasks(vtab_data, encoder, tmp_path, capsys):
+    """With the splits that 24 images have in place of train800 and val200."""
+    flags = (
+        f"--config={ROOT}/configs/vpt_vtab.py:svhn,eurosat,epochs=1,method=linear",
+        f"--config.backbone={encoder}",
+        f"--config.data.data_dir={vtab_data}",
+        "--config.data.split=train",
+        "--config.data.validation=val",
+        "--config.sweep.final=trainval",
+        "--config.train.batch_size=8",
+        "--config.optimizer.warmup_epochs=0",
+        "--config.sweep.learning_rates=1.0",
+        "--config.sweep.learning_rates=5.0",
+        "--config.sweep.weight_decays=0.0",
+        "--config.sweep.seeds=1",
+        "--config.sweep.seeds=2",
+        f"--workdir={tmp_path / 'vtab'}",
+    )
+    done = run(capsys, *flags)
+    assert done.code == 0, done.err
+    home = tmp_path / "vtab"
+    found = read(home / "results.json")
+    assert [row["task"] for row in found["rows"]] == ["svhn", "eurosat"]
+    assert [line["group"] for line in found["means"]] == [
+        "natural",
+        "specialized",
+        "mean of groups",
+        "mean of tasks",
+    ]
+    table = (home / "results.md").read_bytes()
+    assert b"VPT's: resized straight, bilinear" in table
+    # As if it had been killed before the second task was done.
+    (home / "eurosat" / "result.json").unlink()
+    done = run(capsys, *flags)
+    assert done.code == 0 and "eurosat: accuracy" in done.out
+    assert (home / "results.md").read_bytes() == table

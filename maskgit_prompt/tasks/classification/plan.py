@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Iterator
 
 import numpy as np
+from absl import logging
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -95,10 +96,12 @@ def make_plan(config: ConfigDict, backbone: Backbone, mesh: Mesh, path: str | os
     empty = np.flatnonzero(np.bincount(data.labels(data.tune), minlength=classes) == 0)
     if len(empty):
         names = ", ".join(data.images.classes[c] for c in empty[:5])
-        raise UserError(
-            f"{data.images.name}: {counted(len(empty), 'class')} without an image to tune on: "
-            f"{names}{', …' if len(empty) > 5 else ''}; add images, or leave the class out with "
-            "config.data.classes"
+        logging.warning(
+            "%s: %s without an image to tune on, so nothing is learnt of them: %s%s",
+            data.images.name,
+            counted(len(empty), "class"),
+            names,
+            ", …" if len(empty) > 5 else "",
         )
     if not len(data.test):
         raise UserError(f"{data.images.name}: no images are held out; add images of each class")
