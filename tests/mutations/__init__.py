@@ -1,6 +1,7 @@
 """Wrong changes that tests have to notice, for tests/mutants.py: a file per room or two."""
 
 from tests.mutations import (
+    classification,
     config,
     data,
     decoding,
@@ -37,4 +38,5 @@ MUTATIONS = (
     *jobs.MUTATIONS,
     *config.MUTATIONS,
     *fetching.MUTATIONS,
+    *classification.MUTATIONS,
 )

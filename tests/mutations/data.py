@@ -34,29 +34,29 @@ MUTATIONS = (
             "data.thinned(0, config.data.seed)",
         ),
         (
-            "workdir-bound-without-labels",
-            "digest.update(data.labels(rows).tobytes())",
-            "digest.update(b'')",
-        ),
-        (
-            "workdir-bound-without-images",
-            "hashlib.sha256(data.images.subset(rows).fingerprint.encode())",
-            "hashlib.sha256(data.images.fingerprint.encode())",
-        ),
-        (
             "workdir-bound-parts-exchanged",
-            '(("tuned on", data.tune), ("held out", data.test))',
-            '(("tuned on", data.test), ("held out", data.tune))',
+            '{"tuned on": data.digest(data.tune), "held out": data.digest(data.test)}',
+            '{"tuned on": data.digest(data.test), "held out": data.digest(data.tune)}',
         ),
         (
             "workdir-bound-to-the-judge",
-            '(("tuned on", data.tune), ("held out", data.test))',
-            '(("tuned on", data.tune), ("held out", data.judge))',
+            '{"tuned on": data.digest(data.tune), "held out": data.digest(data.test)}',
+            '{"tuned on": data.digest(data.tune), "held out": data.digest(data.judge)}',
         ),
     ),
     *in_file(
         "data/loading.py",
         WIRING,
+        (
+            "workdir-bound-without-labels",
+            "found.update(self.labels(rows).tobytes())",
+            "found.update(b'')",
+        ),
+        (
+            "workdir-bound-without-images",
+            "hashlib.sha256(self.images.subset(rows).fingerprint.encode())",
+            "hashlib.sha256(self.images.fingerprint.encode())",
+        ),
         (
             "reference-thinned",
             "judge=thin(self.judge), test=thin(self.test))",
@@ -76,8 +76,8 @@ MUTATIONS = (
         ("thinned-judge-is-test", "judge=thin(self.judge), test", "judge=thin(self.test), test"),
         (
             "fit-not-of-the-config",
-            "size, config.fit, full_scale=config.full_scale",
-            "size, full_scale=config.full_scale",
+            "size,\n        config.fit,",
+            "size,",
         ),
     ),
     *in_file(

@@ -209,18 +209,22 @@ MUTATIONS = (
         ("backbone-rate-on-all", 're.compile("(?!prompt/).*")', 're.compile(".*")'),
         (
             "backbone-ratio-inverted",
-            "optax.scale(rate / config.learning_rate)",
-            "optax.scale(config.learning_rate / rate)",
+            "optax.scale(rate / highest)",
+            "optax.scale(highest / rate)",
         ),
         ("moments-exchanged", "b1=config.b1,", "b1=config.b2,"),
-        ("no-weight-decay", "add_decayed_weights(config.weight_decay)", "add_decayed_weights(0.0)"),
+        (
+            "no-weight-decay",
+            "return optax.add_decayed_weights(weight_decay)",
+            "return optax.add_decayed_weights(0.0)",
+        ),
         ("clip-ignored", "if config.clip <= 0 else", "if config.clip >= 0 else"),
         ("always-a-cosine", 'if schedule == "cosine":', "if schedule:"),
         ("warm-up-in-the-cosine", "steps - config.warmup_steps)", "steps)"),
         (
             "the-last-rate-wins",
-            "for pattern, value in rules if pattern",
-            "for pattern, value in reversed(rules) if pattern",
+            "found = (i for i, (pattern, _) in enumerate(rules) if",
+            "found = (i for i, (pattern, _) in reversed(list(enumerate(rules))) if",
         ),
         (
             "backbone-rate-before-the-others",
@@ -229,19 +233,23 @@ MUTATIONS = (
         ),
         (
             "rates-pass-slices-by",
-            "        path = params.whole_path(path)\n        return",
-            "        return",
+            "        path = params.whole_path(path)\n        found",
+            "        found",
         ),
-        ("decays-are-rates", '_parse(config, "decays")\n    if', '_parse(config, "rates")\n    if'),
+        (
+            "decays-are-rates",
+            'decays = _parse(config, "decays")',
+            'decays = _parse(config, "rates")',
+        ),
         (
             "no-decay-where-no-pattern-matches",
-            "_groups(decays, config.weight_decay)",
+            "_groups(decays, weight_decay)",
             "_groups(decays, None)",
         ),
         (
             "sgd-decay-after-momentum",
-            "parts = [decay, optax.trace(config.momentum, config.nesterov)]",
-            "parts = [optax.trace(config.momentum, config.nesterov), decay]",
+            "parts = [decay, optax.trace(config.momentum, config.nesterov), falling]",
+            "parts = [optax.trace(config.momentum, config.nesterov), decay, falling]",
         ),
         (
             "nesterov-ignored",

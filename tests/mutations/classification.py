@@ -1,0 +1,137 @@
+"""Wrong changes to classifiers: networks, what is tuned, how it is judged and chosen."""
+
+from tests.mutations.mutation import in_file
+
+VIT = ("tests/models/test_vit.py",)
+SWIN = ("tests/models/test_swin.py",)
+PROMPT = ("tests/models/test_prompt.py",)
+TRAINING = ("tests/tasks/classification/test_training_golden.py",)
+METHODS = ("tests/tasks/classification/test_methods.py",)
+SWEEP = ("tests/tasks/classification/test_sweep.py",)
+TOGETHER = ("tests/tuning/test_together.py",)
+JUDGE = ("tests/metrics/test_classification.py",)
+ATTACKS = ("tests/tasks/test_attacks.py",)
+JOB = ("tests/jobs/test_classify.py",)
+ENCODERS = ("tests/importers/test_encoders.py",)
+
+MUTATIONS = (
+    *in_file(
+        "models/swin.py",
+        SWIN,
+        ("swin-shift-is-not-undone", "(shift, shift), axis", "(-shift, -shift), axis"),
+        ("swin-copies-are-summed", ".mean(axis=1), join", ".sum(axis=1), join"),
+        ("swin-merge-columns-first", "(0, 1, 3, 4, 2, 5)", "(0, 1, 3, 2, 4, 5)"),
+        (
+            "swin-first-block-is-shifted",
+            "run(run(x, first, False), second, True)",
+            "run(run(x, first, True), second, False)",
+        ),
+    ),
+    *in_file(
+        "models/vit.py",
+        VIT,
+        (
+            "vit-prompt-before-the-class-token",
+            "[x[:, :1], tokens.astype(x.dtype), x[:, 1:]]",
+            "[tokens.astype(x.dtype), x]",
+        ),
+        ("vit-pools-the-class-with-all", '"all": (1, None)', '"all": (0, None)'),
+    ),
+    *in_file(
+        "models/prompt.py",
+        PROMPT,
+        (
+            "prompt-uniform-is-half",
+            '"minval": -self.cfg.uniform',
+            '"minval": 0.5 * -self.cfg.uniform',
+        ),
+        ("prompt-stages-share-a-width", "cfg.width * 2**stage", "cfg.width"),
+    ),
+    *in_file(
+        "tuning/optimizers.py",
+        TRAINING,
+        ("rate-is-never-held", "step // hold * hold", "step"),
+        (
+            "adamw-vpt-corrects-its-eps",
+            "scale * m / (jnp.sqrt(v) + eps)",
+            "scale * m / (jnp.sqrt(v) + eps * scale)",
+        ),
+    ),
+    *in_file(
+        "tasks/classification/model.py",
+        TRAINING,
+        ("class-weights-are-left-out", "class_weights[labels] * losses", "losses"),
+    ),
+    *in_file(
+        "models/head.py",
+        VIT,
+        ("head-averages-the-biased-variance", "max(1, len(x) - 1)", "len(x)"),
+        ("head-averages-never-move", "MOMENTUM = 0.1", "MOMENTUM = 0.0"),
+    ),
+    *in_file(
+        "tuning/methods.py",
+        METHODS,
+        ("last-blocks-are-the-first", "blocks/.*[-{taken}:]", "blocks/.*[:{taken}]"),
+        (
+            "bias-trains-scales",
+            '"encoder/.*bias", "head/.*"), "biases"',
+            '"encoder/.*scale", "head/.*"), "biases"',
+        ),
+    ),
+    *in_file(
+        "tuning/lora.py",
+        METHODS,
+        ("lora-is-not-scaled", "(cfg.alpha / cfg.rank)", "cfg.alpha"),
+    ),
+    *in_file(
+        "tuning/together.py",
+        TOGETHER,
+        ("runs-share-a-seed", '[run["seed"]]', "[0]"),
+        (
+            "runs-share-a-decay",
+            'run["learning_rate"], run["weight_decay"]',
+            'run["learning_rate"], 0.0',
+        ),
+    ),
+    *in_file(
+        "tasks/classification/sweep.py",
+        SWEEP,
+        ("the-worst-row-is-chosen", '(-r["accuracy"],', '(r["accuracy"],'),
+        ("rates-are-not-scaled", "batch_size / 256 if", "batch_size / 512 if"),
+    ),
+    *in_file(
+        "metrics/classification.py",
+        JUDGE,
+        ("confusion-is-transposed", "(labels, answers), 1)", "(answers, labels), 1)"),
+        (
+            "least-sure-wrong-answers-first",
+            "np.argsort(-confidence[wrong]",
+            "np.argsort(confidence[wrong]",
+        ),
+        (
+            "by-class-is-by-answer",
+            "of_class, right = confusion.sum(1)",
+            "of_class, right = confusion.sum(0)",
+        ),
+    ),
+    *in_file(
+        "tasks/attacks.py",
+        ATTACKS,
+        ("fgsm-goes-down", "images + epsilon * jnp.sign", "images - epsilon * jnp.sign"),
+        ("pgd-leaves-the-ball", "jnp.clip(moved, least, most)", "jnp.clip(moved, 0.0, 1.0)"),
+    ),
+    *in_file(
+        "tasks/classification/tuning.py",
+        JOB,
+        (
+            "heldout-is-validation",
+            '"validation": data.judge, "heldout": data.test',
+            '"validation": data.test, "heldout": data.judge',
+        ),
+    ),
+    *in_file(
+        "importers/swin.py",
+        ENCODERS,
+        ("merges-are-never-behind", "stage + merged_behind", "stage"),
+    ),
+)
