@@ -136,12 +136,13 @@ def test_what_is_stacked_is_called_blocks(kind):
     """Slices go by the name; the networks say which parameters have an axis of layers."""
     rules = backbones.kinds()[kind].axes
     layered = {pattern for pattern, axes in rules if axes and "layer" in axes}
+    begin = ("blocks/", r"stages/\d+/blocks/")
     assert all(
-        pattern.startswith("blocks/") and axes[0] == "layer"
+        pattern.startswith(begin) and axes[0] == "layer"
         for pattern, axes in rules
         if pattern in layered
     )
-    assert not any(pattern.startswith("blocks/") for pattern, _ in rules if pattern not in layered)
+    assert not any(pattern.startswith(begin) for pattern, _ in rules if pattern not in layered)
 
 
 def test_slices_with_a_gap():

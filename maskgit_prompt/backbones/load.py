@@ -96,7 +96,7 @@ def load(name: str, key: str = "config.backbone") -> Backbone:
     except OSError:
         raise UsageError(
             f"{key} = {name!r}: no config.json in {folder}; expected "
-            f"{' or '.join(EMBEDDED)}, or the folder of a backbone"
+            f"{', '.join(EMBEDDED)}, or the folder of a backbone"
         ) from None
     try:
         config = json.loads(text)

@@ -23,10 +23,10 @@ from maskgit_prompt.errors import UsageError
 from maskgit_prompt.importers.format import formats
 from maskgit_prompt.importers.vit import NORMALIZATIONS
 from maskgit_prompt.models import attention, discriminator, prompt, tokenizer, vit
+from maskgit_prompt.models.prompts import LOCATIONS
 from maskgit_prompt.storage import files
 from maskgit_prompt.tasks import losses
 from maskgit_prompt.tasks.classification import protocols
-from maskgit_prompt.tasks.classification.model import LOCATIONS
 from maskgit_prompt.tuning import methods, profile
 from maskgit_prompt.tuning.optimizers import make_optimizer
 

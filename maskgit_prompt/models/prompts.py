@@ -12,6 +12,10 @@ from flax import struct
 
 Array = jax.Array
 
+# arXiv 2203.12119, figure 5: tokens of their own; added to each token its own vector, or to all the
+# same; pieces of images.
+LOCATIONS = ("prepend", "add", "add-1", "pixel")
+
 
 @struct.dataclass
 class Prompt:

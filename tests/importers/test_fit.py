@@ -39,11 +39,17 @@ def parts(tokenizer: str, transformer: str, **changes) -> dict[str, Part]:
 
 
 def test_the_formats_of_the_package():
-    assert list(formats()) == ["maskgit", "maskgit-torch", "taming"]
+    assert list(formats()) == [
+        "maskgit",
+        "maskgit-torch",
+        "swin",
+        "taming",
+        "vit-npz",
+        "vit-torch",
+    ]
     assert {form.name: form.tuned_on for form in formats().values()} == {
         "maskgit": "masked",
-        "maskgit-torch": "",
-        "taming": "",
+        **dict.fromkeys(("maskgit-torch", "swin", "taming", "vit-npz", "vit-torch"), ""),
     }
 
 

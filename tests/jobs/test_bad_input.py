@@ -80,8 +80,8 @@ def test_the_import_jobs_source_is_not_a_backbone(tmp_path, capsys):
         ),
         (
             (QUICKSTART, "--workdir=w", "--config.job=dream"),
-            "config.job = 'dream', expected run, vtab, side_by_side, compare, sample, "
-            "pretrain, import_weights",
+            "config.job = 'dream', expected run, classify, vtab, side_by_side, compare, sample, "
+            "predict, robustness, sweep, pretrain, import_weights",
         ),
         (
             (f"{QUICKSTART}:half", "--workdir=w"),
@@ -161,7 +161,7 @@ def test_debug_shows_the_traceback():
             "--config.masking.schedule=cosin",
             "config.masking.schedule = 'cosin', expected cosine, linear",
         ),
-        ("--config.task=dream", "config.task = 'dream', expected generation"),
+        ("--config.task=dream", "config.task = 'dream', expected classification, generation"),
         ("--config.sample.guidance_from=air", "guidance_from = 'air', expected prompt or backbone"),
         (
             "--config.score.marquee_cutoffs=(0.5,2.0)",
@@ -304,7 +304,7 @@ def test_backbone_that_is_not_there(tmp_path, capsys):
     refused(
         capsys,
         2,
-        f"no config.json in {tmp_path / 'none'}; expected mini or mini-causal, or the",
+        f"no config.json in {tmp_path / 'none'}; expected mini, mini-causal, mini-vit, or the",
         *flags,
     )
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from maskgit_prompt import main
-from maskgit_prompt.config import defaults
+from maskgit_prompt.config import defaults, named_data
 from maskgit_prompt.data import loading
 from maskgit_prompt.data.sets import vtab
 from maskgit_prompt.jobs import vtab as vtab_job
@@ -60,7 +60,7 @@ def images_of(data, size: int) -> list[dict[str, str | None]]:
     """Fingerprints of what is tuned on and held out, a task each; None where there is nothing."""
     found = []
     for task in vtab.TASKS:
-        config = defaults.vtab(defaults.transfer(), "", "vtab.py").data
+        config = named_data.vtab(defaults.transfer(), "", "vtab.py").data
         config.task, config.data_dir = task.name, str(data)
         loaded = loading.load(config, size)
         rows = {"tune": np.unique(loaded.tune), "test": np.unique(loaded.test)}

@@ -5,7 +5,7 @@ import json
 import pytest
 from ml_collections import ConfigDict
 
-from maskgit_prompt.config import defaults
+from maskgit_prompt.config import defaults, named_data
 from maskgit_prompt.data.sets.vtab import TASKS
 from maskgit_prompt.jobs import vtab
 from maskgit_prompt.report import sheets
@@ -18,7 +18,7 @@ SVHN, DMLAB = TASK["svhn"], TASK["dmlab"]
 
 
 def settings(arg: str = "") -> ConfigDict:
-    return defaults.vtab(defaults.transfer(), arg, "vtab.py")
+    return named_data.vtab(defaults.transfer(), arg, "vtab.py")
 
 
 def finish(folder, found, number=0):

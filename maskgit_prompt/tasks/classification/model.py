@@ -16,27 +16,14 @@ from maskgit_prompt.models import head
 from maskgit_prompt.models.prompt import NONE
 from maskgit_prompt.models.prompts import Prompt
 from maskgit_prompt.params import Tree
+from maskgit_prompt.tasks.classification.protocols import Normalization
 from maskgit_prompt.tuning import lora
 from maskgit_prompt.tuning.lora import LoRAConfig
 from maskgit_prompt.tuning.train import STATS, Batch, LossFn
 
 Array = jax.Array
 
-# arXiv 2203.12119, figure 5: tokens of their own; added to each token its own vector, or to all the
-# same; pieces of images.
-LOCATIONS = ("prepend", "add", "add-1", "pixel")
 HEAD_STATS = f"head/{head.STATS}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Normalization:
-    """Pixels of 0 to 255 -> (x / 255 - mean) / std, by channel."""
-
-    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-
-    def __call__(self, pixels: Array) -> Array:
-        return (pixels / 255.0 - jnp.float32(self.mean)) / jnp.float32(self.std)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,7 +22,8 @@ from maskgit_prompt.errors import UsageError, UserError
 from maskgit_prompt.storage import workdir
 from maskgit_prompt.storage.files import write_whole
 from maskgit_prompt.tasks.classification import protocols, sizes
-from maskgit_prompt.tasks.classification.model import Classifier, Normalization
+from maskgit_prompt.tasks.classification.model import Classifier
+from maskgit_prompt.tasks.classification.protocols import Normalization
 from maskgit_prompt.tasks.classification.sizes import Sizes
 from maskgit_prompt.tuning import methods, optimizers, profile
 from maskgit_prompt.tuning.methods import Method

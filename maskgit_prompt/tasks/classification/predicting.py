@@ -18,7 +18,7 @@ from maskgit_prompt.models.adapter import AdapterConfig
 from maskgit_prompt.models.head import AXES, HeadConfig
 from maskgit_prompt.models.prompt import PromptConfig
 from maskgit_prompt.tasks.classification import sizes
-from maskgit_prompt.tasks.classification.model import Normalization
+from maskgit_prompt.tasks.classification.protocols import Normalization
 from maskgit_prompt.tasks.classification.sizes import Sizes
 from maskgit_prompt.tuning.lora import LoRAConfig
 from maskgit_prompt.tuning.tuned_classifier import TunedClassifierFile

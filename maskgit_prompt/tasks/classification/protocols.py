@@ -6,8 +6,24 @@ JieShibo/PETL-ViT (FacT, arXiv 2212.03145). All three resize VTAB's images strai
 
 import dataclasses
 
+import jax
+import jax.numpy as jnp
+
 from maskgit_prompt.errors import UsageError
-from maskgit_prompt.tasks.classification.model import Normalization
+
+Array = jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Normalization:
+    """Pixels of 0 to 255 -> (x / 255 - mean) / std, by channel."""
+
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    def __call__(self, pixels: Array) -> Array:
+        return (pixels / 255.0 - jnp.float32(self.mean)) / jnp.float32(self.std)
+
 
 IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 

@@ -14,8 +14,10 @@ from maskgit_prompt.errors import UsageError
 from maskgit_prompt.models.adapter import AdapterConfig, Adapters
 from maskgit_prompt.models.head import Head, HeadConfig
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
+from maskgit_prompt.models.prompts import LOCATIONS
 from maskgit_prompt.params import Tree
-from maskgit_prompt.tasks.classification.model import LOCATIONS, Classifier, Normalization
+from maskgit_prompt.tasks.classification.model import Classifier
+from maskgit_prompt.tasks.classification.protocols import Normalization
 from maskgit_prompt.tuning import lora
 from maskgit_prompt.tuning.lora import LoRAConfig
 

@@ -13,7 +13,8 @@ from maskgit_prompt.devices import sharding
 from maskgit_prompt.models.head import AXES, Head, HeadConfig
 from maskgit_prompt.params import Tree
 from maskgit_prompt.tasks import losses
-from maskgit_prompt.tasks.classification.model import Classifier, Normalization
+from maskgit_prompt.tasks.classification.model import Classifier
+from maskgit_prompt.tasks.classification.protocols import Normalization
 from maskgit_prompt.tasks.pretraining.batches import PixelBatches
 from maskgit_prompt.tasks.pretraining.evaluation import evaluations
 from maskgit_prompt.tasks.pretraining.lesson import Lesson, Setup

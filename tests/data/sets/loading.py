@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from maskgit_prompt.config import defaults
+from maskgit_prompt.config import defaults, named_data
 from maskgit_prompt.data import loading
 
 
 def data_config(data_dir, task="svhn", **changes):
-    config = defaults.vtab(defaults.transfer(), "", "vtab.py").data
+    config = named_data.vtab(defaults.transfer(), "", "vtab.py").data
     config.task, config.data_dir = task, str(data_dir)
     config.update(changes)
     return config

@@ -13,7 +13,7 @@ from maskgit_prompt.errors import UsageError
 from maskgit_prompt.importers import vit as importer
 from maskgit_prompt.models import swin, vit
 from maskgit_prompt.tasks.classification import plan, sizes
-from maskgit_prompt.tasks.classification.model import Normalization
+from maskgit_prompt.tasks.classification.protocols import Normalization
 from maskgit_prompt.tuning import methods
 from tests import tiny
 from tests.golden_models import Case
