@@ -17,8 +17,9 @@ FAST := JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(PYTEST) -m "not slow"
 # Slow tests wait for processes of theirs, so two cores have time for three. The last files are short.
 SLOW := $(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=10 -m slow
 # What all optimizations could make differ: networks, losses and a step, held against the references.
-NUMBERS := $(addprefix tests/models/test_,goldens.py causal.py vqgan.py vit.py lpips.py discriminator.py) \
-	tests/tasks/test_losses.py tests/tasks/generation/test_prompt_step_golden.py
+NUMBERS := $(addprefix tests/models/test_,goldens.py causal.py vqgan.py vit.py swin.py lpips.py discriminator.py) \
+	tests/tasks/test_losses.py tests/tasks/generation/test_prompt_step_golden.py \
+	tests/tasks/classification/test_training_golden.py
 # What a new version of JAX or Flax could break and what needs only the light installation.
 CORE := tests/models tests/decoding tests/tuning tests/devices/test_sharding.py tests/tasks/generation/test_sampling.py
 
