@@ -30,6 +30,7 @@ def sweep(method: str, together: int, epochs: float, small: bool) -> dict:
 
     from maskgit_prompt import backbones, config
     from maskgit_prompt.devices import sharding
+    from maskgit_prompt.tasks.classification.inputs import source
     from maskgit_prompt.tasks.classification.plan import make_plan
     from maskgit_prompt.tasks.classification.sweep import carry_out
     from maskgit_prompt.tuning.together import Run
@@ -46,7 +47,9 @@ def sweep(method: str, together: int, epochs: float, small: bool) -> dict:
     runs = [Run(rate, decay, 0) for rate, decay in itertools.product(RATES, DECAYS)]
     began, accuracies = time.perf_counter(), []
     for first in range(0, len(runs), together):
-        accuracies += carry_out(plan, runs[first : first + together], rows, method)[1]
+        # As runs alone would, each program reads the images and computes features for itself.
+        some = runs[first : first + together]
+        accuracies += carry_out(plan, source(plan), some, rows, method)[1]
     return {"seconds": time.perf_counter() - began, "accuracies": accuracies}
 
 

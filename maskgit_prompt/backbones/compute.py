@@ -31,8 +31,10 @@ class Compute:
 
     def check(self, cfg: Any, mesh: Mesh) -> None:
         """Raises UsageError if a transformer of sizes cfg cannot be computed like this here."""
+        # A transformer of several stages has heads of one width in all of them.
+        heads = cfg.heads if isinstance(cfg.heads, int) else cfg.heads[0]
         try:
-            attention.check(self.attention, self.dtype, cfg.width // cfg.heads)
+            attention.check(self.attention, self.dtype, cfg.width // heads)
         except ValueError as error:
             raise UsageError(f"config.{error}") from error
         if self.attention == "tokamax" and mesh.size > 1:

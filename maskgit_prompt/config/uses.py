@@ -16,6 +16,7 @@ from maskgit_prompt.config import defaults, keys
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.importers.format import formats
 from maskgit_prompt.importers.published import is_elsewhere
+from maskgit_prompt.tasks.classification.protocols import PROTOCOLS
 from maskgit_prompt.tuning.methods import RATES
 
 FACTS = {
@@ -55,6 +56,7 @@ class Use:
         return any(one not in self.unless for one in each)
 
 
+SWEPT = tuple(name for name, protocol in PROTOCOLS.items() if not protocol.best)
 HERE, ELSEWHERE = "on this machine", "at an address or of a published model"
 USES = (
     Use(("download",), "weights", (ELSEWHERE,)),
@@ -108,6 +110,33 @@ USES = (
     Use(("lora.*",), "method", ("lora",)),
     Use(("head.dropout",), "head.hidden", unless=(0,)),
     Use(("optimizer.warmup_epochs",), "optimizer.warmup_steps", (0,)),
+    # A sweep keeps rows, not steps.
+    Use(
+        (
+            "train.ema_decay",
+            "train.evaluate_every",
+            "train.log_every",
+            "train.save_every",
+            "train.tensorboard",
+            "profile",
+        ),
+        "job",
+        unless=("sweep",),
+        instead="a sweep keeps rows, not steps; leave it out",
+    ),
+    Use(("prompt.tokens",), "job", unless=("sweep",), instead="set config.sweep.tokens"),
+    Use(
+        ("optimizer.learning_rate", "optimizer.weight_decay"),
+        "job",
+        unless=("sweep",),
+        instead="set config.sweep.learning_rates and config.sweep.weight_decays",
+    ),
+    Use(
+        ("protocol",), "job", unless=("sweep",), idle=SWEPT, instead="a sweep counts the last step"
+    ),
+    Use(("sweep.tokens",), "method", ("prompt", "prompt_bias")),
+    Use(("sweep.final",), "data.name", ("tfds", "vtab")),
+    Use(("tasks",), "data.name", ("vtab",)),
     # Training.
     Use(("masking.*",), "transformer", ("masked",), instead="use config.next_code"),
     Use(("next_code.*",), "transformer", ("causal",), instead="use config.masking"),

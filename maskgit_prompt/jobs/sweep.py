@@ -7,6 +7,7 @@
 4. Write results.json, results.md and report.html: all finished tasks in one table.
 """
 
+import functools
 import pathlib
 from typing import Any
 
@@ -63,9 +64,7 @@ def run(config: ConfigDict, path: str) -> None:
             if distributed.is_first() and len(left) > 1:
                 print(f"task {i} of {len(left)}: {name} ({tasks[name]})", flush=True)
             one = home / name
-            plans = lambda tokens, final, name=name, one=one: plan_of(
-                config, backbone, mesh, one, name, tokens, final
-            )
+            plans = functools.partial(plan_of, config, backbone, mesh, one, name)
             try:
                 one.mkdir(exist_ok=True)
                 found = sweep(grid, plans, one, config.seed)
@@ -99,16 +98,13 @@ def plan_of(
     mesh,
     home: pathlib.Path,
     name: str,
-    tokens: int,
     final: bool,
 ) -> Plan:
-    """The plan of one task with a prompt length.
+    """The plan of one task.
 
     final: tuned on all images that may be, the deciding ones included.
     """
     one = ConfigDict(config.to_dict())
-    if tokens:
-        one.prompt.tokens = tokens
     if config.data.name == "vtab":
         one.data.task = name
     if final and config.sweep.final:

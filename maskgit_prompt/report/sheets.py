@@ -6,7 +6,7 @@ import io
 import os
 import pathlib
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -130,6 +130,19 @@ def save_png(image: Image.Image, path: str | os.PathLike) -> None:
       UserError: the file cannot be written.
     """
     write_whole(path, png_bytes(image))
+
+
+def save_all(pictures: Mapping[str, Image.Image | bytes], folder: pathlib.Path) -> None:
+    """Writes each picture, or PNG's bytes, to FOLDER/NAME.png.
+
+    Raises:
+      UserError: a file cannot be written.
+    """
+    for name, picture in pictures.items():
+        if isinstance(picture, bytes):
+            write_whole(folder / f"{name}.png", picture)
+        else:
+            save_png(picture, folder / f"{name}.png")
 
 
 @functools.cache

@@ -17,6 +17,16 @@ def config_of(job: str, changes: dict) -> ConfigDict:
 
 
 UNUSED = [
+    ("sweep", {"train.ema_decay": 0.9}, {}, "a sweep keeps rows, not steps; leave it out"),
+    ("sweep", {"train.evaluate_every": 5}, {}, "a sweep keeps rows, not steps; leave it out"),
+    ("sweep", {"prompt.tokens": 3}, {}, "set config.sweep.tokens"),
+    ("sweep", {"optimizer.learning_rate": 1.0}, {}, "set config.sweep.learning_rates and config."),
+    ("sweep", {"protocol": "fact"}, {}, "a sweep counts the last step"),
+    ("sweep", {"method": "linear", "sweep.tokens": (2,)}, {}, "to prompt or prompt_bias"),
+    ("sweep", {"sweep.final": "train"}, {}, "or set config.data.name to tfds or vtab"),
+    ("sweep", {"tasks": ("svhn",)}, {}, "or set config.data.name to vtab"),
+    ("classify", {"lora.rank": 2}, {}, "or set config.method to lora"),
+    ("classify", {"prompt.shared": True}, {"encoder": "swin"}, "it needs an encoder that is a vit"),
     ("run", {"download": True}, {}, "has no use with weights on this machine; it needs weights at"),
     ("run", {"download": True, "backbone": "models/taming-cin"}, {}, "weights on this machine; it"),
     ("import_weights", {"download": True, "source": "a,b"}, {}, "at an address or of a published"),

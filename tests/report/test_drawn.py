@@ -133,7 +133,7 @@ def test_bars_stand_in_their_group(charts):
 
 
 def test_files_are_called_after_the_pictures(drawn, tmp_path):
-    pictures.save(tmp_path, drawn)
+    sheets.save_all(drawn, tmp_path / "samples")
     found = {path.stem: path.read_bytes() for path in (tmp_path / "samples").iterdir()}
     assert found.keys() == drawn.keys()
     assert found["real"] == sheets.png_bytes(drawn["real"])

@@ -10,7 +10,6 @@ import numpy as np
 from maskgit_prompt.backbones.compiled import ROWS, in_batches, rows
 from maskgit_prompt.data import batches
 from maskgit_prompt.data.augment import RandomCropFlip
-from maskgit_prompt.data.images import ImageSet
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.params import Tree
 from maskgit_prompt.progress import progress
@@ -21,49 +20,48 @@ KEPT_BYTES = 2**31  # of pixels that are kept in memory
 AHEAD = 3  # batches that are made before they are asked for
 
 
-class Pixels:
-    """Rows of a set -> {"images": uint8 [k, S, S, 3]}; small sets are read once."""
+class Kept:
+    """Rows of a set -> {name: [k, …]}; each row is made once, and kept.
 
-    def __init__(self, images: ImageSet, size: int):
-        self._images, self._kept = images, {}
-        self._few = len(images) * size**2 * 3 <= KEPT_BYTES
+    Args:
+      name: "images" or "features".
+      number: of rows.
+      make: rows -> arrays [k, …].
+    """
 
-    def __call__(self, rows: np.ndarray) -> Inputs:
-        rows = np.asarray(rows)
-        if not self._few:
-            return {"images": self._images.read(rows)}
-        new = np.array([row for row in dict.fromkeys(rows.tolist()) if row not in self._kept], int)
-        if len(new):
-            self._kept |= dict(zip(new.tolist(), self._images.read(new), strict=True))
-        return {"images": np.stack([self._kept[row] for row in rows.tolist()])}
-
-
-class Features:
-    """Rows of a set -> {"features": float32 [k, D]} of the frozen encoder, computed once."""
-
-    def __init__(self, plan: Plan, pixels: Pixels):
-        self._plan, self._pixels = plan, pixels
-        self._found: dict[int, np.ndarray] = {}
-        self._tree = {"encoder": plan.backbone.part("encoder").placed(plan.mesh)}
-        self._run = jax.jit(lambda tree, inputs: plan.model.seen(tree, inputs))
+    def __init__(self, name: str, number: int, make: Callable[[np.ndarray], np.ndarray]):
+        self.name, self._make = name, make
+        self._there = np.zeros(number, bool)
+        self._arrays: np.ndarray | None = None  # pages that no row has come to take no memory
 
     def __call__(self, rows: np.ndarray) -> Inputs:
         rows = np.asarray(rows)
-        new = np.array([row for row in dict.fromkeys(rows.tolist()) if row not in self._found], int)
+        new = np.unique(rows[~self._there[rows]])
         if len(new):
-            found = on_mesh(self._plan, self._run, self._tree, self._pixels, new, "features")
-            self._found |= dict(zip(new.tolist(), found, strict=True))
-        return {"features": np.stack([self._found[row] for row in rows.tolist()])}
+            made = self._make(new)
+            if self._arrays is None:
+                self._arrays = np.empty((len(self._there), *made.shape[1:]), made.dtype)
+            self._arrays[new] = made
+            self._there[new] = True
+        return {self.name: self._arrays[rows]}
 
 
 def source(plan: Plan) -> Callable[[np.ndarray], Inputs]:
-    """What gives rows of the plan's images, as cheaply as the method allows."""
-    pixels = Pixels(plan.data.images, plan.backbone.part("encoder").cfg.image_size)
+    """What gives rows of the plan's images: features where a head alone is tuned, or pixels.
+
+    Plans of the same images and method can share it.
+    """
+    images, part = plan.data.images, plan.backbone.part("encoder")
+    pixels = lambda rows: {"images": images.read(rows)}
+    if len(images) * part.cfg.image_size**2 * 3 <= KEPT_BYTES:
+        pixels = Kept("images", len(images), images.read)
     beside = any((plan.sizes.prompt, plan.sizes.adapter, plan.sizes.lora))
     alone = all(pattern.startswith("head/") for pattern in plan.tuning.trainable)
-    if alone and not beside and view(plan) is None:
-        return Features(plan, pixels)
-    return pixels
+    if not alone or beside or view(plan) is not None:
+        return pixels
+    tree, run = {"encoder": part.placed(plan.mesh)}, jax.jit(plan.model.seen)
+    make = lambda rows: on_mesh(plan, run, tree, pixels, rows, "features")
+    return Kept("features", len(images), make)
 
 
 def view(plan: Plan) -> RandomCropFlip | None:
@@ -96,14 +94,14 @@ def on_mesh(
 class Batches:
     """step -> {"images" or "features", "labels" int32 [B]}; a pure function of seed and step."""
 
-    def __init__(self, plan: Plan, source: Callable[[np.ndarray], Inputs]):
-        self._plan, self._source, self._view = plan, source, view(plan)
+    def __init__(self, plan: Plan, source: Callable[[np.ndarray], Inputs], seed: int):
+        self._plan, self._source, self._seed, self._view = plan, source, seed, view(plan)
         self._rows, self._labels = plan.data.tune, plan.data.labels(plan.data.tune)
         self._pool = ThreadPoolExecutor(1, "batches")
         self._started: dict[int, Future] = {}
 
     def __call__(self, step: int) -> Inputs:
-        if isinstance(self._source, Features):  # computes on the devices, so not beside a step
+        if getattr(self._source, "name", "") == "features":  # they are computed on the devices
             return self._make(step)
         for ahead in range(step, min(step + AHEAD, self._plan.tuning.train.steps)):
             if ahead not in self._started:
@@ -111,7 +109,7 @@ class Batches:
         return self._started.pop(step).result()
 
     def _make(self, step: int) -> Inputs:
-        seed, size = self._plan.config.seed, self._plan.config.train.batch_size
+        seed, size = self._seed, self._plan.config.train.batch_size
         chosen = batches.batch_indices(seed, step, len(self._rows), size)
         found = self._source(self._rows[chosen])
         if self._view is not None:

@@ -1,16 +1,12 @@
 """The pictures of a classifier: what it gets wrong, which classes it confuses, its features."""
 
-import pathlib
 from typing import Any
 
-import jax
 import numpy as np
 
 from maskgit_prompt.data import splits
 from maskgit_prompt.metrics.classification import Judgement, project
 from maskgit_prompt.report import classes, curves, sheets
-from maskgit_prompt.storage.files import write_whole
-from maskgit_prompt.tasks.classification.inputs import on_mesh, source
 from maskgit_prompt.tasks.classification.plan import Plan
 from maskgit_prompt.tasks.classification.tuning import TunedClassifier
 
@@ -38,8 +34,7 @@ def draw(
         found["wrong"] = sheets.grid(images[:, None], row_labels=said)
     found["confusion"] = classes.confusion(judgement.confusion, names)
     some = splits.thin(labels, SHOWN, plan.config.data.seed)
-    run = jax.jit(lambda tree, inputs: plan.model.seen(tree, inputs))
-    features = on_mesh(plan, run, tuned.tree, source(plan), data.test[some], "features")
+    features = tuned.features(data.test[some])
     found["features"] = classes.scatter(project(features), labels[some], names)
     series = tuned.run.curves
     found["loss"] = curves.loss_curve({"training batches": series["loss"]})
@@ -47,11 +42,3 @@ def draw(
     if any(len(steps) > 1 for steps, _ in errors.values()):
         found["errors"] = curves.loss_curve(errors, y_label="share of wrong answers")
     return found
-
-
-def save(home: pathlib.Path, drawn: dict[str, Any]) -> None:
-    for name, picture in drawn.items():
-        if isinstance(picture, bytes):
-            write_whole(home / "samples" / f"{name}.png", picture)
-        else:
-            sheets.save_png(picture, home / "samples" / f"{name}.png")

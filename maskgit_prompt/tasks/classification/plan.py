@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import os
 import pathlib
-from collections.abc import Iterator
 
 import numpy as np
 from absl import logging
@@ -17,10 +16,9 @@ from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.counts import counted
 from maskgit_prompt.data import loading
 from maskgit_prompt.data.loading import Splits
-from maskgit_prompt.devices import distributed, sharding
-from maskgit_prompt.errors import UsageError, UserError
-from maskgit_prompt.storage import workdir
-from maskgit_prompt.storage.files import write_whole
+from maskgit_prompt.devices import sharding
+from maskgit_prompt.errors import UserError
+from maskgit_prompt.tasks import claims
 from maskgit_prompt.tasks.classification import protocols, sizes
 from maskgit_prompt.tasks.classification.model import Classifier
 from maskgit_prompt.tasks.classification.protocols import Normalization
@@ -57,6 +55,19 @@ class Plan:
     sizes: Sizes
     model: Classifier
 
+    @property
+    def parts(self) -> dict[str, np.ndarray]:
+        """What images are for, in words -> their rows."""
+        data = self.data
+        return {"tuned on": data.tune, "deciding": data.judge, "held out": data.test}
+
+    def with_tokens(self, tokens: int) -> "Plan":
+        """The same with another prompt length, of the same images."""
+        config = ConfigDict(self.config.to_dict())
+        config.prompt.tokens = tokens
+        made, model = make_model(config, self.backbone, len(self.data.images.classes))
+        return dataclasses.replace(self, config=config, sizes=made, model=model)
+
     def with_judge(self) -> "Plan":
         """The same, tuned on the deciding images, too."""
         tune = np.sort(np.concatenate([self.data.tune, self.data.judge]))
@@ -72,16 +83,10 @@ def make_plan(config: ConfigDict, backbone: Backbone, mesh: Mesh, path: str | os
     """
     protocol, part = protocols.find(config.protocol), backbone.part("encoder")
     method = methods.of_classifier(config.method, part.cfg.layers)
-    Compute.of(config).check(_one_width(part.cfg), mesh)
+    Compute.of(config).check(part.cfg, mesh)
     sharding.check_batch(config.train.batch_size, config.train.micro_batches, mesh)
     make_model(config, backbone, classes=2)
-    if config.data.name == "folder" and os.path.realpath(config.data.path) == os.path.realpath(
-        path
-    ):
-        raise UsageError(
-            f"--workdir={path} is the folder of the images, and a run would add its files to them; "
-            "name another, as --workdir=runs/mine"
-        )
+    claims.check_apart(config.data, path)
     images = ConfigDict(config.data.to_dict())
     images.fit = protocol.fit or images.fit
     data = loading.load(
@@ -148,23 +153,6 @@ def for_images(config: ConfigDict, method: Method, number: int) -> ConfigDict:
     return found
 
 
-@contextlib.contextmanager
-def claim(plan: Plan, path: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """Makes the workdir, or checks that it is of this plan's config, images and labels; prints what
-    was found of these. No other run uses it until the context is left."""
-    data = plan.data
-    rows = {"tuned on": data.tune, "deciding": data.judge, "held out": data.test}
-    found = {part: data.digest(chosen) for part, chosen in rows.items()}
-    with workdir.prepare(path, plan.config) as home:
-        workdir.bind(home, found)
-        if data.images.found is not None:
-            write_whole(home / "found.json", data.images.found.to_json())
-        if distributed.is_first():
-            print(data.summary(), flush=True)
-        yield home
-
-
-def _one_width(cfg):
-    """The config whose heads are checked: of a Swin transformer the first stage's."""
-    heads = cfg.heads if isinstance(cfg.heads, int) else cfg.heads[0]
-    return dataclasses.make_dataclass("Width", ["width", "heads"])(cfg.width, heads)
+def claim(plan: Plan, path: str | os.PathLike) -> contextlib.AbstractContextManager[pathlib.Path]:
+    """As claims.claim, for the plan's images."""
+    return claims.claim(plan.config, plan.data, plan.parts, path)

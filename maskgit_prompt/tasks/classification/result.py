@@ -10,6 +10,7 @@ from maskgit_prompt.metrics.formats import brackets, percent, small_share
 from maskgit_prompt.tasks.classification import protocols
 from maskgit_prompt.tasks.classification.plan import Plan
 from maskgit_prompt.tasks.classification.tuning import TunedClassifier
+from maskgit_prompt.tuning.train import MEASURED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,9 +55,6 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self) | {"share": self.share}
-
-
-MEASURED = ("step_seconds", "images_per_second", "host_peak_bytes", "device_peak_bytes")
 
 
 def summarize(plan: Plan, tuned: TunedClassifier, judgement: Judgement, seconds: dict) -> Result:

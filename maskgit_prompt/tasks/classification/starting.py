@@ -13,18 +13,17 @@ from flax import nnx
 from maskgit_prompt import streams
 from maskgit_prompt.data import splits
 from maskgit_prompt.devices import sharding
-from maskgit_prompt.tasks.classification.inputs import Pixels
 from maskgit_prompt.tasks.classification.plan import Plan
 
 IMAGES = 32  # images to tune on whose patches are looked at, about
 
 
-def from_patches(plan: Plan) -> np.ndarray:
-    """The prompt generator's table, [slots, D] float32."""
+def from_patches(plan: Plan, seed: int) -> np.ndarray:
+    """The prompt generator's table, [slots, D] float32; seed: of the clusters."""
     part, model, cfg = plan.backbone.part("encoder"), plan.model, plan.sizes.prompt
     labels = plan.data.labels(plan.data.tune)
     some = plan.data.tune[splits.thin(labels, IMAGES, plan.config.data.seed, least=1)]
-    images = Pixels(plan.data.images, part.cfg.image_size)(some)["images"]
+    images = plan.data.images.read(some)
     first = plan.sizes.first
     count = 1 if cfg.shared else max(1, cfg.depth)
 
@@ -36,10 +35,10 @@ def from_patches(plan: Plan) -> np.ndarray:
         return jnp.stack([tokens[:, 1:] for tokens in before])  # [count, n, L, D]
 
     with jax.set_mesh(plan.mesh):
-        found = jax.jit(inputs)(part.placed(plan.mesh), jnp.asarray(images))
+        found = jax.jit(inputs)(part.placed(plan.mesh), images)
     found = sharding.to_host(found, plan.mesh)
     found = found.reshape(count, -1, found.shape[-1]).astype(np.float32)
-    seed = streams.seed_of(plan.config.seed, "prompt")
+    seed = streams.seed_of(seed, "prompt")
     return np.concatenate([nearest(x, cfg.tokens, seed) for x in found])
 
 

@@ -11,7 +11,7 @@ import dataclasses
 import itertools
 import json
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -22,16 +22,17 @@ from maskgit_prompt.devices import distributed
 from maskgit_prompt.errors import UserError
 from maskgit_prompt.metrics import intervals
 from maskgit_prompt.storage.files import read_json, write_whole
-from maskgit_prompt.tasks.classification.inputs import Batches, on_mesh, source
-from maskgit_prompt.tasks.classification.model import HEAD_STATS, classification_loss
+from maskgit_prompt.tasks import claims
+from maskgit_prompt.tasks.classification.inputs import Batches, Inputs, on_mesh, source
+from maskgit_prompt.tasks.classification.model import classification_loss
 from maskgit_prompt.tasks.classification.plan import Plan
-from maskgit_prompt.tasks.classification.tuning import first_parameters
+from maskgit_prompt.tasks.classification.tuning import first_parameters, stats_of
 from maskgit_prompt.tuning.together import Run, Together, tune_together
 
 ROWS = "rows.json"
 Row = dict[str, Any]
-# (prompt length or 0, whether on all images that may be tuned on) -> its plan
-Plans = Callable[[int, bool], Plan]
+# Whether on all images that may be tuned on -> the plan, of any prompt length.
+Plans = Callable[[bool], Plan]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,15 +63,12 @@ class Grid:
             found.together,
         )
 
-    def __len__(self) -> int:
-        return len(self.tokens) * len(self.learning_rates) * len(self.weight_decays)
-
 
 def sweep(grid: Grid, plans: Plans, home: pathlib.Path, seed: int) -> Row:
     """Carries out the grid and the runs that are reported; goes on where an earlier start stopped.
 
     Args:
-      plans: makes the plan of a prompt length.
+      plans: makes the plans of the grid and of the runs that are reported.
       home: a folder of its own; ROWS is written there.
       seed: of the grid's runs.
 
@@ -79,23 +77,22 @@ def sweep(grid: Grid, plans: Plans, home: pathlib.Path, seed: int) -> Row:
       (their mean), "deviation" (of a seed), "interval" (of the mean accuracy, 95 %, as far as the
       number of held-out images tells).
     """
-    rows = _rows(home)
+    plan = plans(False)
+    claims.bind(plan.data, plan.parts, home)
+    if not len(plan.data.judge):
+        raise UserError(
+            f"{plan.data.images.name}: no images that decide between settings; set "
+            "config.data.validation, or larger config.data.fractions.judge"
+        )
+    rows, given = _rows(home), source(plan)
     for tokens in grid.tokens:
-        pairs = list(itertools.product(grid.learning_rates, grid.weight_decays))
+        pairs = itertools.product(grid.learning_rates, grid.weight_decays)
         done = {(r["learning_rate"], r["weight_decay"]) for r in rows if r["tokens"] == tokens}
         left = [pair for pair in pairs if pair not in done]
-        if not left:
-            continue
-        plan = plans(tokens, False)
-        if not len(plan.data.judge):
-            raise UserError(
-                f"{plan.data.images.name}: no images that decide between settings; set "
-                "config.data.validation, or larger config.data.fractions.judge"
-            )
-        for first in range(0, len(left), grid.together):
-            some = left[first : first + grid.together]
+        one = plan.with_tokens(tokens) if left and tokens else plan
+        for some in _groups(left, grid.together):
             runs = [Run(_scaled(plan, rate), decay, seed) for rate, decay in some]
-            found, accuracies = carry_out(plan, runs, plan.data.judge, _title(tokens))
+            found, accuracies = carry_out(one, given, runs, plan.data.judge, _title(tokens))
             rows += [
                 {
                     "tokens": tokens,
@@ -110,14 +107,13 @@ def sweep(grid: Grid, plans: Plans, home: pathlib.Path, seed: int) -> Row:
             ]
             _save(home, rows)
     best = choose(rows)
-    plan = plans(best["tokens"], True)
-    accuracies: list[float] = []
-    for first in range(0, len(grid.seeds), grid.together):
-        rate = _scaled(plan, best["learning_rate"])
-        runs = [
-            Run(rate, best["weight_decay"], s) for s in grid.seeds[first : first + grid.together]
-        ]
-        accuracies += carry_out(plan, runs, plan.data.test, "final")[1]
+    plan = plans(True)
+    if best["tokens"]:
+        plan = plan.with_tokens(best["tokens"])
+    given, rate, accuracies = source(plan), _scaled(plan, best["learning_rate"]), []
+    for seeds in _groups(grid.seeds, grid.together):
+        runs = [Run(rate, best["weight_decay"], one) for one in seeds]
+        accuracies += carry_out(plan, given, runs, plan.data.test, "final")[1]
     mean, number = float(np.mean(accuracies)), len(plan.data.test)
     return {
         "best": best,
@@ -149,34 +145,39 @@ def choose(rows: list[Row]) -> Row:
 
 
 def carry_out(
-    plan: Plan, runs: list[Run], judged: np.ndarray, what: str
+    plan: Plan,
+    given: Callable[[np.ndarray], Inputs],
+    runs: Sequence[Run],
+    judged: np.ndarray,
+    what: str,
 ) -> tuple[Together, list[float]]:
-    """(the runs, tuned side by side; their accuracies on the images of rows `judged`)."""
-    part, given = plan.backbone.part("encoder"), source(plan)
-    common = {"encoder": part.placed(plan.mesh)}
-    around = [first_parameters(plan, run.seed) for run in runs]
-    batches = {}
-    for seed in dict.fromkeys(run.seed for run in runs):
-        config = ConfigDict(plan.config.to_dict())
-        config.seed = seed
-        batches[seed] = Batches(dataclasses.replace(plan, config=config), given)
+    """(the runs, tuned side by side; their accuracies on the images of rows `judged`).
+
+    given: inputs.source of the plan, or of one with the same images and method.
+    """
+    seeds = dict.fromkeys(run.seed for run in runs)
+    first = {seed: first_parameters(plan, seed) for seed in seeds}
     found = tune_together(
         plan.tuning,
-        around,
-        common,
+        [first[run.seed] for run in runs],
+        {"encoder": plan.backbone.part("encoder").placed(plan.mesh)},
         runs,
-        batches,
+        {seed: Batches(plan, given, seed) for seed in seeds},
         classification_loss(plan.model),
         plan.mesh,
-        stats=(HEAD_STATS,) if plan.sizes.head.hidden else (),
+        stats=stats_of(plan),
         what=what,
     )
-    logits = jax.jit(lambda tree, inputs: plan.model.logits(tree, inputs))
-    labels, accuracies = plan.data.labels(judged), []
+    logits, labels, accuracies = jax.jit(plan.model.logits), plan.data.labels(judged), []
     for i in range(len(runs)):
         answers = on_mesh(plan, logits, found.of(i), given, judged, "evaluate").argmax(1)
         accuracies.append(float(np.mean(answers == labels)))
     return found, accuracies
+
+
+def _groups(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    """(1, 2, 3), 2 -> (1, 2), (3,)."""
+    return (items[first : first + size] for first in range(0, len(items), size))
 
 
 def _scaled(plan: Plan, rate: float) -> float:

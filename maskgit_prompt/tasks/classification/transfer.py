@@ -15,7 +15,7 @@ import numpy as np
 from maskgit_prompt.devices import distributed
 from maskgit_prompt.metrics.classification import judge
 from maskgit_prompt.progress import Clock
-from maskgit_prompt.report import results
+from maskgit_prompt.report import results, sheets
 from maskgit_prompt.report.classification import classification_report
 from maskgit_prompt.storage.files import write_whole
 from maskgit_prompt.tasks.classification import pictures, protocols
@@ -48,9 +48,9 @@ def carry_out(plan: Plan, home: pathlib.Path, clock: Clock) -> Result:
     found = summarize(plan, tuned, judgement, seconds)
     path = save_classifier(plan, tuned, found, home)
     found = dataclasses.replace(found, file_bytes=path.stat().st_size)
-    save_answers(home / "predictions.csv", plan, logits)
+    save_answers(home / "predictions.csv", plan, logits.argmax(1), judgement.confidence)
     drawn = pictures.draw(plan, tuned, judgement, logits)
-    pictures.save(home, drawn)
+    sheets.save_all(drawn, home / "samples")
     results.write_json(home / "results.json", found.to_json())
     classification_report(home / "report.html", found.to_json(), drawn)
     if distributed.is_first():
@@ -85,14 +85,15 @@ def save_classifier(
     return path
 
 
-def save_answers(path: pathlib.Path, plan: Plan, logits: np.ndarray) -> None:
+def save_answers(
+    path: pathlib.Path, plan: Plan, answers: np.ndarray, confidence: np.ndarray
+) -> None:
     """A row for each held-out image: file, class, answer and its probability."""
     data, names = plan.data, plan.data.images.classes
-    labels, answers = data.labels(data.test), logits.argmax(1)
-    sure = 1 / np.exp(logits - logits.max(1, keepdims=True)).sum(1)
+    labels = data.labels(data.test)
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("file", "class", "answer", "probability"))
-    for row, label, answer, p in zip(data.test, labels, answers, sure, strict=True):
+    for row, label, answer, p in zip(data.test, labels, answers, confidence, strict=True):
         rows.writerow((data.images.ids[row], names[label], names[answer], f"{p:.4f}"))
     write_whole(path, text.getvalue().encode())

@@ -31,12 +31,14 @@ class TunedClassifier:
         what of the encoder was trained; on the host.
       run: how the tuning went; its losses are shares of wrong answers.
       predict: rows of the plan's images -> logits [n, C].
+      features: rows -> what the head sees of them [n, D].
     """
 
     tree: Tree
     changed: Tree
     run: Tuned
     predict: Callable[[np.ndarray], np.ndarray]
+    features: Callable[[np.ndarray], np.ndarray]
 
 
 def tune_classifier(plan: Plan, home) -> TunedClassifier:
@@ -44,13 +46,13 @@ def tune_classifier(plan: Plan, home) -> TunedClassifier:
     mesh, given = plan.mesh, source(plan)
     tree = first_parameters(plan, plan.config.seed)
     tree |= {"encoder": plan.backbone.part("encoder").placed(mesh)}
-    logits = jax.jit(lambda tree, inputs: plan.model.logits(tree, inputs))
+    logits, seen = jax.jit(plan.model.logits), jax.jit(plan.model.seen)
 
     def predict(tree: Tree, rows: np.ndarray) -> np.ndarray:
         return on_mesh(plan, logits, tree, given, rows, "evaluate")
 
     best = "heldout" if protocols.find(plan.config.protocol).best else ""
-    examples = make_examples(plan, given, predict)
+    examples = make_examples(plan, given, predict, heldout=bool(best))
     tuned = tune(
         plan.tuning, tree, classification_loss(plan.model), examples, home, mesh, best=best
     )
@@ -63,6 +65,7 @@ def tune_classifier(plan: Plan, home) -> TunedClassifier:
         changed=sharding.tree_to_host(around, mesh),
         run=tuned,
         predict=lambda rows: predict(tuned.tree, rows),
+        features=lambda rows: on_mesh(plan, seen, tuned.tree, given, rows, "features"),
     )
 
 
@@ -72,7 +75,7 @@ def first_parameters(plan: Plan, seed: int) -> Tree:
     key = jax.random.key(streams.seed_of(seed, "prompt"))
     around = sizes.initial(plan.sizes, part.tree, key)
     if plan.sizes.prompt is not None and plan.config.prompt.start == "patches":
-        around["prompt"]["positions"] = from_patches(plan)
+        around["prompt"]["positions"] = from_patches(plan, seed)
     return sharding.place(around, plan.mesh, AXES)
 
 
@@ -80,11 +83,19 @@ def make_examples(
     plan: Plan,
     given: Callable[[np.ndarray], Inputs],
     predict: Callable[[Tree, np.ndarray], np.ndarray],
+    *,
+    heldout: bool = False,
 ) -> Examples:
-    """Batches, and shares of wrong answers on images of each part."""
+    """Batches, and shares of wrong answers on images of each part.
+
+    heldout: also on held-out images if nothing is looked at while tuning; they are judged once it
+    is done, so one look more would be for nothing.
+    """
     data = plan.data
     some = splits.thin(data.labels(data.tune), MOST, plan.config.data.seed)
-    parts = {"train": data.tune[some], "validation": data.judge, "heldout": data.test}
+    parts = {"train": data.tune[some], "validation": data.judge}
+    if heldout or plan.config.train.evaluate_every:
+        parts["heldout"] = data.test
 
     def wrong(rows: np.ndarray) -> Callable[[Tree], float]:
         labels = data.labels(rows)
@@ -92,7 +103,12 @@ def make_examples(
 
     return Examples(
         number=len(data.tune),
-        batch=Batches(plan, given),
+        batch=Batches(plan, given, plan.config.seed),
         evaluations={name: wrong(rows) for name, rows in parts.items() if len(rows)},
-        stats=(HEAD_STATS,) if plan.sizes.head.hidden else (),
+        stats=stats_of(plan),
     )
+
+
+def stats_of(plan: Plan) -> tuple[str, ...]:
+    """Patterns of what the loss renews without a gradient."""
+    return (HEAD_STATS,) if plan.sizes.head.hidden else ()

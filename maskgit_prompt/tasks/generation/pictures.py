@@ -1,7 +1,6 @@
 """The main job's pictures: contact sheets of real and generated images, the loss."""
 
 import dataclasses
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,6 @@ from PIL import Image
 
 from maskgit_prompt.data.loading import Splits
 from maskgit_prompt.report import curves, sheets
-from maskgit_prompt.storage.files import write_whole
 from maskgit_prompt.tasks.generation.score import Scorer
 
 SHEET_COLUMNS, SHEET_ROWS = 12, 20
@@ -132,11 +130,3 @@ def above(
         axis=1,
     )
     return sheets.grid(pairs.reshape(2 * lines, *pairs.shape[2:]), row_labels=names * lines)
-
-
-def save(home: pathlib.Path, pictures: dict[str, Any]) -> None:
-    for name, picture in pictures.items():
-        if isinstance(picture, bytes):
-            write_whole(home / "samples" / f"{name}.png", picture)
-        else:
-            sheets.save_png(picture, home / "samples" / f"{name}.png")

@@ -5,7 +5,6 @@ import dataclasses
 import functools
 import os
 import pathlib
-from collections.abc import Iterator
 
 import jax
 from jax.sharding import Mesh
@@ -17,11 +16,10 @@ from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.data import loading
 from maskgit_prompt.data.loading import Splits
 from maskgit_prompt.decoding.config import DecodeConfig
-from maskgit_prompt.devices import distributed, sharding
+from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
-from maskgit_prompt.storage import workdir
-from maskgit_prompt.storage.files import write_whole
+from maskgit_prompt.tasks import claims
 from maskgit_prompt.tasks.generation.objectives import make_objective
 from maskgit_prompt.tuning import memory, optimizers, profile
 from maskgit_prompt.tuning.tune import steps_of
@@ -59,12 +57,7 @@ def make_plan(config: ConfigDict, backbone: Backbone, mesh: Mesh, path: str | os
     path: the workdir, not touched but for what is kept of a large set of files.
     """
     check(config, backbone, mesh)
-    same = os.path.realpath(config.data.path) == os.path.realpath(path)
-    if config.data.name == "folder" and same:
-        raise UsageError(
-            f"--workdir={path} is the folder of the images, and a run would add its files to them; "
-            "name another, as --workdir=runs/mine"
-        )
+    claims.check_apart(config.data, path)
     size = backbone.part("tokenizer").cfg.image_size
     data = loading.load(config.data, size, codes_folder(config, path))
     data = data.thinned(config.score.most, config.data.seed)
@@ -74,23 +67,10 @@ def make_plan(config: ConfigDict, backbone: Backbone, mesh: Mesh, path: str | os
     return Plan(config, backbone, mesh, data, cfg)
 
 
-@contextlib.contextmanager
-def claim(plan: Plan, path: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """Makes the workdir, or checks that it is of this plan's config, images and labels; prints what
-    was found of these.
-
-    Called once the plan stands, so that a mistyped path claims no workdir. No other run uses it
-    until the context is left.
-    """
-    data = plan.data
-    found = {"tuned on": data.digest(data.tune), "held out": data.digest(data.test)}
-    with workdir.prepare(path, plan.config) as home:
-        workdir.bind(home, found)
-        if data.images.found is not None:
-            write_whole(home / "found.json", data.images.found.to_json())
-        if distributed.is_first():
-            print(data.summary(), flush=True)
-        yield home
+def claim(plan: Plan, path: str | os.PathLike) -> contextlib.AbstractContextManager[pathlib.Path]:
+    """As claims.claim, for the plan's images."""
+    parts = {"tuned on": plan.data.tune, "held out": plan.data.test}
+    return claims.claim(plan.config, plan.data, parts, path)
 
 
 def codes_folder(config: ConfigDict, path) -> pathlib.Path:

@@ -14,7 +14,7 @@ import numpy as np
 
 from maskgit_prompt.devices import distributed
 from maskgit_prompt.progress import Clock
-from maskgit_prompt.report import results
+from maskgit_prompt.report import results, sheets
 from maskgit_prompt.report.transfer import transfer_report
 from maskgit_prompt.tasks.generation import pictures
 from maskgit_prompt.tasks.generation.encoding import encode
@@ -91,7 +91,7 @@ def carry_out(
         made = pictures.Made(generated, classes, untuned, strip, copies["pairs"])
         cutoffs = config.score.marquee_cutoffs
         drawn = pictures.draw(data, scorer, made, tuned.run.curves, cutoffs)
-        pictures.save(home, drawn)
+        sheets.save_all(drawn, home / "samples")
         save_images(home, data.images.classes, classes, generated, config.score.saved)
     seconds = {stage: round(s, 2) for stage, s in clock.seconds.items()}
     if tuned.run.resumed == tuned.run.steps and earlier:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from maskgit_prompt import config as defaults
-from maskgit_prompt.errors import UserError
+from maskgit_prompt.errors import UsageError, UserError
 from maskgit_prompt.tasks.classification import sweep as module
 from maskgit_prompt.tasks.classification.sweep import Grid, choose, sweep
 
@@ -30,9 +30,9 @@ def test_the_best_row_and_ties():
 
 def test_the_grid_of_a_method_without_a_prompt_has_no_lengths():
     config = defaults.sweep()
-    assert len(Grid.of(config)) == 4 * 10 * 4
+    assert Grid.of(config).tokens == (1, 5, 10, 50)
     config.method = "linear"
-    assert Grid.of(config).tokens == (0,) and len(Grid.of(config)) == 40
+    assert Grid.of(config).tokens == (0,)
 
 
 @pytest.fixture
@@ -40,24 +40,41 @@ def calls(monkeypatch):
     """Stands in for training: the accuracy is a function of the run."""
     made = []
 
-    def carry_out(plan, runs, judged, what):
+    def carry_out(plan, given, runs, judged, what):
+        assert given == ("source of", len(plan.data.tune))
         made.append((plan.tokens, what, [(r.learning_rate, r.weight_decay, r.seed) for r in runs]))
         accuracies = [0.5 - abs(r.learning_rate - 1.0) / 10 + plan.tokens / 100 for r in runs]
         return types.SimpleNamespace(losses=np.ones(len(runs))), accuracies
 
     monkeypatch.setattr(module, "carry_out", carry_out)
+    monkeypatch.setattr(module, "source", lambda plan: ("source of", len(plan.data.tune)))
     return made
 
 
-def plans(tokens: int, final: bool):
+def plans(final: bool, digest: str = "same"):
     images = types.SimpleNamespace(classes=("a", "b"), name="x")
+    images.found = None
     data = types.SimpleNamespace(
         tune=np.arange(30 if final else 20), judge=np.arange(10), test=np.arange(40), images=images
     )
+    data.digest = lambda rows: f"{digest} {len(rows)}"
+    data.summary = lambda: "found 70 images"
     optimizer = types.SimpleNamespace(scaled=True)
     config = types.SimpleNamespace(optimizer=optimizer, train=types.SimpleNamespace(batch_size=128))
     tuning = types.SimpleNamespace(train=types.SimpleNamespace(steps=7))
-    return types.SimpleNamespace(tokens=tokens, config=config, data=data, tuning=tuning)
+    parts = {"tuned on": data.tune, "deciding": data.judge, "held out": data.test}
+
+    def with_tokens(tokens: int):
+        return types.SimpleNamespace(
+            tokens=tokens,
+            config=config,
+            data=data,
+            tuning=tuning,
+            parts=parts,
+            with_tokens=with_tokens,
+        )
+
+    return with_tokens(0)
 
 
 GRID = Grid((2, 4), (1.0, 2.0, 4.0), (0.0,), (7, 8, 9), 2)
@@ -90,9 +107,15 @@ def test_finished_rows_are_not_run_again(calls, tmp_path, monkeypatch):
     assert again["best"] == first["best"] and again["accuracies"] == first["accuracies"]
 
 
+def test_rows_of_other_images_are_not_taken(calls, tmp_path):
+    sweep(GRID, plans, tmp_path, seed=5)
+    with pytest.raises(UsageError, match="holds a run on other images or labels"):
+        sweep(GRID, lambda final: plans(final, "other"), tmp_path, seed=5)
+
+
 def test_no_images_decide(calls, tmp_path):
-    def empty(tokens, final):
-        plan = plans(tokens, final)
+    def empty(final):
+        plan = plans(final)
         plan.data.judge = np.arange(0)
         return plan
 
