@@ -44,7 +44,8 @@ from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator  # noqa: 
 from maskgit_prompt.params import create  # noqa: E402
 from maskgit_prompt.storage import checkpoint, workdir  # noqa: E402
 from maskgit_prompt.tuning import train, tuned_prompt  # noqa: E402
-from maskgit_prompt.tuning.tuned_prompt import TunedOn, TunedPrompt  # noqa: E402
+from maskgit_prompt.tuning.tuned_file import TunedOn  # noqa: E402
+from maskgit_prompt.tuning.tuned_prompt import TunedPrompt  # noqa: E402
 from tests import tiny, training  # noqa: E402
 from tests.data import building  # noqa: E402
 

@@ -2,8 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from maskgit_prompt.config.defaults import FOLDER_FRACTIONS, base, images, training
-from maskgit_prompt.errors import UsageError
+from maskgit_prompt.config.defaults import FOLDER_FRACTIONS, base, images, options_of, training
 
 
 def classify() -> ConfigDict:
@@ -73,7 +72,7 @@ def classify() -> ConfigDict:
     return config
 
 
-OPTIONS = {"shots": "data.shots", "epochs": "train.epochs", "method": "method"}
+OPTIONS = {"shots": ("data.shots", int), "epochs": ("train.epochs", int), "method": ("method", str)}
 
 
 def classify_folder(config: ConfigDict, arg: str, file: str) -> ConfigDict:
@@ -85,19 +84,19 @@ def classify_folder(config: ConfigDict, arg: str, file: str) -> ConfigDict:
     config.data.name = "folder"
     config.data.shots = 0
     config.data.fractions = ConfigDict(FOLDER_FRACTIONS)
-    path, *options = arg.split(",")
-    for option in options:
-        name, _, value = option.partition("=")
-        if name not in OPTIONS or (name != "method" and not value.isdecimal()):
-            raise UsageError(
-                f"configs/{file}:{arg} has {option!r} after the path, expected shots=NUMBER, "
-                "epochs=NUMBER or method=NAME; set anything else as --config.KEY=VALUE, and with "
-                "it a path that holds a comma: --config.data.path=PATH"
-            )
-        key = OPTIONS[name]
-        of_key = {"method": str, "train.epochs": float}.get(key, int)
-        config.update_from_flattened_dict({key: of_key(value)})
-    config.data.path = path
+    config.data.path, *options = arg.split(",")
+    return _with_options(config, options, ("shots", "epochs", "method"), f"configs/{file}:{arg}")
+
+
+def _with_options(
+    config: ConfigDict, parts: list[str], names: tuple[str, ...], where: str
+) -> ConfigDict:
+    """Sets what stands as NAME=VALUE in a config file's argument."""
+    found = options_of(parts, {name: OPTIONS[name][1] for name in names}, where)
+    values = {OPTIONS[name][0]: value for name, value in found.items()}
+    if "train.epochs" in values:
+        values["train.epochs"] = float(values["train.epochs"])
+    config.update_from_flattened_dict(values)
     return config
 
 
@@ -149,22 +148,13 @@ def vpt_vtab(config: ConfigDict, arg: str, file: str) -> ConfigDict:
     Args:
       file: the config file's name, for messages.
     """
-    names = [part for part in arg.split(",") if part and "=" not in part]
-    config.tasks = tuple(names)
+    config.tasks = tuple(part for part in arg.split(",") if part and "=" not in part)
     config.data.name, config.data.shots = "vtab", 0
     config.data.split, config.data.validation = "train800", "val200"
     config.data.test, config.sweep.final = "test", "train800val200"
     config.protocol = "vpt"
-    for option in (part for part in arg.split(",") if "=" in part):
-        name, _, value = option.partition("=")
-        if name not in ("epochs", "method") or (name == "epochs" and not value.isdecimal()):
-            raise UsageError(
-                f"configs/{file}:{arg} has {option!r}, expected epochs=NUMBER or method=NAME; set "
-                "anything else as --config.KEY=VALUE"
-            )
-        key = OPTIONS[name]
-        config.update_from_flattened_dict({key: float(value) if name == "epochs" else value})
-    return config
+    given = [part for part in arg.split(",") if "=" in part]
+    return _with_options(config, given, ("epochs", "method"), f"configs/{file}:{arg}")
 
 
 def robustness() -> ConfigDict:

@@ -226,6 +226,26 @@ def folder(config: ConfigDict, arg: str, file: str) -> ConfigDict:
     return config
 
 
+def options_of(parts: list[str], types: dict[str, type], where: str) -> dict[str, int | str]:
+    """What stands as NAME=VALUE in a config file's argument.
+
+    Args:
+      types: name -> int, or str.
+      where: the file and its argument, for messages.
+    """
+    found = {}
+    for part in parts:
+        name, equals, value = part.partition("=")
+        if not equals or name not in types or (types[name] is int and not value.isdecimal()):
+            expected = [f"{n}={'NUMBER' if t is int else n.upper()}" for n, t in types.items()]
+            raise UsageError(
+                f"{where} has {part!r}, expected {', '.join(expected)}; set anything else as "
+                "--config.KEY=VALUE"
+            )
+        found[name] = types[name](value)
+    return found
+
+
 def published(config: ConfigDict, backbone: str) -> ConfigDict:
     """The settings of google-research/generative_transfer for MaskGIT's published models."""
     config.backbone = backbone

@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from maskgit_prompt.config.defaults import FOLDER_FRACTIONS
+from maskgit_prompt.config.defaults import FOLDER_FRACTIONS, options_of
 from maskgit_prompt.errors import UsageError
 
 
@@ -24,7 +24,7 @@ def vtab(config: ConfigDict, arg: str, file: str) -> ConfigDict:
     config.train.evaluate_every = 5_000
     config.score.images = 5_000
     given = [part for part in arg.split(",") if "=" in part]
-    options = _options(given, {"shots": int, "steps": int, "split": str}, f"configs/{file}:{arg}")
+    options = options_of(given, {"shots": int, "steps": int, "split": str}, f"configs/{file}:{arg}")
     # Steps of every task; 0: train.epochs and train.steps decide.
     config.steps = options.get("steps", 0)
     config.data.shots = options.get("shots", 0)
@@ -42,7 +42,7 @@ def few_shot(config: ConfigDict, arg: str, file: str) -> ConfigDict:
 
     name, *rest = arg.split(",")
     found = fewshot.find(name)
-    options = _options(rest, {"shots": int, "steps": int, "path": str}, f"configs/{file}:{arg}")
+    options = options_of(rest, {"shots": int, "steps": int, "path": str}, f"configs/{file}:{arg}")
     config.data.classes = found.classes
     config.data.shots = options.get("shots", 5)
     config.train.steps = options.get("steps", 500)
@@ -59,18 +59,3 @@ def few_shot(config: ConfigDict, arg: str, file: str) -> ConfigDict:
             f"configs/{file}:{name},path=FOLDER"
         )
     return config
-
-
-def _options(parts: list[str], types: dict[str, type], where: str) -> dict[str, int | str]:
-    """What stands as NAME=VALUE in a config file's argument."""
-    found = {}
-    for part in parts:
-        name, equals, value = part.partition("=")
-        if not equals or name not in types or (types[name] is int and not value.isdecimal()):
-            expected = [f"{n}={'NUMBER' if t is int else n.upper()}" for n, t in types.items()]
-            raise UsageError(
-                f"{where} has {part!r}, expected {', '.join(expected)}; set anything else as "
-                "--config.KEY=VALUE"
-            )
-        found[name] = types[name](value)
-    return found

@@ -28,7 +28,8 @@ from maskgit_prompt.importers.published import PUBLISHED
 from maskgit_prompt.importers.rules import Options
 from maskgit_prompt.tasks.generation.plan import PARTS
 from maskgit_prompt.tuning import tuned_prompt
-from maskgit_prompt.tuning.tuned_prompt import TunedOn, TunedPrompt
+from maskgit_prompt.tuning.tuned_file import TunedOn
+from maskgit_prompt.tuning.tuned_prompt import TunedPrompt
 
 PROMPT = "prompt.safetensors"
 

@@ -16,21 +16,16 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from maskgit_prompt import backbones
-from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.config import rules
 from maskgit_prompt.counts import counted
 from maskgit_prompt.data.pixels import Preprocessing
 from maskgit_prompt.data.sets import pictures
-from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError, UserError
-from maskgit_prompt.importers import obtain
 from maskgit_prompt.progress import progress
 from maskgit_prompt.report import results
 from maskgit_prompt.storage import workdir
 from maskgit_prompt.storage.files import write_whole
-from maskgit_prompt.tasks.classification.predicting import Predictor, average, top
-from maskgit_prompt.tuning import tuned_classifier
+from maskgit_prompt.tasks.classification.predicting import Opened, Predictor, open_all, top
 
 NAMED = 10  # broken pictures that a warning names
 ENSEMBLE = "ensemble"
@@ -41,36 +36,22 @@ def run(config: ConfigDict, path: str) -> None:
     rules.check(config)
 
     # 1. Classifiers, encoder, pictures.
-    files = tuple(config.classifiers)
-    if not files:
-        raise UsageError(
-            "no classifier: give --config.classifiers=DIR/classifier.safetensors of a run; several "
-            "by repeating the flag"
-        )
-    found = {file: tuned_classifier.load(file) for file in files}
-    first = found[files[0]]
-    backbone = backbones.load(
-        obtain.backbone(config.backbone, config.download)
-        or backbones.embedded_with(first.backbone.fingerprint, first.backbone.parts)
-    )
-    for file, one in found.items():
-        tuned_classifier.check_backbone(one, backbone, file)
-    mesh, compute = sharding.make_mesh(**config.mesh), Compute.of(config)
-    predictors = {
-        file: Predictor(backbone, one, mesh, compute, file) for file, one in found.items()
-    }
+    if not config.data.path:
+        raise UsageError("config.data.path is empty; expected pictures: configs/predict.py:PATH")
+    opened = open_all(config)
+    predictors = opened.predictors
     if config.ensemble:
         check_same_classes(predictors)
     names, read = pictures.find(config.data.path)
 
     with workdir.prepare(path, config) as home:
         # 2. Probabilities.
-        kept, probabilities, broken = probabilities_of(config, backbone, predictors, names, read)
+        kept, probabilities, broken = probabilities_of(config, opened, names, read)
         if not kept:
             raise UserError(f"none of {counted(len(names), 'picture')} can be read: {broken}")
         if config.ensemble:
-            classes = {ENSEMBLE: predictors[files[0]].classes}
-            probabilities = {ENSEMBLE: average(list(probabilities.values()))}
+            classes = {ENSEMBLE: next(iter(predictors.values())).classes}
+            probabilities = {ENSEMBLE: np.mean(list(probabilities.values()), axis=0)}
         else:
             classes = {file: one.classes for file, one in predictors.items()}
 
@@ -80,8 +61,8 @@ def run(config: ConfigDict, path: str) -> None:
         results.write_json(
             home / "predictions.json",
             {
-                "backbone": backbone.name,
-                "classifiers": list(files),
+                "backbone": opened.backbone.name,
+                "classifiers": list(predictors),
                 "ensemble": config.ensemble,
                 "broken": broken,
                 "pictures": [
@@ -108,8 +89,7 @@ def check_same_classes(predictors: dict[str, Predictor]) -> None:
 
 def probabilities_of(
     config: ConfigDict,
-    backbone: backbones.Backbone,
-    predictors: dict[str, Predictor],
+    opened: Opened,
     names: list[str],
     read: pictures.Read,
 ) -> tuple[list[str], dict[str, np.ndarray], dict[str, str]]:
@@ -117,14 +97,14 @@ def probabilities_of(
 
     Classifiers that want pixels made in the same way get the same ones.
     """
-    side = backbone.part("encoder").cfg.image_size
+    predictors = opened.predictors
     ways = dict.fromkeys(one.images for one in predictors.values())
     kept: dict[tuple, list[str]] = {way: [] for way in ways}
     found: dict[str, list[np.ndarray]] = {file: [] for file in predictors}
     broken: dict[str, str] = {}
     with progress(len(names) * len(ways), "predict", "image", delay=5.0) as bar:
         for way in ways:
-            preprocessing = Preprocessing(side, way[0], resample=way[1])
+            preprocessing = Preprocessing(opened.size, way[0], resample=way[1])
             batches = pictures.decoded(names, read, preprocessing, config.batch_size)
             for some, pixels, wrong in batches:
                 broken |= wrong

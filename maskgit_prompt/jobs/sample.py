@@ -88,7 +88,7 @@ def run(config: ConfigDict, path: str) -> None:
         obtain.backbone(config.backbone, config.download)
         or backbones.embedded_with(prompt.backbone.fingerprint, prompt.backbone.parts)
     )
-    tuned_prompt.check_backbone(prompt, backbone, config.prompt)
+    prompt.backbone.check(backbone, config.prompt)
 
     # 2. What to make.
     mesh = sharding.make_mesh(**config.mesh)

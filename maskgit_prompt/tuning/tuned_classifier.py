@@ -6,21 +6,16 @@ backbone's name and fingerprint.
 """
 
 import dataclasses
-import json
 import pathlib
 from typing import Any
 
-import numpy as np
-
-from maskgit_prompt import params
-from maskgit_prompt.backbones import Backbone
-from maskgit_prompt.errors import UsageError, UserError
 from maskgit_prompt.params import Tree
-from maskgit_prompt.storage import sealed
-from maskgit_prompt.tuning.tuned_prompt import TunedOn
+from maskgit_prompt.tuning import tuned_file
+from maskgit_prompt.tuning.tuned_file import TunedOn
 
-FORMAT = 1
-TEXT = "maskgit_prompt_classifier"  # the name of the header in the file
+FILE = tuned_file.Kind(
+    "classifier", "classifier.safetensors", "maskgit_prompt_classifier", format=1
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,15 +43,10 @@ class TunedClassifierFile:
 
 def save(path: pathlib.Path, found: TunedClassifierFile) -> None:
     """Writes the file whole or not at all."""
-    header = {
-        "format": FORMAT,
-        "backbone": found.backbone.name,
-        "fingerprint": found.backbone.fingerprint,
-        "parts": found.backbone.parts,
-    }
     names = ("sizes", "classes", "method", "images", "scores")
+    header = {"backbone": dataclasses.asdict(found.backbone)}
     header |= {name: getattr(found, name) for name in names}
-    sealed.save(path, params.flatten(found.tree), {TEXT: json.dumps(header)})
+    tuned_file.save(path, FILE, found.tree, header)
 
 
 def load(path: str | pathlib.Path) -> TunedClassifierFile:
@@ -65,37 +55,8 @@ def load(path: str | pathlib.Path) -> TunedClassifierFile:
     Raises:
       UsageError: no such file. UserError: truncated, damaged, or not a classifier.
     """
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise UsageError(f"no classifier {path}: expected the classifier.safetensors of a run")
-    way_out = "expected the classifier.safetensors of a run: copy it again"
-    tensors, found = sealed.load(path, {TEXT}, way_out)
-    if TEXT not in found:
-        raise UserError(f"{path} is a safetensors file but holds no classifier of maskgit_prompt")
-    for name, x in tensors.items():
-        if not np.isfinite(x).all():
-            raise UserError(f"{path} holds NaN or infinite numbers in {name}; copy it again")
-    try:
-        header = json.loads(found[TEXT])
-        if (version := header.pop("format")) != FORMAT:
-            raise UserError(
-                f"{path} has format {version}, this version reads {FORMAT}; update maskgit_prompt"
-            )
-        on = TunedOn(header.pop("backbone"), header.pop("fingerprint"), tuple(header.pop("parts")))
+    with tuned_file.opened(path, FILE) as (tree, header):
+        on = header.pop("backbone")
+        backbone = TunedOn(on["name"], on["fingerprint"], tuple(on["parts"]))
         header["classes"] = tuple(header["classes"])
-        return TunedClassifierFile(params.unflatten(tensors), backbone=on, **header)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} has a damaged header ({error!r}); copy it again") from error
-
-
-def check_backbone(
-    found: TunedClassifierFile, backbone: Backbone, path: str | pathlib.Path
-) -> None:
-    """Raises UserError unless the classifier was tuned on this very backbone."""
-    made, here = found.backbone, backbone.fingerprint(found.backbone.parts)
-    if made.fingerprint != here:
-        raise UserError(
-            f"{path} was tuned on {made.name!r} with fingerprint {made.fingerprint}, but "
-            f"config.backbone is {backbone.name!r} with fingerprint {here}; use the backbone it "
-            "was tuned on"
-        )
+        return TunedClassifierFile(tree, backbone=backbone, **header)

@@ -5,45 +5,23 @@ names, the backbone's name and fingerprint, the sampling settings and the scores
 """
 
 import dataclasses
-import json
 import pathlib
 from typing import Any
 
-import numpy as np
-
 from maskgit_prompt import params
-from maskgit_prompt.backbones import Backbone, abstract
-from maskgit_prompt.errors import UsageError, UserError
+from maskgit_prompt.backbones import abstract
+from maskgit_prompt.errors import UserError
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 from maskgit_prompt.params import Tree
-from maskgit_prompt.storage import sealed
+from maskgit_prompt.tuning import tuned_file
+from maskgit_prompt.tuning.tuned_file import TunedOn
 
-FORMAT = 1
-TEXT = "maskgit_prompt"  # the name of the header in the file
+FILE = tuned_file.Kind("prompt", "prompt.safetensors", "maskgit_prompt", format=1)
 # Earlier versions wrote no "parts"; their prompts depend on these. The header leaves these out, so
 # that those versions can read new files.
 IMPLIED = ("tokenizer", "transformer")
 # Nor do those versions know these sizes of a generator, and the header leaves them out unless set.
 LATER = ("uniform", "shared", "stages")
-
-
-@dataclasses.dataclass(frozen=True)
-class TunedOn:
-    """The backbone of a prompt.
-
-    Attributes:
-      name: for messages.
-      fingerprint: of its parts, see Backbone.fingerprint.
-      parts: those that the fingerprint covers: what the task needs of a backbone.
-    """
-
-    name: str
-    fingerprint: str
-    parts: tuple[str, ...]
-
-    @classmethod
-    def of(cls, backbone: Backbone, parts: tuple[str, ...]) -> "TunedOn":
-        return cls(backbone.name, backbone.fingerprint(parts), parts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +52,6 @@ def save(path: pathlib.Path, prompt: TunedPrompt) -> None:
     """Writes the file whole or not at all."""
     cfg = dataclasses.asdict(prompt.config)
     header = {
-        "format": FORMAT,
         "cfg": {k: x for k, x in cfg.items() if x or k not in LATER},
         "source": prompt.backbone.name,
         "fingerprint": prompt.backbone.fingerprint,
@@ -83,7 +60,7 @@ def save(path: pathlib.Path, prompt: TunedPrompt) -> None:
         header["parts"] = prompt.backbone.parts
     names = ("classes", "instances", "instance_classes", "sample", "scores")
     header |= {name: getattr(prompt, name) for name in names}
-    sealed.save(path, params.flatten(prompt.tree), {TEXT: json.dumps(header)})
+    tuned_file.save(path, FILE, prompt.tree, header)
 
 
 def load(path: str | pathlib.Path) -> TunedPrompt:
@@ -92,30 +69,13 @@ def load(path: str | pathlib.Path) -> TunedPrompt:
     Raises:
       UsageError: no such file. UserError: truncated, damaged, or not a prompt file.
     """
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise UsageError(f"no prompt file {path}: expected the prompt.safetensors of a run")
-    way_out = "expected the prompt.safetensors of a run: copy it again"
-    tensors, found = sealed.load(path, {TEXT}, way_out)
-    if TEXT not in found:
-        raise UserError(f"{path} is a safetensors file but holds no prompt of maskgit_prompt")
-    for name, x in tensors.items():
-        if not np.isfinite(x).all():
-            raise UserError(f"{path} holds NaN or infinite numbers in {name}; copy it again")
-    try:
-        header = json.loads(found[TEXT])
-        if (version := header.pop("format")) != FORMAT:
-            raise UserError(
-                f"{path} has format {version}, this version reads {FORMAT}; update maskgit_prompt"
-            )
+    with tuned_file.opened(path, FILE) as (tree, header):
         config = PromptConfig(**header.pop("cfg"))
         parts = tuple(header.pop("parts", IMPLIED))
         backbone = TunedOn(header.pop("source"), header.pop("fingerprint"), parts)
         for name in ("classes", "instances", "instance_classes"):
             header[name] = tuple(header[name])
-        prompt = TunedPrompt(config, params.unflatten(tensors), backbone=backbone, **header)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} has a damaged header ({error!r}); copy it again") from error
+        prompt = TunedPrompt(config, tree, backbone=backbone, **header)
     expected = abstract(lambda rngs: PromptGenerator(config, rngs=rngs))
     params.check(prompt.tree, expected, f"prompt file {path}")
     if wrong := _wrong_names(prompt):
@@ -132,14 +92,3 @@ def _wrong_names(prompt: TunedPrompt) -> str:
         return f"{len(prompt.instances)} names for {config.instances} instances"
     strange = [c for c in prompt.instance_classes if c not in range(classes)]
     return f"an instance of class {strange[0]} among {classes} classes" if strange else ""
-
-
-def check_backbone(prompt: TunedPrompt, backbone: Backbone, path: str | pathlib.Path) -> None:
-    """Raises UserError unless the prompt was tuned on this very backbone."""
-    made, found = prompt.backbone, backbone.fingerprint(prompt.backbone.parts)
-    if made.fingerprint != found:
-        raise UserError(
-            f"{path} was tuned on {made.name!r} with fingerprint {made.fingerprint}, but "
-            f"config.backbone is {backbone.name!r} with fingerprint {found}; use the backbone it "
-            "was tuned on"
-        )

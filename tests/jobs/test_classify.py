@@ -205,6 +205,10 @@ def test_another_backbone_and_a_damaged_file(tuned, images, encoder, tmp_path, c
         assert message in done.error()
     done = run(capsys, *common, f"--config.backbone={encoder}")
     assert "no classifier: give --config.classifiers=" in done.error()
+    done = run(
+        capsys, PREDICT, f"--workdir={tmp_path / 'predicted'}", f"--config.classifiers={file}"
+    )
+    assert "config.data.path is empty; expected pictures" in done.error()
     assert not (tmp_path / "predicted").exists()
 
 

@@ -14,7 +14,7 @@ from maskgit_prompt.models.prompt import PromptGenerator
 from maskgit_prompt.models.prompts import Prompt
 from maskgit_prompt.tasks.generation.plan import PARTS
 from maskgit_prompt.tuning import tuned_prompt
-from maskgit_prompt.tuning.tuned_prompt import TunedOn
+from maskgit_prompt.tuning.tuned_file import TunedOn
 from tests.golden_models import Case, close
 from tests.importers.pytorch_files import tensor
 from tests.importers.test_maskgit_torch import state_dict

@@ -10,7 +10,7 @@ from maskgit_prompt import progress
 from maskgit_prompt.report import sheets
 from maskgit_prompt.tasks.generation import images, transfer
 from maskgit_prompt.tuning import tuned_prompt
-from maskgit_prompt.tuning.tuned_prompt import TunedOn
+from maskgit_prompt.tuning.tuned_file import TunedOn
 from tests.jobs import stand_ins
 from tests.jobs.stand_ins import CLASSES, SCORES, SECONDS, flat
 from tests.report.reading import capture, read

@@ -21,7 +21,8 @@ from maskgit_prompt.params import create
 from maskgit_prompt.tasks.generation.plan import PARTS
 from maskgit_prompt.tasks.generation.sampling import Sampler
 from maskgit_prompt.tuning import tuned_prompt
-from maskgit_prompt.tuning.tuned_prompt import TunedOn, TunedPrompt
+from maskgit_prompt.tuning.tuned_file import TunedOn
+from maskgit_prompt.tuning.tuned_prompt import TunedPrompt
 from tests.jobs.running import ROOT, SAMPLE, run
 
 PROMPT = PromptConfig(kind="table", tokens=1, width=16, classes=2, instances=3)

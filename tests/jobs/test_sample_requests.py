@@ -11,7 +11,8 @@ from maskgit_prompt.config import defaults
 from maskgit_prompt.jobs import sample
 from maskgit_prompt.report import sheets
 from maskgit_prompt.tuning import tuned_prompt
-from maskgit_prompt.tuning.tuned_prompt import TunedOn, TunedPrompt
+from maskgit_prompt.tuning.tuned_file import TunedOn
+from maskgit_prompt.tuning.tuned_prompt import TunedPrompt
 from tests.jobs import stand_ins
 from tests.jobs.stand_ins import CLASSES, flat
 

@@ -10,7 +10,8 @@ from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 from maskgit_prompt.params import create
 from maskgit_prompt.tasks.generation.plan import PARTS
 from maskgit_prompt.tuning import tuned_prompt
-from maskgit_prompt.tuning.tuned_prompt import TunedOn, TunedPrompt
+from maskgit_prompt.tuning.tuned_file import TunedOn
+from maskgit_prompt.tuning.tuned_prompt import TunedPrompt
 from tests import tiny
 from tests.jobs.running import FOLDER, QUICKSTART, ROOT, SAMPLE, TINY, TINY_CAUSAL, run
 

@@ -11,7 +11,7 @@ SWEEP = ("tests/tasks/classification/test_sweep.py",)
 TOGETHER = ("tests/tuning/test_together.py",)
 JUDGE = ("tests/metrics/test_classification.py",)
 ATTACKS = ("tests/tasks/test_attacks.py",)
-JOB = ("tests/jobs/test_classify.py",)
+TUNING = ("tests/tasks/classification/test_tuning.py",)
 ENCODERS = ("tests/importers/test_encoders.py",)
 
 MUTATIONS = (
@@ -122,11 +122,11 @@ MUTATIONS = (
     ),
     *in_file(
         "tasks/classification/tuning.py",
-        JOB,
+        TUNING,
         (
             "heldout-is-validation",
-            '"validation": data.judge, "heldout": data.test',
-            '"validation": data.test, "heldout": data.judge',
+            '"validation": data.judge}',
+            '"validation": data.test}',
         ),
     ),
     *in_file(

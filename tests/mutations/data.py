@@ -35,13 +35,13 @@ MUTATIONS = (
         ),
         (
             "workdir-bound-parts-exchanged",
-            '{"tuned on": data.digest(data.tune), "held out": data.digest(data.test)}',
-            '{"tuned on": data.digest(data.test), "held out": data.digest(data.tune)}',
+            '{"tuned on": plan.data.tune, "held out": plan.data.test}',
+            '{"tuned on": plan.data.test, "held out": plan.data.tune}',
         ),
         (
             "workdir-bound-to-the-judge",
-            '{"tuned on": data.digest(data.tune), "held out": data.digest(data.test)}',
-            '{"tuned on": data.digest(data.tune), "held out": data.digest(data.judge)}',
+            '{"tuned on": plan.data.tune, "held out": plan.data.test}',
+            '{"tuned on": plan.data.tune, "held out": plan.data.judge}',
         ),
     ),
     *in_file(

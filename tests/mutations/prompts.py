@@ -103,6 +103,25 @@ MUTATIONS = (
         ),
     ),
     *in_file(
+        "tuning/tuned_file.py",
+        TUNED_PROMPT,
+        (
+            "file-of-any-model-of-this-name",
+            "if self.fingerprint != found:",
+            "if self.name != backbone.name:",
+        ),
+        (
+            "file-fingerprints-exchanged-in-the-error",
+            "with fingerprint {self.fingerprint}, but",
+            "with fingerprint {found}, but",
+        ),
+        (
+            "file-checked-against-the-parts-of-earlier-versions",
+            "backbone.fingerprint(self.parts)",
+            "backbone.fingerprint(('tokenizer', 'transformer'))",
+        ),
+    ),
+    *in_file(
         "tuning/tuned_prompt.py",
         TUNED_PROMPT,
         (
@@ -113,21 +132,6 @@ MUTATIONS = (
                 'header["classes"]\n'
                 "        prompt = TunedPrompt(config,"
             ),
-        ),
-        (
-            "file-of-any-model-of-this-name",
-            "if made.fingerprint != found:",
-            "if made.name != backbone.name:",
-        ),
-        (
-            "file-fingerprints-exchanged-in-the-error",
-            "with fingerprint {made.fingerprint}, but",
-            "with fingerprint {found}, but",
-        ),
-        (
-            "file-checked-against-the-parts-of-earlier-versions",
-            "backbone.fingerprint(prompt.backbone.parts)",
-            "backbone.fingerprint(IMPLIED)",
         ),
         (
             "file-forgets-its-parts",

@@ -13,7 +13,8 @@ from maskgit_prompt import backbones
 from maskgit_prompt.errors import UserError
 from maskgit_prompt.models.prompt import PromptConfig
 from maskgit_prompt.tuning import tuned_prompt
-from maskgit_prompt.tuning.tuned_prompt import TunedOn, TunedPrompt
+from maskgit_prompt.tuning.tuned_file import TunedOn
+from maskgit_prompt.tuning.tuned_prompt import TunedPrompt
 
 # The first digits of the SHA-256 of "[vq, masked]" and of "[vq]".
 FINGERPRINT, OF_TOKENIZER = "5fede84cc8087799", "a07b0e5e15586671"
@@ -112,7 +113,7 @@ def test_a_file_of_an_earlier_version_is_read(tmp_path):
     found = tuned_prompt.load(path)
     assert_is_prompt(found)
     assert found.backbone == TunedOn("tiny", FINGERPRINT, ("tokenizer", "transformer"))
-    tuned_prompt.check_backbone(found, BACKBONE, path)
+    found.backbone.check(BACKBONE, path)
 
 
 def test_a_prompt_of_other_parts_names_them(tmp_path):
@@ -128,15 +129,15 @@ def with_identities(**identities: str) -> backbones.Backbone:
 
 
 def test_a_prompt_is_of_its_own_backbone_alone():
-    tuned_prompt.check_backbone(PROMPT, BACKBONE, "p")
-    tuned_prompt.check_backbone(PROMPT, dataclasses.replace(BACKBONE, name="other"), "p")
+    PROMPT.backbone.check(BACKBONE, "p")
+    PROMPT.backbone.check(dataclasses.replace(BACKBONE, name="other"), "p")
     other = dataclasses.replace(with_identities(transformer="causal"), name="large")
     message = (
         f"p was tuned on 'tiny' with fingerprint {FINGERPRINT}, but config.backbone is 'large' "
         "with fingerprint ed5511b3b07977ce; use the backbone it was tuned on"
     )
     with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
-        tuned_prompt.check_backbone(PROMPT, other, "p")
+        PROMPT.backbone.check(other, "p")
 
 
 @pytest.mark.parametrize(
@@ -152,10 +153,10 @@ def test_only_the_parts_that_a_prompt_depends_on_must_be_the_same(parts, changed
     prompt = dataclasses.replace(PROMPT, backbone=TunedOn.of(BACKBONE, parts))
     other = with_identities(**{changed: "another"})
     if fits:
-        tuned_prompt.check_backbone(prompt, other, "p")
+        prompt.backbone.check(other, "p")
     else:
         with pytest.raises(UserError, match="use the backbone it was tuned on"):
-            tuned_prompt.check_backbone(prompt, other, "p")
+            prompt.backbone.check(other, "p")
 
 
 def test_a_tree_of_other_sizes_is_refused(tmp_path):

@@ -7,19 +7,22 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import Mesh
+from ml_collections import ConfigDict
 
-from maskgit_prompt import params
+from maskgit_prompt import backbones, params
 from maskgit_prompt.backbones import Backbone
 from maskgit_prompt.backbones.compiled import in_batches
 from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.devices import sharding
-from maskgit_prompt.errors import UserError
+from maskgit_prompt.errors import UsageError, UserError
+from maskgit_prompt.importers import obtain
 from maskgit_prompt.models.adapter import AdapterConfig
 from maskgit_prompt.models.head import AXES, HeadConfig
 from maskgit_prompt.models.prompt import PromptConfig
 from maskgit_prompt.tasks.classification import sizes
 from maskgit_prompt.tasks.classification.protocols import Normalization
 from maskgit_prompt.tasks.classification.sizes import Sizes
+from maskgit_prompt.tuning import tuned_classifier
 from maskgit_prompt.tuning.lora import LoRAConfig
 from maskgit_prompt.tuning.tuned_classifier import TunedClassifierFile
 
@@ -89,15 +92,57 @@ class Predictor:
         return in_batches(one, pixels, math.ceil(size / self._mesh.size) * self._mesh.size)
 
 
+@dataclasses.dataclass(frozen=True)
+class Opened:
+    """Classifiers of one backbone.
+
+    Attributes:
+      predictors: by the files they are from.
+    """
+
+    backbone: Backbone
+    mesh: Mesh
+    predictors: dict[str, Predictor]
+
+    @property
+    def size(self) -> int:
+        """The side of their images in pixels."""
+        return self.backbone.part("encoder").cfg.image_size
+
+
+def open_all(config: ConfigDict) -> Opened:
+    """The classifiers that config.classifiers names, on the backbone that they were tuned on.
+
+    Raises:
+      UsageError: none, or one that is not there. UserError: a file that cannot be used, or that was
+        tuned on another backbone.
+    """
+    files = tuple(config.classifiers)
+    if not files:
+        raise UsageError(
+            "no classifier: give --config.classifiers=DIR/classifier.safetensors of a run; several "
+            "by repeating the flag"
+        )
+    found = {file: tuned_classifier.load(file) for file in files}
+    on = found[files[0]].backbone
+    backbone = backbones.load(
+        obtain.backbone(config.backbone, config.download)
+        or backbones.embedded_with(on.fingerprint, on.parts)
+    )
+    for file, one in found.items():
+        one.backbone.check(backbone, file)
+    mesh, compute = sharding.make_mesh(**config.mesh), Compute.of(config)
+    compute.check(backbone.part("encoder").cfg, mesh)
+    predictors = {
+        file: Predictor(backbone, one, mesh, compute, file) for file, one in found.items()
+    }
+    return Opened(backbone, mesh, predictors)
+
+
 def _sizes(stored: dict[str, Any]) -> Sizes:
     made = {name: kind(**stored[name]) for name, kind in _OF.items() if stored.get(name)}
     rest = {f.name: stored[f.name] for f in dataclasses.fields(Sizes) if f.name not in _OF}
     return Sizes(**made, **rest)
-
-
-def average(probabilities: list[np.ndarray]) -> np.ndarray:
-    """An ensemble's probabilities: the mean of its members', [n, C]."""
-    return np.mean(probabilities, axis=0)
 
 
 def top(probabilities: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:

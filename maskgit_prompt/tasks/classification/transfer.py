@@ -24,7 +24,7 @@ from maskgit_prompt.tasks.classification.result import Result, last_words, summa
 from maskgit_prompt.tasks.classification.tuning import TunedClassifier, tune_classifier
 from maskgit_prompt.tuning import tuned_classifier
 from maskgit_prompt.tuning.tuned_classifier import TunedClassifierFile
-from maskgit_prompt.tuning.tuned_prompt import TunedOn
+from maskgit_prompt.tuning.tuned_file import TunedOn
 
 
 def carry_out(plan: Plan, home: pathlib.Path, clock: Clock) -> Result:

@@ -18,7 +18,8 @@ from maskgit_prompt.storage.image_files import write_images
 from maskgit_prompt.tasks.generation.plan import PARTS, Plan
 from maskgit_prompt.tasks.generation.prompt_tuning import TunedModel
 from maskgit_prompt.tuning import tuned_prompt
-from maskgit_prompt.tuning.tuned_prompt import TunedOn, TunedPrompt
+from maskgit_prompt.tuning.tuned_file import TunedOn
+from maskgit_prompt.tuning.tuned_prompt import TunedPrompt
 
 
 def save_choice(home: pathlib.Path, data: Splits) -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 from maskgit_prompt import backbones
 from maskgit_prompt.tasks.generation.outputs import save_images, save_prompt
 from maskgit_prompt.tuning import tuned_prompt
-from maskgit_prompt.tuning.tuned_prompt import TunedOn
+from maskgit_prompt.tuning.tuned_file import TunedOn
 from tests.tasks.generation import stubs
 
 # Of a backbone with a trained transformer: the first digits of the SHA-256 of "[vq, trained]".

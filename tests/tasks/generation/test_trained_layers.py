@@ -46,7 +46,7 @@ def test_the_backbone_beside_the_prompt_has_the_trained_layer(run, tmp_path):
     path, command = save_prompt(plan, tuned, scores, tmp_path)
     assert command.endswith(f"--config.backbone={tmp_path / 'backbone'}")
     backbone = backbones.load(tmp_path / "backbone")
-    tuned_prompt.check_backbone(tuned_prompt.load(path), backbone, path)
+    tuned_prompt.load(path).backbone.check(backbone, path)
     before = params.flatten(plan.backbone.part("transformer").tree)
     after = params.flatten(backbone.part("transformer").tree)
     assert after.keys() == before.keys()

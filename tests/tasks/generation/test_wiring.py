@@ -19,7 +19,7 @@ from maskgit_prompt.tasks.generation.outputs import save_choice
 from maskgit_prompt.tasks.generation.plan import claim, make_plan
 from maskgit_prompt.tasks.generation.prompt_tuning import tuning_codes
 from maskgit_prompt.tuning import tuned_prompt
-from maskgit_prompt.tuning.tuned_prompt import TunedOn
+from maskgit_prompt.tuning.tuned_file import TunedOn
 from tests.tasks.generation import stubs
 from tests.tasks.generation.stubs import flat, shades
 
