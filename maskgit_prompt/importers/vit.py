@@ -9,7 +9,7 @@ from typing import Any
 
 from maskgit_prompt.errors import UserError
 from maskgit_prompt.importers.rules import Options, Rule, Shapes
-from maskgit_prompt.models.vit import ViTConfig, resize_positions
+from maskgit_prompt.models.vit import ViTConfig, resize_positions, side_of
 
 GOOGLE_LAYER = r"Transformer/encoderblock_(?P<layer>\d+)/"
 # Classifiers of the pre-training, which a new head replaces.
@@ -38,11 +38,9 @@ def vit_config(
     Raises:
       UserError: the network cannot have these sizes.
     """
-    side = round((table - 1) ** 0.5) if round((table - 1) ** 0.5) ** 2 == table - 1 else 0
-    side = side or round(table**0.5)
     try:
         return ViTConfig(
-            image_size=options.image_size or side * patch,
+            image_size=options.image_size or side_of(table) * patch,
             patch=patch,
             **NORMALIZATIONS[options.normalization or normalization],
             **sizes,

@@ -19,7 +19,10 @@ FRONT = re.compile(r"(opt/target/|params/)?(img/)?")
 NEWER = (
     (r"(Transformer/encoderblock_\d+/)LayerNorm_1/", r"\1LayerNorm_2/"),
     (r"(Transformer/encoderblock_\d+/)MlpBlock_0/", r"\1MlpBlock_3/"),
-    (r"(Transformer/encoderblock_\d+/)MultiHeadDotProductAttention_0/", None),
+    (
+        r"(Transformer/encoderblock_\d+/MultiHeadDotProductAttention)_0/",
+        r"\1_1/",
+    ),
     (r"pos_embedding", "Transformer/posembed_input/pos_embedding"),
 )
 
@@ -59,7 +62,6 @@ def read(source: Mapping[str, Any], what: str, options: Options) -> dict[str, Pa
 def _older(name: str) -> str:
     name = name[FRONT.match(name).end() :]
     for pattern, ours in NEWER:
-        ours = r"\1MultiHeadDotProductAttention_1/" if ours is None else ours
         if re.match(pattern, name):
             return re.sub(f"^{pattern}", ours, name)
     return name

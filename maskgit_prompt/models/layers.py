@@ -62,6 +62,20 @@ def kernel_init(key: Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float
     return 0.02 * jax.random.truncated_normal(key, -2.0, 2.0, shape, dtype)
 
 
+def patch_embedding(width: int, side: int, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.Conv:
+    """Images [B, S, S, 3] -> [B, S / side, S / side, width], each patch by itself."""
+    return nnx.Conv(
+        3,
+        width,
+        (side, side),
+        strides=side,
+        padding="VALID",
+        dtype=dtype,
+        kernel_init=kernel_init,
+        rngs=rngs,
+    )
+
+
 def per_layer(
     prompt: Prompt | None, layers: int, dtype: jnp.dtype
 ) -> tuple[Array | None, Array | None]:

@@ -2,8 +2,8 @@
 
 Shapes: B batch, S image size, R tokens a side at a stage, W windows, w tokens a side of a window,
 P prompt tokens, D width at a stage, N heads. Prompt tokens stand in front of the patches, row by
-row; there is no class token. Every window sees a copy of its image's prompt; what the windows make
-of the copies is averaged. Attention between windows is shifted by half a window in every second
+row; there is no class token. Every window sees a copy of its image's prompt, and the mean of the
+copies goes on. Attention between windows is shifted by half a window in every second
 block.
 """
 
@@ -16,7 +16,14 @@ from flax import nnx
 
 from maskgit_prompt.models.attention import Attention, attention, check_heads
 from maskgit_prompt.models.kind import Axes, Kind
-from maskgit_prompt.models.layers import Mlp, Pin, as_it_is, kernel_init, replace_prompt
+from maskgit_prompt.models.layers import (
+    Mlp,
+    Pin,
+    as_it_is,
+    kernel_init,
+    patch_embedding,
+    replace_prompt,
+)
 from maskgit_prompt.models.prompts import Prompt
 
 Array = jax.Array
@@ -251,16 +258,7 @@ class Swin(nnx.Module):
     def __init__(self, cfg: SwinConfig, *, rngs: nnx.Rngs):
         self.cfg = cfg
         dtype = jnp.dtype(cfg.dtype)
-        self.patches = nnx.Conv(
-            3,
-            cfg.width,
-            (cfg.patch, cfg.patch),
-            strides=cfg.patch,
-            padding="VALID",
-            dtype=dtype,
-            kernel_init=kernel_init,
-            rngs=rngs,
-        )
+        self.patches = patch_embedding(cfg.width, cfg.patch, dtype, rngs)
         self.patch_norm = nnx.LayerNorm(cfg.width, epsilon=EPSILON, dtype=dtype, rngs=rngs)
         self.stages = nnx.Dict({str(i): Stage(cfg, i, rngs=rngs) for i in range(len(cfg.layers))})
         self.norm = nnx.LayerNorm(cfg.features, epsilon=EPSILON, dtype=dtype, rngs=rngs)

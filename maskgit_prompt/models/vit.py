@@ -16,7 +16,14 @@ from flax import nnx
 from maskgit_prompt.models.attention import check_heads
 from maskgit_prompt.models.blocks import PreNorm
 from maskgit_prompt.models.kind import Axes, Kind
-from maskgit_prompt.models.layers import BLOCK_AXES, Pin, as_it_is, kernel_init, run_blocks
+from maskgit_prompt.models.layers import (
+    BLOCK_AXES,
+    Pin,
+    as_it_is,
+    kernel_init,
+    patch_embedding,
+    run_blocks,
+)
 from maskgit_prompt.models.prompts import Prompt
 
 Array = jax.Array
@@ -127,16 +134,7 @@ class ViT(nnx.Module):
     def __init__(self, cfg: ViTConfig, *, rngs: nnx.Rngs):
         self.cfg = cfg
         dtype = jnp.dtype(cfg.dtype)
-        self.patches = nnx.Conv(
-            3,
-            cfg.width,
-            (cfg.patch, cfg.patch),
-            strides=cfg.patch,
-            padding="VALID",
-            dtype=dtype,
-            kernel_init=kernel_init,
-            rngs=rngs,
-        )
+        self.patches = patch_embedding(cfg.width, cfg.patch, dtype, rngs)
         self.class_token = nnx.Param(kernel_init(rngs.params(), (cfg.width,)))
         self.positions = nnx.Param(kernel_init(rngs.params(), (1 + cfg.length, cfg.width)))
         # One Block whose every parameter has a leading dimension of layers.
@@ -181,9 +179,11 @@ class ViT(nnx.Module):
         Raises:
           ValueError: prompts for blocks that there are not.
         """
-        x, outputs, added = self.embed(images), [], None
+        x, outputs = self.embed(images), []
 
-        def run(x: Array, start: int, stop: int, prompt: Prompt | None) -> Array:
+        def run(
+            x: Array, start: int, stop: int, prompt: Prompt | None, added: Array | None = None
+        ) -> Array:
             if start == stop:
                 return x
             blocks = (self.blocks, adapters, added)
@@ -206,8 +206,7 @@ class ViT(nnx.Module):
 
         layers = self.cfg.layers
         if prompt is not None and prompt.added is not None:
-            added = self._added(prompt.added, x)
-            return run(x, 0, layers, None), outputs
+            return run(x, 0, layers, None, self._added(prompt.added, x)), outputs
         if prompt is not None and prompt.patches is not None:
             shape = prompt.patches.shape
             tokens = self.patches(prompt.patches.reshape(-1, *shape[2:]))
@@ -265,6 +264,18 @@ class ViT(nnx.Module):
         return self.pooled(self.hidden(images, prompt, **kwargs)[0])
 
 
+def side_of(rows: int) -> int:
+    """Patches a side of a position table: 197 rows, with one of a class token, and 196 are 14.
+
+    Raises:
+      ValueError: neither a square nor one more.
+    """
+    for patches in (rows - 1, rows):
+        if patches > 0 and round(patches**0.5) ** 2 == patches:
+            return round(patches**0.5)
+    raise ValueError(f"a position table of {rows} rows, expected a square, or one more")
+
+
 def resize_positions(table: np.ndarray | Array, grid: int) -> np.ndarray | Array:
     """A position table [1 + l², D] for another grid, [1 + grid², D].
 
@@ -272,11 +283,8 @@ def resize_positions(table: np.ndarray | Array, grid: int) -> np.ndarray | Array
     interpolated linearly, corner on corner: sample i of n reads position i · (l - 1) / (n - 1).
     """
     rows = len(table)
-    side = round(max(0, rows - 1) ** 0.5)
-    first = side**2 != rows - 1  # whether the row of the class token is missing
-    side = round(rows**0.5) if first else side
-    if side**2 + (not first) != rows:
-        raise ValueError(f"a position table of {rows} rows, expected a square, or one more")
+    side = side_of(rows)
+    first = rows == side**2  # whether the row of the class token is missing
     if side == grid and not first:
         return table
     where = np.linspace(0, side - 1, grid)

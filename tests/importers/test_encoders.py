@@ -7,7 +7,6 @@ import safetensors.numpy
 from flax import nnx
 
 from maskgit_prompt import backbones
-from maskgit_prompt.models import vit
 from tests.golden_models import Case, close
 from tests.importers import pytorch_files
 from tests.jobs.running import ROOT, run
@@ -210,4 +209,3 @@ def test_sizes_that_the_names_do_not_tell(tmp_path, capsys):
     assert "images of 33 do not divide into patches of" in refusal(
         capsys, tmp_path, "vit-torch", file, *flags
     )
-    assert vit.CONFIGS["H/14"].heads == 16

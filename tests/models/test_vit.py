@@ -255,6 +255,7 @@ def test_published_sizes():
     count = lambda make: params.count(params.outline(make)[1])
     head = count(lambda rngs: Head(HeadConfig(768, 397), rngs=rngs))
     assert head == theirs["linear"]
+    assert vit.CONFIGS["H/14"].heads == 16
     base = vit.CONFIGS["B/16"]
     assert count(lambda rngs: vit.ViT(base, rngs=rngs)) == theirs["linear total"] - head
     adapters = adapter.AdapterConfig(base.width, base.layers, base.width // 8)

@@ -5,6 +5,7 @@ Shapes: B batch, S image size, D width of the features, C classes. The parameter
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +28,35 @@ HEAD_STATS = f"head/{head.STATS}"
 
 
 @dataclasses.dataclass(frozen=True)
+class Placing:
+    """Where a prompt's vectors go.
+
+    Attributes:
+      location: one of LOCATIONS.
+      first: the block that the first layer of prompt tokens stands before.
+      stay: whether they go on through the blocks behind those with fresh ones.
+    """
+
+    location: str = "prepend"
+    first: int = 0
+    stay: bool = True
+
+    def placed(self, prompt: Prompt) -> tuple[Prompt, dict[str, Any]]:
+        """(the generator's vectors as the prompt of this place, further arguments of the encoder's
+        call)."""
+        if self.location == "pixel":
+            batch, number, values = prompt.tokens.shape
+            side = round((values / 3) ** 0.5)
+            return Prompt(patches=prompt.tokens.reshape(batch, number, side, side, 3)), {}
+        if self.location != "prepend":
+            layers = prompt.tokens[:, None] if prompt.layers is None else prompt.layers
+            return Prompt(added=layers), {}
+        # Only a vision transformer's prompts can be placed otherwise than from the first block on.
+        usual = (self.first, self.stay) == (0, True)
+        return prompt, {} if usual else {"first": self.first, "stay": self.stay}
+
+
+@dataclasses.dataclass(frozen=True)
 class Classifier:
     """What computes logits of images; parameters are given at every call.
 
@@ -34,9 +64,7 @@ class Classifier:
       encoder, head: graphs.
       prompt, adapter: graphs, or None.
       lora: None: no low-rank updates.
-      first: the block that the prompt's first layer stands before.
-      stay: whether prompt tokens go on through the blocks behind those with fresh ones.
-      location: where the prompt's vectors go, of LOCATIONS.
+      placing: of the prompt.
       normalization: of uint8 pixels; images of floats are taken as they are.
     """
 
@@ -45,9 +73,7 @@ class Classifier:
     prompt: nnx.GraphDef | None = None
     adapter: nnx.GraphDef | None = None
     lora: LoRAConfig | None = None
-    first: int = 0
-    stay: bool = True
-    location: str = "prepend"
+    placing: Placing = Placing()
     normalization: Normalization = Normalization()
 
     def features(self, tree: Tree, images: Array, key: Array | None = None) -> Array:
@@ -61,11 +87,8 @@ class Classifier:
         prompt = None
         if self.prompt is not None:
             nobody = jnp.full(len(images), NONE)
-            prompt = nnx.merge(self.prompt, tree["prompt"])(nobody, None, key)
-            if self.location != "prepend":
-                prompt = _elsewhere(prompt, self.location)
-            elif prompt.stages is None and not hasattr(encoder, "stages"):
-                how = {"first": self.first, "stay": self.stay}
+            made = nnx.merge(self.prompt, tree["prompt"])(nobody, None, key)
+            prompt, how = self.placing.placed(made)
         if self.adapter is not None:
             how["adapters"] = nnx.merge(self.adapter, tree["adapter"]).layers
         return encoder(images, prompt, pin=sharding.split_batch, **how)
@@ -79,15 +102,6 @@ class Classifier:
     def logits(self, tree: Tree, inputs: Batch) -> Array:
         """[B, C] float32 of inputs as `seen` takes them."""
         return nnx.merge(self.head, tree["head"])(self.seen(tree, inputs))
-
-
-def _elsewhere(prompt: Prompt, location: str) -> Prompt:
-    """The generator's vectors in another place than in front of the patches."""
-    if location == "pixel":
-        batch, number, values = prompt.tokens.shape
-        side = round((values / 3) ** 0.5)
-        return Prompt(patches=prompt.tokens.reshape(batch, number, side, side, 3))
-    return Prompt(added=prompt.tokens[:, None] if prompt.layers is None else prompt.layers)
 
 
 def classification_loss(model: Classifier, class_weights: Array | None = None) -> LossFn:

@@ -20,13 +20,20 @@ from maskgit_prompt.models.adapter import AdapterConfig
 from maskgit_prompt.models.head import AXES, HeadConfig
 from maskgit_prompt.models.prompt import PromptConfig
 from maskgit_prompt.tasks.classification import sizes
+from maskgit_prompt.tasks.classification.model import Placing
 from maskgit_prompt.tasks.classification.protocols import Normalization
 from maskgit_prompt.tasks.classification.sizes import Sizes
 from maskgit_prompt.tuning import tuned_classifier
 from maskgit_prompt.tuning.lora import LoRAConfig
 from maskgit_prompt.tuning.tuned_classifier import TunedClassifierFile
 
-_OF = {"head": HeadConfig, "prompt": PromptConfig, "adapter": AdapterConfig, "lora": LoRAConfig}
+_OF = {
+    "head": HeadConfig,
+    "prompt": PromptConfig,
+    "adapter": AdapterConfig,
+    "lora": LoRAConfig,
+    "placing": Placing,
+}
 
 
 class Predictor:
@@ -140,9 +147,7 @@ def open_all(config: ConfigDict) -> Opened:
 
 
 def _sizes(stored: dict[str, Any]) -> Sizes:
-    made = {name: kind(**stored[name]) for name, kind in _OF.items() if stored.get(name)}
-    rest = {f.name: stored[f.name] for f in dataclasses.fields(Sizes) if f.name not in _OF}
-    return Sizes(**made, **rest)
+    return Sizes(**{name: kind(**stored[name]) for name, kind in _OF.items() if stored[name]})
 
 
 def top(probabilities: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:

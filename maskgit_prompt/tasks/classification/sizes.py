@@ -1,7 +1,9 @@
 """What stands around a frozen encoder: sizes from a config, first parameters, graphs."""
 
+import contextlib
 import dataclasses
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -16,7 +18,7 @@ from maskgit_prompt.models.head import Head, HeadConfig
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 from maskgit_prompt.models.prompts import LOCATIONS
 from maskgit_prompt.params import Tree
-from maskgit_prompt.tasks.classification.model import Classifier
+from maskgit_prompt.tasks.classification.model import Classifier, Placing
 from maskgit_prompt.tasks.classification.protocols import Normalization
 from maskgit_prompt.tuning import lora
 from maskgit_prompt.tuning.lora import LoRAConfig
@@ -29,18 +31,14 @@ class Sizes:
     """Sizes of the parts beside the encoder; None for a part that there is not.
 
     Attributes:
-      first: the block that the prompt's first layer stands before.
-      stay: whether prompt tokens go on behind the blocks with fresh ones.
-      location: where the prompt's vectors go, see model.LOCATIONS.
+      placing: of the prompt.
     """
 
     head: HeadConfig
     prompt: PromptConfig | None = None
     adapter: AdapterConfig | None = None
     lora: LoRAConfig | None = None
-    first: int = 0
-    stay: bool = True
-    location: str = "prepend"
+    placing: Placing = Placing()
 
 
 def of_config(config: ConfigDict, encoder: Any, classes: int) -> Sizes:
@@ -50,27 +48,30 @@ def of_config(config: ConfigDict, encoder: Any, classes: int) -> Sizes:
       UsageError: sizes that do not fit the encoder.
     """
     method, staged = config.method, not isinstance(encoder.layers, int)
-    made: dict[str, Any] = {}
-    section = "head"
-    try:
-        made["head"] = HeadConfig(encoder.features, classes, **config.head)
-        section = "prompt"
-        if method.startswith("prompt"):
+    if method == "adapter" and staged:
+        raise UsageError("config.method = 'adapter' is for encoders of one width, not Swin")
+    with _named("head"):
+        made: dict[str, Any] = {"head": HeadConfig(encoder.features, classes, **config.head)}
+    if method.startswith("prompt"):
+        with _named("prompt"):
             made |= _prompt(config.prompt, encoder, staged)
-        section = "adapter"
-        if method == "adapter":
-            if staged:
-                raise UsageError("config.method = 'adapter' is for encoders of one width, not Swin")
-            narrow = encoder.width // config.adapter.reduction
+    if method == "adapter":
+        narrow = encoder.width // config.adapter.reduction
+        with _named("adapter"):
             made["adapter"] = AdapterConfig(encoder.width, encoder.layers, narrow, encoder.dtype)
-        section = "lora"
-        if method == "lora":
+    if method == "lora":
+        with _named("lora"):
             made["lora"] = LoRAConfig(**config.lora)
-    except ValueError as error:
-        if isinstance(error, UsageError):
-            raise
-        raise UsageError(f"config.{section}.{error}") from error
     return Sizes(**made)
+
+
+@contextlib.contextmanager
+def _named(section: str) -> Iterator[None]:
+    """Turns what is wrong with sizes into an error of config.SECTION."""
+    try:
+        yield
+    except ValueError as error:
+        raise UsageError(f"config.{section}.{error}") from error
 
 
 def _prompt(options: ConfigDict, encoder: Any, staged: bool) -> dict[str, Any]:
@@ -88,7 +89,7 @@ def _prompt(options: ConfigDict, encoder: Any, staged: bool) -> dict[str, Any]:
         raise ValueError(f"location = {location!r}, expected one of {', '.join(LOCATIONS)}")
     if location == "pixel":
         pixels = common | {"width": 3 * encoder.patch**2}
-        return {"prompt": PromptConfig(**pixels), "location": location}
+        return {"prompt": PromptConfig(**pixels), "placing": Placing(location)}
     if location != "prepend":
         common["tokens"] = 1 + encoder.length if location == "add" else 1
     blocks = (options.blocks or encoder.layers) if options.deep else 1
@@ -104,7 +105,7 @@ def _prompt(options: ConfigDict, encoder: Any, staged: bool) -> dict[str, Any]:
         **common,
     )
     first = encoder.layers - blocks if options.end == "top" else 0
-    return {"prompt": cfg, "first": first, "stay": options.stay, "location": location}
+    return {"prompt": cfg, "placing": Placing(location, first, options.stay)}
 
 
 def bound(patch: int, width: int) -> float:
@@ -129,11 +130,9 @@ def outlines(sizes: Sizes, encoder: Tree) -> Tree:
     found = {name: params.outline(make)[1] for name, make in _modules(sizes).items()}
     if sizes.lora is not None:
         weights = params.abstract(encoder)
-        try:
-            make = lambda key: lora.init(sizes.lora, weights, key)
+        make = lambda key: lora.init(sizes.lora, weights, key)
+        with _named("lora"):
             found["lora"] = jax.eval_shape(make, jax.random.key(0))
-        except ValueError as error:
-            raise UsageError(f"config.lora.{error}") from error
     return found
 
 
@@ -153,9 +152,7 @@ def classifier(sizes: Sizes, encoder: nnx.GraphDef, normalization: Normalization
     return Classifier(
         encoder,
         lora=sizes.lora,
-        first=sizes.first,
-        stay=sizes.stay,
-        location=sizes.location,
+        placing=sizes.placing,
         normalization=normalization,
         **graphs,
     )

@@ -24,7 +24,7 @@ def from_patches(plan: Plan, seed: int) -> np.ndarray:
     labels = plan.data.labels(plan.data.tune)
     some = plan.data.tune[splits.thin(labels, IMAGES, plan.config.data.seed, least=1)]
     images = plan.data.images.read(some)
-    first = plan.sizes.first
+    first = plan.sizes.placing.first
     count = 1 if cfg.shared else max(1, cfg.depth)
 
     def inputs(weights, pixels):
