@@ -19,7 +19,14 @@ from maskgit_prompt.backbones import Part
 from maskgit_prompt.errors import UserError
 from maskgit_prompt.importers import pytorch
 from maskgit_prompt.importers.format import Format
-from maskgit_prompt.importers.rules import Options, Rule, Shapes, parameters, with_unknown
+from maskgit_prompt.importers.rules import (
+    Options,
+    Rule,
+    Shapes,
+    parameters,
+    with_unknown,
+    without_sign,
+)
 from maskgit_prompt.models.tokenizer import Tokenizer, TokenizerConfig
 
 SIGN = "encoder.mid.0.conv1.weight"  # Taming Transformers has encoder.mid.block_1 instead
@@ -117,11 +124,7 @@ def read(source: Mapping[str, Any], what: str, options: Options) -> dict[str, Pa
       UserError: lists everything unexpected, missing or misshapen.
     """
     if SIGN not in source:
-        tops = sorted({name.split(".")[0] for name in source})
-        raise UserError(
-            f"{what} holds no MaskGIT tokenizer of PyTorch, expected {SIGN} among its names; they "
-            f"begin with {', '.join(tops[:8]) or 'nothing'}"
-        )
+        raise without_sign(source, what, "MaskGIT tokenizer of PyTorch", SIGN, ".")
     of, table = f"{what} (tokenizer)", rules()
     shapes = Shapes({n: tuple(x.shape) for n, x in source.items()}, of, "MaskGIT tokenizer")
     try:

@@ -346,6 +346,23 @@ def _unexpected(names: Iterable[str]) -> str:
     return f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} unexpected"
 
 
+def without_sign(
+    names: Iterable[str], what: str, holds: str, sign: str, separator: str
+) -> UserError:
+    """The error of a file of another network.
+
+    Args:
+      names: in the file; what: the file, for messages.
+      holds: what it should hold; sign: a name that only this has.
+      separator: between the parts of a name.
+    """
+    tops = sorted({name.split(separator)[0] for name in names})
+    return UserError(
+        f"{what} holds no {holds}, expected {sign} among its names; they begin with "
+        f"{', '.join(tops[:8]) or 'nothing'}"
+    )
+
+
 def with_unknown(
     error: UserError, names: Iterable[str], known: Iterable[str], what: str, prefix: str = ""
 ) -> UserError:

@@ -13,9 +13,10 @@ from maskgit_prompt.errors import UserError
 from maskgit_prompt.importers import pytorch as files
 from maskgit_prompt.importers import vit
 from maskgit_prompt.importers.format import Format
-from maskgit_prompt.importers.rules import Options, Rule, Shapes, parameters
+from maskgit_prompt.importers.rules import Options, Rule, Shapes, parameters, without_sign
 from maskgit_prompt.models.swin import Swin, SwinConfig
 
+SIGN = "layers.0.blocks.0.attn.relative_position_bias_table"
 # Made anew from the sizes, and the classifier of the pre-training, which a new head replaces.
 IGNORED = (r".*\.(relative_position_index|attn_mask)", r"head\..*")
 
@@ -59,9 +60,6 @@ def pytorch(heads: Sequence[int], *, merged_behind: bool) -> list[Rule]:
     return rules
 
 
-SIGN = "layers.0.blocks.0.attn.relative_position_bias_table"
-
-
 def read(source: Mapping[str, Any], what: str, options: Options) -> dict[str, Part]:
     """{"encoder": the network in a file, checked completely but not yet read}.
 
@@ -69,11 +67,7 @@ def read(source: Mapping[str, Any], what: str, options: Options) -> dict[str, Pa
       UserError: lists everything unexpected, missing or misshapen.
     """
     if SIGN not in source:
-        tops = sorted({name.split(".")[0] for name in source})
-        raise UserError(
-            f"{what} holds no Swin transformer, expected {SIGN} among its names; they begin with "
-            f"{', '.join(tops[:8]) or 'nothing'}"
-        )
+        raise without_sign(source, what, "Swin transformer", SIGN, ".")
     shapes = Shapes({n: tuple(x.shape) for n, x in source.items()}, what, "Swin transformer")
     stages = shapes.run(r"layers\.(\d+)\.blocks\.0\.")
     width, _, patch, _ = shapes.size("patch_embed.proj.weight")

@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from maskgit_prompt.backbones import Part
-from maskgit_prompt.errors import UserError
 from maskgit_prompt.importers import npz
 from maskgit_prompt.importers.format import Format
-from maskgit_prompt.importers.rules import Options, Shapes, parameters
+from maskgit_prompt.importers.rules import Options, Shapes, parameters, without_sign
 from maskgit_prompt.importers.vit import GOOGLE_HEADS, google, vit_config
 from maskgit_prompt.models.vit import ViT
 
@@ -35,11 +34,7 @@ def read(source: Mapping[str, Any], what: str, options: Options) -> dict[str, Pa
     """
     named = {_older(name): x for name, x in source.items()}
     if SIGN not in named:
-        tops = sorted({name.split("/")[0] for name in source})
-        raise UserError(
-            f"{what} holds no vision transformer of Google's, expected {SIGN} among its names; "
-            f"they begin with {', '.join(tops[:8]) or 'nothing'}"
-        )
+        raise without_sign(source, what, "vision transformer of Google's", SIGN, "/")
     shapes = Shapes({n: tuple(x.shape) for n, x in named.items()}, what, "vision transformer")
     patch, _, _, width = shapes.size(SIGN)
     block = "Transformer/encoderblock_0/"

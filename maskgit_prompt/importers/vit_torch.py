@@ -15,7 +15,7 @@ from maskgit_prompt.backbones import Part
 from maskgit_prompt.errors import UserError
 from maskgit_prompt.importers import pytorch
 from maskgit_prompt.importers.format import Format
-from maskgit_prompt.importers.rules import Options, Shapes, parameters
+from maskgit_prompt.importers.rules import Options, Shapes, parameters, without_sign
 from maskgit_prompt.importers.vit import pytorch as rules
 from maskgit_prompt.importers.vit import vit_config
 from maskgit_prompt.models.vit import CONFIGS, ViT
@@ -39,11 +39,7 @@ def read(source: Mapping[str, Any], what: str, options: Options) -> dict[str, Pa
         for name, x in source.items()
     }
     if SIGN not in named:
-        tops = sorted({name.split(".")[0] for name in source})
-        raise UserError(
-            f"{what} holds no vision transformer of timm, MAE or MoCo v3, expected {SIGN} among "
-            f"its names; they begin with {', '.join(tops[:8]) or 'nothing'}"
-        )
+        raise without_sign(source, what, "vision transformer of timm, MAE or MoCo v3", SIGN, ".")
     moco = any(name.startswith("module.") for name in source)
     drawing = any(re.fullmatch(MAE[0], name) for name in named)
     mae = drawing or "fc_norm.weight" in named

@@ -100,3 +100,25 @@ def test_as_each_would_alone(name, patterns):
             2: {"encoder/blocks/kernel[0:2]": (2, 4, 5)} if "[" in patterns[-1] else {},
         }[len(patterns)]
     )
+
+
+def test_one_device_gives_what_eight_give():
+    config = settings("sgd", ("head/kernel",))
+    runs = [Run(0.1, 0.0, 1), Run(0.3, 0.1, 2)]
+    kernel = np.random.default_rng(9).standard_normal((3, 4, 5), np.float32)
+    found = []
+    for devices in (jax.devices()[:1], jax.devices()):
+        mesh = sharding.make_mesh(devices=devices)
+        place = lambda tree, mesh=mesh: sharding.place(tree, mesh, ((r".*", None),))
+        one = tune_together(
+            config,
+            [place(around(run.seed)) for run in runs],
+            place({"encoder": {"blocks": {"kernel": kernel}}}),
+            runs,
+            {seed: batches(seed) for seed in (1, 2)},
+            loss,
+            mesh,
+            stats=("head/mean",),
+        )
+        found.append(jax.device_get(one.own))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), *found)
