@@ -72,6 +72,7 @@ def get_config(argument: str = "tokenizer,pictures") -> ConfigDict:
             }
         )
     elif part == "transformer":
+        config.train.remat = True
         config.train.steps, config.train.batch_size = 5_000, 64
         config.model = "causal" if stage == "causal" else "masked"
         config.optimizer.weight_decay = 0.02
@@ -85,6 +86,7 @@ def get_config(argument: str = "tokenizer,pictures") -> ConfigDict:
         config.train.steps, config.train.batch_size = 6_000, 64
         config.features = ConfigDict({"image_size": 64, "width": 32, "stages": 4, "groups": 8})
     elif stage == "encoder":
+        config.train.remat = True
         config.train.steps, config.train.batch_size = 6_000, 64
         config.optimizer.weight_decay = 0.05
         config.encoder = ConfigDict({"patch": 8, "width": 192, "layers": 6, "heads": 3, "mlp": 768})

@@ -14,6 +14,7 @@ def pretrain(
     )
     config.train.evaluate_every = 500  # steps between held-out losses; 0: only at the end
     config.train.show_every = 0  # steps between sheets of images in progress.html; 0: none
+    config.train.remat = False  # recompute activations: less memory; on CPUs less time, too
     # Kind of transformer that is trained, "masked" or "causal"; of encoder, "vit" or "swin".
     config.model = "vit" if stage == "encoder" else "masked"
     config.tokenizer_kind = "vq"  # kind of tokenizer that is trained: "vq" or "vqgan"

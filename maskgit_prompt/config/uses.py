@@ -222,7 +222,7 @@ USES = (
     Use(("adversarial.width", "adversarial.layers"), "adversarial.discriminator", ("patch",)),
     Use(("adversarial.penalty_every",), "adversarial.penalty", unless=(0.0,)),
     Use(("masking.*", "next_code.*"), "stage", ("transformer",)),
-    Use(("model", "attention"), "stage", ("transformer", "encoder")),
+    Use(("model", "attention", "train.remat"), "stage", ("transformer", "encoder")),
     Use(("dtype",), "stage", ("tokenizer", "transformer", "encoder")),
     # Imports.
     Use(("heads",), "format", ("taming", "vit-torch")),

@@ -1,5 +1,6 @@
 """The network that a stage of pretraining trains, from the config's sizes."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -39,9 +40,11 @@ def make_network(config: ConfigDict, before: Backbone, classes: int) -> Network:
     except (TypeError, ValueError) as error:
         raise UsageError(f"config.{stage}: {error}") from error
     try:
+        running = cfg
         if stage in ("transformer", "encoder"):
             cfg = Compute.of(config).applied(cfg)
-        graphdef, init = params.create(backbones.make_module(kind.name, cfg))
+            running = dataclasses.replace(cfg, remat=config.train.remat)
+        graphdef, init = params.create(backbones.make_module(kind.name, running))
         jax.eval_shape(init, jax.random.key(0))
     except (NotImplementedError, OverflowError, TypeError, ValueError) as error:
         text = " ".join(str(error).split())
