@@ -12,14 +12,16 @@ VENV ?= .venv
 WORKDIR ?= runs/quickstart
 RUN := $(VENV)/bin/python
 PYTEST := $(RUN) -m pytest -n 2 --dist loadfile --durations=10
-# Most of a fast test's time is spent in XLA's compiler, which needs half of it with few optimizations.
-FAST := JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(PYTEST) -m "not slow"
+# Most of a test's time is spent in XLA's compiler, which needs half of it with few optimizations.
+FEW := JAX_DISABLE_MOST_OPTIMIZATIONS=1
+FAST := $(FEW) $(PYTEST) -m "not slow"
 # Slow tests wait for processes of theirs, so two cores have time for three. The last files are short.
-SLOW := $(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=10 -m slow
-# What all optimizations could make differ: networks, losses and a step, held against the references.
+SLOW := $(FEW) $(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=10 -m slow
+# What all optimizations could make differ: networks, losses and a step, held against the references,
+# and a whole run as a user starts it.
 NUMBERS := $(addprefix tests/models/test_,goldens.py causal.py vqgan.py vit.py swin.py lpips.py discriminator.py) \
 	tests/tasks/test_losses.py tests/tasks/generation/test_prompt_step_golden.py \
-	tests/tasks/classification/test_training_golden.py
+	tests/tasks/classification/test_training_golden.py tests/jobs/test_run.py
 # What a new version of JAX or Flax could break and what needs only the light installation.
 CORE := tests/models tests/decoding tests/tuning tests/devices/test_sharding.py tests/tasks/generation/test_sampling.py
 
@@ -42,8 +44,8 @@ quickstart: $(VENV)/.installed$(if $(filter 1,$(LIGHT)),-light)
 
 test: $(VENV)/.installed-dev
 	$(FAST) $(addprefix --ignore=,$(NUMBERS))
-	$(PYTEST) -m "not slow" $(NUMBERS)
-	$(SLOW)
+	$(PYTEST) $(NUMBERS)
+	$(SLOW) $(addprefix --ignore=,$(NUMBERS))
 
 # The fast tests of CORE in a light environment.
 test-core: $(VENV)/.installed-light-dev
