@@ -1,12 +1,20 @@
 """Eight emulated CPU devices for every test, compilations kept, and the folder of golden cases."""
 
+import gc
 import os
 import pathlib
 import shutil
+from importlib.metadata import version
 
 # Before jax is imported: without it XLA's CPU collectives can hang on two cores.
 os.environ.setdefault("PJRT_NPROC", "16")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# The older way to compile fusions takes two thirds of the time. XLA aborts at a flag that it does
+# not know, and jaxlib 0.12 no longer has this one.
+if os.environ.get("JAX_DISABLE_MOST_OPTIMIZATIONS") and version("jaxlib").startswith("0.10."):
+    os.environ["XLA_FLAGS"] = (
+        os.environ.get("XLA_FLAGS", "") + " --xla_cpu_use_fusion_emitters=false"
+    )
 
 import jax
 import pytest
@@ -33,6 +41,13 @@ def pytest_configure(config):
     for name, value in settings.items():
         jax.config.update(name, value)
         os.environ[name.upper()] = str(value)
+
+
+def pytest_runtest_teardown(item, nextitem):
+    """Keeps the collector from going through all that jax has cached, again and again."""
+    if nextitem is None or nextitem.module is not item.module:
+        gc.collect()
+        gc.freeze()
 
 
 def _make_room(folder: pathlib.Path) -> None:
