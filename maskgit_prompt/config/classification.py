@@ -11,7 +11,8 @@ def classify() -> ConfigDict:
     config.task = "classification"  # what the run learns: a folder of maskgit_prompt/tasks/
     config.model = ""  # the kind of encoder: "vit" or "swin"; empty: the backbone's
     # What is tuned: "prompt", "linear", "full", "last_1", "last_2", "last_4", "bias", "norm",
-    # "adapter", "lora" or "prompt_bias"; the head always is.
+    # "adapter", "lora", "cls" (the class token), "cls_reinit" (the same from near zero), or both of
+    # two as "prompt_bias", "prompt_cls" and "prompt_cls_reinit"; the head always is.
     config.method = "prompt"
     config.trainable = ("method",)  # patterns of paths that are tuned; "method": the method's
     # How images are resized and normalized: "backbone", "vpt", "osu" or "fact".
@@ -30,12 +31,14 @@ def classify() -> ConfigDict:
     config.data.flip = False  # mirror half of the images in training
     config.prompt = ConfigDict(
         {
-            "tokens": 10,  # number of prompt tokens
+            # Number of prompt tokens; with "pad" pixels of the frame, with "below" channels.
+            "tokens": 10,
             "deep": True,  # fresh prompt tokens before every block
             "blocks": 0,  # with deep: how many blocks have fresh tokens; 0: all
             "end": "bottom",  # with blocks: at which end they are, "bottom" (the first) or "top"
             # Where they go: "prepend" as tokens, "add" to each token its own, "add-1" to all tokens
-            # the same, "pixel" as pieces of images.
+            # the same, "pixel" as pieces of images, "pad" as a frame of pixels around the image,
+            # "below" as further channels of the image.
             "location": "prepend",
             "stay": True,  # with blocks: prompt tokens go on where no fresh ones come in
             "project": 0,  # width of the tokens before a dense layer; 0: the encoder's, no layer

@@ -16,8 +16,10 @@ from maskgit_prompt.config import defaults, keys
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.importers.format import formats
 from maskgit_prompt.importers.published import is_elsewhere
+from maskgit_prompt.models.pixel_prompt import PLACES
+from maskgit_prompt.models.prompts import ADDED
 from maskgit_prompt.tasks.classification.protocols import PROTOCOLS
-from maskgit_prompt.tuning.methods import RATES
+from maskgit_prompt.tuning.methods import PROMPTED, RATES
 
 FACTS = {
     "transformer": "a {} transformer",
@@ -92,7 +94,7 @@ USES = (
     Use(("prompt.attention",), "transformer", ("causal",)),
     Use(("prompt.attention",), "prompt.prefix", (False,)),
     # Classifiers.
-    Use(("prompt.*",), "method", ("prompt", "prompt_bias")),
+    Use(("prompt.*",), "method", PROMPTED),
     Use(("prompt.blocks", "prompt.shared"), "prompt.deep", (True,)),
     Use(("prompt.end", "prompt.stay"), "prompt.blocks", unless=(0,)),
     Use(("prompt.blocks", "prompt.project", "prompt.shared", "prompt.start"), "encoder", ("vit",)),
@@ -103,8 +105,18 @@ USES = (
         "prompt.location",
         ("prepend",),
     ),
-    Use(("prompt.tokens",), "prompt.location", ("prepend", "pixel")),
-    Use(("prompt.deep", "prompt.shared", "prompt.project"), "prompt.location", unless=("pixel",)),
+    Use(
+        ("prompt.tokens", "sweep.tokens"),
+        "prompt.location",
+        unless=ADDED,
+        instead="every token has its own vector, or all have one; leave it out",
+    ),
+    Use(
+        ("prompt.deep", "prompt.shared", "prompt.project"),
+        "prompt.location",
+        ("prepend", *ADDED),
+    ),
+    Use(("prompt.dropout",), "prompt.location", unless=PLACES, instead="pixels are not dropped"),
     Use(("adapter.*",), "method", ("adapter",)),
     Use(("adapter.*",), "encoder", ("vit",)),
     Use(("lora.*",), "method", ("lora",)),
@@ -134,7 +146,7 @@ USES = (
     Use(
         ("protocol",), "job", unless=("sweep",), idle=SWEPT, instead="a sweep counts the last step"
     ),
-    Use(("sweep.tokens",), "method", ("prompt", "prompt_bias")),
+    Use(("sweep.tokens",), "method", PROMPTED),
     Use(("sweep.final",), "data.name", ("tfds", "vtab")),
     Use(("tasks",), "data.name", ("vtab",)),
     # Training.

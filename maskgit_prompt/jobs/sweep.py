@@ -105,6 +105,7 @@ def plan_of(
     final: tuned on all images that may be, the deciding ones included.
     """
     one = ConfigDict(config.to_dict())
+    one.prompt.tokens = config.sweep.tokens[0]  # the default length need not fit
     if config.data.name == "vtab":
         one.data.task = name
     if final and config.sweep.final:
