@@ -74,7 +74,8 @@ def tune_together(
 
     Args:
       config: "trainable", "train" and "optimizer" are read, but for the runs' own values.
-      around: each run's own first parameters, on the mesh; of a common branch what begins otherwise.
+      around: each run's own first parameters, on the mesh; of a common branch, what begins
+        otherwise.
       common: the branches of the parameter tree that begin alike in all runs. What of them is not
         trained is held once.
       batches: seed -> batches, of all seeds of the runs.
