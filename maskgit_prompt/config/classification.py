@@ -12,7 +12,8 @@ def classify() -> ConfigDict:
     config.model = ""  # the kind of encoder: "vit" or "swin"; empty: the backbone's
     # What is tuned: "prompt", "linear", "full", "last_1", "last_2", "last_4", "bias", "norm",
     # "adapter", "lora", "cls" (the class token), "cls_reinit" (the same from near zero), or both of
-    # two as "prompt_bias", "prompt_cls" and "prompt_cls_reinit"; the head always is.
+    # two as "prompt_bias", "prompt_cls" and "prompt_cls_reinit"; with "prompt_noupdate" the prompt
+    # stays random. The head always is.
     config.method = "prompt"
     config.trainable = ("method",)  # patterns of paths that are tuned; "method": the method's
     # How images are resized and normalized: "backbone", "vpt", "vpt-fgvc", "osu" or "fact".

@@ -79,6 +79,7 @@ USES = (
     Use(("data.task",), "data.name", ("vtab", "fgvc")),
     Use(("data.data_dir", "data.download"), "data.name", ("tfds", "vtab")),
     Use(("data.data_dir", "data.download"), "data.path", ("",), instead="the folder has the data"),
+    Use(("data.path",), "job", unless=("vtab",), instead="configs/vpt_vtab.py reads such folders"),
     Use(
         ("data.split", "data.test", "data.reference", "data.validation"),
         "data.name",

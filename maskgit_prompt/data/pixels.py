@@ -154,9 +154,8 @@ class Preprocessing:
         return image.resize(size, _FILTERS[self.resample], reducing_gap=3.0)
 
     def _inside(self, image: Image.Image, place: Place) -> Image.Image:
-        shorter = self.size * 8 // 7
-        scale = shorter / min(image.size)
-        image = self._resized(image, tuple(max(shorter, int(x * scale)) for x in image.size))
+        shorter, side = self.size * 8 // 7, min(image.size)
+        image = self._resized(image, tuple(length * shorter // side for length in image.size))
         room = [length - self.size + 1 for length in image.size]
         left, top = (min(n - 1, int(n * p)) for n, p in zip(room, place, strict=True))
         return image.crop((left, top, left + self.size, top + self.size))

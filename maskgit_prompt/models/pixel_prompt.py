@@ -75,7 +75,9 @@ class PixelPrompt(nnx.Module):
                 cfg.width, cfg.patch, jnp.float32, rngs, channels=n, use_bias=False
             )
 
-    def __call__(self, class_ids: Array, instance_ids: None = None, key: None = None) -> Prompt:
+    def __call__(
+        self, class_ids: Array, instance_ids: Array | None = None, key: Array | None = None
+    ) -> Prompt:
         """The prompt of B images; as PromptGenerator's, without conditions and dropout.
 
         Prompt(frame=[B, S + 2n, S + 2n, 3]), zeros in the middle, or Prompt(added=[B, 1, 1 + L,

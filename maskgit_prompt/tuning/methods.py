@@ -111,6 +111,7 @@ CLASSIFIER_METHODS = {
     "prompt_cls_reinit": Method(
         ("prompt/.*", _CLS, "head/.*"), "prompt and class token from near zero", restarts=(_CLS,)
     ),
+    "prompt_noupdate": Method(("head/.*",), "linear head behind a random prompt"),
 }
 PROMPTED = tuple(name for name in CLASSIFIER_METHODS if name.startswith("prompt"))
 

@@ -127,6 +127,8 @@ UNUSED = [
         {"transformer": ("masked",)},
         "causal.sample.",
     ),
+    ("vtab", {"data.path": "vtab-1k"}, {}, "configs/vpt_vtab.py reads such folders"),
+    ("sweep", {"data.name": "vtab", "data.path": "a", "data.data_dir": "b"}, {}, "has the data"),
     ("vtab", {"data.task": "svhn"}, {}, "each task sets it; use config.tasks"),
     ("vtab", {"steps": 9, "train.steps": 3}, {}, "set config.steps to 0"),
     (
