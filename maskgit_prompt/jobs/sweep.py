@@ -41,7 +41,7 @@ def run(config: ConfigDict, path: str) -> None:
     tasks = named(config.tasks, config.data.name)
     settings = {name: published_settings.applied(config, name) for name in tasks}
     left = [name for name in tasks if not (home / name / RESULT).exists()]
-    missing = find_missing(left, config.data)
+    missing = find_missing(left, config.data) if left else {}
     if missing and len(missing) == len(tasks):
         raise UserError(f"no data: none of {len(tasks)} tasks is prepared; see the list above")
 

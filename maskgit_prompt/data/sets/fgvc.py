@@ -127,7 +127,7 @@ def _read(folder: pathlib.Path, split: str) -> tuple[str, dict[str, int | str]]:
             ) from error
         if not isinstance(read, dict) or not read:
             raise UserError(
-                f"{path} holds {'nothing' if read == {} else f'a {type(read).__name__}'}, expected "
+                f"{path} holds {'nothing' if read == {} else repr(read)[:40]}, expected "
                 '{"file": class, …}'
             )
         for file, name in read.items():
@@ -137,7 +137,11 @@ def _read(folder: pathlib.Path, split: str) -> tuple[str, dict[str, int | str]]:
                 raise UserError(
                     f"{path}: {legible(file)} has class {name!r}, expected a number or a name"
                 )
-            found[file] = name
+            if found.setdefault(file, name) != name:
+                raise UserError(
+                    f"{path}: {legible(file)} has class {name}, and {found[file]} in an earlier "
+                    "list; expected one class for every file: correct a list"
+                )
     return str(folder / f"{split}.json"), found
 
 

@@ -86,6 +86,7 @@ def test_another_number_of_classes_is_told(tmp_path, caplog):
         ),
         ("train", {"0.png": 1, "1.png": "a"}, "classes by number and by name, expected one of the"),
         ("train", {"0.png": 1.5}, "has class 1.5, expected a number or a name"),
+        ("train", ["0.png"], r"holds \['0.png'\], expected {"),
         ("train", {}, r'holds nothing, expected {"file": class, …}'),
         ("test", {"0.png": 3}, "test.json has 0.png of class 3, and .*train.json has no image of"),
     ],
@@ -127,6 +128,9 @@ def test_lists_and_images_that_are_not_there(tmp_path):
 
 
 def test_a_file_of_two_classes(tmp_path):
+    write(tmp_path, LISTS | {"val": {"a/0.png": 1}})
+    with pytest.raises(UserError, match="val.json: a/0.png has class 1, and 2 in an earlier list"):
+        loading.load(settings(tmp_path, split="train+val", validation=""), 7)
     write(tmp_path, LISTS | {"test": {"a/0.png": 1}})
     with pytest.raises(
         UserError, match="a/0.png has class 1 in .*train.json and class 0 in .*test"
