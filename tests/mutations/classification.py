@@ -42,7 +42,11 @@ MUTATIONS = (
             "positions = resize_positions(positions, grid)",
             "positions = jnp.resize(positions, (1 + grid**2, self.cfg.width))",
         ),
-        ("frame-counts-as-prompt-tokens", "** 2 if framed else cfg.length)", "** 0 * cfg.length)"),
+        (
+            "frame-counts-as-prompt-tokens",
+            "self._grid_of(prompt.frame) ** 2 if framed",
+            "cfg.length if framed",
+        ),
     ),
     *in_file(
         "models/pixel_prompt.py",
