@@ -278,7 +278,7 @@ SWEEP = (
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["prompt", "linear", "cls_reinit"])
+@pytest.mark.parametrize("method", ["prompt", "linear"])
 def test_a_sweep_of_a_folder(method, images, encoder, tmp_path, capsys):
     lengths = ("--config.sweep.tokens=1", "--config.sweep.tokens=2") if method == "prompt" else ()
     flags = (
