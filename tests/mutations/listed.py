@@ -31,17 +31,13 @@ MUTATIONS = (
         LISTS,
         ("one-class-too-many", "int(label) >= task.classes", "int(label) > task.classes"),
         ("file-ends-at-the-first-blank", '.rpartition(" ")', '.partition(" ")'),
+        ("grey-becomes-rgb", 'if upright.mode != "L":', "if upright.mode:"),
         ("png-is-not-turned", "ImageOps.exif_transpose(image)", "image.copy()"),
         (
             "list-of-both-is-train",
             'lines["train800"] + lines["val200"]',
             'lines["train800"] + lines["test"]',
         ),
-    ),
-    *in_file(
-        "data/sets/vtab_lists.py",
-        JOBS,
-        ("grey-becomes-rgb", 'image.mode in ("L", "RGB")', 'image.mode in ("RGB",)'),
     ),
     *in_file(
         "data/pixels.py",
