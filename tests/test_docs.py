@@ -87,6 +87,9 @@ def test_every_default_key_is_explained(config):
         ("import.py", None),
         ("imagenet256.py", "PATH"),
         ("imagenet512.py", "PATH"),
+        ("vpt_vtab.py", "dmlab,folder=PATH,settings=vpt-demo"),
+        ("vpt_fgvc.py", "PATH,cub,epochs=5"),
+        ("vtab_folder.py", "svhn"),
     ],
 )
 def test_every_key_of_a_shipped_config_is_explained(file, argument):

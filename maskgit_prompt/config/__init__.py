@@ -6,6 +6,7 @@ from maskgit_prompt.config.classification import (
     predict,
     robustness,
     sweep,
+    vpt_fgvc,
     vpt_vtab,
 )
 from maskgit_prompt.config.defaults import (
@@ -24,7 +25,7 @@ from maskgit_prompt.config.defaults import (
     transfer,
 )
 from maskgit_prompt.config.imagenet import maskgit, taming
-from maskgit_prompt.config.named_data import few_shot, vtab
+from maskgit_prompt.config.named_data import few_shot, vtab, vtab_folder
 from maskgit_prompt.config.pretraining import pretrain
 
 __all__ = [
@@ -50,6 +51,8 @@ __all__ = [
     "taming",
     "training",
     "transfer",
+    "vpt_fgvc",
     "vpt_vtab",
     "vtab",
+    "vtab_folder",
 ]

@@ -11,10 +11,12 @@ def classify() -> ConfigDict:
     config.task = "classification"  # what the run learns: a folder of maskgit_prompt/tasks/
     config.model = ""  # the kind of encoder: "vit" or "swin"; empty: the backbone's
     # What is tuned: "prompt", "linear", "full", "last_1", "last_2", "last_4", "bias", "norm",
-    # "adapter", "lora" or "prompt_bias"; the head always is.
+    # "adapter", "lora", "cls" (the class token), "cls_reinit" (the same from near zero), or both of
+    # two as "prompt_bias", "prompt_cls" and "prompt_cls_reinit"; with "prompt_noupdate" the prompt
+    # stays random. The head always is.
     config.method = "prompt"
     config.trainable = ("method",)  # patterns of paths that are tuned; "method": the method's
-    # How images are resized and normalized: "backbone", "vpt", "osu" or "fact".
+    # How images are resized and normalized: "backbone", "vpt", "vpt-fgvc", "osu" or "fact".
     config.protocol = "backbone"
     config.data = images()
     # Split that decides between settings; empty: none. With a folder it is a share of each class.
@@ -30,12 +32,14 @@ def classify() -> ConfigDict:
     config.data.flip = False  # mirror half of the images in training
     config.prompt = ConfigDict(
         {
-            "tokens": 10,  # number of prompt tokens
+            # Number of prompt tokens; with "pad" pixels of the frame, with "below" channels.
+            "tokens": 10,
             "deep": True,  # fresh prompt tokens before every block
             "blocks": 0,  # with deep: how many blocks have fresh tokens; 0: all
             "end": "bottom",  # with blocks: at which end they are, "bottom" (the first) or "top"
             # Where they go: "prepend" as tokens, "add" to each token its own, "add-1" to all tokens
-            # the same, "pixel" as pieces of images.
+            # the same, "pixel" as pieces of images, "pad" as a frame of pixels around the image,
+            # "below" as further channels of the image.
             "location": "prepend",
             "stay": True,  # with blocks: prompt tokens go on where no fresh ones come in
             "project": 0,  # width of the tokens before a dense layer; 0: the encoder's, no layer
@@ -72,7 +76,13 @@ def classify() -> ConfigDict:
     return config
 
 
-OPTIONS = {"shots": ("data.shots", int), "epochs": ("train.epochs", int), "method": ("method", str)}
+OPTIONS = {
+    "shots": ("data.shots", int),
+    "epochs": ("train.epochs", int),
+    "method": ("method", str),
+    "folder": ("data.path", str),
+    "settings": ("sweep.settings", str),
+}
 
 
 def classify_folder(config: ConfigDict, arg: str, file: str) -> ConfigDict:
@@ -128,7 +138,8 @@ def sweep() -> ConfigDict:
     """Settings of a classifier chosen on images that decide, then trained with several seeds."""
     config = classify()
     config.job = "sweep"
-    config.tasks = ()  # with data "vtab": tasks and groups; empty: all 19
+    # With data "vtab": tasks and groups; with "fgvc": sets. Empty: all.
+    config.tasks = ()
     config.sweep = ConfigDict(
         {
             "tokens": (1, 5, 10, 50),  # prompt lengths that are tried; config.prompt.tokens is not
@@ -136,6 +147,9 @@ def sweep() -> ConfigDict:
             "weight_decays": DECAYS,  # weight decays that are tried
             "seeds": SEEDS,  # seeds of the runs that are reported
             "together": 12,  # runs that stand side by side in one program
+            # Published settings per task in place of the grid: "vpt-demo" has dmlab, eurosat and
+            # sun397; empty: the grid.
+            "settings": "",
             "final": "",  # split that the reported runs are tuned on; empty: tune and judge
         }
     )
@@ -143,7 +157,8 @@ def sweep() -> ConfigDict:
 
 
 def vpt_vtab(config: ConfigDict, arg: str, file: str) -> ConfigDict:
-    """Turns a sweep's config to VTAB-1k: TASK or group, …[,epochs=20][,method=linear].
+    """Turns a sweep's config to VTAB-1k: TASK or group, …[,epochs=20][,method=linear][,folder=DIR]
+    [,settings=vpt-demo].
 
     Args:
       file: the config file's name, for messages.
@@ -154,6 +169,26 @@ def vpt_vtab(config: ConfigDict, arg: str, file: str) -> ConfigDict:
     config.data.test, config.sweep.final = "test", "train800val200"
     config.protocol = "vpt"
     given = [part for part in arg.split(",") if "=" in part]
+    options = ("epochs", "method", "folder", "settings")
+    return _with_options(config, given, options, f"configs/{file}:{arg}")
+
+
+def vpt_fgvc(config: ConfigDict, arg: str, file: str) -> ConfigDict:
+    """Turns a sweep's config to the five fine-grained sets: FOLDER[,cub][,dogs][,epochs=20]
+    [,method=linear].
+
+    Args:
+      file: the config file's name, for messages.
+    """
+    config.data.path, *rest = arg.split(",")
+    config.tasks = tuple(part for part in rest if part and "=" not in part)
+    config.data.name, config.data.shots = "fgvc", 0
+    config.data.split, config.data.validation, config.data.test = "train", "val", "test"
+    config.protocol = "vpt-fgvc"
+    config.train.batch_size = 128  # KMnP/vpt, configs/base-prompt.yaml
+    # tune_fgvc.py tries all rates of tune_vtab.py but the lowest.
+    config.sweep.learning_rates = RATES[:-1]
+    given = [part for part in rest if "=" in part]
     return _with_options(config, given, ("epochs", "method"), f"configs/{file}:{arg}")
 
 

@@ -110,12 +110,15 @@ def images() -> ConfigDict:
     """Where the main job's images come from, and how they become square."""
     return ConfigDict(
         {
-            "name": "digits",  # the source: "digits", "twemoji", "folder", "tfds" or "vtab"
-            "path": "",  # the folder, or a zip or tar archive
+            # The source: "digits", "twemoji", "folder", "tfds", "vtab" or "fgvc".
+            "name": "digits",
+            # The folder, or a zip or tar archive; with "vtab" a folder of lists and images in place
+            # of TFDS's data, with "fgvc" the folder of the sets.
+            "path": "",
             "csv": "",  # table of files and classes; empty: the folder's labels.csv, if it has one
             "dataset": "",  # name of a TFDS data set: "imagenet2012" or "eurosat/rgb:2.*.*"
             "label": "label",  # the feature of the TFDS data set that holds the class
-            "task": "",  # the VTAB task
+            "task": "",  # the VTAB task, or the set of "fgvc"
             # Folder of the data that TFDS has prepared; empty: $TFDS_DATA_DIR, or
             # ~/tensorflow_datasets.
             "data_dir": "",
@@ -125,7 +128,8 @@ def images() -> ConfigDict:
             "test": "test",
             "classes": (),  # names of classes to take, in this order; empty: all
             # How an image becomes square. "crop": its middle square; "resize": all of it,
-            # distorted; "pad": all of it, with bars in the colour of its edge.
+            # distorted; "pad": all of it, with bars in the colour of its edge; "inside": the middle
+            # of it, resized to 8/7 of the side.
             "fit": "crop",
             "full_scale": 0.0,  # value of white above 8 bits; 0: as the files say
             "max_pixels": 300_000_000,  # images with more pixels are skipped and named
@@ -386,6 +390,12 @@ def _vtab() -> ConfigDict:
     return vtab(transfer(), "", "vtab.py")
 
 
+def _vtab_folder() -> ConfigDict:
+    from maskgit_prompt.config.named_data import vtab_folder
+
+    return vtab_folder()
+
+
 def _classify() -> ConfigDict:
     from maskgit_prompt.config.classification import classify
 
@@ -422,6 +432,7 @@ JOBS: dict[str, Callable[[], ConfigDict]] = {
     "run": transfer,
     "classify": _classify,
     "vtab": _vtab,
+    "vtab_folder": _vtab_folder,
     "side_by_side": lambda: side_by_side(transfer()),
     "compare": lambda: compare(transfer()),
     "sample": sample,

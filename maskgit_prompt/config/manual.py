@@ -121,6 +121,7 @@ STORIES = {
     "run": ("transfer",),
     "classify": ("classify",),
     "vtab": ("transfer", "vtab"),
+    "vtab_folder": ("vtab_folder",),
     "side_by_side": ("transfer", "side_by_side"),
     "compare": ("transfer", "compare"),
     "sample": ("sample",),

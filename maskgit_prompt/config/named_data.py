@@ -1,4 +1,4 @@
-"""The main job on data sets that have a name: VTAB's tasks, few-shot sets."""
+"""Data sets that have a name: VTAB's tasks, few-shot sets."""
 
 from ml_collections import ConfigDict
 
@@ -30,6 +30,23 @@ def vtab(config: ConfigDict, arg: str, file: str) -> ConfigDict:
     config.data.shots = options.get("shots", 0)
     config.data.split = options.get("split", "train")
     return config
+
+
+def vtab_folder(arg: str = "") -> ConfigDict:
+    """VTAB-1k from prepared TFDS data as a folder of images and lists: TASK or group, …"""
+    return ConfigDict(
+        {
+            "job": "vtab_folder",  # the job to run: a file of maskgit_prompt/jobs/
+            # Tasks and groups; empty: all 19.
+            "tasks": tuple(part for part in arg.split(",") if part),
+            "data": {
+                # Folder of the data that TFDS has prepared; empty: $TFDS_DATA_DIR, or
+                # ~/tensorflow_datasets.
+                "data_dir": "",
+                "download": False,  # let TFDS download and prepare what is missing
+            },
+        }
+    )
 
 
 def few_shot(config: ConfigDict, arg: str, file: str) -> ConfigDict:

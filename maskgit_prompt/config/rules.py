@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from maskgit_prompt import tasks
 from maskgit_prompt.config import defaults, keys, uses
+from maskgit_prompt.config.published_settings import SETTINGS
 from maskgit_prompt.data import loading, pixels
 from maskgit_prompt.data.scenes import Scene
 from maskgit_prompt.decoding import schedules
@@ -173,6 +174,7 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "sweep.tokens": (ONCE, each(COUNT)),
     "sweep.learning_rates": (ONCE, each(POSITIVE)),
     "sweep.weight_decays": (ONCE, each(NOT_NEGATIVE)),
+    "sweep.settings": Rule(lambda x: x == "" or x in SETTINGS, ", ".join(SETTINGS)),
     "sweep.seeds": (ONCE, each(SEED)),
     "sweep.together": COUNT,
     "compare.methods": (ONCE, each(one_of(methods.METHODS))),

@@ -16,8 +16,10 @@ from maskgit_prompt.config import defaults, keys
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.importers.format import formats
 from maskgit_prompt.importers.published import is_elsewhere
+from maskgit_prompt.models.pixel_prompt import PLACES
+from maskgit_prompt.models.prompts import ADDED
 from maskgit_prompt.tasks.classification.protocols import PROTOCOLS
-from maskgit_prompt.tuning.methods import RATES
+from maskgit_prompt.tuning.methods import PROMPTED, RATES
 
 FACTS = {
     "transformer": "a {} transformer",
@@ -62,24 +64,26 @@ USES = (
     Use(("download",), "weights", (ELSEWHERE,)),
     # Images.
     Use(
-        ("data.path", "data.csv", "data.strict", "data.full_scale", "data.max_pixels"),
+        ("data.path",),
+        "data.name",
+        ("folder", "vtab", "fgvc"),
+        instead="for a folder of images use --config=configs/folder.py:PATH",
+    ),
+    Use(
+        ("data.csv", "data.strict", "data.full_scale", "data.max_pixels"),
         "data.name",
         ("folder",),
         instead="for a folder of images use --config=configs/folder.py:PATH",
     ),
     Use(("data.dataset", "data.label"), "data.name", ("tfds",)),
-    Use(("data.task",), "data.name", ("vtab",)),
+    Use(("data.task",), "data.name", ("vtab", "fgvc")),
+    Use(("data.data_dir", "data.download"), "data.name", ("tfds", "vtab")),
+    Use(("data.data_dir", "data.download"), "data.path", ("",), instead="the folder has the data"),
+    Use(("data.path",), "job", unless=("vtab",), instead="configs/vpt_vtab.py reads such folders"),
     Use(
-        (
-            "data.data_dir",
-            "data.download",
-            "data.split",
-            "data.test",
-            "data.reference",
-            "data.validation",
-        ),
+        ("data.split", "data.test", "data.reference", "data.validation"),
         "data.name",
-        ("tfds", "vtab"),
+        ("tfds", "vtab", "fgvc"),
     ),
     Use(("data.fractions.*",), "data.name", ("digits", "twemoji", "folder")),
     Use(("data.crop", "data.flip"), "data.views", unless=(1,), instead="set config.data.views=8"),
@@ -92,7 +96,7 @@ USES = (
     Use(("prompt.attention",), "transformer", ("causal",)),
     Use(("prompt.attention",), "prompt.prefix", (False,)),
     # Classifiers.
-    Use(("prompt.*",), "method", ("prompt", "prompt_bias")),
+    Use(("prompt.*",), "method", PROMPTED),
     Use(("prompt.blocks", "prompt.shared"), "prompt.deep", (True,)),
     Use(("prompt.end", "prompt.stay"), "prompt.blocks", unless=(0,)),
     Use(("prompt.blocks", "prompt.project", "prompt.shared", "prompt.start"), "encoder", ("vit",)),
@@ -103,8 +107,18 @@ USES = (
         "prompt.location",
         ("prepend",),
     ),
-    Use(("prompt.tokens",), "prompt.location", ("prepend", "pixel")),
-    Use(("prompt.deep", "prompt.shared", "prompt.project"), "prompt.location", unless=("pixel",)),
+    Use(
+        ("prompt.tokens", "sweep.tokens"),
+        "prompt.location",
+        unless=ADDED,
+        instead="every token has its own vector, or all have one; leave it out",
+    ),
+    Use(
+        ("prompt.deep", "prompt.shared", "prompt.project"),
+        "prompt.location",
+        ("prepend", *ADDED),
+    ),
+    Use(("prompt.dropout",), "prompt.location", unless=PLACES, instead="pixels are not dropped"),
     Use(("adapter.*",), "method", ("adapter",)),
     Use(("adapter.*",), "encoder", ("vit",)),
     Use(("lora.*",), "method", ("lora",)),
@@ -134,9 +148,29 @@ USES = (
     Use(
         ("protocol",), "job", unless=("sweep",), idle=SWEPT, instead="a sweep counts the last step"
     ),
-    Use(("sweep.tokens",), "method", ("prompt", "prompt_bias")),
-    Use(("sweep.final",), "data.name", ("tfds", "vtab")),
-    Use(("tasks",), "data.name", ("vtab",)),
+    Use(("sweep.tokens",), "method", PROMPTED),
+    Use(("sweep.final",), "data.name", ("tfds", "vtab", "fgvc")),
+    Use(("tasks",), "data.name", ("vtab", "fgvc")),
+    Use(("sweep.settings",), "data.name", ("vtab",)),
+    Use(
+        (
+            "sweep.tokens",
+            "sweep.learning_rates",
+            "sweep.weight_decays",
+            "prompt.dropout",
+            "train.batch_size",
+            "optimizer.scaled",
+        ),
+        "sweep.settings",
+        ("",),
+        instead="the published settings set it; leave it out",
+    ),
+    Use(
+        ("data.crop", "data.flip"),
+        "protocol",
+        unless=("vpt-fgvc",),
+        instead="the protocol crops and mirrors",
+    ),
     # Training.
     Use(("masking.*",), "transformer", ("masked",), instead="use config.next_code"),
     Use(("next_code.*",), "transformer", ("causal",), instead="use config.masking"),

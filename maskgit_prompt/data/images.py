@@ -42,6 +42,8 @@ class ImageSet:
         subset depends on its own images alone, whatever set it was taken from.
       looks: uint8 [n, 32], equal for images that must not be told apart: copies. None: the digests.
       found: what was found where the images were looked for, or None.
+      read_windows: (indices [k], places [k, 2] of 0 to 1) -> pixels as of `read`, each of another
+        window of its image, see Preprocessing.square; None for a set that cannot.
     """
 
     name: str
@@ -54,6 +56,7 @@ class ImageSet:
     digests: np.ndarray | None = None
     looks: np.ndarray | None = None
     found: Found | None = None
+    read_windows: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -90,6 +93,8 @@ class ImageSet:
             ids=tuple(self.ids[row] for row in rows),
             fingerprint=found,
             read=lambda indices: self.read(rows[np.asarray(indices)]),
+            read_windows=self.read_windows
+            and (lambda indices, places: self.read_windows(rows[np.asarray(indices)], places)),
             digests=None if self.digests is None else self.digests[rows],
             looks=None if self.looks is None else self.looks[rows],
         )
@@ -106,7 +111,7 @@ class Reader:
     Args:
       fetch: indices [k], as many as a thread takes -> the bytes of each image, and those that
         `digests` are of.
-      decode: the bytes of an image -> uint8 pixels [S, S, C].
+      decode: the bytes of an image, and with windows its place -> uint8 pixels [S, S, C].
       names: [n] for messages.
       digests: uint8 [n, 32], sha256 of what was there when the set was looked at.
       shape: (S, S, C). threads: as many as there are cores when None.
@@ -115,7 +120,7 @@ class Reader:
     def __init__(
         self,
         fetch: Callable[[np.ndarray], list[tuple[bytes, bytes]]],
-        decode: Callable[[bytes], np.ndarray],
+        decode: Callable[..., np.ndarray],
         names: Sequence[str],
         digests: np.ndarray,
         shape: tuple[int, int, int],
@@ -127,7 +132,7 @@ class Reader:
         # Pillow lets go of the interpreter lock while it decodes and resizes.
         self._pool = concurrent.futures.ThreadPoolExecutor(self._threads, "images")
 
-    def __call__(self, indices: np.ndarray) -> np.ndarray:
+    def __call__(self, indices: np.ndarray, places: np.ndarray | None = None) -> np.ndarray:
         indices = np.asarray(indices)
         pixels = np.empty([len(indices), *self._shape], np.uint8)
         # Small batches are shared out among all threads, too.
@@ -145,7 +150,8 @@ class Reader:
                             "start the run again"
                         )
                     try:
-                        pixels[row] = self._decode(image)
+                        window = {} if places is None else {"place": tuple(places[row])}
+                        pixels[row] = self._decode(image, **window)
                     except BROKEN as error:
                         raise UserError(
                             f"{self._names[indices[row]]} is damaged ({reason(error)}): mend or "

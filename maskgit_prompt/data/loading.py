@@ -14,12 +14,24 @@ from maskgit_prompt.data import splits
 from maskgit_prompt.data.images import ImageSet
 from maskgit_prompt.data.names import legible
 from maskgit_prompt.data.pixels import Preprocessing
-from maskgit_prompt.data.sets import builders, digits, folder, places, prepared, twemoji, vtab
+from maskgit_prompt.data.sets import (
+    builders,
+    digits,
+    fgvc,
+    folder,
+    listed,
+    places,
+    prepared,
+    twemoji,
+    vtab,
+    vtab_lists,
+)
 from maskgit_prompt.errors import UsageError, UserError
 
 # Decides ties: a third image of a class is of more use in test than in judge, which needs three.
 ORDER = ("tune", "test", "judge")
-NAMES = ("digits", "twemoji", "folder", "tfds", "vtab")
+NAMES = ("digits", "twemoji", "folder", "tfds", "vtab", "fgvc")
+SPLIT = ("tfds", "vtab", "fgvc")  # with splits of their own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,8 +110,8 @@ def load(
         full_scale=config.full_scale,
         max_pixels=config.max_pixels,
     )
-    if config.name in ("tfds", "vtab"):
-        found = _prepared(config, preprocessing, cache)
+    if config.name in SPLIT:
+        found = _by_splits(config, preprocessing, cache)
     else:
         images = _images(config, preprocessing, cache)
         fractions = {name: config.fractions[name] for name in ORDER}
@@ -120,6 +132,9 @@ def check_path(config: ConfigDict) -> None:
     may have to be fetched before `load` can begin."""
     if config.name == "folder":
         _check_names(config)
+    if config.name in ("folder", "fgvc") or (config.name == "vtab" and config.path):
+        if not config.path:
+            raise UsageError("config.data.path is empty, expected the folder of the sets")
         places.existing(config.path)
 
 
@@ -166,10 +181,10 @@ def _names(classes: Sequence) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(name for name, _ in pairs), tuple(shown or name for name, shown in pairs)
 
 
-def _prepared(
+def _by_splits(
     config: ConfigDict, preprocessing: Preprocessing, cache: pathlib.Path | None
 ) -> Splits:
-    """The splits of a data set of TFDS, by its own.
+    """The splits of a data set that has its own.
 
     The prompt is tuned on config.split. config.test, with VTAB its test split, is cut class by
     class into two halves: one trains the judge, the other is held out. Distances are to
@@ -182,26 +197,8 @@ def _prepared(
         if not names[split]:
             raise UsageError(f"config.data.{key} is empty, expected a split or slice, as train")
     names = {split: name for split, name in names.items() if name}
-    if config.name == "vtab":
-        [task] = vtab.chosen([config.task])
-        builder = vtab.open_task(task, config.data_dir)
-        how = vtab.how_to_prepare(task, config.data_dir)
-        labels, beside = vtab.labels(task, builder), vtab.beside(task, builder)
-        preprocessing = dataclasses.replace(preprocessing, gain=task.gain)
-    else:
-        builder = builders.open_builder(config.dataset, ("",), config.data_dir)
-        how = builders.how_to_prepare(config.dataset, config.data_dir)
-        labels, beside = prepared.stored_label(builder, config.label), ()
-    if config.download and not builders.is_prepared(builder):
-        builders.download(builder)
-    builders.check_prepared(builder, how)
-    if config.name == "vtab":
-        counts = {name: split.num_examples for name, split in builder.info.splits.items()}
-        names = {split: task.slices(name, counts) for split, name in names.items()}
-    data = prepared.Prepared(builder, tuple(names.values()), labels, preprocessing, beside, cache)
+    data, names = _source(config, names, preprocessing, cache)
     images = data.images
-    if config.name == "vtab":
-        images = dataclasses.replace(images, name=task.name)
     if config.classes:
         images = only(images, config.classes)
 
@@ -225,6 +222,40 @@ def _prepared(
         return found
     name = f"real images of the split {config.reference}"
     return dataclasses.replace(found, reference=rows["reference"], reference_name=name)
+
+
+def _source(
+    config: ConfigDict,
+    names: dict[str, str],
+    preprocessing: Preprocessing,
+    cache: pathlib.Path | None,
+) -> tuple[prepared.Prepared | listed.Listed, dict[str, str]]:
+    """(what has the images, names of parts as it calls them); names: part -> split."""
+    if config.name == "fgvc" or (config.name == "vtab" and config.path):
+        sets = fgvc if config.name == "fgvc" else vtab_lists
+        [task] = (fgvc if config.name == "fgvc" else vtab).chosen([config.task])
+        wanted = tuple(dict.fromkeys(names.values()))
+        return sets.load(task, config.path, wanted, preprocessing, cache), names
+    if config.name == "vtab":
+        [task] = vtab.chosen([config.task])
+        builder = vtab.open_task(task, config.data_dir)
+        how = vtab.how_to_prepare(task, config.data_dir)
+        labels, beside = vtab.labels(task, builder), vtab.beside(task, builder)
+        preprocessing = dataclasses.replace(preprocessing, gain=task.gain)
+    else:
+        builder = builders.open_builder(config.dataset, ("",), config.data_dir)
+        how = builders.how_to_prepare(config.dataset, config.data_dir)
+        labels, beside = prepared.stored_label(builder, config.label), ()
+    if config.download and not builders.is_prepared(builder):
+        builders.download(builder)
+    builders.check_prepared(builder, how)
+    if config.name == "vtab":
+        counts = {name: split.num_examples for name, split in builder.info.splits.items()}
+        names = {split: task.slices(name, counts) for split, name in names.items()}
+    data = prepared.Prepared(builder, tuple(names.values()), labels, preprocessing, beside, cache)
+    if config.name == "vtab":
+        data.images = dataclasses.replace(data.images, name=task.name)
+    return data, names
 
 
 def only(images: ImageSet, classes: Sequence[str]) -> ImageSet:

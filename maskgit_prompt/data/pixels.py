@@ -15,7 +15,13 @@ from maskgit_prompt.data.names import legible
 from maskgit_prompt.errors import UsageError
 
 # How an image becomes square, and what recipes call it.
-FITS = {"crop": "centre crop", "resize": "resized straight", "pad": "padded with its edge"}
+FITS = {
+    "crop": "centre crop",
+    "resize": "resized straight",
+    "pad": "padded with its edge",
+    "inside": "centre of 8/7",
+}
+Place = tuple[float, float]  # from the left and from the top, 0 to 1
 MAX_PIXELS = 300_000_000  # phones make 200 million; a scan of 20,000 x 15,000
 _FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
@@ -56,7 +62,8 @@ class Preprocessing:
       size: S, the side of the result in pixels.
       fit: how an image becomes square. "crop" cuts out the middle square; "resize" resizes the
         whole image straight to S x S, whatever its sides are; "pad" resizes it until it fits and
-        fills the rest with the median colour of the outermost pixels.
+        fills the rest with the median colour of the outermost pixels; "inside" resizes the shorter
+        side to 8/7 of S, rounded down, and cuts out the middle: 256 for 224.
       gain: what 8-bit values are multiplied by, cut at 255; 255 makes black and white of 0 and 1.
       resample: the antialiased filter that resizes: "lanczos", "bicubic" or "bilinear".
       full_scale: which value is white in images of more than 8 bits; 0: what the format states.
@@ -123,14 +130,20 @@ class Preprocessing:
         words = [word for word, holds in later.items() if holds]
         return "|".join([self.steps, str(self.size), *words])
 
-    def square(self, image: Image.Image) -> Image.Image:
-        """An image of 8 bits a channel, of any size, as S x S."""
+    def square(self, image: Image.Image, place: Place = (0.5, 0.5)) -> Image.Image:
+        """An image of 8 bits a channel, of any size, as S x S.
+
+        place: with "inside", where the square is cut out: of 5 columns and S = 3, 0 begins at
+        column 0, 0.5 at column 1, and just below 1 at column 2.
+        """
         if self.gain != 1:
             image = image.point(lambda value: value * self.gain)
         if self.fit == "crop":
             side = min(image.size)
             left, top = (image.width - side) // 2, (image.height - side) // 2
             image = image.crop((left, top, left + side, top + side))
+        if self.fit == "inside":
+            return self._inside(image, place)
         if self.fit == "pad" and image.width != image.height:
             return self._padded(image)
         return self._resized(image, (self.size, self.size))
@@ -139,6 +152,13 @@ class Preprocessing:
         if image.size == size:
             return image
         return image.resize(size, _FILTERS[self.resample], reducing_gap=3.0)
+
+    def _inside(self, image: Image.Image, place: Place) -> Image.Image:
+        shorter, side = self.size * 8 // 7, min(image.size)
+        image = self._resized(image, tuple(length * shorter // side for length in image.size))
+        room = [length - self.size + 1 for length in image.size]
+        left, top = (min(n - 1, int(n * p)) for n, p in zip(room, place, strict=True))
+        return image.crop((left, top, left + self.size, top + self.size))
 
     def _padded(self, image: Image.Image) -> Image.Image:
         longer = max(image.size)
@@ -208,12 +228,14 @@ def _in_colour(image: Image.Image, alpha: bool) -> Image.Image:
     return image.convert("RGB")
 
 
-def decode_image(data: bytes, preprocessing: Preprocessing) -> np.ndarray:
+def decode_image(
+    data: bytes, preprocessing: Preprocessing, place: Place = (0.5, 0.5)
+) -> np.ndarray:
     """Pixels of one image file, uint8 [S, S, C]: see `examine`."""
-    return examine(data, preprocessing).pixels
+    return examine(data, preprocessing, place).pixels
 
 
-def examine(data: bytes, preprocessing: Preprocessing) -> Examined:
+def examine(data: bytes, preprocessing: Preprocessing, place: Place = (0.5, 0.5)) -> Examined:
     """Decodes one image file.
 
     Turned upright by its EXIF orientation; greyscale of more than 8 bits scaled as `depth` says;
@@ -223,6 +245,7 @@ def examine(data: bytes, preprocessing: Preprocessing) -> Examined:
 
     Args:
       data: the file's bytes, in any format that formats.open_image opens.
+      place: see Preprocessing.square.
 
     Raises:
       any of BROKEN: the bytes are not a whole image, or one of more pixels than max_pixels or than
@@ -266,7 +289,8 @@ def examine(data: bytes, preprocessing: Preprocessing) -> Examined:
                         or depth.found_scale([found])
                     )
                     upright = depth.eight_bit(values, scale)
-                pixels = np.asarray(preprocessing.square(_in_colour(upright, preprocessing.alpha)))
+                coloured = _in_colour(upright, preprocessing.alpha)
+                pixels = np.asarray(preprocessing.square(coloured, place))
             except MemoryError as error:
                 raise MemoryError(
                     f"{width:,} x {height:,} pixels do not fit into memory"

@@ -1,6 +1,8 @@
-"""Settings of a classifier, chosen by trying, on one set of images or on each of VTAB's tasks.
+"""Settings of a classifier, chosen by trying, on one set of images or on each of several.
 
-1. See which tasks' data is prepared, and say how to get the others.
+Several are VTAB's tasks, or the five fine-grained sets.
+
+1. See which tasks' data is there, and say how to get the others.
 2. Load the backbone once.
 3. For every task try the grid, choose, and train with each seed. Finished rows and tasks are kept
    when the job starts again; a task that fails is reported, and the others go on.
@@ -14,9 +16,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from maskgit_prompt import backbones
-from maskgit_prompt.config import rules, uses
+from maskgit_prompt.config import published_settings, rules, uses
 from maskgit_prompt.data import loading
-from maskgit_prompt.data.sets import vtab
 from maskgit_prompt.devices import distributed, sharding
 from maskgit_prompt.errors import Stopped, UserError
 from maskgit_prompt.importers import obtain
@@ -27,7 +28,7 @@ from maskgit_prompt.storage.files import read_json, write_whole
 from maskgit_prompt.tasks.classification import protocols
 from maskgit_prompt.tasks.classification.plan import Plan, make_plan
 from maskgit_prompt.tasks.classification.sweep import Grid, sweep
-from maskgit_prompt.tasks.many import find_data, report_failure
+from maskgit_prompt.tasks.many import find_missing, named, report_failure
 
 RESULT = "result.json"  # of one task, written last
 
@@ -35,18 +36,14 @@ RESULT = "result.json"  # of one task, written last
 def run(config: ConfigDict, path: str) -> None:
     # 1. Data.
     rules.check(config)
-    grid = Grid.of(config)
     loading.check_path(config.data)
     home = workdir.check(path, config)
-    tasks = {task.name: task.group for task in vtab.chosen(config.tasks)}
-    if config.data.name != "vtab":
-        tasks = {"images": ""}
+    tasks = named(config.tasks, config.data.name)
+    settings = {name: published_settings.applied(config, name) for name in tasks}
     left = [name for name in tasks if not (home / name / RESULT).exists()]
-    missing = {}
-    if config.data.name == "vtab" and left:
-        missing = find_data([vtab.BY_NAME[name] for name in left], config.data)
-        if len(missing) == len(tasks):
-            raise UserError(f"no data: none of {len(tasks)} tasks is prepared; see the list above")
+    missing = find_missing(left, config.data) if left else {}
+    if missing and len(missing) == len(tasks):
+        raise UserError(f"no data: none of {len(tasks)} tasks is prepared; see the list above")
 
     # 2. Backbone.
     folder = obtain.backbone(config.backbone, config.download)
@@ -64,16 +61,16 @@ def run(config: ConfigDict, path: str) -> None:
             if distributed.is_first() and len(left) > 1:
                 print(f"task {i} of {len(left)}: {name} ({tasks[name]})", flush=True)
             one = home / name
-            plans = functools.partial(plan_of, config, backbone, mesh, one, name)
+            plans = functools.partial(plan_of, settings[name], backbone, mesh, one, name)
             try:
                 one.mkdir(exist_ok=True)
-                found = sweep(grid, plans, one, config.seed)
+                found = sweep(Grid.of(settings[name]), plans, one, config.seed)
             except (Stopped, KeyboardInterrupt):
                 raise
             except Exception as error:
                 if distributed.index_and_count()[1] > 1 or len(tasks) == 1:
                     raise  # the other hosts may be waiting for this one
-                failed[name] = report_failure(vtab.BY_NAME[name], error)
+                failed[name] = report_failure(name, error)
                 continue
             results.write_json(one / RESULT, found)
 
@@ -105,7 +102,8 @@ def plan_of(
     final: tuned on all images that may be, the deciding ones included.
     """
     one = ConfigDict(config.to_dict())
-    if config.data.name == "vtab":
+    one.prompt.tokens = config.sweep.tokens[0]  # the default length need not fit
+    if config.data.name in ("vtab", "fgvc"):
         one.data.task = name
     if final and config.sweep.final:
         one.data.split, one.data.validation = config.sweep.final, ""

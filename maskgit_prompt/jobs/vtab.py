@@ -75,7 +75,7 @@ def run(config: ConfigDict, path: str) -> None:
                         plan = make_plan(one, backbone, mesh, folder)
                     stack.enter_context(claim(plan, folder))
                 except UserError as error:
-                    failed[task.name] = report_failure(task, error)
+                    failed[task.name] = report_failure(task.name, error)
                     continue
                 try:
                     untuned = carry_out(plan, folder, clock, untuned)
@@ -84,7 +84,7 @@ def run(config: ConfigDict, path: str) -> None:
                 except Exception as error:
                     if distributed.index_and_count()[1] > 1:
                         raise  # the other hosts may be waiting for this one
-                    failed[task.name] = report_failure(task, error)
+                    failed[task.name] = report_failure(task.name, error)
 
         # 4. The table, after the first host has written the results.
         distributed.barrier("tasks")

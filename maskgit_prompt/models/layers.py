@@ -62,14 +62,23 @@ def kernel_init(key: Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float
     return 0.02 * jax.random.truncated_normal(key, -2.0, 2.0, shape, dtype)
 
 
-def patch_embedding(width: int, side: int, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.Conv:
-    """Images [B, S, S, 3] -> [B, S / side, S / side, width], each patch by itself."""
+def patch_embedding(
+    width: int,
+    side: int,
+    dtype: jnp.dtype,
+    rngs: nnx.Rngs,
+    *,
+    channels: int = 3,
+    use_bias: bool = True,
+) -> nnx.Conv:
+    """Images [B, S, S, channels] -> [B, S / side, S / side, width], each patch by itself."""
     return nnx.Conv(
-        3,
+        channels,
         width,
         (side, side),
         strides=side,
         padding="VALID",
+        use_bias=use_bias,
         dtype=dtype,
         kernel_init=kernel_init,
         rngs=rngs,

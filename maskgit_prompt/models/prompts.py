@@ -13,8 +13,9 @@ from flax import struct
 Array = jax.Array
 
 # arXiv 2203.12119, figure 5: tokens of their own; added to each token its own vector, or to all the
-# same; pieces of images.
-LOCATIONS = ("prepend", "add", "add-1", "pixel")
+# same; pieces of images; a frame around the image; further channels of the image.
+LOCATIONS = ("prepend", "add", "add-1", "pixel", "pad", "below")
+ADDED = ("add", "add-1")  # they have no length of their own
 
 
 @struct.dataclass
@@ -34,6 +35,8 @@ class Prompt:
         first layers, to each of S tokens its own or to all the same.
       patches: [B, P, side, side, 3], for a vision transformer: pieces of images, which it embeds as
         its own patches, without positions.
+      frame: [B, F, F, 3], for a vision transformer: normalized pixels around the image, which takes
+        the middle's place.
 
     Raises:
       ValueError: no field is set, or more than one.
@@ -45,6 +48,7 @@ class Prompt:
     stages: tuple[Array | np.ndarray, ...] | None = None
     added: Array | np.ndarray | None = None
     patches: Array | np.ndarray | None = None
+    frame: Array | np.ndarray | None = None
 
     def __post_init__(self):
         names = [field.name for field in dataclasses.fields(self)]
@@ -57,7 +61,7 @@ class Prompt:
 
     @property
     def place(self) -> str:
-        """The field that is set: tokens, layers, prefix, stages, added or patches."""
+        """The field that is set: tokens, layers, prefix, stages, added, patches or frame."""
         return next(
             field.name
             for field in dataclasses.fields(self)

@@ -141,13 +141,22 @@ class ViT(nnx.Module):
         self.blocks = jax.vmap(lambda rngs: Block(cfg, rngs=rngs))(rngs.split(cfg.layers))
         self.norm = nnx.LayerNorm(cfg.width, epsilon=EPSILON, dtype=dtype, rngs=rngs)
 
-    def embed(self, images: Array) -> Array:
-        """[B, S, S, 3] -> [B, 1 + L, D], positions added, no prompt."""
+    def embed(self, images: Array, frame: Array | None = None) -> Array:
+        """[B, S, S, 3] -> [B, 1 + L, D], positions added, no prompt tokens.
+
+        frame: [B, F, F, 3], pixels around the images. F makes L larger, and the position table is
+        resized to it.
+        """
+        positions = self.positions[...]
+        if frame is not None:
+            grid, images = self._grid_of(frame), framed(images, frame)
+            with jax.default_matmul_precision("highest"):  # positions are not activations
+                positions = resize_positions(positions, grid)
         x = self.patches(images)
         x = x.reshape(len(x), -1, self.cfg.width)  # [B, L, D]
         first = jnp.broadcast_to(self.class_token[...], (len(x), 1, self.cfg.width))
         x = jnp.concatenate([first.astype(x.dtype), x], axis=1)
-        return x + self.positions[...].astype(x.dtype)
+        return x + positions.astype(x.dtype)
 
     def hidden(
         self,
@@ -166,20 +175,22 @@ class ViT(nnx.Module):
           prompt: tokens come in once, before block `first` (VPT-shallow: 0). Layers come in at
             blocks first to first + K - 1, where they replace what the block before made of them
             (VPT-deep: 0, with K layers in all). A prefix stands beside every block. Patches come
-            in once, as tokens. What is added is added before the first blocks.
+            in once, as tokens. What is added is added before the first blocks. A frame stands
+            around the images.
           stay: whether prompt tokens go on through the blocks that have no fresh ones; otherwise
             they are taken out.
           adapters: one of models/adapter.py with a leading dimension of layers, or None.
           keep_layers, pin: as in `run_blocks`.
 
         Returns:
-          ([B, 1 + P + L, D], or [B, 1 + L, D] without prompt tokens; every block's output, or
-          nothing without keep_layers).
+          ([B, 1 + P + L, D], or [B, 1 + L, D] without prompt tokens, L growing with a frame; every
+          block's output, or nothing without keep_layers).
 
         Raises:
           ValueError: prompts for blocks that there are not.
         """
-        x, outputs = self.embed(images), []
+        frame = None if prompt is None else prompt.frame
+        x, outputs = self.embed(images, frame), []
 
         def run(
             x: Array, start: int, stop: int, prompt: Prompt | None, added: Array | None = None
@@ -205,6 +216,8 @@ class ViT(nnx.Module):
             return x
 
         layers = self.cfg.layers
+        if frame is not None:
+            return run(x, 0, layers, None), outputs
         if prompt is not None and prompt.added is not None:
             return run(x, 0, layers, None, self._added(prompt.added, x)), outputs
         if prompt is not None and prompt.patches is not None:
@@ -242,12 +255,30 @@ class ViT(nnx.Module):
         behind = [(0, self.cfg.layers - count), (0, 0), (0, 0), (0, 0)]
         return jnp.pad(jnp.swapaxes(added, 0, 1).astype(x.dtype), behind)
 
-    def pooled(self, x: Array) -> Array:
-        """Tokens after the last block [B, 1 + P + L, D] -> features [B, D] float32."""
+    def _grid_of(self, frame: Array) -> int:
+        """Patches a side with a frame.
+
+        Raises:
+          ValueError: a frame that is not around the images, or that the patch does not divide.
+        """
+        side, cfg = frame.shape[1], self.cfg
+        if side < cfg.image_size or (side - cfg.image_size) % 2 or side % cfg.patch:
+            raise ValueError(
+                f"prompt of frame {frame.shape}, expected a multiple of the patch {cfg.patch} that "
+                f"is larger than images of {cfg.image_size} by the same on both sides"
+            )
+        return side // cfg.patch
+
+    def pooled(self, x: Array, prompt: Prompt | None = None) -> Array:
+        """Tokens after the last block [B, 1 + P + L, D] -> features [B, D] float32.
+
+        prompt: as `hidden` got it; only a frame changes L.
+        """
         cfg = self.cfg
         if cfg.norm == "before":
             x = self.norm(x)
-        patches = x.shape[1] - cfg.length
+        framed = prompt is not None and prompt.frame is not None
+        patches = x.shape[1] - (self._grid_of(prompt.frame) ** 2 if framed else cfg.length)
         rows = {
             "class": (0, 1),
             "prompt": (1, patches),
@@ -261,7 +292,18 @@ class ViT(nnx.Module):
 
     def __call__(self, images: Array, prompt: Prompt | None = None, **kwargs) -> Array:
         """[B, S, S, 3] -> features [B, D] float32; arguments as in `hidden`."""
-        return self.pooled(self.hidden(images, prompt, **kwargs)[0])
+        return self.pooled(self.hidden(images, prompt, **kwargs)[0], prompt)
+
+
+def framed(images: Array, frame: Array) -> Array:
+    """Images [B, S, S, 3] in the middle of frames [B, F, F, 3].
+
+    With one pixel (5) and a frame 1 2 3 / 4 0 6 / 7 8 9: 1 2 3 / 4 5 6 / 7 8 9.
+    """
+    size = images.shape[1]
+    edge = (frame.shape[1] - size) // 2
+    inside = slice(edge, edge + size)
+    return jnp.asarray(frame, images.dtype).at[:, inside, inside].set(images)
 
 
 def side_of(rows: int) -> int:

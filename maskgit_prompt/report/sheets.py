@@ -30,6 +30,10 @@ _LABEL_WIDTH = 260
 _LABEL_GAP = 12
 # Where no scale is given, images smaller than this are enlarged up to it.
 _CELL = 64
+# The same where each image has a caption of its own; larger ones are shrunk to it.
+_CARD = 160
+_CARD_GAP = 18
+_CAPTION_SIZE, _SMALLEST_CAPTION = 16, 13
 
 
 def grid(
@@ -101,6 +105,46 @@ def grid(
     return sheet
 
 
+def cards(images: np.ndarray, captions: Sequence[Sequence[str]], cols: int = 4) -> Image.Image:
+    """Images side by side, row by row, each above the lines of its own caption.
+
+    Five images and four columns are a row of four and a row of one.
+
+    Args:
+      images: uint8 [n, S, S, 3].
+      captions: [n] of as many lines each; the first is set darker. Wide ones are cut as in `grid`.
+
+    Raises:
+      UserError: as `grid`.
+    """
+    _check(images[:, None], captions, None, None)
+    count, height, width = images.shape[:3]
+    cols = min(cols, count)
+    larger = max(height, width)
+    scale = max(1, _CARD // larger) if larger <= _CARD else _CARD / larger
+    cell_h, cell_w = max(1, round(height * scale)), max(1, round(width * scale))
+    lines = len(captions[0])
+    texts = [line for caption in captions for line in caption]
+    texts, font = _fit(texts, cell_w, _SMALLEST_CAPTION, _CAPTION_SIZE)
+    step = _CAPTION_SIZE + 5
+    card_h, rows = cell_h + 6 + lines * step, -(-count // cols)
+    across = cols * (cell_w + _CARD_GAP) - _CARD_GAP + 2 * _MARGIN
+    down = rows * (card_h + _CARD_GAP) - _CARD_GAP + 2 * _MARGIN
+    sheet = Image.new("RGB", (across, down), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    resample = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.LANCZOS
+    for i, image in enumerate(images):
+        x = _MARGIN + i % cols * (cell_w + _CARD_GAP)
+        y = _MARGIN + i // cols * (card_h + _CARD_GAP)
+        cell = Image.fromarray(np.ascontiguousarray(image)).resize((cell_w, cell_h), resample)
+        sheet.paste(cell, (x, y))
+        for line in range(lines):
+            ink = _MUTED if line else _INK
+            place = (x, y + cell_h + 6 + line * step)
+            draw.text(place, texts[i * lines + line], ink, font)
+    return sheet
+
+
 def by_class(images: np.ndarray, labels: np.ndarray, classes: int, cols: int) -> tuple:
     """The first `cols` images of each class as a grid: ([classes, cols, S, S, 3], present).
 
@@ -157,7 +201,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 
 def _fit(
-    names: Sequence[str], width: float, smallest: int
+    names: Sequence[str], width: float, smallest: int, largest: int = _LABEL_SIZE
 ) -> tuple[list[str], ImageFont.FreeTypeFont]:
     """The names and the largest font in which all fit `width` pixels.
 
@@ -165,7 +209,7 @@ def _fit(
     """
     # Folders made on a Mac write "ö" as two characters, which a font draws side by side.
     names = [unicodedata.normalize("NFC", str(name)) for name in names]
-    for size in range(_LABEL_SIZE, smallest - 1, -1):
+    for size in range(largest, smallest - 1, -1):
         font = _font(size)
         if all(font.getlength(name) <= width for name in names):
             return names, font

@@ -1,11 +1,11 @@
-"""VTAB's tasks one after the other: which have data, and what is said of one that fails."""
+"""Data sets one after the other: which have data, and what is said of one that fails."""
 
 import traceback
 
 from absl import logging
 from ml_collections import ConfigDict
 
-from maskgit_prompt.data.sets import builders, vtab
+from maskgit_prompt.data.sets import builders, fgvc, vtab, vtab_lists
 from maskgit_prompt.devices import distributed
 from maskgit_prompt.errors import UserError
 
@@ -39,11 +39,49 @@ def find_data(chosen: list[vtab.Task], config: ConfigDict) -> dict[str, str]:
     return missing
 
 
-def report_failure(task: vtab.Task, error: Exception) -> str:
+def named(names: tuple[str, ...], source: str) -> dict[str, str]:
+    """name -> group, of the tasks or sets of a source of images that are chosen by name or group.
+
+    A source of one set has it under "images".
+
+    Raises:
+      UsageError: a name that is none of theirs.
+    """
+    if source == "vtab":
+        return {task.name: task.group for task in vtab.chosen(names)}
+    if source == "fgvc":
+        return {one.name: fgvc.GROUP for one in fgvc.chosen(names)}
+    return {"images": ""}
+
+
+def find_missing(names: list[str], config: ConfigDict) -> dict[str, str]:
+    """Task or set -> what to do, for those of `named` without data; prints a list of all.
+
+    config: config.data.
+    """
+    if config.name == "vtab" and not config.path:
+        return find_data([vtab.BY_NAME[name] for name in names], config)
+    if config.name not in ("vtab", "fgvc"):
+        return {}
+    sets, room = (fgvc, fgvc) if config.name == "fgvc" else (vtab_lists, vtab)
+    missing, lines = {}, []
+    for one in (room.BY_NAME[name] for name in names):
+        found = sets.place(one, config.path)
+        lines.append(f"  {'there' if found else 'missing':<9}{one.name:<31}{found or ''}".rstrip())
+        if found is None:
+            missing[one.name] = sets.how_to_prepare(one, config.path)
+            lines.append(f"{'':11}{missing[one.name]}")
+    if distributed.is_first():
+        there = len(names) - len(missing)
+        print("\n".join([f"data of {there} of {len(names)} in {config.path}:", *lines]), flush=True)
+    return missing
+
+
+def report_failure(name: str, error: Exception) -> str:
     """Warns about a failed task and returns the reason in one line."""
     text = " ".join(str(error).split())
     reason = text if isinstance(error, UserError) else f"{type(error).__name__}: {text[:500]}"
     logging.info("%s", traceback.format_exc())
     if distributed.is_first():
-        logging.warning("%s failed: %s", task.name, reason)
+        logging.warning("%s failed: %s", name, reason)
     return reason

@@ -15,6 +15,7 @@ class Method:
     Attributes:
       trainable: path patterns of what it trains, see params.split; empty: nothing.
       scratch: the transformer begins with random weights instead of the backbone's.
+      restarts: paths of what begins anew, close to zero, instead of as in the backbone.
       title: its name in reports.
       images: the name of its images in reports, where it makes any.
       learning_rate: for what it trains besides the prompt, if the comparison sets none. Those of
@@ -26,6 +27,7 @@ class Method:
     images: str = ""
     learning_rate: float = 0.0
     scratch: bool = False
+    restarts: tuple[str, ...] = ()
 
 
 def _last(layers: int) -> Method:
@@ -89,8 +91,10 @@ ORIGINS = {
 }
 
 
+_CLS = "encoder/class_token"
 # For classifiers (arXiv 2203.12119, section 4.1), whose head always trains. Which blocks are the
-# last depends on the encoder: see `of_classifier`.
+# last depends on the encoder: see `of_classifier`. The class token, alone or beside a prompt, is
+# from VPT's code.
 CLASSIFIER_METHODS = {
     "prompt": Method(("prompt/.*", "head/.*"), "prompt tuning"),
     "linear": Method(("head/.*",), "linear head"),
@@ -101,7 +105,15 @@ CLASSIFIER_METHODS = {
     "adapter": Method(("adapter/.*", "head/.*"), "adapters"),
     "lora": Method(("lora/.*", "head/.*"), "low-rank updates"),
     "prompt_bias": Method(("prompt/.*", "encoder/.*bias", "head/.*"), "prompt and biases"),
+    "cls": Method((_CLS, "head/.*"), "class token"),
+    "cls_reinit": Method((_CLS, "head/.*"), "class token from near zero", restarts=(_CLS,)),
+    "prompt_cls": Method(("prompt/.*", _CLS, "head/.*"), "prompt and class token"),
+    "prompt_cls_reinit": Method(
+        ("prompt/.*", _CLS, "head/.*"), "prompt and class token from near zero", restarts=(_CLS,)
+    ),
+    "prompt_noupdate": Method(("head/.*",), "linear head behind a random prompt"),
 }
+PROMPTED = tuple(name for name in CLASSIFIER_METHODS if name.startswith("prompt"))
 
 
 def of_classifier(name: str, layers: int | tuple[int, ...]) -> Method:
@@ -112,13 +124,16 @@ def of_classifier(name: str, layers: int | tuple[int, ...]) -> Method:
     merges its patches, all of the fourth, and the last norm.
 
     Raises:
-      UsageError: no such method, or fewer blocks than it trains.
+      UsageError: no such method, fewer blocks than it trains, or no class token where it trains
+        one.
     """
     if name not in CLASSIFIER_METHODS:
         raise UsageError(
             f"config.method = {name!r}, expected one of {', '.join(CLASSIFIER_METHODS)}"
         )
     method = CLASSIFIER_METHODS[name]
+    if _CLS in method.trainable and not isinstance(layers, int):
+        raise UsageError(f"config.method = {name!r} trains the class token, and Swin has none")
     if not name.startswith("last_"):
         return method
     stages = (layers,) if isinstance(layers, int) else layers

@@ -74,19 +74,24 @@ def tune_together(
 
     Args:
       config: "trainable", "train" and "optimizer" are read, but for the runs' own values.
-      around: each run's own first parameters, on the mesh.
+      around: each run's own first parameters, on the mesh; of a common branch, what begins
+        otherwise.
       common: the branches of the parameter tree that begin alike in all runs. What of them is not
         trained is held once.
       batches: seed -> batches, of all seeds of the runs.
       stats: patterns of what the loss renews, see train.init_state.
     """
     patterns = tuple(config.trainable)
-    splits = [_split({**tree, **common}, patterns, stats) for tree in around]
-    stacked = lambda i: _stacked([split[i] for split in splits], common, len(runs))
+    alike = params.flatten(common).keys() - params.flatten(around[0]).keys()
+    same = lambda path: params.whole_path(path) in alike
+    whole = params.flatten(common)
+    trees = [params.unflatten(whole | params.flatten(tree)) for tree in around]
+    splits = [_split(tree, patterns, stats) for tree in trees]
+    stacked = lambda i: _stacked([split[i] for split in splits], same, len(runs))
     trainable, renewed = stacked(0), stacked(1)
-    frozen = [{p: x for p, x in split[2].items() if _top(p) not in common} for split in splits]
-    varied = _stacked(frozen, common, len(runs))
-    shared = params.unflatten({p: x for p, x in splits[0][2].items() if _top(p) in common})
+    frozen = [{p: x for p, x in split[2].items() if not same(p)} for split in splits]
+    varied = _stacked(frozen, same, len(runs))
+    shared = params.unflatten({p: x for p, x in splits[0][2].items() if same(p)})
     seeds = list(dict.fromkeys(run.seed for run in runs))
     steps = config.train.steps
     values = {
@@ -132,16 +137,12 @@ def _split(tree: Tree, patterns: tuple[str, ...], stats: tuple[str, ...]) -> tup
     return tuple(params.flatten(part or {}) for part in (trainable, renewed, frozen))
 
 
-def _stacked(flat: Sequence[dict[str, Array]], common: Tree, number: int) -> Tree:
-    """Each run's arrays along a first axis; what is common is repeated."""
+def _stacked(flat: Sequence[dict[str, Array]], same: Callable[[str], bool], number: int) -> Tree:
+    """Each run's arrays along a first axis; what is the same in all is repeated."""
     repeat = lambda x: jnp.broadcast_to(x, (number, *x.shape))
     return params.unflatten(
         {
-            path: repeat(x) if _top(path) in common else jnp.stack([one[path] for one in flat])
+            path: repeat(x) if same(path) else jnp.stack([one[path] for one in flat])
             for path, x in flat[0].items()
         }
     )
-
-
-def _top(path: str) -> str:
-    return path.partition("/")[0]

@@ -151,9 +151,10 @@ def test_pad_of_a_transparent_image_is_white():
     assert (padded[[0, 1, 6, 7]] == 255).all() and padded[4, 4].tolist() == [255, 0, 0]
 
 
-def test_a_square_image_has_the_same_pixels_with_every_fit():
+def test_a_square_image_has_the_same_pixels_with_every_fit_that_keeps_its_edge():
     data = encoded(Image.effect_noise((24, 24), 50))
-    crop, *others = (decode_image(data, Preprocessing(8, fit)) for fit in FITS)
+    fits = [fit for fit in FITS if fit != "inside"]
+    crop, *others = (decode_image(data, Preprocessing(8, fit)) for fit in fits)
     for other in others:
         np.testing.assert_array_equal(crop, other)
 

@@ -4,10 +4,15 @@ import csv
 import json
 import pathlib
 
+import jax
 import numpy as np
 import pytest
+import safetensors.numpy
+from ml_collections import ConfigDict
 from PIL import Image
 
+from maskgit_prompt import params, streams
+from maskgit_prompt.tasks.classification import sizes
 from tests import tiny
 from tests.jobs.running import ROOT, run
 
@@ -99,7 +104,10 @@ def test_the_same_seed_gives_the_same_file(tuned):
 
 @pytest.mark.parametrize(
     "method",
-    ["linear", *(pytest.param(name, marks=pytest.mark.slow) for name in ("last_1", "lora"))],
+    [
+        *("linear", "cls_reinit"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("last_1", "lora")),
+    ],
 )
 def test_a_stored_classifier_answers_as_the_run_did(
     method, tuned, images, encoder, tmp_path, capsys
@@ -122,6 +130,45 @@ def test_a_stored_classifier_answers_as_the_run_did(
         (best, p), *rest = answers[row["file"]]
         assert best == row["answer"] and abs(p - float(row["probability"])) < 2e-3
         assert len(rest) == 2 and abs(p + sum(q for _, q in rest) - 1) < 1e-3
+
+
+@pytest.mark.parametrize("location", ["pad", "below"])
+def test_prompts_of_pixels(location, tuned, images, encoder, tmp_path, capsys):
+    """They train, are stored, and answer again as they did."""
+    flags = ("--config.prompt.tokens=4", f"--config.prompt.location={location}")
+    home = tuned("prompt", location, *flags)
+    found = read(home / "results.json")
+    assert found["accuracy"]["heldout"] > 0.8
+    # A frame of 4 pixels around 16; 4 channels and a kernel of 8 x 8 patches; a head for 3 classes.
+    numbers = {"pad": (24**2 - 16**2) * 3, "below": 16**2 * 4 + 8**2 * 4 * 16}
+    assert found["trainable"] == numbers[location] + 16 * 3 + 3
+    stored = safetensors.numpy.load_file(home / "classifier.safetensors")
+    names = {"pad": {"sides", "ends"}, "below": {"channels", "patches/kernel"}}
+    assert {f"prompt/{name}" for name in names[location]} < stored.keys()
+    first = run_of(found["config"])
+    for name in names[location]:
+        moved = np.abs(stored[f"prompt/{name}"] - first[f"prompt/{name}"])
+        assert (moved > 0).mean() > 0.9
+    done = run(
+        capsys,
+        f"{PREDICT}:{images}",
+        f"--config.classifiers={home}/classifier.safetensors",
+        f"--config.backbone={encoder}",
+        f"--workdir={tmp_path / 'predicted'}",
+    )
+    assert done.code == 0, done.err
+    pictures = read(tmp_path / "predicted" / "predictions.json")["pictures"]
+    answers = {one["file"]: next(iter(one["answers"].values()))[0] for one in pictures}
+    for row in csv.DictReader((home / "predictions.csv").open()):
+        best, p = answers[row["file"]]
+        assert best == row["answer"] and abs(p - float(row["probability"])) < 2e-3
+
+
+def run_of(config: dict) -> dict[str, np.ndarray]:
+    """What stands around the encoder before a run's first step, by path."""
+    made = sizes.of_config(ConfigDict(config), tiny.ENCODER, 3)
+    key = jax.random.key(streams.seed_of(config["seed"], "prompt"))
+    return params.flatten(sizes.initial(made, tiny.encoder().part("encoder").tree, key))
 
 
 def test_several_classifiers_and_their_ensemble(tuned, images, encoder, tmp_path, capsys):
@@ -161,6 +208,10 @@ def test_several_classifiers_and_their_ensemble(tuned, images, encoder, tmp_path
         ),
         (("--config.trainable=heads/.*",), "config.trainable: 'heads/.*' matches no parameter"),
         (("--config.prompt.blocks=4",), "config.prompt.blocks = 4, expected 0 to the 3 that there"),
+        (
+            ("--config.prompt.location=pad", "--config.prompt.tokens=3"),
+            "config.prompt.tokens = 3 makes images of 22 pixels a side, which patches of 8 do not",
+        ),
         (("--config.model=resnet",), "config.model = 'resnet', expected swin or vit"),
     ],
 )

@@ -11,11 +11,12 @@ from flax import nnx
 
 from maskgit_prompt import params
 from maskgit_prompt.importers import vit as importer
-from maskgit_prompt.models import adapter, vit
+from maskgit_prompt.models import adapter, pixel_prompt, vit
 from maskgit_prompt.models.head import Head, HeadConfig
 from maskgit_prompt.models.layers import run_blocks
 from maskgit_prompt.models.prompts import Prompt
 from maskgit_prompt.tasks.classification import protocols
+from maskgit_prompt.tasks.classification.model import Placing
 from tests import golden_models
 from tests.golden_models import Case, close
 
@@ -247,6 +248,75 @@ def test_pieces_of_images(variant):
     patches = jnp.broadcast_to(pieces, (len(images), *pieces.shape))
     found = google(case, cfg)(images, Prompt(patches=patches))
     close(found, case[f"out_features_{variant}"], STACK)
+
+
+def pixel_prompt_of(case: Case, place: str, tokens: int, **tensors: np.ndarray) -> Prompt:
+    """The prompt of two images that a generator with these parameters makes."""
+    cfg = config(case)
+    sizes = (cfg.image_size, cfg.patch, cfg.width)
+    made = pixel_prompt.PixelPrompt(
+        pixel_prompt.PixelPromptConfig(place, tokens, *sizes), rngs=nnx.Rngs(0)
+    )
+    graphdef, _ = nnx.split(made)
+    return nnx.merge(graphdef, params.unflatten(tensors))(np.full(2, -1))
+
+
+def test_a_frame_around_the_image():
+    case = Case("vpt/vit_ablations")
+    theirs = prompt_of(case, "pad:enc.transformer.prompt_embeddings_")
+    last = lambda x: x[0].transpose(1, 2, 0)  # [1, 3, …] -> […, 3]
+    made = pixel_prompt_of(case, "pad", 4, sides=last(theirs["lr"]), ends=last(theirs["tb"]))
+    prompt, how = Placing("pad").placed(made, protocols.IMAGENET)
+    assert how == {} and prompt.frame.shape == (2, 40, 40, 3)
+    found = google(case, config(case))(case["in_images"], prompt)
+    close(found, case["out_features_pad"], STACK)
+    # The middle is the image's, whatever the frame holds there.
+    other = Prompt(frame=prompt.frame.at[:, 4:-4, 4:-4].set(7.0))
+    close(google(case, config(case))(case["in_images"], other), found, LAYER)
+
+
+def test_channels_below_the_image():
+    case = Case("vpt/vit_ablations")
+    theirs = prompt_of(case, "below:enc.transformer.")
+    channels = theirs["prompt_embeddings"][0].transpose(1, 2, 0)
+    kernel = theirs["embeddings.patch_embeddings.weight[:, 3:]"].transpose(2, 3, 1, 0)  # HWIO
+    made = pixel_prompt_of(case, "below", 2, **{"channels": channels, "patches/kernel": kernel})
+    prompt, how = Placing("below").placed(made, protocols.IMAGENET)
+    assert how == {} and not np.any(prompt.added[:, :, 0])  # the class token's
+    close(google(case, config(case))(case["in_images"], prompt), case["out_features_below"], STACK)
+
+
+def test_where_a_frame_stands():
+    frame = jnp.float32([[1, 2, 3], [4, 0, 6], [7, 8, 9]])[None, :, :, None]
+    found = vit.framed(jnp.full((1, 1, 1, 1), 5.0), frame)
+    assert found[0, :, :, 0].tolist() == [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
+    cfg = pixel_prompt.PixelPromptConfig("pad", 1, 1, 2, 8)
+    made = pixel_prompt.PixelPrompt(cfg, rngs=nnx.Rngs(0))
+    made.sides[...] = jnp.repeat(jnp.float32([[[4], [6]]]), 3, axis=2)
+    made.ends[...] = jnp.repeat(jnp.float32([[[1], [2], [3]], [[7], [8], [9]]]), 3, axis=2)
+    assert made(np.zeros(1)).frame[0, :, :, 2].tolist() == [[1, 2, 3], [4, 0, 6], [7, 8, 9]]
+
+
+@pytest.mark.parametrize("pool", vit.POOLS)
+def test_pools_with_a_frame(pool):
+    cfg = vit.ViTConfig(image_size=8, patch=4, width=8, layers=1, heads=2, mlp=16, pool=pool)
+    model = vit.ViT(cfg, rngs=nnx.Rngs(0))
+    images = np.random.default_rng(0).standard_normal((2, 8, 8, 3), np.float32)
+    prompt = Prompt(frame=jnp.ones((2, 16, 16, 3)))
+    x, _ = model.hidden(images, prompt)
+    assert x.shape == (2, 1 + 16, 8)
+    if pool != "prompt":  # there are no tokens of a prompt
+        expected = {"class": x[:, :1], "patches": x[:, 1:], "all": x[:, 1:]}[pool]
+        close(model(images, prompt), model.norm(expected).mean(1), LAYER)
+
+
+@pytest.mark.parametrize("side", [4, 11, 14])
+def test_frames_that_do_not_fit(side):
+    cfg = vit.ViTConfig(image_size=8, patch=4, width=8, layers=1, heads=2, mlp=16)
+    model = vit.ViT(cfg, rngs=nnx.Rngs(0))
+    message = "expected a multiple of the patch 4 that is larger than images of 8 by the same on"
+    with pytest.raises(ValueError, match=message):
+        model(np.zeros((1, 8, 8, 3), np.float32), Prompt(frame=np.zeros((1, side, side, 3))))
 
 
 def test_published_sizes():

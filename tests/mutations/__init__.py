@@ -9,6 +9,7 @@ from tests.mutations import (
     gathering,
     images,
     jobs,
+    listed,
     losses,
     metrics,
     pages,
@@ -39,4 +40,5 @@ MUTATIONS = (
     *config.MUTATIONS,
     *fetching.MUTATIONS,
     *classification.MUTATIONS,
+    *listed.MUTATIONS,
 )

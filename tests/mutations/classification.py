@@ -36,6 +36,28 @@ MUTATIONS = (
             "[tokens.astype(x.dtype), x]",
         ),
         ("vit-pools-the-class-with-all", '"all": (1, None)', '"all": (0, None)'),
+        ("frame-covers-the-image", "[:, inside, inside].set(images)", "[:, inside, inside].add(0)"),
+        (
+            "frame-leaves-positions-as-they-are",
+            "positions = resize_positions(positions, grid)",
+            "positions = jnp.resize(positions, (1 + grid**2, self.cfg.width))",
+        ),
+        (
+            "frame-counts-as-prompt-tokens",
+            "self._grid_of(prompt.frame) ** 2 if framed",
+            "cfg.length if framed",
+        ),
+    ),
+    *in_file(
+        "models/pixel_prompt.py",
+        VIT,
+        ("frame-left-is-right", "[left, middle, right], axis=1", "[right, middle, left], axis=1"),
+        ("frame-top-is-bottom", "[top, rows, bottom]", "[bottom, rows, top]"),
+        (
+            "channels-reach-the-class-token",
+            "[jnp.zeros((1, cfg.width)), x])[None]",
+            "[x[:1], x])[None]",
+        ),
     ),
     *in_file(
         "models/prompt.py",
@@ -77,6 +99,11 @@ MUTATIONS = (
             '"encoder/.*bias", "head/.*"), "biases"',
             '"encoder/.*scale", "head/.*"), "biases"',
         ),
+        (
+            "class-token-stays-where-it-was",
+            '"class token from near zero", restarts=(_CLS,)',
+            '"class token from near zero"',
+        ),
     ),
     *in_file(
         "tuning/lora.py",
@@ -86,6 +113,11 @@ MUTATIONS = (
     *in_file(
         "tuning/together.py",
         TOGETHER,
+        (
+            "what-begins-otherwise-is-common",
+            "trees = [params.unflatten(whole | params.flatten(tree)) for tree in around]",
+            "trees = [params.unflatten(params.flatten(tree) | whole) for tree in around]",
+        ),
         ("runs-share-a-seed", '[run["seed"]]', "[0]"),
         (
             "runs-share-a-decay",
@@ -96,6 +128,7 @@ MUTATIONS = (
     *in_file(
         "tasks/classification/sweep.py",
         SWEEP,
+        ("added-vectors-have-lengths", " and config.prompt.location not in ADDED", ""),
         ("the-worst-row-is-chosen", '(-r["accuracy"],', '(r["accuracy"],'),
         ("rates-are-not-scaled", "batch_size / 256 if", "batch_size / 512 if"),
     ),
@@ -119,6 +152,12 @@ MUTATIONS = (
         ATTACKS,
         ("fgsm-goes-down", "images + epsilon * jnp.sign", "images - epsilon * jnp.sign"),
         ("pgd-leaves-the-ball", "jnp.clip(moved, least, most)", "jnp.clip(moved, 0.0, 1.0)"),
+    ),
+    *in_file(
+        "tasks/classification/tuning.py",
+        METHODS,
+        ("class-token-begins-large", "RESTARTED = 1e-6", "RESTARTED = 1e-3"),
+        ("class-tokens-share-a-seed", "jax.random.fold_in(key, 100 + i)", "jax.random.key(i)"),
     ),
     *in_file(
         "tasks/classification/tuning.py",

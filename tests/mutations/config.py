@@ -33,8 +33,8 @@ MUTATIONS = (
         ),
         (
             "path-of-digits",
-            '("data.path", "data.csv", "data.strict", "data.full_scale", "data.max_pixels")',
-            '("data.csv", "data.strict", "data.full_scale", "data.max_pixels")',
+            '("folder", "vtab", "fgvc"),\n        instead',
+            '("folder", "vtab", "fgvc", "digits"),\n        instead',
         ),
     ),
     *in_file(

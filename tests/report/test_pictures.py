@@ -47,6 +47,27 @@ def test_grid_leaves_missing_images_out():
     assert count(sheet, RED) == 3 * 16
 
 
+def test_cards_go_row_by_row_and_captions_cover_none():
+    images = np.concatenate([cells(1, 4, 32)[0], cells(1, 1, 32, BLUE)[0]])
+    sheet = sheets.cards(images, [("cat", "→ dog", "93 %")] * 4 + [("a" * 99, "→ b", "1 %")])
+    # Margins of 20, cells of 160, gaps of 18; below each 6 and three lines of 21.
+    assert sheet.size == (4 * 160 + 3 * 18 + 40, 2 * (160 + 6 + 63) + 18 + 40)
+    assert count(sheet, RED) == 4 * 160**2 and count(sheet, BLUE) == 160**2
+    assert sheet.getpixel((20 + 3 * 178, 20)) == RED
+    assert sheet.getpixel((20, 20 + 229 + 18)) == BLUE
+    assert sheet.getpixel((20 + 178, 20 + 229 + 18)) == sheet.getpixel((0, 0))  # no sixth image
+    # The dark line is the first one: the class.
+    lines = [np.asarray(sheet)[186 + 21 * i : 186 + 21 * (i + 1), 20:180] for i in range(3)]
+    assert lines[0].min() < lines[1].min() and lines[1].min() == lines[2].min()
+
+
+def test_cards_of_few_and_of_large_images():
+    assert sheets.cards(cells(1, 2, 16)[0], [("a",), ("b",)]).width == 2 * 160 + 18 + 40
+    assert count(sheets.cards(cells(1, 1, 320)[0], [("a",)]), RED) == 160**2
+    with pytest.raises(UserError, match="1 row labels for 2 rows: expected as many"):
+        sheets.cards(cells(1, 2, 16)[0], [("a",)])
+
+
 def test_labels_and_title_take_room_and_cover_no_image():
     images = cells(2, 2, 32)
     bare = sheets.grid(images)

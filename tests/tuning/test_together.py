@@ -102,6 +102,28 @@ def test_as_each_would_alone(name, patterns):
     )
 
 
+@pytest.mark.parametrize("patterns", [("head/kernel", "encoder/bias"), ("head/kernel",)])
+def test_what_of_a_common_branch_begins_otherwise(patterns):
+    mesh = sharding.make_mesh()
+    place = lambda tree: sharding.place(tree, mesh, ((r".*", None),))
+    runs = [Run(0.1, 0.0, 1), Run(0.3, 0.0, 2)]
+    own = [around(run.seed) | {"encoder": {"bias": np.float32([run.seed])}} for run in runs]
+    common = {"encoder": {"blocks": {"kernel": np.ones((3, 4, 5))}, "bias": np.zeros(1)}}
+    found = tune_together(
+        settings("sgd", patterns),
+        [place(tree) for tree in own],
+        place(common),
+        runs,
+        {seed: batches(seed) for seed in (1, 2)},
+        loss,
+        mesh,
+        stats=("head/mean",),
+    )
+    # The loss does not read it, so it stays as it began.
+    assert [found.of(i)["encoder"]["bias"].tolist() for i in range(2)] == [[1.0], [2.0]]
+    assert list(params.flatten(found.shared)) == ["encoder/blocks/kernel"]
+
+
 def test_one_device_gives_what_eight_give():
     config = settings("sgd", ("head/kernel",))
     runs = [Run(0.1, 0.0, 1), Run(0.3, 0.1, 2)]

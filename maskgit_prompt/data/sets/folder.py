@@ -97,20 +97,22 @@ def image_folder(
             read.append((data, data))
         return read
 
+    read = Reader(
+        fetch,
+        functools.partial(decode_image, preprocessing=preprocessing),
+        [f"{place.path}/{name}" for name in files],
+        digests,
+        preprocessing.shape,
+        threads,
+    )
     return ImageSet(
         name=place.name,
         classes=labelled.classes,
         labels=labelled.labels[good],
         ids=tuple(map(legible, files)),
         fingerprint=digest.hexdigest(),
-        read=Reader(
-            fetch,
-            functools.partial(decode_image, preprocessing=preprocessing),
-            [f"{place.path}/{name}" for name in files],
-            digests,
-            preprocessing.shape,
-            threads,
-        ),
+        read=read,
+        read_windows=read,
         recipe=preprocessing.recipe,
         digests=digests,
         looks=looks,

@@ -133,16 +133,23 @@ class Prepared:
         if preprocessing.full_scale:
             recipe += f"|full scale {preprocessing.full_scale:g}"
         decode = functools.partial(pixels.decode_image, preprocessing=preprocessing)
+        self._fetch = fetch
+        read = Reader(fetch, decode, ids, scanned["digests"], preprocessing.shape)
         self.images = ImageSet(
             name=self.name,
             classes=labels.classes,
             labels=found,
             ids=ids,
             fingerprint=fingerprint(recipe, scanned["digests"]),
-            read=Reader(fetch, decode, ids, scanned["digests"], preprocessing.shape),
+            read=read,
+            read_windows=read,
             recipe=recipe,
             digests=scanned["digests"],
         )
+
+    def encoded(self, rows: np.ndarray) -> list[bytes]:
+        """The files of some of the images, as they are stored."""
+        return [image for image, _ in self._fetch(np.asarray(rows))]
 
     def rows(self, text: str) -> np.ndarray:
         """Rows of `images` that a slice holds, in its order; int64."""

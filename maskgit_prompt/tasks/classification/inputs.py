@@ -13,6 +13,7 @@ from maskgit_prompt.data.augment import RandomCropFlip
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.params import Tree
 from maskgit_prompt.progress import progress
+from maskgit_prompt.tasks.classification import protocols
 from maskgit_prompt.tasks.classification.plan import Plan
 
 Inputs = dict[str, np.ndarray]
@@ -57,7 +58,7 @@ def source(plan: Plan) -> Callable[[np.ndarray], Inputs]:
         pixels = Kept("images", len(images), images.read)
     beside = any((plan.sizes.prompt, plan.sizes.adapter, plan.sizes.lora))
     alone = all(pattern.startswith("head/") for pattern in plan.tuning.trainable)
-    if not alone or beside or view(plan) is not None:
+    if not alone or beside or view(plan) is not None or windows(plan):
         return pixels
     tree, run = {"encoder": part.placed(plan.mesh)}, jax.jit(plan.model.seen)
     make = lambda rows: on_mesh(plan, run, tree, pixels, rows, "features")
@@ -68,6 +69,11 @@ def view(plan: Plan) -> RandomCropFlip | None:
     """What changes an image in training; None: nothing."""
     data = plan.config.data
     return RandomCropFlip(data.crop, data.flip) if data.crop or data.flip else None
+
+
+def windows(plan: Plan) -> bool:
+    """Whether each step of training sees another window of an image."""
+    return protocols.find(plan.config.protocol).windows
 
 
 def on_mesh(
@@ -111,7 +117,10 @@ class Batches:
     def _make(self, step: int) -> Inputs:
         seed, size = self._seed, self._plan.config.train.batch_size
         chosen = batches.batch_indices(seed, step, len(self._rows), size)
-        found = self._source(self._rows[chosen])
+        if windows(self._plan):
+            found = {"images": self._windows(step, self._rows[chosen])}
+        else:
+            found = self._source(self._rows[chosen])
         if self._view is not None:
             rng = functools.partial(batches.generator, seed)
             found["images"] = np.stack(
@@ -121,3 +130,13 @@ class Batches:
                 ]
             )
         return found | {"labels": self._labels[chosen]}
+
+    def _windows(self, step: int, rows: np.ndarray) -> np.ndarray:
+        """A random window of each image, half of them mirrored; uint8 [B, S, S, 3]."""
+        rng = functools.partial(batches.generator, self._seed)
+        drawn = [rng((batches.STREAM_AUGMENT, step, i)).random(3) for i in range(len(rows))]
+        drawn = np.stack(drawn)  # from the left, from the top, mirrored or not
+        images = self._plan.data.images.read_windows(rows, drawn[:, :2])
+        mirrored = drawn[:, 2] < 0.5
+        images[mirrored] = images[mirrored, :, ::-1]
+        return images

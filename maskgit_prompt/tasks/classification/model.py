@@ -41,9 +41,16 @@ class Placing:
     first: int = 0
     stay: bool = True
 
-    def placed(self, prompt: Prompt) -> tuple[Prompt, dict[str, Any]]:
+    def placed(self, prompt: Prompt, normalization: Normalization) -> tuple[Prompt, dict[str, Any]]:
         """(the generator's vectors as the prompt of this place, further arguments of the encoder's
-        call)."""
+        call).
+
+        normalization: of the images, and of a frame around them.
+        """
+        if self.location == "pad":
+            return Prompt(frame=normalization(255 * prompt.frame)), {}
+        if self.location == "below":
+            return prompt, {}
         if self.location == "pixel":
             batch, number, values = prompt.tokens.shape
             side = round((values / 3) ** 0.5)
@@ -88,7 +95,7 @@ class Classifier:
         if self.prompt is not None:
             nobody = jnp.full(len(images), NONE)
             made = nnx.merge(self.prompt, tree["prompt"])(nobody, None, key)
-            prompt, how = self.placing.placed(made)
+            prompt, how = self.placing.placed(made, self.normalization)
         if self.adapter is not None:
             how["adapters"] = nnx.merge(self.adapter, tree["adapter"]).layers
         return encoder(images, prompt, pin=sharding.split_batch, **how)

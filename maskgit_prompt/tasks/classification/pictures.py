@@ -28,10 +28,10 @@ def draw(
     if len(wrong := judgement.surest_wrong[:WRONG]):
         images = data.images.read(data.test[wrong])
         said = [
-            f"{names[labels[i]]} → {names[logits[i].argmax()]} {judgement.confidence[i]:.0%}"
+            (names[labels[i]], f"→ {names[logits[i].argmax()]}", f"{judgement.confidence[i]:.0%}")
             for i in wrong
         ]
-        found["wrong"] = sheets.grid(images[:, None], row_labels=said)
+        found["wrong"] = sheets.cards(images, said)
     found["confusion"] = classes.confusion(judgement.confusion, names)
     some = splits.thin(labels, SHOWN, plan.config.data.seed)
     features = tuned.features(data.test[some])

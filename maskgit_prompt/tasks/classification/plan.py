@@ -17,7 +17,7 @@ from maskgit_prompt.counts import counted
 from maskgit_prompt.data import loading
 from maskgit_prompt.data.loading import Splits
 from maskgit_prompt.devices import sharding
-from maskgit_prompt.errors import UserError
+from maskgit_prompt.errors import UsageError, UserError
 from maskgit_prompt.tasks import claims
 from maskgit_prompt.tasks.classification import protocols, sizes
 from maskgit_prompt.tasks.classification.model import Classifier
@@ -93,6 +93,11 @@ def make_plan(config: ConfigDict, backbone: Backbone, mesh: Mesh, path: str | os
         images, part.cfg.image_size, pathlib.Path(path) / "found", protocol.resample
     )
     data = dataclasses.replace(data, judge_name="to decide between settings")
+    if protocol.windows and data.images.read_windows is None:
+        raise UsageError(
+            f"config.protocol = {config.protocol!r} takes other windows of an image at every step, "
+            f"which {data.images.name} cannot give; use images in files, or protocol vpt"
+        )
     classes = len(data.images.classes)
     if classes < 2:
         raise UserError(

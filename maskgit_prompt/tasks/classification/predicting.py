@@ -18,6 +18,7 @@ from maskgit_prompt.errors import UsageError, UserError
 from maskgit_prompt.importers import obtain
 from maskgit_prompt.models.adapter import AdapterConfig
 from maskgit_prompt.models.head import AXES, HeadConfig
+from maskgit_prompt.models.pixel_prompt import PLACES, PixelPromptConfig
 from maskgit_prompt.models.prompt import PromptConfig
 from maskgit_prompt.tasks.classification import sizes
 from maskgit_prompt.tasks.classification.model import Placing
@@ -147,7 +148,10 @@ def open_all(config: ConfigDict) -> Opened:
 
 
 def _sizes(stored: dict[str, Any]) -> Sizes:
-    return Sizes(**{name: kind(**stored[name]) for name, kind in _OF.items() if stored[name]})
+    kinds = dict(_OF)
+    if stored["placing"]["location"] in PLACES:
+        kinds["prompt"] = PixelPromptConfig
+    return Sizes(**{name: kind(**stored[name]) for name, kind in kinds.items() if stored[name]})
 
 
 def top(probabilities: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:

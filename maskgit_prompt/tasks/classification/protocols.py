@@ -37,6 +37,8 @@ class Protocol:
       fit: how an image becomes square; empty: as config.data.fit says.
       resample: the filter that resizes.
       normalization: of pixels; None: the backbone's own.
+      windows: in training each image is a random window, mirrored half of the time; otherwise the
+        middle one.
       best: report the best accuracy on the held-out images over all evaluations, not the last one.
         It chooses by what it reports, and is too high.
     """
@@ -45,6 +47,7 @@ class Protocol:
     fit: str = ""
     resample: str = "lanczos"
     normalization: Normalization | None = None
+    windows: bool = False
     best: bool = False
 
 
@@ -55,6 +58,15 @@ PROTOCOLS = {
         "resize",
         "bilinear",
         IMAGENET,
+    ),
+    "vpt-fgvc": Protocol(
+        "VPT's for fine-grained sets: the shorter side resized to 8/7, bilinear; the middle "
+        "square, in training a random one, half of them mirrored; ImageNet's mean and deviation; "
+        "the last step counts",
+        "inside",
+        "bilinear",
+        IMAGENET,
+        windows=True,
     ),
     "osu": Protocol(
         "OSU's: resized straight, bicubic, not normalized; the last step counts",

@@ -15,6 +15,7 @@ from maskgit_prompt import params
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.models.adapter import AdapterConfig, Adapters
 from maskgit_prompt.models.head import Head, HeadConfig
+from maskgit_prompt.models.pixel_prompt import PLACES, PixelPrompt, PixelPromptConfig
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 from maskgit_prompt.models.prompts import LOCATIONS
 from maskgit_prompt.params import Tree
@@ -35,7 +36,7 @@ class Sizes:
     """
 
     head: HeadConfig
-    prompt: PromptConfig | None = None
+    prompt: PromptConfig | PixelPromptConfig | None = None
     adapter: AdapterConfig | None = None
     lora: LoRAConfig | None = None
     placing: Placing = Placing()
@@ -87,6 +88,16 @@ def _prompt(options: ConfigDict, encoder: Any, staged: bool) -> dict[str, Any]:
     location = options.location
     if location not in LOCATIONS:
         raise ValueError(f"location = {location!r}, expected one of {', '.join(LOCATIONS)}")
+    if location in PLACES:
+        pixels = PixelPromptConfig(
+            location,
+            options.tokens,
+            encoder.image_size,
+            encoder.patch,
+            encoder.width,
+            common["uniform"] if location == "below" else 0.0,
+        )
+        return {"prompt": pixels, "placing": Placing(location)}
     if location == "pixel":
         pixels = common | {"width": 3 * encoder.patch**2}
         return {"prompt": PromptConfig(**pixels), "placing": Placing(location)}
@@ -119,10 +130,15 @@ def bound(patch: int, width: int) -> float:
 def _modules(sizes: Sizes) -> dict[str, Any]:
     makers = {
         "head": lambda rngs: Head(sizes.head, rngs=rngs),
-        "prompt": lambda rngs: PromptGenerator(sizes.prompt, rngs=rngs),
+        "prompt": lambda rngs: _generator(sizes.prompt, rngs),
         "adapter": lambda rngs: Adapters(sizes.adapter, rngs=rngs),
     }
     return {name: make for name, make in makers.items() if getattr(sizes, name) is not None}
+
+
+def _generator(cfg: PromptConfig | PixelPromptConfig, rngs: nnx.Rngs) -> nnx.Module:
+    pixels = isinstance(cfg, PixelPromptConfig)
+    return (PixelPrompt if pixels else PromptGenerator)(cfg, rngs=rngs)
 
 
 def outlines(sizes: Sizes, encoder: Tree) -> Tree:

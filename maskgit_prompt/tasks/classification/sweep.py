@@ -21,6 +21,7 @@ from ml_collections import ConfigDict
 from maskgit_prompt.devices import distributed
 from maskgit_prompt.errors import UserError
 from maskgit_prompt.metrics import intervals
+from maskgit_prompt.models.prompts import ADDED
 from maskgit_prompt.storage.files import read_json, write_whole
 from maskgit_prompt.tasks import claims
 from maskgit_prompt.tasks.classification.inputs import Batches, Inputs, on_mesh, source
@@ -40,7 +41,7 @@ class Grid:
     """What is tried.
 
     Attributes:
-      tokens: prompt lengths; (0,) for a method without a prompt.
+      tokens: prompt lengths; (0,) for a method without a prompt, or one whose length is given.
       seeds: of the runs that are reported; the grid's runs have the config's own.
       together: how many runs stand side by side.
     """
@@ -55,8 +56,9 @@ class Grid:
     def of(cls, config: ConfigDict) -> "Grid":
         """The grid of a config; lengths count for methods with a prompt alone."""
         found = config.sweep
+        long = config.method.startswith("prompt") and config.prompt.location not in ADDED
         return cls(
-            tuple(found.tokens) if config.method.startswith("prompt") else (0,),
+            tuple(found.tokens) if long else (0,),
             tuple(found.learning_rates),
             tuple(found.weight_decays),
             tuple(found.seeds),
@@ -84,6 +86,8 @@ def sweep(grid: Grid, plans: Plans, home: pathlib.Path, seed: int) -> Row:
             f"{plan.data.images.name}: no images that decide between settings; set "
             "config.data.validation, or larger config.data.fractions.judge"
         )
+    for tokens in filter(None, grid.tokens):  # before hours go into those that fit
+        plan.with_tokens(tokens)
     rows, given = _rows(home), source(plan)
     for tokens in grid.tokens:
         pairs = itertools.product(grid.learning_rates, grid.weight_decays)

@@ -18,6 +18,8 @@ from maskgit_prompt.tasks.classification.plan import Plan
 from maskgit_prompt.tasks.classification.starting import from_patches
 from maskgit_prompt.tuning.tune import Examples, Tuned, tune
 
+# The standard deviation of a class token that begins anew, as in VPT's code.
+RESTARTED = 1e-6
 MOST = 2000  # images to tune on whose error is measured
 
 
@@ -45,7 +47,8 @@ def tune_classifier(plan: Plan, home) -> TunedClassifier:
     """Tunes what plan.tuning.trainable names; home: the workdir."""
     mesh, given = plan.mesh, source(plan)
     tree = first_parameters(plan, plan.config.seed)
-    tree |= {"encoder": plan.backbone.part("encoder").placed(mesh)}
+    encoder = plan.backbone.part("encoder").placed(mesh)
+    tree |= {"encoder": params.overlaid(encoder, tree.get("encoder", {}))}
     logits, seen = jax.jit(plan.model.logits), jax.jit(plan.model.seen)
 
     def predict(tree: Tree, rows: np.ndarray) -> np.ndarray:
@@ -70,12 +73,17 @@ def tune_classifier(plan: Plan, home) -> TunedClassifier:
 
 
 def first_parameters(plan: Plan, seed: int) -> Tree:
-    """What stands around the encoder before the first step, on the mesh."""
+    """What stands around the encoder before the first step, and what of the encoder begins anew,
+    on the mesh."""
     part = plan.backbone.part("encoder")
     key = jax.random.key(streams.seed_of(seed, "prompt"))
     around = sizes.initial(plan.sizes, part.tree, key)
     if plan.sizes.prompt is not None and plan.config.prompt.start == "patches":
         around["prompt"]["positions"] = from_patches(plan, seed)
+    whole = params.flatten({"encoder": part.tree})
+    for i, path in enumerate(plan.method.restarts):
+        draw = jax.random.normal(jax.random.fold_in(key, 100 + i), whole[path].shape)
+        around = params.unflatten(params.flatten(around) | {path: RESTARTED * np.asarray(draw)})
     return sharding.place(around, plan.mesh, AXES)
 
 

@@ -32,17 +32,14 @@ TYPES = {
     "prompt+bias shallow": ("prompt_bias", {"prompt.deep": False}),
     "prompt+bias deep": ("prompt_bias", {}),
     "end2end": ("full", {}),
-    "prompt-noupdate shallow": ("prompt", {"prompt.deep": False, "trainable": ("head/.*",)}),
-    "prompt-noupdate deep": ("prompt", {"trainable": ("head/.*",)}),
-    "cls": ("linear", {"trainable": ("encoder/class_token", "head/.*")}),
-    "cls+prompt shallow": (
-        "prompt",
-        {"prompt.deep": False, "trainable": ("encoder/class_token", "prompt/.*", "head/.*")},
-    ),
-    "cls+prompt deep": (
-        "prompt",
-        {"trainable": ("encoder/class_token", "prompt/.*", "head/.*")},
-    ),
+    "prompt-noupdate shallow": ("prompt_noupdate", {"prompt.deep": False}),
+    "prompt-noupdate deep": ("prompt_noupdate", {}),
+    "cls": ("cls", {}),
+    "cls-reinit": ("cls_reinit", {}),
+    "cls+prompt shallow": ("prompt_cls", {"prompt.deep": False}),
+    "cls+prompt deep": ("prompt_cls", {}),
+    "cls-reinit+prompt shallow": ("prompt_cls_reinit", {"prompt.deep": False}),
+    "cls-reinit+prompt deep": ("prompt_cls_reinit", {}),
 }
 
 
@@ -116,6 +113,30 @@ def test_what_trains_is_what_the_reference_trains(name):
     assert names == set(c["trainable"][name])
     number = case["out_trained"][c["order"].index(name)]
     assert sum(np.prod(x.shape) for x in found.values()) == number
+
+
+def test_every_list_of_the_reference_is_compared():
+    assert set(TYPES) == set(Case("vpt/transfer_types").config["order"])
+    assert len(TYPES) == 20
+
+
+def test_a_class_token_that_begins_anew(tmp_path):
+    from maskgit_prompt.devices import sharding
+    from maskgit_prompt.tasks.classification.tuning import first_parameters
+
+    mesh, backbone = sharding.make_mesh(), tiny.encoder()
+    make = lambda method: plan.make_plan(settings(method, {}), backbone, mesh, tmp_path / "run")
+    for method in ("cls", "prompt_cls", "prompt"):
+        assert "encoder" not in first_parameters(make(method), 0)
+    for method in ("cls_reinit", "prompt_cls_reinit"):
+        one = make(method)
+        first, again, other = (first_parameters(one, seed)["encoder"] for seed in (0, 0, 1))
+        assert first.keys() == {"class_token"} and first["class_token"].shape == (16,)
+        assert 0 < np.abs(first["class_token"]).max() < 5e-6  # of a standard deviation of 1e-6
+        np.testing.assert_array_equal(first["class_token"], again["class_token"])
+        assert np.any(first["class_token"] != other["class_token"])
+    with pytest.raises(UsageError, match="'prompt_cls' trains the class token, and Swin has none"):
+        methods.of_classifier("prompt_cls", (2, 2))
 
 
 @pytest.mark.parametrize(
@@ -207,9 +228,16 @@ def test_prompts_start_within_the_papers_bound():
         ("prompt", {"prompt.blocks": 4}, "vit", "prompt.blocks = 4, expected 0 to the 3 that ther"),
         (
             "prompt",
+            {"prompt.location": "middle"},
+            "vit",
+            "prompt.location = 'middle', expected one of pre",
+        ),
+        (
+            "prompt",
             {"prompt.location": "pad"},
             "vit",
-            "prompt.location = 'pad', expected one of pre",
+            "config.prompt.tokens = 5 makes images of 26 pixels a side, which patches of 8 do not "
+            "divide; expected a multiple of 4",
         ),
         ("prompt", {"prompt.end": "left"}, "vit", "prompt.end = 'left', expected bottom or top"),
         ("prompt", {"prompt.tokens": 0}, "vit", "config.prompt.tokens = 0, expected at least 1"),
@@ -279,6 +307,8 @@ def test_prompts_that_start_as_patches(tmp_path):
         ({"prompt.location": "add", "prompt.deep": False}, "added", (2, 1, 5, 16)),
         ({"prompt.location": "add-1"}, "added", (2, 3, 1, 16)),
         ({"prompt.location": "pixel"}, "patches", (2, 5, 8, 8, 3)),
+        ({"prompt.location": "pad", "prompt.tokens": 4}, "frame", (2, 24, 24, 3)),
+        ({"prompt.location": "below"}, "added", (2, 1, 5, 16)),
     ],
 )
 def test_prompts_at_other_locations(changes, place, shape):

@@ -8,6 +8,7 @@ import pytest
 
 from maskgit_prompt import config as defaults
 from maskgit_prompt.errors import UsageError, UserError
+from maskgit_prompt.models.prompts import LOCATIONS
 from maskgit_prompt.tasks.classification import sweep as module
 from maskgit_prompt.tasks.classification.sweep import Grid, choose, sweep
 
@@ -33,6 +34,12 @@ def test_the_grid_of_a_method_without_a_prompt_has_no_lengths():
     assert Grid.of(config).tokens == (1, 5, 10, 50)
     config.method = "linear"
     assert Grid.of(config).tokens == (0,)
+    config.method = "prompt"
+    lengths = {}
+    for location in LOCATIONS:
+        config.prompt.location = location
+        lengths[location] = Grid.of(config).tokens
+    assert {where for where, found in lengths.items() if found == (0,)} == {"add", "add-1"}
 
 
 @pytest.fixture
