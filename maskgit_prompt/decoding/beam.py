@@ -39,11 +39,11 @@ from flax import struct
 from jax.typing import ArrayLike
 
 from maskgit_prompt.decoding.arguments import bound
-from maskgit_prompt.decoding.constraints import END, Constraint, Free, Trie
+from maskgit_prompt.decoding.constraints import Constraint, Free, Trie
+from maskgit_prompt.decoding.specials import END, PAD, START
 from maskgit_prompt.errors import UsageError
 
 Array = jax.Array
-START, PAD = 0, 1  # <s>, which no hypothesis holds, and what fills short ones up
 
 
 class Decoder(Protocol):

@@ -20,11 +20,11 @@ import numpy as np
 from flax import struct
 from jax.typing import ArrayLike
 
+from maskgit_prompt.decoding.specials import END
 from maskgit_prompt.errors import UserError
 
 Array = jax.Array
 NOTHING = -1  # the id of a node that no id leads to
-END = 2  # </s>, which ends a sequence
 
 
 class Constraint(Protocol):

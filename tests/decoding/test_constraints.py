@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from maskgit_prompt.decoding import constraints
-from maskgit_prompt.decoding.constraints import END, Free, IdRange, make_trie, make_tries
+from maskgit_prompt.decoding.constraints import Free, IdRange, make_trie, make_tries
+from maskgit_prompt.decoding.specials import END
 from maskgit_prompt.errors import UserError
 
 V = 10
