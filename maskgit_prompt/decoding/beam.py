@@ -2,14 +2,15 @@
 
 The caller passes a decoder, so nothing here knows a network. It has
 
-    start(rows)                       -> state of `rows` empty sequences
+    start(beams, length)              -> state of R = B K sequences that have read nothing, with
+                                         room for `length` ids each
     step(state, ids [R], position)    -> (logits of the next id [R, V], state)
     reorder(state, rows [R])          -> state whose sequence r is what sequence rows[r] was
 
-    search = make_search(jax.tree_util.Partial(build, weights, memory))
+    search = make_search(jax.tree_util.Partial(EncoderDecoder, network, memory, prefixes))
     found = search(SearchConfig(beams=5, max_length=16), batch=64)
 
-Row b K + k of R = B K is hypothesis k of example b. What the encoder gave is the decoder's to keep:
+Row b K + k is hypothesis k of example b. What the encoder gave is the decoder's to keep:
 hypotheses change places only within an example, so it is never reordered. All sequences have equal
 lengths, which makes `position` one number and a forced prefix of any length a matter of which id is
 taken. Every step costs the same, and the number of steps changes nothing that is compiled.
@@ -49,9 +50,29 @@ Array = jax.Array
 class Decoder(Protocol):
     """See the module's docstring."""
 
-    def start(self, rows: int) -> Any: ...
+    def start(self, beams: int, length: int) -> Any: ...
     def step(self, state: Any, ids: Array, position: Array) -> tuple[Array, Any]: ...
     def reorder(self, state: Any, rows: Array) -> Any: ...
+
+
+class EncoderDecoder:
+    """A decoder as above, of a network like `models.ofa.OFA` that has encoded its inputs.
+
+    Args:
+      memory: what the encoder gave for B examples; prefixes: the decoder's, or None.
+    """
+
+    def __init__(self, network: Any, memory: Any, prefixes: Any = None):
+        self._network, self._memory, self._prefixes = network, memory, prefixes
+
+    def start(self, beams: int, length: int) -> Any:
+        return self._network.start(self._memory, length, self._prefixes, beams=beams)
+
+    def step(self, state: Any, ids: Array, position: Array) -> tuple[Array, Any]:
+        return self._network.step(self._memory, state, ids, position)
+
+    def reorder(self, state: Any, rows: Array) -> Any:
+        return state.rearranged(rows)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -280,7 +301,7 @@ def _compiled(config: SearchConfig) -> Callable:
             token_scores=zeros,
             sums=jnp.broadcast_to(one, (batch, beams)),
             node=jnp.broadcast_to(constraint.start(batch)[:, None], (batch, beams)),
-            state=decoder.start(batch * beams),
+            state=decoder.start(beams, total),
             found=Hypotheses(empty, jnp.full((batch, beams), -jnp.inf), zeros),
             count=jnp.zeros(batch, jnp.int32),
         )

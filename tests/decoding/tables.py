@@ -20,13 +20,16 @@ class Table:
     def __init__(self, table):
         self.table = table
 
-    def start(self, rows: int):
-        return {"hash": jnp.zeros(rows, jnp.int32), "steps": jnp.zeros((), jnp.int32)}
+    def start(self, beams: int, length: int):
+        rows = jnp.zeros(len(self.table) * beams, jnp.int32)
+        return {"hash": rows, "read": jnp.zeros(length, jnp.int32)}
 
     def step(self, state, ids, position):
         now = (3 * state["hash"] + ids + 1) % HASHES
         example = jnp.arange(len(ids)) // (len(ids) // len(self.table))
-        return self.table[example, now], {"hash": now, "steps": state["steps"] + 1}
+        # Every position of the room that was asked for is read at most once.
+        logits = jnp.where(state["read"][position] == 0, self.table[example, now], jnp.nan)
+        return logits, {"hash": now, "read": state["read"].at[position].add(1)}
 
     def reorder(self, state, rows):
         return state | {"hash": state["hash"][rows]}

@@ -84,8 +84,8 @@ def test_narrow_beams_follow_the_same_hypotheses_as_a_list(beams, power):
 
 def test_one_beam_is_greedy():
     [(score, ids)] = listed(search(SearchConfig(1, 6), B), 0)
-    state, taken = partial(TABLE)().start(B), [0]
-    decoder = partial(TABLE)()
+    decoder, taken = partial(TABLE)(), [0]
+    state = decoder.start(1, 7)
     total = 0.0
     while taken[-1] != END:
         logits, state = decoder.step(state, jnp.full(B, taken[-1]), len(taken) - 1)
@@ -180,9 +180,9 @@ def test_a_batch_of_64_questions_compiles_once_for_any_answers_of_a_size():
     traces = []
 
     class Counting(type(partial(values)())):
-        def start(self, rows):
-            traces.append(rows)
-            return super().start(rows)
+        def start(self, beams, length):
+            traces.append((beams, length))
+            return super().start(beams, length)
 
     search = make_search(jax.tree_util.Partial(Counting, values))
     first = [(3,), (5, 4)]
@@ -191,7 +191,7 @@ def test_a_batch_of_64_questions_compiles_once_for_any_answers_of_a_size():
     second = [(4,), (4, 3)]  # as many nodes, of another form and depth
     found = search(config, 64, None, make_trie(second).replace(fanout=2))
     assert {ids for b in range(64) for _, ids in listed(found, b)} == {(4, END), (4, 3, END)}
-    assert traces == [128]
+    assert traces == [(2, 4)]
 
 
 # --- The reference's hypotheses, as a table of what it found -------------------------------------
@@ -206,8 +206,9 @@ class Found:
     def __init__(self, tokens, scores, vocabulary):
         self.tokens, self.scores, self.vocabulary = tokens, scores, vocabulary  # [B, n, T]
 
-    def start(self, rows):
-        return jnp.full((rows, self.tokens.shape[2] + 1), PAD)  # ids so far, <s> first
+    def start(self, beams, length):
+        assert length == self.tokens.shape[2]
+        return jnp.full((len(self.tokens) * beams, length + 1), PAD)  # ids so far, <s> first
 
     def step(self, state, ids, position):
         state = state.at[:, position].set(ids)
