@@ -12,7 +12,6 @@ pytest.importorskip("maskgit_prompt.models.ofa", reason="the network is not here
 from maskgit_prompt.decoding.beam import EncoderDecoder, SearchConfig, make_search
 from maskgit_prompt.decoding.constraints import IdRange, make_trie
 from maskgit_prompt.decoding.specials import PAD, START
-from maskgit_prompt.models.prefixes import Prefixes
 from tests.models import ofa_cases, test_ofa_steps
 
 STACK = 1e-4
@@ -76,7 +75,8 @@ def test_golden(run):
 def test_forced_ids_of_unequal_length_behind_prefixes(places):
     """Where the reference fails: scores are those of whole sequences, read without a cache."""
     network, every = ofa_cases.tiny(), test_ofa_steps.random_prefixes()
-    prefixes = Prefixes(**{place: getattr(every, place) for place in places})
+    some = {place: getattr(every, place) for place in places}
+    prefixes = type(every)(**some) if places else None
     memory = network.encode(ofa_cases.pictures(), ofa_cases.IDS, prefixes)
     build = jax.tree_util.Partial(EncoderDecoder, network, memory, prefixes)
     forced = np.array([[7, 4, 9], [11, PAD, PAD]])
