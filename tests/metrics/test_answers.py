@@ -28,7 +28,10 @@ def test_what_is_compared(answer, expected):
 
 
 def test_accuracy_by_hand():
-    answers, targets = ["Two.", "a cat", "red", "no"], [["2"], ["dog", "cat"], ["blue"], ["yes"]]
+    answers, targets = (
+        ["Two.", "a cat", "red", "no"],
+        [["2"], ["A dog", "The cat!"], ["blue"], ["yes"]],
+    )
     assert accuracy(answers, targets) == 0.5
     assert accuracy(answers, targets[::-1]) == 0
 
