@@ -2,7 +2,7 @@
 
 A box is (left, top, right, bottom) in pixels of the image's file. The image is resized straight to
 side x side pixels, and a coordinate there is round(coordinate / 512 · 999): 512 stays whatever the
-side is. Of an image of 640 x 480 the box (64, 48, 480, 240) is
+side is. In an image of 640 x 480 the box (64, 48, 480, 240) is
 
     resized to 512      51.2   51.2   384    256       bins   100  100  749  500
     resized to 256      25.6   25.6   192    128       bins    50   50  375  250

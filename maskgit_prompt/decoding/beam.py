@@ -84,7 +84,7 @@ class SearchConfig:
       max_length, min_length: tokens of a sequence without </s>.
       length_penalty: the power of the length that a score is divided by; above 1 favours long
         sequences, 0 leaves sums as they are, for closed answers.
-      no_repeat: no n-gram of so many tokens comes twice; 0: off.
+      no_repeat: n: no n tokens in a row come twice; 0: off.
       count_forced: whether forced tokens count in lengths and scores, as in the reference. If not,
         all are those of what follows, and `max_length` leaves room for it behind any prefix.
 

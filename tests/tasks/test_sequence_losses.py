@@ -150,6 +150,14 @@ def test_the_worst_by_hand():
     assert keep_best(jnp.zeros((1, 3)), jnp.ones((1, 3)), 0.5).tolist() == [[1, 0, 0]]  # equals
 
 
+def test_the_worst_are_those_of_the_smoothed_loss():
+    # The first target is the less likely one, but the second's other ids are nearly impossible.
+    logits = jnp.log(jnp.array([[[0.4, 0.3, 0.3], [0.5, 0.499, 0.001]]]))
+    targets, weights = jnp.zeros((1, 2), int), jnp.ones((1, 2))
+    found = sequence_sums(logits, targets, weights, smoothing=0.5, drop_worst=0.5)
+    np.testing.assert_allclose([found.nll, found.count], [-np.log(0.4), 1], rtol=1e-5)
+
+
 def test_divergence_by_hand():
     logits = jnp.log(jnp.array([[0.5, 0.5], [0.25, 0.75]]))
     np.testing.assert_allclose(symmetric_divergence(logits), [np.log(3) / 8], rtol=1e-6)
