@@ -215,7 +215,8 @@ def _compiled(config: SearchConfig) -> Callable:
         lengths = jnp.sum(forced != PAD, axis=1)  # [B]
         uncounted = jnp.zeros_like(lengths) if config.count_forced else lengths
         total = config.max_length + (0 if config.count_forced else width) + 1  # T
-        forced = jnp.pad(forced, [(0, 0), (0, total - width)], constant_values=PAD)
+        forced = forced[:, :total]  # the rest is padding
+        forced = jnp.pad(forced, [(0, 0), (0, total - forced.shape[1])], constant_values=PAD)
 
         def flat(x: Array) -> Array:
             return x.reshape(batch * beams, *x.shape[2:])
@@ -244,8 +245,10 @@ def _compiled(config: SearchConfig) -> Callable:
         def step(search: _Search) -> _Search:
             last = search.tokens[:, :, jnp.maximum(search.step - 1, 0)]
             last = jnp.where(search.step == 0, START, last)  # [B, K]
+            # 1. What each id would add.
             logits, state = decoder.step(search.state, flat(last), search.step)
             added = log_probabilities(search, logits)
+            # 2. The best 2 K over all beams, in falling order.
             vocabulary = added.shape[-1]
             sums = (search.sums[:, :, None] + added).reshape(batch, beams * vocabulary)
             best, where = jax.lax.top_k(sums, min(2 * beams, beams * vocabulary))  # [B, 2K]
@@ -262,11 +265,13 @@ def _compiled(config: SearchConfig) -> Callable:
                 at = search.step
                 return tokens.at[:, :, at].set(pick(ids)), scores.at[:, :, at].set(pick(gain))
 
+            # 3. Those of the best K that end.
             first = jnp.broadcast_to(jnp.arange(beams), (batch, beams))
             length = (search.step + 1 - uncounted)[:, None].astype(jnp.float32)
             scores = best[:, :beams] / length**config.length_penalty
             found, count = _finish(search, ended[:, :beams], scores, *continued(first))
 
+            # 4. The first K that do not.
             going = jnp.argsort(ended, axis=1, stable=True)[:, :beams]  # [B, K]
             tokens, token_scores = continued(going)
             pick = lambda x: jnp.take_along_axis(x, going, axis=1)

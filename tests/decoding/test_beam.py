@@ -138,6 +138,13 @@ def test_lengths_and_scores_of_what_follows_alone():
         same(listed(found, b), by_score(expected, without=len(prefix)))
 
 
+def test_padding_behind_forced_ids_may_be_longer_than_any_sequence():
+    longer = np.pad(FORCED, [(0, 0), (0, 9)], constant_values=PAD)
+    for b in range(B):
+        expected = listed(search(SearchConfig(2, 4), B, FORCED), b)
+        same(listed(search(SearchConfig(2, 4), B, longer), b), expected)
+
+
 def test_a_forced_id_wins_over_the_constraint_and_over_repetition():
     trie = make_trie([(3,), (5, 3)])
     forced = np.array([[4, 4], [4, PAD]], np.int32)
