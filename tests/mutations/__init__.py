@@ -11,12 +11,12 @@ from tests.mutations import (
     jobs,
     losses,
     metrics,
-    multimodal,
     pages,
     perceptual,
     pretraining,
     prompts,
     scores,
+    texts,
     tuning,
 )
 from tests.mutations.mutation import Mutation
@@ -40,5 +40,5 @@ MUTATIONS = (
     *config.MUTATIONS,
     *fetching.MUTATIONS,
     *classification.MUTATIONS,
-    *multimodal.MUTATIONS,
+    *texts.MUTATIONS,
 )
