@@ -1,4 +1,4 @@
-"""OFA's published .pt files: fairseq checkpoints, read without fairseq and without running anything.
+"""OFA's published .pt files: checkpoints of fairseq, read without running anything in them.
 
 The weights stand under "model"; a training that averaged them has the averages, of the same names,
 under "extra_state", "ema". Not tested with the published files.

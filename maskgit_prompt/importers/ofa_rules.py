@@ -1,6 +1,6 @@
 """Names in OFA's PyTorch files -> our parameters.
 
-Linear layers are [out, in], convolutions OIHW. The two stacks call the same norms by different names.
+Linear layers are [out, in], convolutions OIHW. The stacks have different names for the same norms.
 """
 
 from maskgit_prompt.importers.rules import Array, Rule

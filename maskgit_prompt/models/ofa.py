@@ -1,10 +1,10 @@
 """OFA (arXiv 2202.03052): an encoder-decoder of images and texts, with prefixes (2208.02532).
 
-An image's grid and an instruction go into the encoder, an answer comes out of the decoder: text, boxes
-as tokens, or the codes of an image. Published at github.com/OFA-Sys/OFA.
+An image's grid and an instruction go into the encoder, an answer comes out of the decoder: text,
+boxes as tokens, or the codes of an image. Published at github.com/OFA-Sys/OFA.
 
-Shapes: B batch, H, W image size, L tokens of the instruction, S = cells of the image + L, T tokens of
-the answer, K beams, D width, V vocabulary.
+Shapes: B batch, H, W image size, L tokens of the instruction, S = cells of the image + L, T tokens
+of the answer, K beams, D width, V vocabulary.
 """
 
 import dataclasses
@@ -163,7 +163,7 @@ class OFA(nnx.Module):
         Raises:
           ValueError: as in `encode`.
         """
-        prefixes = prefixes or Prefixes()
+        prefixes = Prefixes() if prefixes is None else prefixes
         x, _ = self.decoder.hidden(
             self.words[...], memory, ids, prefixes, codes=codes, adapters=adapters, key=key, pin=pin
         )
@@ -189,7 +189,7 @@ class OFA(nnx.Module):
         Raises:
           ValueError: as in `decode`.
         """
-        prefixes = prefixes or Prefixes()
+        prefixes = Prefixes() if prefixes is None else prefixes
         return self.decoder.start(memory, length, prefixes, beams=beams, codes=codes)
 
     def step(
@@ -225,14 +225,14 @@ class OFA(nnx.Module):
         codes: Array | None = None,
     ) -> Array:
         """How much each token's last layer attends to the memory, mean of heads, [B, T, S]."""
-        prefixes = prefixes or Prefixes()
+        prefixes = Prefixes() if prefixes is None else prefixes
         return self.decoder.attended(self.words[...], memory, ids, prefixes, codes)
 
     def prefixes_of(self, images: Array | None, ids: Array, answer: Array) -> Prefixes:
         """Keys and values of a real example, which prefixes can start from.
 
-        Those of the encoder and of cross-attention are of the instruction's tokens ids [B, L], those
-        of the decoder of the answer's [B, T]. Behind a prefix's positions there are no biases, so it
+        Those of the encoder and of cross-attention are of the instruction's tokens ids [B, L],
+        those of the decoder are of the answer's [B, T]. A prefix has no biases of positions, so it
         does not act just as the text did.
         """
         words, length = self.words[...], ids.shape[1]

@@ -1,7 +1,7 @@
 """OFA's decoder: texts or image codes token by token, all at once or one after the other.
 
-Shapes: B batch, K beams, T tokens, S what the encoder made, P prompt tokens, D width, N heads, H width
-of a head, V vocabulary.
+Shapes: B batch, K beams, T tokens, S what the encoder made, P prompt tokens, D width, N heads, H
+width of a head, V vocabulary.
 """
 
 import types

@@ -1,8 +1,8 @@
 """Prefixes of an encoder-decoder (arXiv 2208.02532): one prompt generator for each place.
 
-Keys and values stand in front of those of the encoder's and the decoder's self-attention, and, which
-the paper has not, of the decoder's cross-attention. Each place has its own length, its own layers
-and its own parameters; a place without a generator has no prefix.
+Keys and values stand in front of those of the encoder's and the decoder's self-attention. Those in
+front of the decoder's cross-attention are an addition to the paper. Each place has its own length,
+layers and parameters; a place without a generator has no prefix.
 
 Shapes: B batch, P prompt tokens, D width.
 """
@@ -38,7 +38,8 @@ class Prefixes:
     cross: Prompt | None = None
 
     def __len__(self) -> int:
-        return len(jax.tree.leaves(self)[0])
+        leaves = jax.tree.leaves(self)
+        return len(leaves[0]) if leaves else 0
 
     def __getitem__(self, rows: np.ndarray | slice) -> "Prefixes":
         """The prefixes of the examples with these numbers [b]."""
@@ -142,7 +143,7 @@ def started(cfg: PrefixesConfig, tree: dict, prefixes: Prefixes) -> dict:
         layers, _, tokens, width = prompt.prefix.shape[1:]
         if tokens < one.tokens:
             raise ValueError(
-                f"{place}: a text of {tokens} tokens for a prefix of {one.tokens}; give a longer one"
+                f"{place}: {tokens} tokens of text for a prefix of {one.tokens}; give a longer one"
             )
         if (layers, width) != (one.depth, one.width):
             raise ValueError(

@@ -154,7 +154,8 @@ class PromptConfig:
     def slots(self) -> tuple[int, ...]:
         """How many vectors a condition has: (P,), (depth, P), or (depth, 2, P) for a prefix.
 
-        A prefix has none for layers that are left out. For stages (sum of the stages, P), of several widths.
+        A prefix has none for layers that are left out. For stages (sum of the stages, P), of
+        several widths.
         """
         shapes = {"tokens": (), "layers": (self.depth,), "prefix": (len(self.present), 2)}
         shapes["stages"] = (sum(self.stages),)

@@ -6,6 +6,7 @@ A new method is one entry here.
 import dataclasses
 
 from maskgit_prompt.errors import UsageError
+from maskgit_prompt.models.ofa import STATS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +102,24 @@ CLASSIFIER_METHODS = {
     "adapter": Method(("adapter/.*", "head/.*"), "adapters"),
     "lora": Method(("lora/.*", "head/.*"), "low-rank updates"),
     "prompt_bias": Method(("prompt/.*", "encoder/.*bias", "head/.*"), "prompt and biases"),
+}
+
+# For encoder-decoders (arXiv 2208.02532, section 4). The averages of batch norms never train: they
+# have no gradient, but weight decay would shrink them.
+MULTIMODAL_METHODS = {
+    "prompt": Method(("prompt/.*",), "prefix tuning"),
+    "full": Method((f"!multimodal/{STATS}", "multimodal/.*"), "full fine-tuning"),
+    "bias": Method(("multimodal/.*bias",), "biases"),
+    # OFA's own BitFit: biases of the norms in front of a branch, and of MLPs.
+    "bias_ofa": Method(
+        (
+            r"multimodal/(encoder|decoder)/(blocks/(attention|cross|mlp)_)?norm/bias",
+            r"multimodal/(encoder|decoder)/blocks/mlp/(up|down)/bias",
+        ),
+        "biases of norms and MLPs",
+    ),
+    "adapter": Method(("adapter/.*",), "adapters"),
+    "lora": Method(("lora/.*",), "low-rank updates"),
 }
 
 

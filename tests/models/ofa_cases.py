@@ -107,9 +107,20 @@ TINY = OFAConfig(
 
 
 def tiny(**changes) -> OFA:
-    """Random parameters, norms, biases and tables included."""
+    """A network of its own; changes: of fields that add no parameter."""
     cfg = dataclasses.replace(TINY, **changes)
-    graphdef, state = params.outline(lambda rngs: OFA(cfg, rngs=rngs))
+    return nnx.merge(_graphdef(cfg), jax.tree.map(jnp.copy, _random()))
+
+
+@functools.cache
+def _graphdef(cfg: OFAConfig) -> nnx.GraphDef:
+    return params.outline(lambda rngs: OFA(cfg, rngs=rngs))[0]
+
+
+@functools.cache
+def _random() -> dict:
+    """Random parameters, norms, biases and tables included."""
+    state = params.outline(lambda rngs: OFA(TINY, rngs=rngs))[1]
     rng = np.random.default_rng(0)
 
     def draw(path, x):
@@ -117,7 +128,20 @@ def tiny(**changes) -> OFA:
         found = rng.normal(0, spread, x.shape).astype(np.float32)
         return jnp.asarray(np.abs(found) + 0.5 if "variance" in str(path) else found)
 
-    return nnx.merge(graphdef, jax.tree_util.tree_map_with_path(draw, state))
+    return jax.tree_util.tree_map_with_path(draw, state)
+
+
+# Compiled whole: one by one the operations take far longer.
+
+
+@jax.jit
+def encode(network: OFA, images, ids, prefixes=None, valid=None, key=None):
+    return network.encode(images, ids, prefixes, valid=valid, key=key)
+
+
+@jax.jit
+def decode(network: OFA, memory, ids, prefixes=None, codes=None, adapters=None, key=None):
+    return network.decode(memory, ids, prefixes, codes=codes, adapters=adapters, key=key)
 
 
 IDS = np.array([[5, 9, 4, 7], [8, 3, PAD, PAD]])

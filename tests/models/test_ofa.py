@@ -16,7 +16,18 @@ from maskgit_prompt.models.ofa import CONFIGS, OFA, PAD
 from maskgit_prompt.models.prefixes import Prefixes
 from tests.golden_models import close
 from tests.models import ofa_cases
-from tests.models.ofa_cases import ANSWER, IDS, TINY, case, images, model, pictures, tiny
+from tests.models.ofa_cases import (
+    ANSWER,
+    IDS,
+    TINY,
+    case,
+    decode,
+    encode,
+    images,
+    model,
+    pictures,
+    tiny,
+)
 
 LAYER, STACK = 1e-5, 1e-4  # DESIGN.md: relative to the output's largest value
 
@@ -206,23 +217,23 @@ def test_the_stem_has_constant_norms():
 
 def test_images_that_are_not_there_and_padding_are_not_seen():
     network = tiny()
-    first = network.encode(pictures(), IDS, valid=np.array([True, False]))
+    first = encode(network, pictures(), IDS, valid=np.array([True, False]))
     assert first.seen.tolist()[1] == [False] * 6 + [True, True, False, False]
     other = pictures()
     other[1] += 1
-    second = network.encode(other, IDS, valid=np.array([True, False]))
-    close(network.decode(second, ANSWER), network.decode(first, ANSWER), LAYER)
+    second = encode(network, other, IDS, valid=np.array([True, False]))
+    close(decode(network, second, ANSWER), decode(network, first, ANSWER), LAYER)
     longer = np.pad(IDS, ((0, 0), (0, 2)), constant_values=PAD)
-    memory = network.encode(pictures(), longer, valid=np.array([True, False]))
-    close(network.decode(memory, ANSWER), network.decode(first, ANSWER), LAYER)
+    memory = encode(network, pictures(), longer, valid=np.array([True, False]))
+    close(decode(network, memory, ANSWER), decode(network, first, ANSWER), LAYER)
 
 
 def test_a_token_sees_those_before_it():
     network = tiny()
-    memory = network.encode(None, IDS)
+    memory = encode(network, None, IDS)
     changed = ANSWER.copy()
     changed[:, 2] = 20
-    before, after = network.decode(memory, ANSWER), network.decode(memory, changed)
+    before, after = decode(network, memory, ANSWER), decode(network, memory, changed)
     np.testing.assert_array_equal(before[:, :2], after[:, :2])
     assert np.abs(before[:, 2:] - after[:, 2:]).max() > 0.01
 
@@ -230,7 +241,7 @@ def test_a_token_sees_those_before_it():
 def test_an_image_stands_before_the_text_and_keeps_its_shape():
     network = tiny()
     wide, tall = pictures(), pictures().transpose(0, 2, 1, 3)
-    first, second = network.encode(wide, IDS), network.encode(tall, IDS)
+    first, second = encode(network, wide, IDS), encode(network, tall, IDS)
     assert first.x.shape == second.x.shape == (2, 6 + 4, 8)
     # Cells 1 2 3 / 4 5 6 of the square of 3 against 1 2 / 4 5 / 7 8.
     numbers = [ofa_positions.grid_cells(*shape, 3).tolist() for shape in ((2, 3), (3, 2))]
@@ -259,13 +270,13 @@ def test_distances_in_digits():
 def test_what_is_too_long(images, ids, answer, message):
     network = tiny()
     with pytest.raises(ValueError, match=message):
-        network.decode(network.encode(images, ids), answer)
+        decode(network, encode(network, images, ids), answer)
 
 
 def test_too_many_image_codes():
     network = tiny()
     with pytest.raises(ValueError, match="5 image codes, expected at most 4, a window of 2"):
-        network.decode(network.encode(None, IDS), np.zeros((2, 6), int), codes=np.ones(2, bool))
+        decode(network, encode(network, None, IDS), np.zeros((2, 6), int), codes=np.ones(2, bool))
 
 
 @pytest.mark.parametrize(
@@ -302,12 +313,12 @@ def test_published_sizes(name, millions, averages):
 
 def test_dropout_with_a_key_only():
     network = tiny(dropout=0.3)
-    same = tiny().encode(None, IDS).x
-    np.testing.assert_array_equal(network.encode(None, IDS).x, same)
-    dropped = network.encode(None, IDS, key=jax.random.key(0))
+    same = encode(tiny(), None, IDS).x
+    np.testing.assert_array_equal(encode(network, None, IDS).x, same)
+    dropped = encode(network, None, IDS, key=jax.random.key(0))
     assert np.abs(dropped.x - same).max() > 0.01
-    logits = network.decode(dropped, ANSWER)
-    assert np.abs(network.decode(dropped, ANSWER, key=jax.random.key(0)) - logits).max() > 0.01
+    logits = decode(network, dropped, ANSWER)
+    assert np.abs(decode(network, dropped, ANSWER, key=jax.random.key(0)) - logits).max() > 0.01
 
 
 def test_in_half_precision():
@@ -330,7 +341,7 @@ def test_recomputing_changes_no_gradient():
 
         def loss(state):
             network = nnx.merge(graphdef, state)
-            return jnp.sum(network.decode(network.encode(None, IDS), ANSWER) ** 2)
+            return jnp.sum(decode(network, encode(network, None, IDS), ANSWER) ** 2)
 
         return nnx.to_pure_dict(jax.jit(jax.grad(loss))(state))["words"]
 

@@ -23,7 +23,7 @@ from maskgit_prompt.models.prefixes import (
 from maskgit_prompt.models.prompt import NONE, PromptConfig, PromptGenerator, folded
 from maskgit_prompt.models.prompts import Prompt
 from tests.golden_models import close
-from tests.models.ofa_cases import ANSWER, IDS, TINY, tiny
+from tests.models.ofa_cases import ANSWER, IDS, TINY, decode, encode, tiny
 
 LAYER = 1e-5
 DEPTHS = {"encoder": TINY.layers[0], "decoder": TINY.layers[1], "cross": TINY.layers[1]}
@@ -41,8 +41,8 @@ def make(cfg: PrefixesConfig, seed: int = 0) -> tuple[nnx.GraphDef, dict]:
 
 def logits(prefixes: Prefixes | None = None, rows: int = 2) -> jax.Array:
     network = tiny()
-    memory = network.encode(None, IDS[:rows], prefixes)
-    return network.decode(memory, ANSWER[:rows], prefixes)
+    memory = encode(network, None, IDS[:rows], prefixes)
+    return decode(network, memory, ANSWER[:rows], prefixes)
 
 
 def prefixes_of(seed: int = 0, rows: int = 1, **changes: PromptConfig) -> Prefixes:
@@ -116,8 +116,8 @@ def test_a_gated_prefix_starts_as_nothing_and_moves():
 
     def run(tree):
         prefixes = nnx.merge(graphdef, tree).of_batch(2)
-        memory = network.encode(None, IDS, prefixes)
-        found = network.decode(memory, ANSWER, prefixes)
+        memory = encode(network, None, IDS, prefixes)
+        found = decode(network, memory, ANSWER, prefixes)
         return jnp.mean(found**2), found
 
     gradient = jax.jit(jax.grad(run, has_aux=True))
@@ -148,7 +148,7 @@ def test_the_keys_and_values_of_a_text():
     x = block.attention_norm(network.decoder.text_norm(network.words[...][ANSWER]))
     close(found.decoder.prefix[:, 0, 0], block.attention.key(x).reshape(2, 4, 8), LAYER)
     close(found.decoder.prefix[:, 0, 1], block.attention.value(x).reshape(2, 4, 8), LAYER)
-    memory = network.encode(None, IDS)
+    memory = encode(network, None, IDS)
     keys = block.cross.key(memory.x).reshape(2, 4, 8)
     close(found.cross.prefix[:, 0, 0], keys, LAYER)
 
@@ -163,10 +163,10 @@ def test_a_prefix_of_a_text_is_what_the_text_wrote():
         table[...] = jnp.zeros_like(table[...])
     network.decoder.cross_bias.query.kernel[...] *= 0
     network.decoder.cross_bias.query.bias[...] *= 0
-    memory, answer = network.encode(None, IDS), np.array([[0, 4, 17, 11], [0, 6, 2, 9]])
+    memory, answer = encode(network, None, IDS), np.array([[0, 4, 17, 11], [0, 6, 2, 9]])
     found = network.prefixes_of(None, IDS, answer[:, :3])
-    behind = network.decode(memory, answer[:, 3:], Prefixes(decoder=found.decoder))
-    close(behind[:, 0], network.decode(memory, answer)[:, 3], LAYER)
+    behind = decode(network, memory, answer[:, 3:], Prefixes(decoder=found.decoder))
+    close(behind[:, 0], decode(network, memory, answer)[:, 3], LAYER)
 
 
 def test_a_generator_that_starts_with_a_text():
@@ -184,7 +184,7 @@ def test_a_generator_that_starts_with_a_text():
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"tokens": 5}, "decoder: a text of 4 tokens for a prefix of 5; give a longer one"),
+        ({"tokens": 5}, "decoder: 4 tokens of text for a prefix of 5; give a longer one"),
         ({"reparameterize": 3}, "decoder: only a plain table can begin with a text"),
         ({"depth": 2}, "decoder: keys and values of 3 layers of width 8, expected 2 of 8"),
     ],
@@ -215,7 +215,8 @@ def test_folding_changes_no_prefix(condition):
     arguments = (None, ids) if "instances" in condition else (ids,)
     before = nnx.merge(graphdef, tree)(*arguments)
     after = nnx.merge(expected[0], own)(*arguments)
-    jax.tree.map(lambda a, b: close(a, b, LAYER), after, before)
+    for found, own in zip(jax.tree.leaves(after), jax.tree.leaves(before), strict=True):
+        close(found, own, LAYER)
     if condition:
         assert far(before.encoder.prefix[0], before.encoder.prefix[1])
 
@@ -295,8 +296,8 @@ def test_prefixes_of_several_lengths_in_one_batch():
     found = logits(both)
     network = tiny()
     for i, one in enumerate([first, second]):
-        memory = network.encode(None, IDS[i : i + 1], one)
-        alone = network.decode(memory, ANSWER[i : i + 1], one)
+        memory = encode(network, None, IDS[i : i + 1], one)
+        alone = decode(network, memory, ANSWER[i : i + 1], one)
         there = ANSWER[i] != PAD
         close(found[i, there], alone[0, there], LAYER)
     swapped = logits(together([second, first]))
@@ -338,12 +339,15 @@ def test_averages_that_cannot_be(prefixes, shares, message):
     "prompt, message",
     [
         (Prompt(prefix=np.zeros((2, 3, 2, 1, 8))), r"prompt of prefix \(2, 3, 2, 1, 8\), expected"),
-        (Prompt(tokens=np.zeros((2, 1, 8))), r"prompt of tokens \(2, 1, 8\), expected a prefix for"),
+        (
+            Prompt(tokens=np.zeros((2, 1, 8))),
+            r"prompt of tokens \(2, 1, 8\), expected a prefix for",
+        ),
     ],
 )
 def test_a_prefix_of_another_network(prompt, message):
     with pytest.raises(ValueError, match=message):
-        tiny().encode(None, IDS, Prefixes(encoder=prompt))
+        encode(tiny(), None, IDS, Prefixes(encoder=prompt))
 
 
 def test_weights_elsewhere():

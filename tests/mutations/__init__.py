@@ -11,6 +11,7 @@ from tests.mutations import (
     jobs,
     losses,
     metrics,
+    multimodal,
     pages,
     perceptual,
     pretraining,
@@ -39,4 +40,5 @@ MUTATIONS = (
     *config.MUTATIONS,
     *fetching.MUTATIONS,
     *classification.MUTATIONS,
+    *multimodal.MUTATIONS,
 )
