@@ -22,7 +22,7 @@ Array = jax.Array
 EPSILON = 1e-5
 # Added to the weights of a prefix's tokens before their logarithm. A token of weight 0 is then as
 # good as absent (float32 adds nothing of it to a sum), but its weight has a gradient.
-ALMOST_NOTHING = 1e-20
+ALMOST_NOTHING = 1e-25
 
 
 @struct.dataclass

@@ -111,7 +111,7 @@ def test_averaged_weights_that_are_not_there(tmp_path, capsys):
     message = refusal(capsys, tmp_path, file, "--config.weights=ema")
     assert "holds no averaged weights (extra_state, ema), expected them for" in message
     message = refusal(capsys, tmp_path, file, "--config.weights=last")
-    assert "config.weights = 'last', expected one of" in message
+    assert "config.weights = 'last', expected , model, ema" in message
 
 
 def test_a_file_of_another_model(tmp_path, capsys):

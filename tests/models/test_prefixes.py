@@ -51,7 +51,7 @@ def prefixes_of(seed: int = 0, rows: int = 1, **changes: PromptConfig) -> Prefix
 
 
 def far(found, other) -> bool:
-    return bool(np.abs(np.asarray(found) - np.asarray(other)).max() > 0.01)
+    return bool(np.abs(np.asarray(found) - np.asarray(other)).max() > 1e-3)
 
 
 # --- Where a prefix acts -------------------------------------------------------------------------
@@ -90,7 +90,7 @@ def test_layers_that_are_left_out_are_as_without_a_prefix():
     assert prompt.prefix.shape == (1, 3, 2, 2, 8)
     assert prompt.weights[0].tolist() == [[0, 0], [1, 1], [0, 0]]
     assert params.count(params.outline(lambda rngs: PromptGenerator(cfg, rngs=rngs))[1]) == 32
-    wild = prompt.prefix.at[:, 0].set(1e3).at[:, 2].set(-1e3)
+    wild = prompt.prefix.at[:, 0].set(9).at[:, 2].set(-9)
     first = logits(Prefixes(decoder=prompt), 1)
     second = logits(Prefixes(decoder=prompt.replace(prefix=wild)), 1)
     np.testing.assert_array_equal(first, second)
@@ -122,20 +122,21 @@ def test_a_gated_prefix_starts_as_nothing_and_moves():
 
     gradient = jax.jit(jax.grad(run, has_aux=True))
     grads, found = gradient(tree)
-    np.testing.assert_array_equal(found, logits())
+    close(found, logits(), 1e-6)
+    assert all(np.abs(grads["places"][place]["gates"]).min() > 0 for place in PLACES)
+    # Gates go to 1 or -1. A token whose gate is below 0 is not there, and may come back.
+    moved = jax.tree.map(jnp.copy, tree)
     for place in PLACES:
-        assert np.isfinite(grads["places"][place]["gates"]).all()
-        assert np.abs(grads["places"][place]["gates"]).min() > 0
-    moved = jax.tree.map(lambda x, g: x - 100 * g, tree, grads)
+        moved["places"][place]["gates"] = -jnp.sign(grads["places"][place]["gates"])
     grads, found = gradient(moved)
     assert far(found, logits())
     for place in PLACES:
         gates = moved["places"][place]["gates"]
-        assert (gates < 0).any() and (gates > 0).any()
-        assert np.isfinite(grads["places"][place]["gates"]).all()
-        assert np.abs(grads["places"][place]["positions"]).max() > 1e-6
-        # A token whose gate is below 0 is not there, and may come back.
-        assert np.abs(grads["places"][place]["gates"][gates < 0]).min() > 0
+        own = grads["places"][place]
+        assert np.isfinite(own["gates"]).all() and np.abs(own["gates"]).min() > 0
+        size = np.abs(own["positions"].reshape(*gates.shape[:1], 2, gates.shape[1], -1))
+        assert (size.max(axis=(1, 3))[gates > 0] > 1e-7).all()
+        assert (size.max(axis=(1, 3))[gates < 0] < 1e-15).all()
 
 
 def test_the_keys_and_values_of_a_text():
