@@ -247,7 +247,8 @@ class PromptGenerator(nnx.Module):
         gates = jnp.ones((len(layers), cfg.tokens))
         if cfg.gated:
             # Not below 0, but with a gradient there, so that a token can come back.
-            gates = self.gates + jax.lax.stop_gradient(jax.nn.relu(self.gates) - self.gates)
+            gates = self.gates[...]
+            gates = gates + jax.lax.stop_gradient(jnp.maximum(gates, 0) - gates)
         batch, _, *rest = prefix.shape
         weights = jnp.zeros((cfg.depth, cfg.tokens)).at[layers].set(gates)
         return Prompt(

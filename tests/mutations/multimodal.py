@@ -128,7 +128,7 @@ MUTATIONS = (
         PREFIXES,
         (
             "gates-below-nothing",
-            "jax.lax.stop_gradient(jax.nn.relu(self.gates) - self.gates)",
+            "jax.lax.stop_gradient(jnp.maximum(gates, 0) - gates)",
             "0",
         ),
         (
