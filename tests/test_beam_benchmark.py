@@ -8,8 +8,6 @@ import pytest
 
 from benchmarks import beam
 
-pytest.importorskip("maskgit_prompt.models.ofa", reason="the network is not here yet")
-
 
 @pytest.mark.slow
 def test_small_run_writes_both_ways(tmp_path):

@@ -1,8 +1,9 @@
 """Backbones: a folder of config.json and the safetensors files of its parts, never changed.
 
 Parts are "tokenizer", "transformer" and, where the model has a network to score images with,
-"features"; a classifier's backbone has an "encoder". `mini`, `mini-causal` and `mini-vit` ship with
-the package; any other name is the path of a folder.
+"features"; a classifier's backbone has an "encoder", and one for images and texts has the part
+"multimodal". `mini`, `mini-causal` and `mini-vit` ship with the package; any other name is the path
+of a folder.
 Weights are read when they are placed on a mesh, each straight to its shards.
 """
 
@@ -30,7 +31,11 @@ from maskgit_prompt.storage.files import sha256
 _EMBEDDED = pathlib.Path(__file__).parent / "embedded"
 EMBEDDED = {name: _EMBEDDED / name for name in ("mini", "mini-causal", "mini-vit")}
 EMBEDDED_OF = {"masked": "mini", "causal": "mini-causal", "vit": "mini-vit"}  # by kind
-USUAL = {"transformer": "masked", "encoder": "vit"}  # part that is prompted -> kind
+USUAL = {
+    "transformer": "masked",
+    "encoder": "vit",
+    "multimodal": "ofa",
+}  # part that is prompted -> kind
 FORMAT = 2
 KEYS = {"format", "name", "classes", "provenance", "fingerprint", "parts", "sha256"}
 
@@ -43,7 +48,7 @@ def load_for(config: ConfigDict, backbone: str, part: str = "transformer") -> Ba
 
     Args:
       backbone: config.backbone, or the folder on this machine that holds what it names.
-      part: what is prompted, "transformer" or "encoder".
+      part: what is prompted, "transformer", "encoder" or "multimodal".
 
     Raises:
       UsageError: no such model or kind, or a backbone of another kind. UserError: as in `load`.

@@ -361,8 +361,8 @@ def import_weights() -> ConfigDict:
             # The checkpoint: FILE, or FILE,FILE; an address, a published model's name, or a log
             # folder of Taming Transformers.
             "source": "",
-            # "maskgit", "maskgit-torch", "taming", or of an encoder "vit-npz", "vit-torch", "swin";
-            # not for a published model.
+            # "maskgit", "maskgit-torch", "taming"; of an encoder "vit-npz", "vit-torch", "swin"; of
+            # an encoder-decoder "ofa"; not for a published model.
             "format": "",
             "download": False,  # fetch a source that is not on this machine
             "name": "",  # the backbone's name; empty: the workdir's
@@ -377,6 +377,9 @@ def import_weights() -> ConfigDict:
             # Pixels that an encoder was trained on: "half" (mean and deviation 0.5), "imagenet", or
             # empty for what is usual with its format.
             "normalization": "",
+            # For a checkpoint that holds both: "model" (those of the last step) or "ema" (averaged
+            # ones); empty: "model".
+            "weights": "",
         }
     )
 

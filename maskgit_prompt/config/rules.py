@@ -22,6 +22,7 @@ from maskgit_prompt.decoding import schedules
 from maskgit_prompt.decoding.config import DecodeConfig
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.importers.format import formats
+from maskgit_prompt.importers.ofa import WEIGHTS
 from maskgit_prompt.importers.vit import NORMALIZATIONS
 from maskgit_prompt.models import attention, discriminator, prompt, tokenizer, vit
 from maskgit_prompt.models.prompts import LOCATIONS
@@ -230,6 +231,7 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "features.*": COUNT,
     "format": Rule(lambda x: x == "" or x in formats(), ", ".join(formats())),
     "normalization": one_of(("", *NORMALIZATIONS)),
+    "weights": one_of(("", *WEIGHTS)),
     "download": FLAG,
     "image_size": NOT_NEGATIVE,
     "codebook": NOT_NEGATIVE,

@@ -262,6 +262,7 @@ USES = (
     Use(("heads",), "format", ("taming", "vit-torch")),
     Use(("classes",), "format", ("taming",)),
     Use(("normalization",), "format", ("vit-npz", "vit-torch", "swin")),
+    Use(("weights",), "format", ("ofa",)),
     Use(("codebook",), "format", ("maskgit",)),
     Use(
         ("backbone",),
@@ -278,6 +279,7 @@ USES = (
             "heads",
             "classes",
             "normalization",
+            "weights",
         ),
         "found",
         ("a backbone",),

@@ -12,7 +12,7 @@ import os
 import re
 import struct
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
 import ml_dtypes
@@ -86,12 +86,16 @@ def read_or_safetensors(path: str | os.PathLike) -> dict[str, StoredArray]:
     return safetensors_stream.read(path) if kind == "safetensors" else read(path)
 
 
-def read(path: str | os.PathLike) -> dict[str, StoredArray]:
+def read(path: str | os.PathLike, inside: Sequence[str] = ()) -> dict[str, StoredArray]:
     """The tensors of a file's state dict by name, not yet read.
 
     The state dict is the object itself or stands under "state_dict", "model" or "params"; names of
     nested dicts are joined by ".": {"state_dict": {"a": {"b": tensor}}} -> {"a.b": array}. Entries
     that are not tensors are left out.
+
+    Args:
+      inside: keys that lead to another state dict, as "extra_state", "ema" to averaged weights; the
+        result is empty if there is none.
 
     Raises:
       UserError: the file is not one of PyTorch, is damaged, wants to run code, holds no state dict,
@@ -113,6 +117,11 @@ def read(path: str | os.PathLike) -> dict[str, StoredArray]:
             ) from error
         except pickles.Damaged as error:
             raise sniff.damaged(path, error, EXPECTED) from error
+    if inside:
+        for key in inside:
+            top = top.get(key) if isinstance(top, dict) else None
+        if not isinstance(top, dict):
+            return {}
     return {name: _stored(path, name, x, places) for name, x in _state_dict(path, top).items()}
 
 

@@ -289,6 +289,7 @@ class Options:
       normalization: of the pixels that an encoder was trained on: "half", "imagenet" or unknown.
       classes: how many it was trained on.
       unmasked: how many tokens at the start of a causal transformer's sequence all see each other.
+      weights: "model", those of the last step, or "ema", averaged ones; empty: "model".
     """
 
     image_size: int = 0
@@ -298,6 +299,7 @@ class Options:
     classes: int = 0
     unmasked: int = 0
     normalization: str = ""
+    weights: str = ""
 
 
 def parameters(

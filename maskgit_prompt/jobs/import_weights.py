@@ -89,7 +89,7 @@ def _existing(folder: pathlib.Path) -> Backbone:
 
 def _options(config: ConfigDict, known: Options) -> Options:
     """What files do not tell: as the user says, or else as it is `known` of a published model."""
-    names = ("image_size", "codebook", "heads", "classes", "normalization")
+    names = ("image_size", "codebook", "heads", "classes", "normalization", "weights")
     return dataclasses.replace(known, **{name: config[name] for name in names if config[name]})
 
 
@@ -145,6 +145,9 @@ def _write_backbone(
             f"wrote {path}, fingerprint {written.fingerprint(('encoder',))}: use "
             f"--config=configs/classify.py:PHOTOS --config.backbone={path}"
         )
+        return
+    if "multimodal" in written.parts:
+        print(f"wrote {path}, fingerprint {written.fingerprint(('multimodal',))}")
         return
     missing = [name for name in ("tokenizer", "transformer") if name not in written.parts]
     if missing:

@@ -43,10 +43,10 @@ def attention(
     Args:
       q: [B, T, N, H].
       k, v: [B, S, N, H], of q's dtype.
-      mask: bool [T, S], which query (row) sees which key (column), at least one each; None: every
-        query sees every key.
+      mask: bool [T, S], which query (row) sees which key (column), at least one each, or
+        [B, T or 1, S] for every sequence its own; None: every query sees every key.
       implementation: one of IMPLEMENTATIONS.
-      bias: [N, T, S], added to the logits; None: nothing.
+      bias: [N, T, S] or [B or 1, N, T, S], added to the logits; None: nothing.
 
     Raises:
       ValueError: as in `check`.
@@ -57,8 +57,10 @@ def attention(
     chosen = choose(implementation, backend(), q.dtype.name, q.shape[-1])
     if chosen == "cudnn":
         q, k, v, mask, bias = _even(q, k, v, mask, bias)
-    mask = None if mask is None else mask[None, None]  # [1, 1, T, S]
-    bias = None if bias is None else bias[None]  # [1, N, T, S]
+    if mask is not None:
+        mask = mask[None, None] if mask.ndim == 2 else mask[:, None]  # [B or 1, 1, T or 1, S]
+    if bias is not None and bias.ndim == 3:
+        bias = bias[None]  # [1, N, T, S]
     if chosen == "tokamax":
         return _tokamax().dot_product_attention(q, k, v, mask=mask, bias=bias)
     found = jax.nn.dot_product_attention(q, k, v, bias, mask, implementation=chosen)
@@ -193,14 +195,16 @@ def _even(
     The bias is also made of q's dtype, as cuDNN wants it.
     """
     rows, columns = q.shape[1] % 2, k.shape[1] % 2
+    edge = lambda x, *ends: jnp.pad(x, [(0, 0)] * (x.ndim - 2) + [(0, end) for end in ends])
     if bias is not None:
-        bias = jnp.pad(bias.astype(q.dtype), [(0, 0), (0, rows), (0, columns)])
+        bias = edge(bias.astype(q.dtype), rows, columns)
     if not rows and not columns:
         return q, k, v, mask, bias
     if mask is None:
         mask = np.ones((q.shape[1], k.shape[1]), bool)
-    mask = jnp.pad(mask, [(0, rows), (0, 0)], constant_values=True)
-    mask = jnp.pad(mask, [(0, 0), (0, columns)])  # [T + rows, S + columns]
+    if mask.shape[-2] > 1:  # one row is every query's
+        mask = ~edge(~jnp.asarray(mask), rows, 0)
+    mask = edge(mask, 0, columns)  # [..., T + rows or 1, S + columns]
     behind = lambda x, count: jnp.pad(x, [(0, 0), (0, count), (0, 0), (0, 0)])
     return behind(q, rows), behind(k, columns), behind(v, columns), mask, bias
 

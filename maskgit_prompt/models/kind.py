@@ -15,7 +15,8 @@ class Kind:
     """One kind of network that a backbone's part can be.
 
     Attributes:
-      part: "tokenizer", "transformer", "features", or "encoder" of images for a classifier.
+      part: "tokenizer", "transformer", "features", "encoder" of images for a classifier, or
+        "multimodal" for one that reads images and texts and writes texts.
       name: as folders and configs call it; no two files in models/ have the same.
       config: the class of its sizes.
       module: (config, *, rngs) -> the network.

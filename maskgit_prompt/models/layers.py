@@ -97,6 +97,10 @@ def per_layer(
         return None, None
     if prompt.place not in ("layers", "prefix"):
         raise ValueError(f"prompt of {prompt.place}, which this transformer does not take")
+    if prompt.weights is not None:
+        raise ValueError(
+            "a prefix with weights (left_out, gated), which this transformer does not take"
+        )
     depth = prompt.array.shape[1]
     if depth != layers:
         raise ValueError(

@@ -18,6 +18,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from maskgit_prompt.models.kind import Axes
@@ -56,6 +57,13 @@ class PromptConfig:
       shared: table only: the same fresh tokens at every layer.
       stages: table without conditions only: fresh tokens before this number of blocks of each
         stage; the transformer's width is D in the first stage and doubles with each. () elsewhere.
+      std: the table's shared part starts with this standard deviation; 0: 1.
+      reparameterize: prefix of a table only: each of the P tokens has one row of `embedding`
+        numbers, and an MLP with this hidden width makes keys and values for all layers of it (arXiv
+        2101.00190, section 4.3). `folded` makes a plain table of them. 0: none.
+      left_out: prefix only: numbers of layers that get none.
+      gated: prefix only: every token has a weight in each layer, which starts at 0, so tuning
+        starts from the backbone itself.
     """
 
     kind: str = "factorized"
@@ -76,9 +84,14 @@ class PromptConfig:
     uniform: float = 0.0
     shared: bool = False
     stages: tuple[int, ...] = ()
+    std: float = 0.0
+    reparameterize: int = 0
+    left_out: tuple[int, ...] = ()
+    gated: bool = False
 
     def __post_init__(self):
-        object.__setattr__(self, "stages", tuple(self.stages))  # in a file it is a list
+        for name in ("stages", "left_out"):  # in a file they are lists
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.kind not in KINDS:
             raise ValueError(f"kind = {self.kind!r}, expected one of {', '.join(KINDS)}")
         if self.attention not in PROMPT_ATTENTION:
@@ -104,6 +117,21 @@ class PromptConfig:
                 f"stages = {self.stages}, expected them with kind 'table' alone: no conditions, no "
                 "prefix, not dense"
             )
+        if (self.gated or self.left_out) and not self.prefix:
+            raise ValueError("gated and left_out are for a prefix: set prefix=True")
+        if not self.reparameterize >= 0 or (
+            self.reparameterize and (self.kind != "table" or self.dense or not self.prefix)
+        ):
+            raise ValueError(
+                f"reparameterize = {self.reparameterize}, expected 0, or more for a prefix of kind "
+                "'table' that is not dense"
+            )
+        if not set(self.left_out) < set(range(self.depth)) and self.left_out:
+            raise ValueError(
+                f"left_out = {self.left_out}, expected some of layers 0 to {self.depth - 1}"
+            )
+        if not 0 <= self.std < math.inf or (self.std and self.uniform):
+            raise ValueError(f"std = {self.std}, expected 0 or more, and 0 beside uniform")
         if self.kind == "additive" and not self.dense and self.embedding not in (0, self.width):
             raise ValueError(
                 f"embedding = {self.embedding}, expected the width {self.width}: an additive "
@@ -118,12 +146,18 @@ class PromptConfig:
         return "prefix" if self.prefix else "layers" if self.depth > 1 else "tokens"
 
     @property
+    def present(self) -> tuple[int, ...]:
+        """The layers that are not left out."""
+        return tuple(layer for layer in range(self.depth) if layer not in self.left_out)
+
+    @property
     def slots(self) -> tuple[int, ...]:
         """How many vectors a condition has: (P,), (depth, P), or (depth, 2, P) for a prefix.
 
-        For stages (sum of the stages, P), of several widths.
+        A prefix has none for layers that are left out. For stages (sum of the stages, P), of
+        several widths.
         """
-        shapes = {"tokens": (), "layers": (self.depth,), "prefix": (self.depth, 2)}
+        shapes = {"tokens": (), "layers": (self.depth,), "prefix": (len(self.present), 2)}
         shapes["stages"] = (sum(self.stages),)
         return (*shapes[self.place], self.tokens)
 
@@ -139,6 +173,12 @@ class PromptGenerator(nnx.Module):
         if cfg.stages:
             shapes = [(n * cfg.tokens, cfg.width * 2**stage) for stage, n in enumerate(cfg.stages)]
             self.positions = nnx.Dict({str(i): self._start(rngs, x) for i, x in enumerate(shapes)})
+        elif cfg.reparameterize:
+            item = (cfg.tokens, size)
+            self.positions = self._start(rngs, item)
+            self.up = nnx.Linear(size, cfg.reparameterize, rngs=rngs)
+            outputs = slots // cfg.tokens * cfg.width
+            self.out = nnx.Linear(cfg.reparameterize, outputs, rngs=rngs)
         elif cfg.kind == "table":
             item = (slots, size if cfg.dense else cfg.width)
             self.positions = self._start(rngs, item)
@@ -165,10 +205,12 @@ class PromptGenerator(nnx.Module):
             self.classes = normal(0.02, cfg.classes, *item)
         if cfg.instances:
             self.instances = normal(0.02, cfg.instances, *item)
+        if cfg.gated:
+            self.gates = nnx.Param(jnp.zeros((len(cfg.present), cfg.tokens)))
 
     def _start(self, rngs: nnx.Rngs, shape: tuple[int, ...]) -> nnx.Param:
         if not self.cfg.uniform:
-            return nnx.Param(jax.random.normal(rngs.params(), shape))
+            return nnx.Param((self.cfg.std or 1.0) * jax.random.normal(rngs.params(), shape))
         bounds = {"minval": -self.cfg.uniform, "maxval": self.cfg.uniform}
         return nnx.Param(jax.random.uniform(rngs.params(), shape, **bounds))
 
@@ -194,7 +236,25 @@ class PromptGenerator(nnx.Module):
             tokens = jnp.tile(tokens, (cfg.depth, 1))
         tokens = jnp.broadcast_to(tokens, (batch, math.prod(cfg.slots), cfg.width))
         tokens = dropout(tokens, cfg.dropout, keys[2])
-        return Prompt(**{cfg.place: tokens.reshape(batch, *cfg.slots, cfg.width)})
+        found = tokens.reshape(batch, *cfg.slots, cfg.width)
+        if not cfg.left_out and not cfg.gated:
+            return Prompt(**{cfg.place: found})
+        return self._weighted(found)
+
+    def _weighted(self, prefix: Array) -> Prompt:
+        """[B, present layers, 2, P, D] as the prefix of all layers, with weights [B, layers, P]."""
+        cfg, layers = self.cfg, np.array(self.cfg.present)
+        gates = jnp.ones((len(layers), cfg.tokens))
+        if cfg.gated:
+            # Not below 0, but with a gradient there, so that a token can come back.
+            gates = self.gates[...]
+            gates = gates + jax.lax.stop_gradient(jnp.maximum(gates, 0) - gates)
+        batch, _, *rest = prefix.shape
+        weights = jnp.zeros((cfg.depth, cfg.tokens)).at[layers].set(gates)
+        return Prompt(
+            prefix=jnp.zeros((batch, cfg.depth, *rest)).at[:, layers].set(prefix),
+            weights=jnp.broadcast_to(weights, (batch, *weights.shape)),
+        )
 
     def _staged(self, batch: int, key: Array | None) -> Prompt:
         cfg, stages = self.cfg, []
@@ -208,6 +268,11 @@ class PromptGenerator(nnx.Module):
 
     def _tokens(self, condition: Array | float) -> Array:
         """The rule of the kind; condition [B, …] has the shape of a table's rows, or is 0."""
+        if self.cfg.reparameterize:
+            x = self.out(jax.nn.relu(self.up(self.positions + condition)))
+            x = x.reshape(*x.shape[:-1], -1, self.cfg.width)  # … P, layers · 2, D
+            x = jnp.swapaxes(x, -3, -2)
+            return x.reshape(*x.shape[:-3], -1, self.cfg.width)  # … layers · 2 · P, D
         if self.cfg.kind == "table":
             x = self.positions + condition  # [B, P, E] or [P, E]
             return self.dense(x) if self.cfg.dense else x  # … D
@@ -228,6 +293,30 @@ def _lookup(table: Array, ids: Array, drop: float, key: Array | None) -> Array:
         ids = jnp.where(jax.random.bernoulli(key, drop, ids.shape), NONE, ids)
     rows = table[jnp.maximum(ids, 0)]
     return jnp.where((ids >= 0).reshape(-1, *[1] * (rows.ndim - 1)), rows, 0.0)
+
+
+def folded(cfg: PromptConfig, tree: dict) -> tuple[PromptConfig, dict]:
+    """The same prompts as a plain table: (config, parameters) without `reparameterize`.
+
+    Others stay as they are. The MLP is many times larger than what it makes.
+
+    Raises:
+      ValueError: it has classes and instances, whose sum the MLP takes.
+    """
+    if not cfg.reparameterize:
+        return cfg, tree
+    if cfg.classes and cfg.instances:
+        raise ValueError("a reparameterized prefix of classes and instances cannot be folded")
+    make = lambda rngs: PromptGenerator(cfg, rngs=rngs)
+    graphdef, _ = nnx.split(nnx.eval_shape(lambda: make(nnx.Rngs(0))))
+    generator = nnx.merge(graphdef, tree)
+    found = {"positions": generator._tokens(0.0)}
+    for name in ("classes", "instances"):
+        if name in tree:
+            found[name] = generator._tokens(jnp.asarray(tree[name])) - found["positions"]
+    if "gates" in tree:
+        found["gates"] = tree["gates"]
+    return dataclasses.replace(cfg, reparameterize=0, embedding=0), found
 
 
 # On every device, so that gradient traffic is only the prompt's size.

@@ -20,7 +20,7 @@ ADDED = ("add", "add-1")  # they have no length of their own
 
 @struct.dataclass
 class Prompt:
-    """Vectors for one of several places; exactly one field is set.
+    """Vectors for one of several places; exactly one field is set, besides weights.
 
     Prompt(tokens=x) stands before the codes, Prompt(prefix=x) before their keys and values.
     Marquee headers hold K prompts for every image: each shape then begins with [B, K].
@@ -37,9 +37,12 @@ class Prompt:
         its own patches, without positions.
       frame: [B, F, F, 3], for a vision transformer: normalized pixels around the image, which takes
         the middle's place.
+      weights: [B, layers, P], of a prefix: how often each of its tokens counts in the softmax. 1,
+        as in None, is as the papers have it; 0 is not there at all, so that layers may have no
+        prefix, and prefixes of several lengths share a batch.
 
     Raises:
-      ValueError: no field is set, or more than one.
+      ValueError: no place is set, or more than one; weights of something other than a prefix.
     """
 
     tokens: Array | np.ndarray | None = None
@@ -49,24 +52,27 @@ class Prompt:
     added: Array | np.ndarray | None = None
     patches: Array | np.ndarray | None = None
     frame: Array | np.ndarray | None = None
+    weights: Array | np.ndarray | None = None
 
     def __post_init__(self):
-        names = [field.name for field in dataclasses.fields(self)]
+        names = self._places()
         found = [name for name in names if getattr(self, name) is not None]
         if len(found) != 1:
             raise ValueError(
                 f"a prompt has {' and '.join(found) or 'no vectors'}, expected exactly one of "
                 f"{', '.join(names)}"
             )
+        if self.weights is not None and found != ["prefix"]:
+            raise ValueError(f"a prompt of {found[0]} has weights, expected them with a prefix")
+
+    @classmethod
+    def _places(cls) -> list[str]:
+        return [field.name for field in dataclasses.fields(cls) if field.name != "weights"]
 
     @property
     def place(self) -> str:
         """The field that is set: tokens, layers, prefix, stages, added, patches or frame."""
-        return next(
-            field.name
-            for field in dataclasses.fields(self)
-            if getattr(self, field.name) is not None
-        )
+        return next(name for name in self._places() if getattr(self, name) is not None)
 
     @property
     def array(self) -> Array | np.ndarray:

@@ -6,6 +6,7 @@ A new method is one entry here.
 import dataclasses
 
 from maskgit_prompt.errors import UsageError
+from maskgit_prompt.models.ofa import STATS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,6 +115,24 @@ CLASSIFIER_METHODS = {
     "prompt_noupdate": Method(("head/.*",), "linear head behind a random prompt"),
 }
 PROMPTED = tuple(name for name in CLASSIFIER_METHODS if name.startswith("prompt"))
+
+# For encoder-decoders (arXiv 2208.02532, section 4). The averages of batch norms never train: they
+# have no gradient, but weight decay would shrink them.
+MULTIMODAL_METHODS = {
+    "prompt": Method(("prompt/.*",), "prefix tuning"),
+    "full": Method((f"!multimodal/{STATS}", "multimodal/.*"), "full fine-tuning"),
+    "bias": Method(("multimodal/.*bias",), "biases"),
+    # OFA's own BitFit: biases of the norms in front of a branch, and of MLPs.
+    "bias_ofa": Method(
+        (
+            r"multimodal/(encoder|decoder)/(blocks/(attention|cross|mlp)_)?norm/bias",
+            r"multimodal/(encoder|decoder)/blocks/mlp/(up|down)/bias",
+        ),
+        "biases of norms and MLPs",
+    ),
+    "adapter": Method(("adapter/.*",), "adapters"),
+    "lora": Method(("lora/.*",), "low-rank updates"),
+}
 
 
 def of_classifier(name: str, layers: int | tuple[int, ...]) -> Method:

@@ -21,7 +21,7 @@ FILE = tuned_file.Kind("prompt", "prompt.safetensors", "maskgit_prompt", format=
 # that those versions can read new files.
 IMPLIED = ("tokenizer", "transformer")
 # Nor do those versions know these sizes of a generator, and the header leaves them out unless set.
-LATER = ("uniform", "shared", "stages")
+LATER = ("uniform", "shared", "stages", "std", "reparameterize", "left_out", "gated")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -45,6 +45,7 @@ def test_the_networks_of_the_package():
         "convolutional": ("features", ""),
         "vit": ("encoder", ""),
         "swin": ("encoder", ""),
+        "ofa": ("multimodal", ""),
     }
 
 

@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 from flax import nnx
 
-pytest.importorskip("maskgit_prompt.models.ofa", reason="the network is not here yet")
-
 from maskgit_prompt.decoding.beam import EncoderDecoder, SearchConfig, make_search
 from maskgit_prompt.decoding.constraints import IdRange, make_trie
 from maskgit_prompt.decoding.specials import PAD, START

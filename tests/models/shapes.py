@@ -7,12 +7,12 @@ import pathlib
 
 from maskgit_prompt import backbones, params
 from maskgit_prompt.devices import sharding
-from maskgit_prompt.models import causal, masked, tokenizer, vqgan
+from maskgit_prompt.models import causal, masked, ofa, tokenizer, vqgan
 
 FOLDER = pathlib.Path(__file__).parent / "shapes"
 SIZES = {
     f"{network.KIND.part}_{name}": (network.KIND, cfg)
-    for network in (tokenizer, vqgan, masked, causal)
+    for network in (tokenizer, vqgan, masked, causal, ofa)
     for name, cfg in network.CONFIGS.items()
 }
 

@@ -213,3 +213,20 @@ def test_tokamax_that_is_not_installed(monkeypatch):
     ):
         check("tokamax", "float32", 64)
     check("auto", "float32", 64)
+
+
+def test_a_mask_and_a_bias_for_every_sequence():
+    """As each sequence alone, also with the odd lengths that cuDNN is not given."""
+    rng = np.random.default_rng(0)
+    some = lambda *shape: jnp.asarray(rng.standard_normal(shape, np.float32))
+    q, k, v, bias = some(2, 3, 2, 4), some(2, 5, 2, 4), some(2, 5, 2, 4), some(2, 2, 3, 5)
+    mask = jnp.array([[[1, 1, 0, 0, 1]], [[0, 1, 1, 1, 0]]], bool)
+    found = attention(q, k, v, mask, "xla", bias)
+    for i in range(2):
+        one = slice(i, i + 1)
+        alone = attention(q[one], k[one], v[one], mask[i], "xla", bias[i])
+        np.testing.assert_allclose(found[one], alone, atol=1e-6)
+    even = module._even(q, k, v, mask, bias)
+    assert [x.shape[1] for x in even[:3]] == [4, 6, 6] and even[3].shape == (2, 1, 6)
+    padded = attention(*even[:4], "xla", even[4])
+    np.testing.assert_allclose(padded[:, :3], found, atol=1e-6)

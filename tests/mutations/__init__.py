@@ -12,6 +12,7 @@ from tests.mutations import (
     listed,
     losses,
     metrics,
+    multimodal,
     pages,
     perceptual,
     pretraining,
@@ -43,4 +44,5 @@ MUTATIONS = (
     *classification.MUTATIONS,
     *listed.MUTATIONS,
     *texts.MUTATIONS,
+    *multimodal.MUTATIONS,
 )

@@ -44,8 +44,8 @@ MUTATIONS = (
         ),
         (
             "compare-prompt-trains-all",
-            '"prompt": Method(("prompt/.*",)',
-            '"prompt": Method(("prompt/.*", "transformer/.*")',
+            '"prompt": Method(("prompt/.*",), "prompt tuning"',
+            '"prompt": Method(("prompt/.*", "transformer/.*"), "prompt tuning"',
         ),
     ),
     *in_file(
