@@ -41,8 +41,8 @@ from jax.typing import ArrayLike
 
 from maskgit_prompt.decoding.arguments import bound
 from maskgit_prompt.decoding.constraints import Constraint, Free, Trie
-from maskgit_prompt.decoding.specials import END, PAD, START
 from maskgit_prompt.errors import UsageError
+from maskgit_prompt.models.specials import END, PAD, START
 
 Array = jax.Array
 

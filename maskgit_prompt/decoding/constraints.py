@@ -20,8 +20,8 @@ import numpy as np
 from flax import struct
 from jax.typing import ArrayLike
 
-from maskgit_prompt.decoding.specials import END
 from maskgit_prompt.errors import UserError
+from maskgit_prompt.models.specials import END
 
 Array = jax.Array
 NOTHING = -1  # the id of a node that no id leads to

@@ -18,18 +18,15 @@ from maskgit_prompt.models.attention import check_heads
 from maskgit_prompt.models.kind import Axes, Kind
 from maskgit_prompt.models.layers import Pin, as_it_is, kernel_init
 from maskgit_prompt.models.ofa_decoder import Decoder, Decoding
-from maskgit_prompt.models.ofa_encoder import PAD, Encoder, Memory, self_keys_and_values
+from maskgit_prompt.models.ofa_encoder import Encoder, Memory, self_keys_and_values
 from maskgit_prompt.models.prefixes import Prefixes
 from maskgit_prompt.models.prompts import Prompt
 from maskgit_prompt.models.resnet import WIDTHS
 
 Array = jax.Array
 
-BEGIN, END, UNKNOWN = 0, 2, 3  # tokens besides PAD
 # Parameters that no training moves: stored averages, which have no gradient but would decay.
 STATS = r".*/(mean|variance)"
-
-__all__ = ["BEGIN", "CONFIGS", "END", "KIND", "OFA", "PAD", "STATS", "UNKNOWN", "OFAConfig"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,7 +152,7 @@ class OFA(nnx.Module):
         """Logits of the next token behind each of ids, [B, T, V] float32.
 
         Args:
-          ids: [B, T] int, BEGIN first, filled up with PAD behind their ends.
+          ids: [B, T] int, START first, filled up with PAD behind their ends.
           prefixes: their parts `decoder` and `cross`.
           codes: bool [B], which rows are image codes, with positions on a square; None: no row.
           adapters, key, pin: as in `encode`, of the decoder.
@@ -206,7 +203,7 @@ class OFA(nnx.Module):
 
         Args:
           state: as `start` or the step before gives it.
-          ids: [B · K] int, BEGIN at position 0.
+          ids: [B · K] int, START at position 0.
           position: below the state's length; it may be traced and is not checked.
 
         Returns:

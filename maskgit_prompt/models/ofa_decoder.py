@@ -22,7 +22,7 @@ from maskgit_prompt.models.ofa_blocks import (
     widened_bias,
     widened_mask,
 )
-from maskgit_prompt.models.ofa_encoder import PAD, Memory
+from maskgit_prompt.models.ofa_encoder import Memory
 from maskgit_prompt.models.ofa_positions import (
     PositionBias,
     Positions,
@@ -32,6 +32,7 @@ from maskgit_prompt.models.ofa_positions import (
     text_buckets,
 )
 from maskgit_prompt.models.prefixes import Prefixes
+from maskgit_prompt.models.specials import PAD
 
 Array = jax.Array
 

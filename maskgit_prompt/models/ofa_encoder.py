@@ -22,10 +22,10 @@ from maskgit_prompt.models.ofa_positions import (
     text_buckets,
 )
 from maskgit_prompt.models.prompts import Prompt
+from maskgit_prompt.models.specials import PAD
 
 Array = jax.Array
 
-PAD = 1  # the token that fills a text up
 TEXT, IMAGE = 0, 1  # rows of the type table
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from maskgit_prompt.decoding.specials import END, PAD, START
+from maskgit_prompt.models.specials import END, PAD, START
 
 HASHES = 11
 

@@ -8,8 +8,8 @@ import pytest
 from maskgit_prompt.decoding import beam
 from maskgit_prompt.decoding.beam import SearchConfig, make_search
 from maskgit_prompt.decoding.constraints import IdRange, make_trie
-from maskgit_prompt.decoding.specials import END, PAD
 from maskgit_prompt.errors import UsageError
+from maskgit_prompt.models.specials import END, PAD
 from tests.decoding.tables import every, followed, listed, partial, same, table
 from tests.golden_models import Case
 

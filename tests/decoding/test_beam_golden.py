@@ -9,7 +9,7 @@ from flax import nnx
 
 from maskgit_prompt.decoding.beam import EncoderDecoder, SearchConfig, make_search
 from maskgit_prompt.decoding.constraints import IdRange, make_trie
-from maskgit_prompt.decoding.specials import PAD, START
+from maskgit_prompt.models.specials import PAD, START
 from tests.models import ofa_cases, test_ofa_steps
 
 STACK = 1e-4

@@ -6,8 +6,8 @@ import pytest
 
 from maskgit_prompt.decoding import constraints
 from maskgit_prompt.decoding.constraints import Free, IdRange, make_trie, make_tries
-from maskgit_prompt.decoding.specials import END
 from maskgit_prompt.errors import UserError
+from maskgit_prompt.models.specials import END
 
 V = 10
 ANSWERS = [(5, 7), (8,), (5, 6)]

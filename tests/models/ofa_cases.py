@@ -12,9 +12,10 @@ from maskgit_prompt import params
 from maskgit_prompt.importers import ofa as importer
 from maskgit_prompt.importers import ofa_rules
 from maskgit_prompt.models.adapter import AdapterConfig, Adapters
-from maskgit_prompt.models.ofa import BEGIN, OFA, PAD, OFAConfig
+from maskgit_prompt.models.ofa import OFA, OFAConfig
 from maskgit_prompt.models.prefixes import PrefixesConfig, PrefixGenerator
 from maskgit_prompt.models.prompt import PromptConfig
+from maskgit_prompt.models.specials import PAD, START
 from tests import golden_models
 from tests.golden_models import Case
 
@@ -145,7 +146,7 @@ def decode(network: OFA, memory, ids, prefixes=None, codes=None, adapters=None, 
 
 
 IDS = np.array([[5, 9, 4, 7], [8, 3, PAD, PAD]])
-ANSWER = np.array([[BEGIN, 4, 17, 11], [BEGIN, 6, 2, PAD]])
+ANSWER = np.array([[START, 4, 17, 11], [START, 6, 2, PAD]])
 
 
 def pictures(rows: int = 2) -> np.ndarray:

@@ -11,9 +11,10 @@ from flax import nnx
 
 from maskgit_prompt import params
 from maskgit_prompt.importers import ofa_rules
-from maskgit_prompt.models import ofa, ofa_positions, resnet
-from maskgit_prompt.models.ofa import CONFIGS, OFA, PAD
+from maskgit_prompt.models import ofa_positions, resnet
+from maskgit_prompt.models.ofa import CONFIGS, OFA
 from maskgit_prompt.models.prefixes import Prefixes
+from maskgit_prompt.models.specials import PAD
 from tests.golden_models import close
 from tests.models import ofa_cases
 from tests.models.ofa_cases import (
@@ -346,7 +347,3 @@ def test_recomputing_changes_no_gradient():
         return nnx.to_pure_dict(jax.jit(jax.grad(loss))(state))["words"]
 
     close(gradient(remat=True), gradient(), LAYER)
-
-
-def test_constants_of_the_vocabulary():
-    assert (ofa.BEGIN, ofa.PAD, ofa.END, ofa.UNKNOWN) == (0, 1, 2, 3)

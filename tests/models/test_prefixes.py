@@ -8,7 +8,6 @@ from flax import nnx
 
 from maskgit_prompt import params
 from maskgit_prompt.models.layers import per_layer
-from maskgit_prompt.models.ofa_encoder import PAD
 from maskgit_prompt.models.prefixes import (
     PLACES,
     Prefixes,
@@ -22,6 +21,7 @@ from maskgit_prompt.models.prefixes import (
 )
 from maskgit_prompt.models.prompt import NONE, PromptConfig, PromptGenerator, folded
 from maskgit_prompt.models.prompts import Prompt
+from maskgit_prompt.models.specials import PAD
 from tests.golden_models import close
 from tests.models.ofa_cases import ANSWER, IDS, TINY, decode, encode, tiny
 

@@ -14,8 +14,8 @@ import numpy as np
 from maskgit_prompt.counts import counted
 from maskgit_prompt.data.names import legible
 from maskgit_prompt.data.text.tokenizer import Layout, Tokenizer
-from maskgit_prompt.decoding.specials import NAMES, UNKNOWN
 from maskgit_prompt.errors import UsageError, UserError
+from maskgit_prompt.models.specials import NAMES, UNKNOWN
 
 FILES = ("encoder.json", "vocab.bpe", "dict.txt")
 CODES, BINS = 8192, 1000

@@ -16,8 +16,8 @@ import re
 from collections.abc import Iterable
 
 from maskgit_prompt.data.names import legible
-from maskgit_prompt.decoding.specials import END, NAMES, PAD, START, UNKNOWN
 from maskgit_prompt.errors import UserError
+from maskgit_prompt.models.specials import END, NAMES, PAD, START, UNKNOWN
 
 _MARK = re.compile(r"\s*<(?:(bin|code)_(\d+)|(mask))>")
 

@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterable, Sequence
 
 from maskgit_prompt.data.text.tokenizer import Layout, Tokenizer
-from maskgit_prompt.decoding.specials import NAMES
 from maskgit_prompt.errors import UserError
+from maskgit_prompt.models.specials import NAMES
 
 # Words, runs of signs, and single spaces: every character is in one of them.
 _PIECES = re.compile(r" ?\w+| ?[^\w\s]+|\s")
