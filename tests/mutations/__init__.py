@@ -17,6 +17,7 @@ from tests.mutations import (
     perceptual,
     pretraining,
     prompts,
+    scenes,
     scores,
     texts,
     tuning,
@@ -44,5 +45,6 @@ MUTATIONS = (
     *classification.MUTATIONS,
     *listed.MUTATIONS,
     *texts.MUTATIONS,
+    *scenes.MUTATIONS,
     *multimodal.MUTATIONS,
 )
