@@ -136,7 +136,7 @@ def test_what_is_stacked_is_called_blocks(kind):
     """Slices go by the name; the networks say which parameters have an axis of layers."""
     rules = backbones.kinds()[kind].axes
     layered = {pattern for pattern, axes in rules if axes and "layer" in axes}
-    begin = ("blocks/", r"stages/\d+/blocks/")
+    begin = ("blocks/", r"stages/\d+/blocks/", "(encoder|decoder)/blocks/")
     assert all(
         pattern.startswith(begin) and axes[0] == "layer"
         for pattern, axes in rules

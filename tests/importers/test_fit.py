@@ -42,6 +42,7 @@ def test_the_formats_of_the_package():
     assert list(formats()) == [
         "maskgit",
         "maskgit-torch",
+        "ofa",
         "swin",
         "taming",
         "vit-npz",
@@ -49,7 +50,7 @@ def test_the_formats_of_the_package():
     ]
     assert {form.name: form.tuned_on for form in formats().values()} == {
         "maskgit": "masked",
-        **dict.fromkeys(("maskgit-torch", "swin", "taming", "vit-npz", "vit-torch"), ""),
+        **dict.fromkeys(("maskgit-torch", "ofa", "swin", "taming", "vit-npz", "vit-torch"), ""),
     }
 
 
