@@ -25,8 +25,8 @@ def start(devices: int, variables: dict[str, str], **flags) -> subprocess.Popen:
     """One process of a job; flags by name, "." written as "__"."""
     environment = os.environ | variables
     environment |= {"PJRT_NPROC": "16", "JAX_PLATFORMS": "cpu"}
-    flags = environment.get("XLA_FLAGS", "")
-    environment["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={devices}"
+    several = f"--xla_force_host_platform_device_count={devices}"
+    environment["XLA_FLAGS"] = f"{environment.get('XLA_FLAGS', '')} {several}"
     command = [sys.executable, "-m", "maskgit_prompt.main"]
     command += [f"--{name.replace('__', '.')}={value}" for name, value in flags.items()]
     return subprocess.Popen(

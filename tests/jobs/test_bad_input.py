@@ -81,8 +81,8 @@ def test_the_import_jobs_source_is_not_a_backbone(tmp_path, capsys):
         ),
         (
             (QUICKSTART, "--workdir=w", "--config.job=dream"),
-            "config.job = 'dream', expected run, classify, vtab, vtab_folder, side_by_side, compare, "
-            "sample, predict, robustness, sweep, pretrain, import_weights",
+            "config.job = 'dream', expected run, classify, vtab, vtab_folder, side_by_side, "
+            "compare, sample, predict, robustness, sweep, pretrain, import_weights",
         ),
         (
             (f"{QUICKSTART}:half", "--workdir=w"),
