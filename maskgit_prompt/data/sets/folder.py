@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-import functools
 import hashlib
 import os
 import pathlib
@@ -13,13 +12,13 @@ from absl import logging
 
 from maskgit_prompt.counts import counted, share
 from maskgit_prompt.data import depth, found
-from maskgit_prompt.data.images import ImageSet, Reader
+from maskgit_prompt.data.images import ImageSet
 from maskgit_prompt.data.names import legible
-from maskgit_prompt.data.pixels import BROKEN, Preprocessing, decode_image, reason
+from maskgit_prompt.data.pixels import Preprocessing
 from maskgit_prompt.data.sets import exposure
 from maskgit_prompt.data.sets.labelling import Labelled, label
 from maskgit_prompt.data.sets.places import Place, open_place
-from maskgit_prompt.data.sets.scan import Scan, scan
+from maskgit_prompt.data.sets.scan import Scan, reader, scan
 from maskgit_prompt.errors import UserError
 
 _NAMED = 10  # files a warning names
@@ -84,27 +83,7 @@ def image_folder(
         # A name cannot hold a zero byte and a digest has 32: no two lists run together alike.
         digest.update(b"\0" + os.fsencode(name) + b"\0" + contents.tobytes())
 
-    def fetch(indices: np.ndarray) -> list[tuple[bytes, bytes]]:
-        read = []
-        for index in indices:
-            try:
-                data = place.read(files[index])
-            except BROKEN as error:
-                raise UserError(
-                    f"{place.path}/{files[index]} changed while in use ({reason(error)}): start "
-                    "the run again"
-                ) from error
-            read.append((data, data))
-        return read
-
-    read = Reader(
-        fetch,
-        functools.partial(decode_image, preprocessing=preprocessing),
-        [f"{place.path}/{name}" for name in files],
-        digests,
-        preprocessing.shape,
-        threads,
-    )
+    read = reader(place, files, digests, preprocessing, threads)
     return ImageSet(
         name=place.name,
         classes=labelled.classes,

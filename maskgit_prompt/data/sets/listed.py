@@ -1,7 +1,6 @@
 """Images that lists name: for each split the files and their classes, and the files beside them."""
 
 import dataclasses
-import functools
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -9,11 +8,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from maskgit_prompt.counts import counted
-from maskgit_prompt.data.images import ImageSet, Reader, fingerprint
+from maskgit_prompt.data.images import ImageSet, fingerprint
 from maskgit_prompt.data.names import legible
-from maskgit_prompt.data.pixels import BROKEN, Preprocessing, decode_image, reason
+from maskgit_prompt.data.pixels import Preprocessing
 from maskgit_prompt.data.sets.places import Folder
-from maskgit_prompt.data.sets.scan import scan
+from maskgit_prompt.data.sets.scan import reader, scan
 from maskgit_prompt.errors import UserError
 
 
@@ -77,26 +76,7 @@ class Listed:
         }
         digests = seen.rows["digest"]
 
-        def fetch(indices: np.ndarray) -> list[tuple[bytes, bytes]]:
-            read = []
-            for index in indices:
-                try:
-                    data = place.read(files[index])
-                except BROKEN as error:
-                    raise UserError(
-                        f"{root}/{legible(files[index])} changed while in use ({reason(error)}): "
-                        "start the run again"
-                    ) from error
-                read.append((data, data))
-            return read
-
-        read = Reader(
-            fetch,
-            functools.partial(decode_image, preprocessing=preprocessing),
-            [f"{root}/{file}" for file in files],
-            digests,
-            preprocessing.shape,
-        )
+        read = reader(place, files, digests, preprocessing)
         self.images = ImageSet(
             name=name,
             classes=tuple(classes),

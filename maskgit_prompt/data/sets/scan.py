@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import dataclasses
+import functools
 import hashlib
 import io
 import json
@@ -15,8 +16,16 @@ from absl import logging
 
 from maskgit_prompt.data import depth
 from maskgit_prompt.data.formats import readers
-from maskgit_prompt.data.images import SMALL, SMALL_SIDE, one_at_a_time
-from maskgit_prompt.data.pixels import BROKEN, Examined, Preprocessing, examine, reason
+from maskgit_prompt.data.images import SMALL, SMALL_SIDE, Reader, one_at_a_time
+from maskgit_prompt.data.names import legible
+from maskgit_prompt.data.pixels import (
+    BROKEN,
+    Examined,
+    Preprocessing,
+    decode_image,
+    examine,
+    reason,
+)
 from maskgit_prompt.data.sets.places import UNSURE, Place
 from maskgit_prompt.devices import distributed
 from maskgit_prompt.errors import UserError
@@ -229,3 +238,38 @@ def _load(file: pathlib.Path | None) -> tuple[Scan, dict[str, int]]:
         except (*BROKEN, zipfile.BadZipFile) as error:
             logging.warning("%s is damaged (%s): all images are read again", file, reason(error))
     return Scan(np.zeros(0, _ROW), {}, {}, 0), {}
+
+
+def reader(
+    place: Place,
+    names: Sequence[str],
+    digests: np.ndarray,
+    preprocessing: Preprocessing,
+    threads: int | None = None,
+) -> Reader:
+    """What reads the files of a place with these names; digests: of their contents, from a scan.
+
+    It raises UserError for a file that is not what it was when it was scanned.
+    """
+
+    def fetch(indices: np.ndarray) -> list[tuple[bytes, bytes]]:
+        read = []
+        for index in indices:
+            try:
+                data = place.read(names[index])
+            except BROKEN as error:
+                raise UserError(
+                    f"{place.path}/{legible(names[index])} changed while in use "
+                    f"({reason(error)}): start the run again"
+                ) from error
+            read.append((data, data))
+        return read
+
+    return Reader(
+        fetch,
+        functools.partial(decode_image, preprocessing=preprocessing),
+        [f"{place.path}/{name}" for name in names],
+        digests,
+        preprocessing.shape,
+        threads,
+    )
