@@ -98,8 +98,8 @@ def test_two_hosts_work_as_one(tmp_path):
 
 
 @pytest.mark.slow
-def test_one_and_two_hosts_make_the_same_codes_and_batches(tmp_path):
-    """4,500 prepared images to tune on are three shards: two for one host, one for the other."""
+def test_one_two_and_three_hosts_make_the_same_codes_and_batches(tmp_path):
+    """5,000 prepared images: 4,500 to tune on are three shards, which the hosts share out."""
     example = prepared.BUILDERS["svhn_cropped:3.*.*"][1]
     splits = {"train": map(example, range(5000)), "test": map(example, range(5000, 5060))}
     folder = tmp_path / "data"
@@ -118,7 +118,7 @@ def test_one_and_two_hosts_make_the_same_codes_and_batches(tmp_path):
         config__score__images=12,
         config__score__rounds=1,
     )
-    for hosts, devices in ((1, 1), (2, 2)):
+    for hosts, devices in ((1, 1), (2, 2), (3, 1)):
         run_on(hosts, devices, workdir=tmp_path / str(hosts), **flags)
 
     def codes(hosts: int) -> dict[str, bytes]:
@@ -127,11 +127,12 @@ def test_one_and_two_hosts_make_the_same_codes_and_batches(tmp_path):
 
     one = codes(1)
     assert [name[-9:] for name in one].count("00002.npy") == 1 and len(one) == 3 + 1 + 2
-    assert one == codes(2)
-    found = losses(tmp_path / "2" / "svhn")
-    np.testing.assert_allclose(found, losses(tmp_path / "1" / "svhn"), rtol=1e-5)
-    assert not list((tmp_path / "2").rglob("*.tmp"))
-    assert not list((tmp_path / "2").rglob("*.partial"))
+    assert one == codes(2) == codes(3)
+    for hosts in (2, 3):
+        found = losses(tmp_path / str(hosts) / "svhn")
+        np.testing.assert_allclose(found, losses(tmp_path / "1" / "svhn"), rtol=1e-5)
+        assert not list((tmp_path / str(hosts)).rglob("*.tmp"))
+        assert not list((tmp_path / str(hosts)).rglob("*.partial"))
 
 
 @pytest.mark.slow
