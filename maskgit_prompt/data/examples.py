@@ -38,7 +38,7 @@ class Examples:
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    """Which columns of a table hold what: headings, or numbers from 0 where there is no heading.
+    """The columns of a table that are read, by heading, or by number from 0 if it has none.
 
     Attributes:
       image: file names, or base64 of the files themselves.

@@ -5,6 +5,7 @@ import difflib
 import hashlib
 import pathlib
 from collections.abc import Sequence
+from types import ModuleType
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -132,7 +133,7 @@ def check_path(config: ConfigDict) -> None:
     may have to be fetched before `load` can begin."""
     if config.name == "folder":
         _check_names(config)
-    if config.name in ("folder", "fgvc") or (config.name == "vtab" and config.path):
+    if config.name == "folder" or sets_of_lists(config):
         if not config.path:
             raise UsageError("config.data.path is empty, expected the folder of the sets")
         places.existing(config.path)
@@ -224,6 +225,16 @@ def _by_splits(
     return dataclasses.replace(found, reference=rows["reference"], reference_name=name)
 
 
+def sets_of_lists(config: ConfigDict) -> ModuleType | None:
+    """The file that reads what config.data names as lists of files in a folder, or None.
+
+    It has chosen, place, how_to_prepare and load.
+    """
+    if config.name == "vtab" and config.path:
+        return vtab_lists
+    return fgvc if config.name == "fgvc" else None
+
+
 def _source(
     config: ConfigDict,
     names: dict[str, str],
@@ -231,9 +242,8 @@ def _source(
     cache: pathlib.Path | None,
 ) -> tuple[prepared.Prepared | listed.Listed, dict[str, str]]:
     """(what has the images, names of parts as it calls them); names: part -> split."""
-    if config.name == "fgvc" or (config.name == "vtab" and config.path):
-        sets = fgvc if config.name == "fgvc" else vtab_lists
-        [task] = (fgvc if config.name == "fgvc" else vtab).chosen([config.task])
+    if sets := sets_of_lists(config):
+        [task] = sets.chosen([config.task])
         wanted = tuple(dict.fromkeys(names.values()))
         return sets.load(task, config.path, wanted, preprocessing, cache), names
     if config.name == "vtab":

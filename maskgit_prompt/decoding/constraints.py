@@ -114,7 +114,7 @@ class Trie:
 
     def allowed(self, node: Array, vocabulary: int) -> Array:
         child, there = self._children(node)  # [R, fanout]
-        # An id beyond the vocabulary is dropped, which is what is wanted where there is no child.
+        # Where there is no child, the id lies beyond the vocabulary, and mode="drop" ignores it.
         ids = jnp.where(there, self._token(child), vocabulary)
         rows = jnp.arange(len(node))[:, None]
         mask = jnp.zeros((len(node), vocabulary), bool).at[rows, ids].set(True, mode="drop")

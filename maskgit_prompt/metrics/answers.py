@@ -90,11 +90,23 @@ def weighted_accuracy(
 
 
 def _check(answers: Sequence[str], targets: Sequence[Sequence[str]]) -> None:
-    if not len(answers) or len(answers) != len(targets):
+    check_paired(answers, targets, "answer", "target", "example")
+
+
+def check_paired(
+    found: Sequence[str], known: Sequence[Sequence[str]], one: str, right: str, of: str
+) -> None:
+    """Refuses what cannot be judged; the last three are words for messages.
+
+    Raises:
+      UserError: nothing to judge, another number of what is right, or nothing right for one.
+    """
+    if not len(found) or len(found) != len(known):
         raise UserError(
-            f"{len(answers)} answers and targets of {len(targets)} examples: expected as many, at "
-            "least one"
+            f"{len(found)} {one}s and {right}s of {len(known)} {of}s: expected as many, at least "
+            "one"
         )
-    for number, known in enumerate(targets):
-        if not len(known):
-            raise UserError(f"example {number} has no target to judge an answer by: add one")
+    for number, several in enumerate(known):
+        if not len(several):
+            article = "an" if one[0] in "aeiou" else "a"
+            raise UserError(f"{of} {number} has no {right} to judge {article} {one} by: add one")

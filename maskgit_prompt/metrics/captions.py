@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 
 from maskgit_prompt.errors import UserError
+from maskgit_prompt.metrics.answers import check_paired
 
 INSTALL = "pip install -e '.[multimodal]'"
 ORDERS = 4
@@ -58,14 +59,7 @@ def _by_number(
     captions: Sequence[str], references: Sequence[Sequence[str]]
 ) -> tuple[dict[int, list[str]], dict[int, list[str]]]:
     """(references, captions) of each image, in the library's form."""
-    if not len(captions) or len(captions) != len(references):
-        raise UserError(
-            f"{len(captions)} captions and references of {len(references)} images: expected as "
-            "many, at least one"
-        )
-    for number, known in enumerate(references):
-        if not len(known):
-            raise UserError(f"image {number} has no reference to judge a caption by: add one")
+    check_paired(captions, references, "caption", "reference", "image")
     return (
         {i: [words(text) for text in known] for i, known in enumerate(references)},
         {i: [words(caption)] for i, caption in enumerate(captions)},

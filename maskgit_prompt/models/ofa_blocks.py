@@ -118,24 +118,27 @@ class HeadScaled(Attention):
 
         mask, bias: of the context, as in `attention`.
         """
-        k, v = self.fronted(front, *self.keys_and_values(context))
-        if front is not None:
-            mask = widened_mask(mask, front.tokens)
-            bias = widened_bias(bias, front.tokens, front.bias)
-        return self.attend(self.query(x), k, v, mask, bias)
+        return self.attend(self.query(x), *self._widened(context, mask, bias, front))
 
     def shares(
         self, x: Array, context: Array, mask: Array, bias: Array, front: Front | None
     ) -> Array:
         """How much each of [B, T, D] attends to each of context, mean of heads, [B, T, P + S]."""
-        k, v = self.fronted(front, *self.keys_and_values(context))
-        if front is not None:
-            mask = widened_mask(mask, front.tokens)
-            bias = widened_bias(bias, front.tokens, front.bias)
+        k, _, mask, bias = self._widened(context, mask, bias, front)
         q = self.query(x) * (2 * k.shape[-1]) ** -0.5
         logits = jnp.einsum("btnh,bsnh->bnts", q, k, preferred_element_type=jnp.float32) + bias
         logits = jnp.where(mask[:, None], logits, -jnp.inf)
         return jnp.mean(jax.nn.softmax(logits), axis=1)
+
+    def _widened(
+        self, context: Array, mask: Array, bias: Array, front: Front | None
+    ) -> tuple[Array, Array, Array, Array]:
+        """(keys, values, mask, bias) of context, with those of a prefix in front."""
+        k, v = self.fronted(front, *self.keys_and_values(context))
+        if front is None:
+            return k, v, mask, bias
+        mask = widened_mask(mask, front.tokens)
+        return k, v, mask, widened_bias(bias, front.tokens, front.bias)
 
 
 class NormedMlp(Mlp):

@@ -5,7 +5,8 @@ import traceback
 from absl import logging
 from ml_collections import ConfigDict
 
-from maskgit_prompt.data.sets import builders, fgvc, vtab, vtab_lists
+from maskgit_prompt.data import loading
+from maskgit_prompt.data.sets import builders, fgvc, vtab
 from maskgit_prompt.devices import distributed
 from maskgit_prompt.errors import UserError
 
@@ -59,13 +60,12 @@ def find_missing(names: list[str], config: ConfigDict) -> dict[str, str]:
 
     config: config.data.
     """
-    if config.name == "vtab" and not config.path:
-        return find_data([vtab.BY_NAME[name] for name in names], config)
-    if config.name not in ("vtab", "fgvc"):
-        return {}
-    sets, room = (fgvc, fgvc) if config.name == "fgvc" else (vtab_lists, vtab)
+    sets = loading.sets_of_lists(config)
+    if sets is None:
+        chosen = [vtab.BY_NAME[name] for name in names] if config.name == "vtab" else []
+        return find_data(chosen, config) if chosen else {}
     missing, lines = {}, []
-    for one in (room.BY_NAME[name] for name in names):
+    for one in sets.chosen(names):
         found = sets.place(one, config.path)
         lines.append(f"  {'there' if found else 'missing':<9}{one.name:<31}{found or ''}".rstrip())
         if found is None:

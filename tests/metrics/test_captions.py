@@ -27,7 +27,7 @@ def test_what_is_compared():
 
 
 def test_bleu_by_hand():
-    # 3 of 4 words, 2 of 3 pairs, 1 of 2 triples are the reference's; the caption is no shorter.
+    # The reference shares 3 of 4 words, 2 of 3 pairs and 1 of 2 triples; both are equally long.
     found = bleu(["a red dog ran"], [["a red dog runs"]])
     expected = [3 / 4, (3 / 4 * 2 / 3) ** (1 / 2), (3 / 4 * 2 / 3 * 1 / 2) ** (1 / 3)]
     np.testing.assert_allclose(found[:3], expected, rtol=1e-6)

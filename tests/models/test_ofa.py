@@ -124,7 +124,7 @@ def test_prefixes_and_their_gradients(name):
         found = found.reshape(*found.shape[:3], expected.shape[2], -1).swapaxes(2, 3)
         close(found, expected, LAYER)
     close(memory.x, data["out_image_encoder"], STACK)
-    assert memory.x.shape[1] == 24 + ids.shape[1]  # a prefix is no part of it
+    assert memory.x.shape[1] == 24 + ids.shape[1]  # the prefix is not in the memory
     close(logits, data["out_image_logits"], STACK)
     close(loss, data["out_loss"], STACK)
     for place in ("encoder", "decoder"):

@@ -1,6 +1,6 @@
 """Images with texts as OFA's files have them: lines of columns with tabs between, images in base64.
 
-There is no heading, so columns are numbers from 0. A line of the files published for
+The files have no heading; columns are counted from 0. A line of the files published for
 
     captions      id, image id, caption, objects, image             Columns(4, (), 2)
     VQA           id, image id, question, answers, objects, image   Columns(5, (2,), 3)

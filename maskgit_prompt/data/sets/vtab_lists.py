@@ -18,6 +18,7 @@ from maskgit_prompt.data.formats import open_image
 from maskgit_prompt.data.images import ImageSet
 from maskgit_prompt.data.names import legible
 from maskgit_prompt.data.pixels import Preprocessing
+from maskgit_prompt.data.sets import vtab
 from maskgit_prompt.data.sets.listed import Listed, Listing
 from maskgit_prompt.data.sets.vtab import Task
 from maskgit_prompt.errors import UsageError, UserError
@@ -25,6 +26,7 @@ from maskgit_prompt.errors import UsageError, UserError
 SPLITS = ("train800", "val200", "train800val200", "test")
 WRITTEN = ("train800", "val200", "test")  # the third list names files of the first two
 CLASSES = "classes.txt"
+chosen = vtab.chosen
 # What papers call a task's folder, where that is not our name.
 SHORT = {
     "cifar100": "cifar",

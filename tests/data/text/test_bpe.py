@@ -62,7 +62,7 @@ def test_a_piece_without_a_line_is_unknown(read, tmp_path):
     tokenizer = bpe.read(tmp_path / "v", 5, 3)
     assert tokenizer.encode(" twoab") == [4, 3]
     assert tokenizer.decode([4, 3]) == " two<unk>"
-    assert tokenizer.decode([4, 5]) == " two"  # an entry that fills up is no text
+    assert tokenizer.decode([4, 5]) == " two"  # padding entries of the dictionary have no text
 
 
 def test_ids_of_other_models(read):
