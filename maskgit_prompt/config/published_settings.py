@@ -72,3 +72,12 @@ def applied(config: ConfigDict, task: str) -> ConfigDict:
     one.sweep.tokens, one.prompt.dropout = (found.tokens,), found.dropout
     one.train.batch_size, one.optimizer.scaled = found.batch_size, True
     return one
+
+
+def source_of(config: ConfigDict, task: str) -> str:
+    """One line: where the settings of a task come from, and what they gave there; "" for a grid."""
+    if not config.sweep.settings:
+        return ""
+    one = SETTINGS[config.sweep.settings][task]
+    accuracy, deviation = one.accuracy
+    return f"{task}: settings of {one.source}; {accuracy:.2f} ± {deviation:.2f} % there"

@@ -17,7 +17,7 @@ from maskgit_prompt import tasks
 from maskgit_prompt.config import defaults, keys, uses
 from maskgit_prompt.config.published_settings import SETTINGS
 from maskgit_prompt.data import loading, pixels
-from maskgit_prompt.data.scenes import Scene
+from maskgit_prompt.data.views import ViewConfig
 from maskgit_prompt.decoding import schedules
 from maskgit_prompt.decoding.config import DecodeConfig
 from maskgit_prompt.errors import UsageError
@@ -197,9 +197,9 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "data.heldout": RATE,
     "data.flips": each(NAME),
     "data.photographs": each(NAME),
-    "data.zoom": accepted(lambda x: Scene(1, zoom=x), "(least, most), 0 < least <= most"),
+    "data.zoom": accepted(lambda x: ViewConfig(1, zoom=x), "(least, most), 0 < least <= most"),
     "data.grounds": accepted(
-        lambda x: Scene(1, grounds=x),
+        lambda x: ViewConfig(1, grounds=x),
         "shares of white, black, one colour and photographs that sum to 1",
     ),
     "reconstruction.network": NAME,

@@ -14,7 +14,7 @@ from maskgit_prompt.errors import UsageError
     STREAM_AUGMENT,
     STREAM_SHOTS,
     STREAM_SPLIT,
-    STREAM_SCENE,
+    STREAM_MAKE_VIEW,
     STREAM_MIXTURE,
 ) = range(7)
 

@@ -21,8 +21,8 @@ from maskgit_prompt import backbones, params, streams
 from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.config import rules, uses
 from maskgit_prompt.data import corpus as corpora
-from maskgit_prompt.data.scenes import Scene, Scenes
 from maskgit_prompt.data.sets import synthetic
+from maskgit_prompt.data.views import ViewConfig, ViewMaker
 from maskgit_prompt.devices import distributed, sharding
 from maskgit_prompt.errors import UsageError, UserError
 from maskgit_prompt.importers import obtain
@@ -58,9 +58,11 @@ def run(config: ConfigDict, path: str) -> None:
     _check_given(config, network, given)
 
     # 1. The images.
-    scene = Scene(config.data.size, tuple(config.data.zoom), tuple(config.data.grounds))
-    corpus = corpora.load(config.data, scene.source_size, pathlib.Path(path) / "codes")
-    scenes = Scenes(corpus.images, scene, corpus.flips, corpus.photographs, config.data.seed)
+    view_config = ViewConfig(config.data.size, tuple(config.data.zoom), tuple(config.data.grounds))
+    corpus = corpora.load(config.data, view_config.source_size, pathlib.Path(path) / "codes")
+    view_maker = ViewMaker(
+        corpus.images, view_config, corpus.flips, corpus.photographs, config.data.seed
+    )
     network = networks.make_network(config, before, len(corpus.images.classes))
     if given:
         _check_classes(config.stage, given, before, corpus.images.classes)
@@ -78,7 +80,7 @@ def run(config: ConfigDict, path: str) -> None:
         logging.info("%s: %d parameters", config.stage, params.count(own))
         stage = importlib.import_module(f"maskgit_prompt.tasks.pretraining.{config.stage}")
         lesson = stage.lesson(
-            Setup(config, network, before, corpus, scenes, own, mesh, folder, perceptual)
+            Setup(config, network, before, corpus, view_maker, own, mesh, folder, perceptual)
         )
         best = "heldout" if "heldout" in lesson.examples.evaluations else ""
         tuned = tune(config, lesson.tree, lesson.loss, lesson.examples, folder, mesh, best=best)

@@ -60,6 +60,8 @@ def run(config: ConfigDict, path: str) -> None:
                 continue
             if distributed.is_first() and len(left) > 1:
                 print(f"task {i} of {len(left)}: {name} ({tasks[name]})", flush=True)
+            if distributed.is_first() and (line := published_settings.source_of(config, name)):
+                print(line, flush=True)
             one = home / name
             plans = functools.partial(plan_of, settings[name], backbone, mesh, one, name)
             try:

@@ -102,6 +102,20 @@ def test_the_same_seed_gives_the_same_file(tuned):
     assert (other / names[0]).read_bytes() != (first / names[0]).read_bytes()
 
 
+def answered_again(home, images, encoder, workdir, capsys) -> dict[str, list]:
+    """What a run's stored classifier says of the images: file -> (class, probability) by rank."""
+    done = run(
+        capsys,
+        f"{PREDICT}:{images}",
+        f"--config.classifiers={home}/classifier.safetensors",
+        f"--config.backbone={encoder}",
+        f"--workdir={workdir}",
+    )
+    assert done.code == 0, done.err
+    pictures = read(workdir / "predictions.json")["pictures"]
+    return {one["file"]: next(iter(one["answers"].values())) for one in pictures}
+
+
 @pytest.mark.parametrize(
     "method",
     [
@@ -113,19 +127,8 @@ def test_a_stored_classifier_answers_as_the_run_did(
     method, tuned, images, encoder, tmp_path, capsys
 ):
     home = tuned(method)
-    done = run(
-        capsys,
-        f"{PREDICT}:{images}",
-        f"--config.classifiers={home}/classifier.safetensors",
-        f"--config.backbone={encoder}",
-        f"--workdir={tmp_path / 'predicted'}",
-    )
-    assert done.code == 0, done.err
-    again = read(tmp_path / "predicted" / "predictions.json")
-    assert len(again["pictures"]) == 30
-    answers = {
-        picture["file"]: next(iter(picture["answers"].values())) for picture in again["pictures"]
-    }
+    answers = answered_again(home, images, encoder, tmp_path / "predicted", capsys)
+    assert len(answers) == 30
     for row in csv.DictReader((home / "predictions.csv").open()):
         (best, p), *rest = answers[row["file"]]
         assert best == row["answer"] and abs(p - float(row["probability"])) < 2e-3
@@ -149,18 +152,9 @@ def test_prompts_of_pixels(location, tuned, images, encoder, tmp_path, capsys):
     for name in names[location]:
         moved = np.abs(stored[f"prompt/{name}"] - first[f"prompt/{name}"])
         assert (moved > 0).mean() > 0.9
-    done = run(
-        capsys,
-        f"{PREDICT}:{images}",
-        f"--config.classifiers={home}/classifier.safetensors",
-        f"--config.backbone={encoder}",
-        f"--workdir={tmp_path / 'predicted'}",
-    )
-    assert done.code == 0, done.err
-    pictures = read(tmp_path / "predicted" / "predictions.json")["pictures"]
-    answers = {one["file"]: next(iter(one["answers"].values()))[0] for one in pictures}
+    answers = answered_again(home, images, encoder, tmp_path / "predicted", capsys)
     for row in csv.DictReader((home / "predictions.csv").open()):
-        best, p = answers[row["file"]]
+        (best, p), *_ = answers[row["file"]]
         assert best == row["answer"] and abs(p - float(row["probability"])) < 2e-3
 
 

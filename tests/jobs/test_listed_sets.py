@@ -119,6 +119,8 @@ def test_published_settings_on_a_folder(encoder, tmp_path, capsys):
     done = run(capsys, f"{config}:dmlab,eurosat,{options}", *flags)
     assert "1 of 2 tasks are not done: eurosat" in done.error()
     assert "  missing  eurosat" in done.out and f"  there    dmlab{'':26}{home}" in done.out
+    told = "dmlab: settings of KMnP/vpt at 4410440, demo.ipynb: ViT-B/16 of ImageNet-21k, deep "
+    assert f"{told}prompts; 46.62 ± 0.47 % there" in done.out
     _, row = json.loads((tmp_path / "run" / "results.json").read_text())["rows"]
     assert row["images"] == {"tune": 12, "heldout": 6} and row["steps"] == 1
     assert (row["tokens"], row["learning_rate"], row["weight_decay"]) == (100, 1.0, 0.001)

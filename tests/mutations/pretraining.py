@@ -3,7 +3,8 @@
 from tests.mutations.mutation import in_file
 
 MIXTURE = ("tests/data/test_mixture.py",)
-SCENES = ("tests/data/test_scenes.py",)
+NETWORKS = ("tests/tasks/pretraining/test_networks.py",)
+VIEWS = ("tests/data/test_views.py",)
 CORPUS = ("tests/data/test_corpus.py",)
 CODEBOOK = ("tests/tasks/pretraining/test_codebook.py",)
 RECONSTRUCTION = ("tests/tasks/pretraining/test_reconstruction.py",)
@@ -26,16 +27,24 @@ MUTATIONS = (
         ),
     ),
     *in_file(
-        "data/scenes.py",
-        SCENES,
+        "data/views.py",
+        VIEWS,
         ("everything-is-mirrored", "if flip and mirror < 0.5:", "if mirror < 0.5:"),
         ("nothing-is-mirrored", "if flip and mirror < 0.5:", "if False:"),
         ("opaque-images-shrink", "side = min(side, len(pixels))", "side = side"),
         ("zoom-always-the-least", "math.exp(least + zoom * (most - least))", "math.exp(least)"),
         ("grounds-always-white", "if kind < white:", "if True:"),
         ("black-is-white", "return np.zeros(3, np.uint8)", "return WHITE"),
-        ("views-of-the-first-number", "(STREAM_SCENE, row, number)", "(STREAM_SCENE, row, 1)"),
-        ("views-alike-for-all-images", "(STREAM_SCENE, row, number)", "(STREAM_SCENE, 0, number)"),
+        (
+            "views-of-the-first-number",
+            "(STREAM_MAKE_VIEW, row, number)",
+            "(STREAM_MAKE_VIEW, row, 1)",
+        ),
+        (
+            "views-alike-for-all-images",
+            "(STREAM_MAKE_VIEW, row, number)",
+            "(STREAM_MAKE_VIEW, 0, number)",
+        ),
         ("plain-view-is-random", "if number == 0:", "if number < 0:"),
         (
             "labels-of-stored-views-tiled",
@@ -44,7 +53,7 @@ MUTATIONS = (
         ),
         (
             "zoom-not-in-the-fingerprint",
-            "repr(self._scene), self._seed, count",
+            "repr(self._config), self._seed, count",
             "self._seed, count",
         ),
     ),
@@ -127,5 +136,11 @@ MUTATIONS = (
             "self.perceptual * self.distance(tree, images, made)",
             "self.distance(tree, images, made)",
         ),
+    ),
+    *in_file(
+        "tasks/pretraining/networks.py",
+        NETWORKS,
+        ("remat-not-in-pretraining", "remat=config.train.remat", "remat=False"),
+        ("remat-is-stored", "            running = data", "            cfg = running = data"),
     ),
 )

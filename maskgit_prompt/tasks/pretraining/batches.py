@@ -10,7 +10,7 @@ from maskgit_prompt.data import batches
 from maskgit_prompt.data.augment import PLAIN
 from maskgit_prompt.data.corpus import Corpus
 from maskgit_prompt.data.mixture import Mixture
-from maskgit_prompt.data.scenes import Scenes
+from maskgit_prompt.data.views import ViewMaker
 from maskgit_prompt.tasks.generation.encoding import encode_once
 
 AHEAD = 4  # batches of pixels that are made before they are asked for
@@ -19,9 +19,9 @@ AHEAD = 4  # batches of pixels that are made before they are asked for
 class PixelBatches:
     """step -> {"pixels" uint8 [B, S, S, 3], "class_ids" int32 [B]}; every step has new views."""
 
-    def __init__(self, corpus: Corpus, scenes: Scenes, seed: int, batch_size: int):
+    def __init__(self, corpus: Corpus, view_maker: ViewMaker, seed: int, batch_size: int):
         self._mixture = Mixture(corpus.train, corpus.weights, seed)
-        self._labels, self._scenes, self._size = corpus.images.labels, scenes, batch_size
+        self._labels, self._view_maker, self._size = corpus.images.labels, view_maker, batch_size
         self._pool = ThreadPoolExecutor(1, "batches")
         self._started: dict[int, Future] = {}
 
@@ -35,7 +35,7 @@ class PixelBatches:
         rows = self._mixture.rows(step, self._size)
         numbers = 1 + step * self._size + np.arange(self._size)  # view 0 is the plain one
         return {
-            "pixels": self._scenes(rows, numbers),
+            "pixels": self._view_maker(rows, numbers),
             "class_ids": self._labels[rows].astype(np.int32),
         }
 
@@ -50,7 +50,7 @@ class CodeBatches:
     def __init__(
         self,
         corpus: Corpus,
-        scenes: Scenes,
+        view_maker: ViewMaker,
         tokenizer: Part,
         folder: pathlib.Path,
         *,
@@ -66,12 +66,12 @@ class CodeBatches:
         encode = lambda images: encode_once(
             images, ((np.arange(len(images)), PLAIN),), tokenizer, folder, dtype
         )
-        stored = scenes.stored(self._rows, views)
+        stored = view_maker.stored(self._rows, views)
         self._codes = encode(stored).of(np.arange(len(stored)))
         length = tokenizer.cfg.length
         self.heldout = np.zeros((0, length), np.int32)
         if len(corpus.heldout):
-            held = scenes.stored(corpus.heldout, 1)
+            held = view_maker.stored(corpus.heldout, 1)
             self.heldout = encode(held).plain(np.arange(len(held)))
         self.heldout_labels = self._labels[corpus.heldout].astype(np.int32)
 

@@ -34,7 +34,7 @@ def lesson(setup: Setup) -> Lesson:
     model = Classifier(
         network.graphdef, head, normalization=Normalization(network.cfg.mean, network.cfg.std)
     )
-    batches = PixelBatches(corpus, setup.scenes, config.seed, config.train.batch_size)
+    batches = PixelBatches(corpus, setup.view_maker, config.seed, config.train.batch_size)
     heldout = evaluations(setup, jax.jit(functools.partial(_cross_entropy, model)))
     examples = Examples(len(corpus), batches, heldout, what="encoder")
     return Lesson(encoder_loss(model), {"encoder": setup.own, **own}, examples)

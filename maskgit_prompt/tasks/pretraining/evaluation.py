@@ -24,7 +24,7 @@ def evaluations(setup: Setup, losses: Callable[[Tree, Batch], jax.Array]) -> dic
     rows, mesh, labels = setup.scored(), setup.mesh, setup.corpus.images.labels
     if not len(rows):
         return {}
-    most = max(1, min(ROWS, PIXELS // setup.scenes.size**2, len(rows)))
+    most = max(1, min(ROWS, PIXELS // setup.view_maker.size**2, len(rows)))
     size = -(-most // mesh.size) * mesh.size
 
     def heldout(tree: Tree) -> float:
@@ -32,7 +32,7 @@ def evaluations(setup: Setup, losses: Callable[[Tree, Batch], jax.Array]) -> dic
 
             def one(chosen: np.ndarray) -> np.ndarray:
                 batch = {
-                    "pixels": setup.scenes(chosen, np.zeros_like(chosen)),
+                    "pixels": setup.view_maker(chosen, np.zeros_like(chosen)),
                     "class_ids": labels[chosen].astype(np.int32),
                 }
                 found = sharding.to_host(losses(tree, sharding.to_global(batch, mesh)), mesh)

@@ -20,7 +20,7 @@ SMOOTHING = 0.1
 def lesson(setup: Setup) -> Lesson:
     """Cross entropy of the classes, of new views in every step."""
     config, corpus, classifier = setup.config, setup.corpus, setup.network.graphdef
-    batches = PixelBatches(corpus, setup.scenes, config.seed, config.train.batch_size)
+    batches = PixelBatches(corpus, setup.view_maker, config.seed, config.train.batch_size)
     heldout = evaluations(setup, jax.jit(functools.partial(_cross_entropy, classifier)))
     examples = Examples(len(corpus), batches, heldout, what="features")
     return Lesson(classifier_loss(classifier), {"features": setup.own}, examples)

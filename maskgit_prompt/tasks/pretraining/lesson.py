@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from maskgit_prompt.backbones import Backbone
 from maskgit_prompt.data import splits
 from maskgit_prompt.data.corpus import Corpus
-from maskgit_prompt.data.scenes import Scenes
+from maskgit_prompt.data.views import ViewMaker
 from maskgit_prompt.params import Tree
 from maskgit_prompt.tasks.perceptual import Perceptual
 from maskgit_prompt.tuning.game import Player
@@ -52,7 +52,7 @@ class Setup:
     network: Network
     before: Backbone
     corpus: Corpus
-    scenes: Scenes
+    view_maker: ViewMaker
     own: Tree
     mesh: Mesh
     home: pathlib.Path

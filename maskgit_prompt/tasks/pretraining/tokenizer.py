@@ -119,7 +119,7 @@ def lesson(setup: Setup) -> Lesson:
     tree = {"tokenizer": setup.own}
     for branch, (make, axes) in how.beside.items():
         tree |= sharding.place({branch: jax.device_get(make())}, setup.mesh, axes)
-    batch = PixelBatches(setup.corpus, setup.scenes, config.seed, config.train.batch_size)
+    batch = PixelBatches(setup.corpus, setup.view_maker, config.seed, config.train.batch_size)
     examples = Examples(
         number=len(setup.corpus),
         batch=_with_turns(batch, config) if config.adversarial.weight else batch,
@@ -235,7 +235,7 @@ def _make_show(setup: Setup) -> Callable[[int, Tree], None]:
     rows = corpus.heldout if len(corpus.heldout) else np.concatenate(corpus.train)
     many = min(len(rows), LINES * pictures.SHEET_COLUMNS)
     rows = rows[np.linspace(0, len(rows) - 1, many).round().astype(int)]
-    real = setup.scenes(rows, np.zeros_like(rows))
+    real = setup.view_maker(rows, np.zeros_like(rows))
 
     def show(step: int, tree: Tree) -> None:
         part = Part(network.kind, network.cfg, sharding.tree_to_host(tree["tokenizer"], setup.mesh))

@@ -33,7 +33,7 @@ def lesson(setup: Setup) -> Lesson:
     objective = make_objective(config, decoding, tokenizer.cfg.codebook)
     batches = CodeBatches(
         corpus,
-        setup.scenes,
+        setup.view_maker,
         tokenizer,
         setup.home / "codes",
         views=config.data.views,

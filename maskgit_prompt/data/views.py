@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from maskgit_prompt.data.batches import STREAM_SCENE, generator
+from maskgit_prompt.data.batches import STREAM_MAKE_VIEW, generator
 from maskgit_prompt.data.images import ImageSet
 from maskgit_prompt.errors import UsageError
 
@@ -24,7 +24,7 @@ _CHUNK = 16  # images a thread takes at a time
 
 
 @dataclasses.dataclass(frozen=True)
-class Scene:
+class ViewConfig:
     """How a view is made of an image; the plain view is the whole image, on white.
 
     Attributes:
@@ -127,14 +127,14 @@ def _on(view: np.ndarray, ground: np.ndarray) -> np.ndarray:
     return (mixed + 0.5).astype(np.uint8)
 
 
-class Scenes:
+class ViewMaker:
     """Views of a set's images, by image and number.
 
     View 0 of an image is its plain one, all others are random: pure functions of (seed, image,
     number), made by all cores.
 
     Args:
-      images: of side scene.source_size.
+      images: of side config.source_size.
       flips: [n] bool: which images may be mirrored.
       photographs: rows of opaque images that serve as grounds; none: there are no such grounds.
 
@@ -145,15 +145,15 @@ class Scenes:
     def __init__(
         self,
         images: ImageSet,
-        scene: Scene,
+        config: ViewConfig,
         flips: np.ndarray,
         photographs: np.ndarray,
         seed: int,
     ):
-        self.images, self.size = images, scene.size
-        self._scene, self._seed = scene, seed
+        self.images, self.size = images, config.size
+        self._config, self._seed = config, seed
         self._flips, self._photographs = flips, photographs
-        self._pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count(), "scenes")
+        self._pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count(), "views")
 
     def __call__(self, rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         """Views `numbers` [k] of the images `rows` [k]: uint8 [k, S, S, 3]."""
@@ -169,22 +169,22 @@ class Scenes:
 
     def _one(self, pixels: np.ndarray, row: int, number: int) -> np.ndarray:
         if number == 0:
-            return self._scene.plain(pixels)
-        rng = generator(self._seed, (STREAM_SCENE, row, number))
+            return self._config.plain(pixels)
+        rng = generator(self._seed, (STREAM_MAKE_VIEW, row, number))
         photograph = self._photograph if len(self._photographs) else None
-        return self._scene(pixels, rng, bool(self._flips[row]), photograph)
+        return self._config(pixels, rng, bool(self._flips[row]), photograph)
 
     def _photograph(self, rng: np.random.Generator) -> np.ndarray:
         row = self._photographs[int(rng.integers(len(self._photographs)))]
         image = self.images.read(np.array([row]))[0]
-        whole = dataclasses.replace(self._scene, zoom=(0.5, 1.0))
+        whole = dataclasses.replace(self._config, zoom=(0.5, 1.0))
         return whole(image[..., :3], rng, flip=True)
 
     def stored(self, rows: np.ndarray, count: int) -> ImageSet:
         """Views 0..count-1 of some images as a set of their own: view v of the image rows[i] is
         image i · count + v. For what is encoded once."""
         rows = np.asarray(rows, np.int64)
-        recipe = [self.images.fingerprint, repr(self._scene), self._seed, count]
+        recipe = [self.images.fingerprint, repr(self._config), self._seed, count]
         found = hashlib.sha256(repr(recipe).encode())
         for part in (rows, self._flips, np.asarray(self._photographs, np.int64)):
             found.update(part.tobytes() + b"|")
