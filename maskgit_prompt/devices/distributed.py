@@ -65,10 +65,12 @@ def barrier(name: str) -> None:
 
 @contextlib.contextmanager
 def exit_at_once_on_error() -> Iterator[None]:
-    """Ends this process on an error without waiting for the others, which would wait for it.
+    """Ends this process on an error without waiting long for the others, which may wait for it.
 
     JAX's shutdown is a barrier: after an exception in one process all would wait in it until it
-    times out. Instead, the others notice that this host's heartbeat is missing.
+    times out. Instead, the others notice that this host's heartbeat is missing. Hosts that fail
+    alike leave together: if the first host left earlier, JAX would abort the others at once, before
+    they have said what is wrong.
     """
     try:
         yield
@@ -83,7 +85,18 @@ def exit_at_once_on_error() -> Iterator[None]:
             traceback.print_exc()
         sys.stdout.flush()
         sys.stderr.flush()
+        _leave_together()
         os._exit(getattr(error, "exit_code", 1))
+
+
+def _leave_together() -> None:
+    """Leaves the job with the other hosts if all of them do so within five seconds."""
+    import jax
+    from orbax.checkpoint import multihost
+
+    with contextlib.suppress(jax.errors.JaxRuntimeError):  # the others work on, or are gone
+        multihost.get_barrier_sync_fn()(key="all failed", timeout_ms=5_000)
+        jax.distributed.shutdown()
 
 
 def index_and_count() -> tuple[int, int]:

@@ -21,14 +21,16 @@ from tests import prepared, tiny
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-def start(devices: int, variables: dict[str, str], **flags) -> subprocess.Popen:
+MAIN = [sys.executable, "-m", "maskgit_prompt.main"]
+
+
+def start(devices: int, variables: dict[str, str], command=MAIN, **flags) -> subprocess.Popen:
     """One process of a job; flags by name, "." written as "__"."""
     environment = os.environ | variables
     environment |= {"PJRT_NPROC": "16", "JAX_PLATFORMS": "cpu"}
     several = f"--xla_force_host_platform_device_count={devices}"
     environment["XLA_FLAGS"] = f"{environment.get('XLA_FLAGS', '')} {several}"
-    command = [sys.executable, "-m", "maskgit_prompt.main"]
-    command += [f"--{name.replace('__', '.')}={value}" for name, value in flags.items()]
+    command = command + [f"--{name.replace('__', '.')}={value}" for name, value in flags.items()]
     return subprocess.Popen(
         command,
         cwd=ROOT,
@@ -142,6 +144,23 @@ def test_hosts_that_find_no_data_end_with_one_line_each(tmp_path):
     for _, err in outputs:
         assert "error: no data: none of 1 tasks is prepared in" in err and "Traceback" not in err
     assert ["data of 0 of 1 tasks" in out for out, _ in outputs] == [True, False]
+
+
+@pytest.mark.slow
+def test_hosts_that_fail_one_after_the_other_all_say_why():
+    """The second fails two seconds later; without the first, JAX would have aborted it by then."""
+    code = """if True:
+        import sys, time
+        from maskgit_prompt.devices import distributed
+        from maskgit_prompt.errors import UserError
+
+        distributed.initialize()
+        with distributed.exit_at_once_on_error():
+            time.sleep(2 * distributed.index_and_count()[0])
+            raise UserError("no data")
+    """
+    outputs = finish(start_all(2, 1, command=[sys.executable, "-c", code]), code=1)
+    assert [err.splitlines()[-1] for _, err in outputs] == ["error: no data"] * 2
 
 
 @pytest.mark.slow
