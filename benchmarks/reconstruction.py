@@ -18,6 +18,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from maskgit_prompt import backbones  # noqa: E402
 from maskgit_prompt.backbones import compiled  # noqa: E402
+from maskgit_prompt.backbones.backbone import checksum  # noqa: E402
 from maskgit_prompt.backbones.load import EMBEDDED  # noqa: E402
 from maskgit_prompt.data.sets import synthetic  # noqa: E402
 from maskgit_prompt.devices import sharding  # noqa: E402
@@ -54,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         path = EMBEDDED.get(args.backbone, pathlib.Path(args.backbone)) / "config.json"
         config = json.loads(path.read_text())
         config["provenance"]["reconstruction"] = found
+        if "sha256" in config:
+            config["sha256"] = checksum(config)
         write_whole(path, (json.dumps(config, indent=1) + "\n").encode())
 
 

@@ -24,4 +24,5 @@ from maskgit_prompt import config as defaults
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    return defaults.folder(defaults.transfer(), arg, "folder.py")
+    config = defaults.folder(defaults.transfer(), arg, "folder.py")
+    return config if config.model == "causal" else defaults.on_mini64(config)

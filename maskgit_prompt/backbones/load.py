@@ -29,7 +29,7 @@ from maskgit_prompt.storage import safetensors_stream
 from maskgit_prompt.storage.files import sha256
 
 _EMBEDDED = pathlib.Path(__file__).parent / "embedded"
-EMBEDDED = {name: _EMBEDDED / name for name in ("mini", "mini-causal", "mini-vit")}
+EMBEDDED = {name: _EMBEDDED / name for name in ("mini64", "mini", "mini-causal", "mini-vit")}
 EMBEDDED_OF = {"masked": "mini", "causal": "mini-causal", "vit": "mini-vit"}  # by kind
 USUAL = {
     "transformer": "masked",

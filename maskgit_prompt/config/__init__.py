@@ -24,6 +24,7 @@ from maskgit_prompt.config.defaults import (
     training,
     transfer,
 )
+from maskgit_prompt.config.embedded import on_mini64
 from maskgit_prompt.config.imagenet import maskgit, taming
 from maskgit_prompt.config.named_data import few_shot, vtab, vtab_folder
 from maskgit_prompt.config.pretraining import pretrain
@@ -40,6 +41,7 @@ __all__ = [
     "maskgit",
     "masking",
     "next_code",
+    "on_mini64",
     "predict",
     "pretrain",
     "published",

@@ -196,6 +196,7 @@ def transfer() -> ConfigDict:
             "most": 2000,  # limit on real images where cost grows with their square; 0: no limit
             "marquee_cutoffs": (0.1, 0.25, 0.5, 0.75, 1.0),  # cutoffs that are measured
             "marquee_images": 16,  # images per instance and cutoff; 0: no marquee
+            "judge": "pixels",  # what the classifier sees: "pixels", or "features" as well
             "rounds": 8,  # masks per image for the losses
             "saved": 10_000,  # the most generated images kept as PNG files; 0: none
         }

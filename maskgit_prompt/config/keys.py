@@ -43,7 +43,7 @@ FILES = {
     "classify": "configs/classify.py",
     "vtab": "configs/vtab.py",
     "vtab_folder": "configs/vtab_folder.py",
-    "side_by_side": "configs/quickstart.py:causal",
+    "side_by_side": "configs/quickstart.py:digits,causal",
     "compare": "configs/quickstart.py:compare",
     "sample": "configs/sample.py",
     "predict": "configs/predict.py:PATH",

@@ -150,6 +150,7 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "score.saved": NOT_NEGATIVE,
     "score.marquee_images": NOT_NEGATIVE,
     "score.marquee_cutoffs": each(PART),
+    "score.judge": one_of(("pixels", "features")),
     "steps": NOT_NEGATIVE,
     "tasks": each(NAME),
     "method": one_of(methods.CLASSIFIER_METHODS),

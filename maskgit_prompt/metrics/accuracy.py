@@ -88,6 +88,11 @@ class Judge:
         machine = SVC(kernel="rbf", C=10.0, gamma=1.0 / len(blocks))
         return cls(machine.fit(_join(blocks, scales), labels), scales), None
 
+    @property
+    def sees_features(self) -> bool:
+        """Whether predict and accuracy need features, too."""
+        return len(self.scales) == 2
+
     def predict(self, images: np.ndarray, features: np.ndarray | None = None) -> np.ndarray:
         """The class number read from each image of uint8 [n, S, S, 3], [n].
 
@@ -96,7 +101,7 @@ class Judge:
         """
         blocks = _blocks(check_images("given", images), features)
         if len(blocks) != len(self.scales):
-            had = "with" if len(self.scales) == 2 else "without"
+            had = "with" if self.sees_features else "without"
             raise UserError(f"this judge was trained {had} features: expected the same here")
         return self.machine.predict(_join(blocks, self.scales))
 

@@ -83,25 +83,30 @@ def too_few(name: str, counts: Mapping[str, int]) -> str:
 
 
 def accuracy(
-    judge: Judge | None, images: np.ndarray, labels: np.ndarray, what: str, why: str = ""
+    judge: Judge | None,
+    images: np.ndarray,
+    labels: np.ndarray,
+    features: np.ndarray | None,
+    what: str,
+    why: str = "",
 ) -> Measured:
     """The share of images that the judge reads as their labels.
 
-    what: the images are called in the reason. why: there is no judge.
+    features: [n, F], for a judge that sees them. what: the images are called in the reason.
+    why: there is no judge.
     """
     if judge is None:
         return Measured(None, reason=why)
     counts = {"images": len(images)}
     if reason := too_few("accuracy", {what: len(images)}):
         return Measured(None, None, counts, reason)
-    value = judge.accuracy(images, labels)
+    value = judge.accuracy(images, labels, features if judge.sees_features else None)
     return Measured(value, intervals.of_share(value, len(images)), counts)
 
 
 def accuracy_of_generated(seen: Evidence) -> Measured:
-    return accuracy(
-        seen.judge, seen.images, seen.labels, "generated images", seen.lacks.get("judge", "")
-    )
+    why = seen.lacks.get("judge", "")
+    return accuracy(seen.judge, seen.images, seen.labels, seen.features, "generated images", why)
 
 
 def frechet_distance(seen: Evidence) -> Measured:

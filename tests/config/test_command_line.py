@@ -248,7 +248,7 @@ def test_a_tilde_in_every_path(monkeypatch):
     assert (sample.prompt, sample.image) == ("/home/me", "/home/me/i")
     given, _ = parsed(f"--config={ROOT}/configs/import.py", "--config.source=~/a,b/~,~/c")
     assert given.source == "/home/me/a,b/~,/home/me/c"
-    side, _ = parsed(f"{QUICKSTART}:causal", "--config.models.backbones=('mini','~/m')")
+    side, _ = parsed(f"{QUICKSTART}:digits,causal", "--config.models.backbones=('mini','~/m')")
     assert side.models.backbones == ("mini", "/home/me/m")
 
 
@@ -299,5 +299,5 @@ def test_addresses_that_are_fetched(monkeypatch):
     assert config.backbone == "https://host/~me/model?dl=1"
     given, _ = parsed(f"--config={ROOT}/configs/import.py", "--config.source=gs://b/c,~/d")
     assert given.source == "gs://b/c,/home/me/d"
-    side, _ = parsed(f"{QUICKSTART}:causal", "--config.models.backbones=('gs://b/~','~/m')")
+    side, _ = parsed(f"{QUICKSTART}:digits,causal", "--config.models.backbones=('gs://b/~','~/m')")
     assert side.models.backbones == ("gs://b/~", "/home/me/m")

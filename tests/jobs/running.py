@@ -10,7 +10,7 @@ from PIL import Image
 from maskgit_prompt import main
 
 ROOT = pathlib.Path(__file__).parents[2]
-QUICKSTART = f"--config={ROOT}/configs/quickstart.py"
+QUICKSTART = f"--config={ROOT}/configs/quickstart.py:digits"
 FOLDER = f"--config={ROOT}/configs/folder.py"
 SAMPLE = f"--config={ROOT}/configs/sample.py"
 

@@ -38,7 +38,7 @@ def refused(capsys, code: int, message: str, *flags: str) -> None:
     ("config", "old", "new"),
     [
         ("quickstart.py", "config.source", "config.backbone"),
-        ("quickstart.py:causal", "config.models.sources", "config.models.backbones"),
+        ("quickstart.py:digits,causal", "config.models.sources", "config.models.backbones"),
     ],
 )
 def test_a_key_by_the_name_it_had_once(config, old, new, tmp_path, capsys):
@@ -85,8 +85,8 @@ def test_the_import_jobs_source_is_not_a_backbone(tmp_path, capsys):
             "compare, sample, predict, robustness, sweep, pretrain, import_weights",
         ),
         (
-            (f"{QUICKSTART}:half", "--workdir=w"),
-            "quickstart.py:half, expected :full, :mini-causal, :causal or :compare",
+            (f"{QUICKSTART},half", "--workdir=w"),
+            "quickstart.py:digits,half, expected :full, :compare, :digits, :digits,full, ",
         ),
         (
             (f"{FOLDER}:photos,shot=3", "--workdir=w"),

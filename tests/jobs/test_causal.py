@@ -180,7 +180,7 @@ def test_an_embedded_model_for_each_kind(tmp_path, capsys):
 def test_side_by_side(causal, backbone, tmp_path, capsys):
     names = (f"--config.models.backbones={backbone}", f"--config.models.backbones={causal}")
     shots = ("--config.models.shots=2", "--config.models.shots=1")
-    flags = (f"{QUICKSTART}:causal", *TINY, "--config.score.marquee_images=2", *names, *shots)
+    flags = (f"{QUICKSTART},causal", *TINY, "--config.score.marquee_images=2", *names, *shots)
     home = tmp_path / "both"
     done = run(capsys, *flags, f"--workdir={home}")
     assert done.code == 0, done.err
@@ -209,7 +209,7 @@ def test_side_by_side(causal, backbone, tmp_path, capsys):
     ],
 )
 def test_side_by_side_of_nothing(flags, message, tmp_path, capsys):
-    done = run(capsys, f"{QUICKSTART}:causal", *flags, f"--workdir={tmp_path / 'w'}")
+    done = run(capsys, f"{QUICKSTART},causal", *flags, f"--workdir={tmp_path / 'w'}")
     assert done.code == 2
     assert message in done.error()
     assert not (tmp_path / "w").exists()

@@ -12,7 +12,7 @@ from tests.jobs.running import QUICKSTART, TINY, run
 pytestmark = pytest.mark.slow
 
 METHODS = ("prompt", "full", "scratch", "untuned")
-FLAGS = (f"{QUICKSTART}:compare", *TINY, "--config.compare.shots=1", "--config.compare.shots=2")
+FLAGS = (f"{QUICKSTART},compare", *TINY, "--config.compare.shots=1", "--config.compare.shots=2")
 TRANSFORMER = params.count(tiny.backbone().part("transformer").tree)
 
 

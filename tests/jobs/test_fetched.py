@@ -118,8 +118,8 @@ def test_a_causal_model_is_fetched_imported_and_tuned_on(
     "flags",
     [
         (f"--config={ROOT}/configs/imagenet512.py:PHOTOS",),
-        (f"{QUICKSTART}:compare", "--config.backbone=maskgit-imagenet512"),
-        (f"{QUICKSTART}:causal", "--config.models.backbones=maskgit-imagenet512"),
+        (f"{QUICKSTART},compare", "--config.backbone=maskgit-imagenet512"),
+        (f"{QUICKSTART},causal", "--config.models.backbones=maskgit-imagenet512"),
         (f"--config={ROOT}/configs/vtab.py:svhn", "--config.backbone=maskgit-imagenet512"),
         (SAMPLE, "--config.prompt=PROMPT", "--config.backbone=maskgit-imagenet512"),
         (f"--config={ROOT}/configs/mini.py:transformer", "--config.backbone=maskgit-imagenet512"),

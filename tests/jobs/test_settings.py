@@ -76,10 +76,10 @@ def test_a_causal_transformer(flag, message, causal, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("config", "flags", "message"),
     [
-        (f"{QUICKSTART}:compare", ["--config.data.shots=3"], "use config.compare.shots"),
-        (f"{QUICKSTART}:compare", ["--config.data.path=p"], "config.data.path = 'p' has no use"),
-        (f"{QUICKSTART}:causal", ["--config.backbone=mini"], "use config.models.backbones"),
-        (f"{QUICKSTART}:causal", ["--config.score.images=nan"], "images = 'nan', expected a whole"),
+        (f"{QUICKSTART},compare", ["--config.data.shots=3"], "use config.compare.shots"),
+        (f"{QUICKSTART},compare", ["--config.data.path=p"], "config.data.path = 'p' has no use"),
+        (f"{QUICKSTART},causal", ["--config.backbone=mini"], "use config.models.backbones"),
+        (f"{QUICKSTART},causal", ["--config.score.images=nan"], "images = 'nan', expected a whole"),
         (f"{FOLDER}:photos", ["--config.data.dataset=svhn"], "or set config.data.name to tfds"),
         (f"{FOLDER}:photos", ["--config.data.name=digits"], "config.data.path = 'photos' has no u"),
         (f"{VTAB}:svhn", ["--config.steps=3", "--config.train.epochs=2"], "set config.steps to 0"),

@@ -90,11 +90,7 @@ MUTATIONS = (
         "data/sets/twemoji.py",
         TWEMOJI,
         ("emoji-in-columns", ".swapaxes(1, 2)", ""),
-        ("emoji-labels-by-turns", "np.repeat(np.arange(rows", "np.tile(np.arange(rows"),
-        (
-            "tones-in-two-parts",
-            "digest() for _, _, family in listed",
-            "digest() for _, family, _ in listed",
-        ),
+        ("emoji-labels-by-turns", "np.repeat(np.arange(rows, dtype=np.int32), counts)", "np.concatenate([np.arange(n) for n in counts])"),
+        ("emoji-blanks-stay", "row[:n]", "row"),
     ),
 )

@@ -41,7 +41,7 @@ class Scorer:
         self._data, self._encoded, self._decode = data, encoded, decode
         self.warnings: list[str] = []
         self._lacks: dict[str, str] = {}
-        self._judge, self._features, self._reference = self._train_judge(), None, None
+        self._features, self._reference = None, None
         if "features" in backbone.parts:
             self._features = make_features(backbone.part("features"), mesh)
             self._reference = self._reference_features()
@@ -49,6 +49,7 @@ class Scorer:
             self._lacks["features"] = (
                 f"backbone {backbone.name!r} has no network to measure them with"
             )
+        self._judge = self._train_judge(plan.config.score.judge)
         if not len(data.test):
             self.warnings.append("No held-out loss: no images are held out.")
         classes = len(data.images.classes)
@@ -99,8 +100,11 @@ class Scorer:
                 bar.update(len(pixels))
         return np.concatenate(few[1:] or few), whole
 
-    def _train_judge(self) -> Judge | None:
-        """The classifier, or None where `_lacks` says why."""
+    def _train_judge(self, sees: str) -> Judge | None:
+        """The classifier, or None where `_lacks` says why.
+
+        sees: "pixels"; with "features" also those, where the backbone has a network of them.
+        """
         data, labels = self._data, self._data.labels(self._data.judge)
         names, judge = data.images.classes, None
         if len(names) < 2:
@@ -109,7 +113,9 @@ class Scorer:
             # Nothing could ever be read as a class that the judge has not seen.
             reason = f"no images of class {names[missing[0]]!r} are left to train a classifier on"
         else:
-            judge, reason = Judge.fit_or_reason(data.images.read(data.judge), labels, names=names)
+            images = data.images.read(data.judge)
+            features = self._look(images).features if sees == "features" else None
+            judge, reason = Judge.fit_or_reason(images, labels, features, names)
         if judge is None:
             self._lacks["judge"] = reason
         return judge
@@ -123,7 +129,10 @@ class Scorer:
         return self._read(images, labels, "generated images").value
 
     def _read(self, images: np.ndarray, labels: np.ndarray, what: str) -> Measured:
-        return measures.accuracy(self._judge, images, labels, what, self._lacks.get("judge", ""))
+        seen = self._judge is not None and self._judge.sees_features
+        features = self._features(images) if seen else None
+        why = self._lacks.get("judge", "")
+        return measures.accuracy(self._judge, images, labels, features, what, why)
 
     def of_real(self) -> dict[str, Scores]:
         """Accuracy on held-out real images and on their reconstructions."""

@@ -103,17 +103,23 @@ def features(images: np.ndarray) -> np.ndarray:
 
 
 class NearestShade:
-    """The judge."""
+    """The judge; one that sees features reads these instead."""
 
-    def __init__(self, shades: np.ndarray, labels: np.ndarray):
-        self._shades, self._labels = shades.astype(int), labels
+    def __init__(self, seen: np.ndarray, labels: np.ndarray, sees_features: bool):
+        self._seen, self._labels, self.sees_features = seen, labels, sees_features
 
     @classmethod
     def fit_or_reason(cls, images, labels, features=None, names=None):
-        return cls(images[:, 0, 0, 0], np.asarray(labels)), None
+        sees = features is not None
+        return cls(cls._looked_at(images, features), np.asarray(labels), sees), None
+
+    @staticmethod
+    def _looked_at(images, features) -> np.ndarray:
+        return images[:, 0, 0, 0].astype(float) if features is None else features[:, 0]
 
     def accuracy(self, images, labels, features=None) -> float:
-        gaps = np.abs(images[:, 0, 0, :1].astype(int) - self._shades[None])  # [n, trained on]
+        assert self.sees_features == (features is not None)
+        gaps = np.abs(self._looked_at(images, features)[:, None] - self._seen)  # [n, trained on]
         return float(np.mean(self._labels[gaps.argmin(axis=1)] == labels))
 
 
@@ -155,9 +161,11 @@ def use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measures, "LEAST", least)
 
 
-def scorer(data: Splits, most: int = 0, seed: int = 0, parts=("features",)) -> Scorer:
+def scorer(
+    data: Splits, most: int = 0, seed: int = 0, parts=("features",), judge: str = "pixels"
+) -> Scorer:
     """Made the way jobs make it; call `use` before."""
-    settings = plan(data, parts, score__most=most, data__seed=seed)
+    settings = plan(data, parts, score__most=most, data__seed=seed, score__judge=judge)
     return score.Scorer(settings, encoded(data), decode)
 
 

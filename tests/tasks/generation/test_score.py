@@ -33,6 +33,19 @@ def test_the_judge_is_trained_on_the_judge_part():
     assert scorer.accuracy(flat(50, 59), np.array([0, 1])) == 1.0
 
 
+def test_the_judge_sees_features_where_that_is_asked_for_and_there_are_some(monkeypatch):
+    """The distance to shade 60 is a feature: of 15 and 95, dark and light, it is 45 and 35; of 105
+    it is 45, so that is dark by features and light by pixels."""
+    away = lambda images: np.abs(images[:, 0, 0, :1].astype(float) - 60)
+    monkeypatch.setattr(score, "make_features", lambda part, mesh: away)
+    read = lambda **choice: stubs.scorer(stubs.data(), **choice)
+    images, dark = flat(*[105] * 4), np.zeros(4, int)
+    assert read(judge="features").accuracy(images, dark) == 1.0
+    assert read(judge="features")(images, dark).found["accuracy"] == 1.0
+    assert read(judge="pixels").accuracy(images, dark) == 0.0
+    assert read(judge="features", parts=()).accuracy(images, dark) == 0.0
+
+
 def test_real_and_reconstructed_held_out_images():
     """Real 12, 33, 58, 91 are read as dark, dark, light, light, and are dark, dark, dark, light.
     Reconstructed 10, 30, 50, 90 are read as what they are."""
