@@ -16,7 +16,9 @@ PYTEST := $(RUN) -m pytest -n 2 --dist loadfile --durations=10
 FEW := JAX_DISABLE_MOST_OPTIMIZATIONS=1
 FAST := $(FEW) $(PYTEST) -m "not slow"
 # Slow tests wait for processes of theirs, so two cores have time for three. The last files are short.
-SLOW := $(FEW) $(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=10 -m slow
+# Only files that have some are read.
+SLOW := $(FEW) $(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=10 -m slow \
+	$(shell grep -rl --include='test_*.py' mark.slow tests | LC_ALL=C sort)
 # What all optimizations could make differ: networks, losses and a step, held against the references,
 # and a whole run as a user starts it.
 NUMBERS := $(addprefix tests/models/test_,goldens.py causal.py vqgan.py vit.py swin.py ofa.py lpips.py discriminator.py) \
