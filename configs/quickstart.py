@@ -33,6 +33,7 @@ def get_config(variant: str = "") -> ConfigDict:
         config.data.name = "twemoji"
         config.data.fractions = {"tune": 0.5, "judge": 0.3, "test": 0.2}
         config.train.steps = 400
+        config.score.marquee_images = 8
     if change == "full":
         config.data.shots = 0
     elif change == "compare":

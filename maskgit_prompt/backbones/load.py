@@ -2,8 +2,7 @@
 
 Parts are "tokenizer", "transformer" and, where the model has a network to score images with,
 "features"; a classifier's backbone has an "encoder", and one for images and texts has the part
-"multimodal". `mini`, `mini-causal` and `mini-vit` ship with the package; any other name is the path
-of a folder.
+"multimodal". The names in EMBEDDED ship with the package; any other name is the path of a folder.
 Weights are read when they are placed on a mesh, each straight to its shards.
 """
 
