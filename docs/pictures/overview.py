@@ -48,13 +48,13 @@ def panel(images: np.ndarray) -> Image.Image:
 
 
 def main() -> None:
-    by_digit = [cells(f"quickstart_{name}.png")[:, :ROWS] for name in ("real", "generated")]
-    real, generated = (np.swapaxes(images, 0, 1) for images in by_digit)  # a column per digit
+    by_class = [cells(f"quickstart_{name}.png")[:, :ROWS] for name in ("real", "generated")]
+    real, generated = (np.swapaxes(images, 0, 1) for images in by_class)  # a column per class
     untuned = cells("quickstart_untuned.png")[:ROWS, :COLUMNS]
     panels = (
-        ("Your images", "here: ten per digit", real),
-        ("The frozen model", "has never seen a digit", untuned),
-        ("The same model, with a prompt", "a 46 kB file, tuned in two minutes", generated),
+        ("Your images", "here: up to twenty of a class", real),
+        ("The frozen model", "has never seen this style", untuned),
+        ("The same model, with a prompt", "a 71 kB file, tuned in under three minutes", generated),
     )
     width = 2 * MARGIN + len(panels) * PANEL + (len(panels) - 1) * ARROW
     picture = Image.new("RGB", (width, TITLE + ROWS * (CELL + GAP) - GAP + 2 * MARGIN), PAPER)
