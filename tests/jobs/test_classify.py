@@ -86,6 +86,12 @@ def test_a_run_leaves_what_it_found(tuned):
     rows = list(csv.DictReader((home / "predictions.csv").open()))
     right = [row["class"] == row["answer"] for row in rows]
     assert len(rows) == 6 and np.mean(right) == found["accuracy"]["heldout"]
+    placed = list(csv.DictReader((home / "features.csv").open()))
+    assert [(row["file"], row["class"]) for row in placed] == [
+        (row["file"], row["class"]) for row in rows
+    ]
+    x, y = np.float64([(row["first_axis"], row["second_axis"]) for row in placed]).T
+    assert np.var(x) > np.var(y) > 0 and abs(x.mean()) < 1e-3 * np.std(x)
     page = (home / "report.html").read_text()
     assert "Where it is wrong" in page or found["accuracy"]["heldout"] == 1
     assert "share of wrong answers while tuning" in page.lower()
@@ -95,7 +101,7 @@ def test_a_run_leaves_what_it_found(tuned):
 
 def test_the_same_seed_gives_the_same_file(tuned):
     first, second = tuned("prompt", "first"), tuned("prompt", "second")
-    names = ("classifier.safetensors", "predictions.csv")
+    names = ("classifier.safetensors", "predictions.csv", "features.csv")
     for name in names:
         assert (first / name).read_bytes() == (second / name).read_bytes()
     other = tuned("prompt", "other", "--config.seed=1")
