@@ -42,6 +42,13 @@ UNUSED = [
         {"encoder": "swin"},
         "config.prompt.location = 'pad' has no use with an encoder that is a swin",
     ),
+    ("classify", {"attention": "xla"}, {"encoder": "resnet"}, "it has none; leave it out"),
+    (
+        "classify",
+        {"prompt.blocks": 2},
+        {"encoder": "convnext"},
+        "config.prompt.blocks = 2 has no use with an encoder that is a convnext",
+    ),
     ("sweep", {"sweep.final": "train"}, {}, "or set config.data.name to tfds or vtab"),
     ("sweep", {"tasks": ("svhn",)}, {}, "or set config.data.name to vtab"),
     ("classify", {"lora.rank": 2}, {}, "or set config.method to lora"),

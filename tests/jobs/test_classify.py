@@ -164,6 +164,30 @@ def test_prompts_of_pixels(location, tuned, images, encoder, tmp_path, capsys):
         assert best == row["answer"] and abs(p - float(row["probability"])) < 2e-3
 
 
+@pytest.mark.parametrize("kind", ["convnext", pytest.param("resnet", marks=pytest.mark.slow)])
+def test_frames_around_images_of_convolutional_networks(kind, images, tmp_path, capsys):
+    """They train alone, and answer again as they did."""
+    encoder = tiny.write_encoder(tmp_path / "encoder", kind=kind)
+    done = run(
+        capsys,
+        f"{CLASSIFY}:{images}",
+        *QUICK,
+        f"--config.backbone={encoder}",
+        "--config.prompt.location=pad",
+        "--config.prompt.tokens=3",
+        f"--workdir={tmp_path / 'run'}",
+    )
+    assert done.code == 0, done.err
+    # A frame of 3 pixels around 16; a head for 3 classes.
+    features = {"convnext": 16, "resnet": 2048}[kind]
+    numbers = (22**2 - 16**2) * 3 + (features + 1) * 3
+    assert read(tmp_path / "run" / "results.json")["trainable"] == numbers
+    answers = answered_again(tmp_path / "run", images, encoder, tmp_path / "again", capsys)
+    for row in csv.DictReader((tmp_path / "run" / "predictions.csv").open()):
+        (best, p), *_ = answers[row["file"]]
+        assert best == row["answer"] and abs(p - float(row["probability"])) < 2e-3
+
+
 def run_of(config: dict) -> dict[str, np.ndarray]:
     """What stands around the encoder before a run's first step, by path."""
     made = sizes.of_config(ConfigDict(config), tiny.ENCODER, 3)
@@ -212,7 +236,10 @@ def test_several_classifiers_and_their_ensemble(tuned, images, encoder, tmp_path
             ("--config.prompt.location=pad", "--config.prompt.tokens=3"),
             "config.prompt.tokens = 3 makes images of 22 pixels a side, which patches of 8 do not",
         ),
-        (("--config.model=resnet",), "config.model = 'resnet', expected swin or vit"),
+        (
+            ("--config.model=alexnet",),
+            "config.model = 'alexnet', expected convnext or resnet or swin or vit",
+        ),
     ],
 )
 def test_settings_that_do_not_fit(flags, message, images, encoder, tmp_path, capsys):

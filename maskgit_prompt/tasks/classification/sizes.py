@@ -15,7 +15,7 @@ from maskgit_prompt import params
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.models.adapter import AdapterConfig, Adapters
 from maskgit_prompt.models.head import Head, HeadConfig
-from maskgit_prompt.models.pixel_prompt import PLACES, PixelPrompt, PixelPromptConfig
+from maskgit_prompt.models.pixel_prompt import FRAMED, PLACES, PixelPrompt, PixelPromptConfig
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 from maskgit_prompt.models.prompts import LOCATIONS
 from maskgit_prompt.params import Tree
@@ -42,20 +42,21 @@ class Sizes:
     placing: Placing = Placing()
 
 
-def of_config(config: ConfigDict, encoder: Any, classes: int) -> Sizes:
-    """The sizes that config.method needs, for an encoder of a config of its kind.
+def of_config(config: ConfigDict, encoder: Any, classes: int, kind: str = "vit") -> Sizes:
+    """The sizes that config.method needs, for an encoder with a config of this kind.
 
     Raises:
       UsageError: sizes that do not fit the encoder.
     """
-    method, staged = config.method, not isinstance(encoder.layers, int)
-    if method == "adapter" and staged:
-        raise UsageError("config.method = 'adapter' is for encoders of one width, not Swin")
+    method = config.method
+    if method == "adapter" and kind != "vit":
+        raise UsageError(f"config.method = 'adapter' is for encoders of one width, not {kind}")
     with _named("head"):
         made: dict[str, Any] = {"head": HeadConfig(encoder.features, classes, **config.head)}
     if method.startswith("prompt"):
         with _named("prompt"):
-            made |= _prompt(config.prompt, encoder, staged)
+            make = _frame if kind in FRAMED else _staged if kind == "swin" else _prompt
+            made |= make(config.prompt, encoder)
     if method == "adapter":
         narrow = encoder.width // config.adapter.reduction
         with _named("adapter"):
@@ -75,17 +76,33 @@ def _named(section: str) -> Iterator[None]:
         raise UsageError(f"config.{section}.{error}") from error
 
 
-def _prompt(options: ConfigDict, encoder: Any, staged: bool) -> dict[str, Any]:
-    common = {
+def _frame(options: ConfigDict, encoder: Any) -> dict[str, Any]:
+    """Of a convolutional network, which has no tokens: a frame of pixels is all that it takes."""
+    if options.location != "pad":
+        raise ValueError(
+            f"location = {options.location!r}, expected pad: a convolutional network has no tokens"
+        )
+    pixels = PixelPromptConfig("pad", options.tokens, encoder.image_size, 1, encoder.features)
+    return {"prompt": pixels, "placing": Placing("pad")}
+
+
+def _common(options: ConfigDict, encoder: Any) -> dict[str, Any]:
+    return {
         "kind": "table",
         "tokens": options.tokens,
         "width": encoder.width,
         "dropout": options.dropout,
         "uniform": bound(encoder.patch, options.project or encoder.width),
     }
-    if staged:
-        return {"prompt": PromptConfig(stages=encoder.layers if options.deep else (), **common)}
-    location = options.location
+
+
+def _staged(options: ConfigDict, encoder: Any) -> dict[str, Any]:
+    stages = encoder.layers if options.deep else ()
+    return {"prompt": PromptConfig(stages=stages, **_common(options, encoder))}
+
+
+def _prompt(options: ConfigDict, encoder: Any) -> dict[str, Any]:
+    common, location = _common(options, encoder), options.location
     if location not in LOCATIONS:
         raise ValueError(f"location = {location!r}, expected one of {', '.join(LOCATIONS)}")
     if location in PLACES:
