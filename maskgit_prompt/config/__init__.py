@@ -27,6 +27,7 @@ from maskgit_prompt.config.defaults import (
 from maskgit_prompt.config.imagenet import maskgit, taming
 from maskgit_prompt.config.named_data import few_shot, vtab, vtab_folder
 from maskgit_prompt.config.pretraining import pretrain
+from maskgit_prompt.config.segmentation import segment, segment_folder
 
 __all__ = [
     "base",
@@ -46,6 +47,8 @@ __all__ = [
     "robustness",
     "sample",
     "sampling",
+    "segment",
+    "segment_folder",
     "side_by_side",
     "sweep",
     "taming",

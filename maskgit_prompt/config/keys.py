@@ -41,6 +41,7 @@ MORE = {
 FILES = {
     "run": "configs/folder.py:PATH",
     "classify": "configs/classify.py",
+    "segment": "configs/segment.py",
     "vtab": "configs/vtab.py",
     "vtab_folder": "configs/vtab_folder.py",
     "side_by_side": "configs/quickstart.py:causal",

@@ -124,6 +124,8 @@ USES = (
     Use(("adapter.*",), "encoder", ("vit",)),
     Use(("lora.*",), "method", ("lora",)),
     Use(("head.dropout",), "head.hidden", unless=(0,)),
+    Use(("data.num",), "data.path", ("",), instead="the folder has the images"),
+    Use(("head.hidden",), "head.doublings", unless=(0,)),
     Use(("optimizer.warmup_epochs",), "optimizer.warmup_steps", (0,)),
     # A sweep keeps rows, not steps.
     Use(

@@ -291,6 +291,11 @@ class ViT(nnx.Module):
             x = self.norm(x)
         return x.astype(jnp.float32)
 
+    def patch_grid(self, x: Array) -> Array:
+        """Tokens after the last block [B, 1 + P + L, D] -> the patches', normed, [B, g, g, D]."""
+        grid = self.cfg.grid
+        return self.norm(x[:, -self.cfg.length :]).reshape(len(x), grid, grid, self.cfg.width)
+
     def __call__(self, images: Array, prompt: Prompt | None = None, **kwargs) -> Array:
         """[B, S, S, 3] -> features [B, D] float32; arguments as in `hidden`."""
         return self.pooled(self.hidden(images, prompt, **kwargs)[0], prompt)

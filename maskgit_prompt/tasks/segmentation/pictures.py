@@ -1,0 +1,70 @@
+"""The pictures of a segmenter: images under what they show and under what was answered."""
+
+from typing import Any
+
+import numpy as np
+
+from maskgit_prompt.data.masks import IGNORED
+from maskgit_prompt.report import curves, sheets
+from maskgit_prompt.tasks.segmentation.plan import Plan
+from maskgit_prompt.tuning.tune import Tuned
+
+SHOWN = 6  # held-out images on the sheet
+COVER = 0.65  # how much of an overlay is its colour
+CURVES = {"evaluated_train": "images tuned on", "evaluated_heldout": "held-out images"}
+
+
+def draw(
+    plan: Plan, tuned: Tuned, images: np.ndarray, masks: np.ndarray, answers: np.ndarray
+) -> dict[str, Any]:
+    """name -> PIL image or PNG bytes: "overlays", "classes", "loss", "errors".
+
+    Args:
+      images: uint8 [n, S, S, 3]; masks, answers: uint8 [n, S, S].
+    """
+    classes = plan.data.images.classes
+    colours = palette(len(classes))
+    cells = np.stack(
+        [images, overlaid(images, masks, colours), overlaid(images, answers, colours)], axis=1
+    )  # [n, 3, S, S, 3]
+    swatches = np.broadcast_to(colours[:, None, None], (len(classes), 24, 24, 3))
+    found = {
+        "overlays": sheets.grid(cells, col_labels=["image", "mask", "answer"], scale=_scale(cells)),
+        "classes": sheets.cards(swatches.copy(), [[name] for name in classes], cols=5),
+        "loss": curves.loss_curve({"training batches": tuned.curves["loss"]}),
+    }
+    errors = {name: tuned.curves[key] for key, name in CURVES.items() if key in tuned.curves}
+    if any(len(steps) > 1 for steps, _ in errors.values()):
+        found["errors"] = curves.loss_curve(errors, y_label="share of wrong pixels")
+    return found
+
+
+def _scale(cells: np.ndarray) -> float:
+    """Images of about 180 pixels a side, enlarged by a whole number or shrunk."""
+    side = cells.shape[2]
+    return max(1, round(180 / side)) if side <= 180 else 180 / side
+
+
+def palette(number: int) -> np.ndarray:
+    """Colours of classes, uint8 [number, 3]: the first is grey, none of the others is like it.
+
+    Hues a golden section of the circle apart, in three depths.
+    """
+    hues = (0.6 + 0.61803 * np.arange(number)) % 1
+    value = np.array([0.95, 0.7, 0.5])[np.arange(number) // 7 % 3]
+    ramp = np.abs((hues[:, None] * 6 + np.array([0, 4, 2])) % 6 - 3) - 1
+    colours = value[:, None] * (1 - 0.8 * (1 - np.clip(ramp, 0, 1)))
+    colours[0] = 0.35
+    return np.round(255 * colours).astype(np.uint8)
+
+
+def overlaid(images: np.ndarray, classes: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    """Images in grey under the colours of their pixels' classes, uint8 [n, S, S, 3].
+
+    Ignored pixels stay as they are.
+    """
+    grey = images.mean(-1, keepdims=True)
+    over = colours[np.where(classes == IGNORED, 0, classes)]
+    mixed = (1 - COVER) * grey + COVER * over
+    kept = (classes == IGNORED)[..., None]
+    return np.where(kept, images, np.round(mixed)).astype(np.uint8)
