@@ -42,6 +42,8 @@ UNUSED = [
         {"encoder": "swin"},
         "config.prompt.location = 'pad' has no use with an encoder that is a swin",
     ),
+    ("segment", {"data.path": "streets", "data.num": 9}, {}, "the folder has the images"),
+    ("segment", {"head.doublings": 0, "head.hidden": 8}, {}, "config.head.doublings = 0"),
     ("classify", {"attention": "xla"}, {"encoder": "resnet"}, "it has none; leave it out"),
     (
         "classify",

@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import os
 import pathlib
+import re
 
 import numpy as np
 from PIL import Image
@@ -23,6 +24,7 @@ from maskgit_prompt.errors import UsageError, UserError
 
 LAYOUT = "expected PATH/images/NAME.jpg and PATH/masks/NAME.png"
 TABLE = "classes.txt"
+_COLOURED = re.compile(r"(.+?)\s+(\d+)\s+(\d+)\s+(\d+)")
 _NAMED = 3  # files that a message names
 
 
@@ -118,9 +120,10 @@ def _classes(file: pathlib.Path) -> Classes:
         return Classes()
     names, colours = [], {}
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines()):
-        name, *rest = line.rsplit(maxsplit=3) if line[-1:].isdigit() else (line.strip(),)
-        values = tuple(int(word) for word in rest if word.isdecimal() and int(word) < 256)
-        if not name or len(values) != len(rest) or len(rest) not in (0, 3):
+        coloured = _COLOURED.fullmatch(line.strip())
+        name = coloured[1] if coloured else line.strip()
+        values = tuple(map(int, coloured.groups()[1:])) if coloured else ()
+        if not name or max(values, default=0) > 255:
             raise UserError(
                 f"{legible(str(file))}, line {number + 1}: {line!r}, expected NAME or NAME RED "
                 "GREEN BLUE, each 0 to 255"

@@ -11,6 +11,7 @@ from maskgit_prompt.tuning.tune import Tuned
 
 SHOWN = 6  # held-out images on the sheet
 COVER = 0.65  # how much of an overlay is its colour
+HUES = 8  # colours of one turn around the circle
 CURVES = {"evaluated_train": "images tuned on", "evaluated_heldout": "held-out images"}
 
 
@@ -46,16 +47,13 @@ def _scale(cells: np.ndarray) -> float:
 
 
 def palette(number: int) -> np.ndarray:
-    """Colours of classes, uint8 [number, 3]: the first is grey, none of the others is like it.
-
-    Hues a golden section of the circle apart, in three depths.
-    """
-    hues = (0.6 + 0.61803 * np.arange(number)) % 1
-    value = np.array([0.95, 0.7, 0.5])[np.arange(number) // 7 % 3]
-    ramp = np.abs((hues[:, None] * 6 + np.array([0, 4, 2])) % 6 - 3) - 1
-    colours = value[:, None] * (1 - 0.8 * (1 - np.clip(ramp, 0, 1)))
-    colours[0] = 0.35
-    return np.round(255 * colours).astype(np.uint8)
+    """Colours of classes, uint8 [number, 3]: the first is grey; the others go around the circle of
+    hues, HUES at a time, and get darker with each turn."""
+    around = min(HUES, max(1, number - 1))
+    hue, turn = np.arange(number) % around / around, np.arange(number) // around
+    ramp = np.abs((hue[:, None] * 6 + np.array([0, 4, 2])) % 6 - 3) - 1
+    colours = 0.95 * 0.75 ** turn[:, None] * (0.2 + 0.8 * np.clip(ramp, 0, 1))
+    return np.round(255 * np.concatenate([[[0.35] * 3], colours[: number - 1]])).astype(np.uint8)
 
 
 def overlaid(images: np.ndarray, classes: np.ndarray, colours: np.ndarray) -> np.ndarray:
