@@ -7,8 +7,9 @@
         --workdir=runs/linear
 
 Without an argument the images are 240 drawn scenes, 60 of them held out, and the classes the ground
-and six shapes. A folder has streets/images/NAME.jpg, streets/masks/NAME.png with the class of each
-pixel as its value or colour, and classes.txt with their names (docs/classification.md).
+and things of eight colours. A folder has streets/images/NAME.jpg, streets/masks/NAME.png with the
+class of each pixel as its value or colour, and classes.txt with their names
+(docs/classification.md).
 """
 
 from ml_collections import ConfigDict

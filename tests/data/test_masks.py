@@ -123,14 +123,14 @@ def test_a_scenes_mask_is_where_its_things_are():
     thing = scenes.Thing("big", "red", "square", (8, 16, 24, 32))
     other = scenes.Thing("small", "blue", "circle", (40, 40, 52, 52))
     mask = scenes.draw_mask(scenes.Scene((thing, other)))
-    square, circle = (1 + list(scenes.SHAPES).index(name) for name in ("square", "circle"))
+    red, blue = (1 + list(scenes.COLOURS).index(name) for name in ("red", "blue"))
     expected = np.zeros((64, 64), np.uint8)
-    expected[16:32, 8:24] = square
-    np.testing.assert_array_equal(np.where(mask == circle, 0, mask), expected)
-    assert scene_masks.CLASSES[square] == "square" and scene_masks.CLASSES[circle] == "circle"
-    rows, columns = np.nonzero(mask == circle)
+    expected[16:32, 8:24] = red
+    np.testing.assert_array_equal(np.where(mask == blue, 0, mask), expected)
+    assert scene_masks.CLASSES[red] == "red" and scene_masks.CLASSES[blue] == "blue"
+    rows, columns = np.nonzero(mask == blue)
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (40, 51, 40, 51)
-    assert mask[46, 46] == circle and mask[40, 40] == 0
+    assert mask[46, 46] == blue and mask[40, 40] == 0
 
 
 def test_masks_lie_on_their_own_pictures():
@@ -141,7 +141,7 @@ def test_masks_lie_on_their_own_pictures():
         np.testing.assert_array_equal(picture, scenes.draw(scene))
         assert set(np.unique(mask)) == {
             0,
-            *(scene_masks.CLASSES.index(t.shape) for t in scene.things),
+            *(scene_masks.CLASSES.index(t.colour) for t in scene.things),
         }
     assert (scene_masks.load(5, 32, seed=4).digests != found.digests).any()
 

@@ -90,7 +90,7 @@ def test_drawn_scenes_and_biases(encoder, tmp_path, capsys):
     )
     assert done.code == 0, done.err
     found = json.loads((home / "results.json").read_text())
-    assert found["classes"][:3] == ["ground", "circle", "square"]
+    assert found["classes"][:3] == ["ground", "red", "orange"]
     assert found["images"] == {"tune": 9, "heldout": 3}
     stored = safetensors.numpy.load_file(home / "segmenter.safetensors")
     assert {"encoder/norm/bias", "head/out/bias"} < stored.keys()

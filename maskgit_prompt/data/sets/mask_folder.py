@@ -43,7 +43,7 @@ def load(path: str | os.PathLike, size: int) -> MaskedImages:
 
     Raises:
       UsageError: no such folder. UserError: an image without a mask or the other way round, sides
-        that differ, a value or colour that is no class, a file that cannot be read.
+        that differ, a value or colour that is not of a class, a file that cannot be read.
     """
     folder = pathlib.Path(path)
     images, masks = (_files(folder / kind) for kind in ("images", "masks"))

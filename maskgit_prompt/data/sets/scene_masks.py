@@ -1,13 +1,13 @@
-"""Drawn scenes with masks: which shape each pixel shows."""
+"""Drawn scenes with masks: whether each pixel shows the ground, or a thing of which colour."""
 
 import hashlib
 
 import numpy as np
 
 from maskgit_prompt.data.masks import MaskedImages
-from maskgit_prompt.data.sets.scenes import SHAPES, draw, draw_mask, make_scene
+from maskgit_prompt.data.sets.scenes import COLOURS, draw, draw_mask, make_scene
 
-CLASSES = ("ground", *SHAPES)
+CLASSES = ("ground", *COLOURS)
 
 
 def load(number: int, size: int, seed: int) -> MaskedImages:

@@ -206,12 +206,12 @@ def draw(scene: Scene) -> np.ndarray:
 
 
 def draw_mask(scene: Scene) -> np.ndarray:
-    """What each pixel's middle shows, uint8 [S, S]: 0 the ground, 1 + i shape i of SHAPES."""
+    """What each pixel's middle shows, uint8 [S, S]: 0 the ground, 1 + i a thing of colour i."""
     canvas = _FINE * scene.side
     image = Image.new("L", (canvas, canvas))
     pen = ImageDraw.Draw(image)
     for thing in scene.things:
-        pen.polygon(_points(thing), fill=1 + list(SHAPES).index(thing.shape))
+        pen.polygon(_points(thing), fill=1 + list(COLOURS).index(thing.colour))
     middle = _FINE // 2
     return np.asarray(image)[middle::_FINE, middle::_FINE].copy()
 

@@ -97,7 +97,7 @@ def named(section: str) -> Iterator[None]:
 
 
 def _frame(options: ConfigDict, encoder: Any) -> dict[str, Any]:
-    """Of a convolutional network, which has no tokens: a frame of pixels is all that it takes."""
+    """A frame of pixels: all that a convolutional network takes, which has no tokens."""
     if options.location != "pad":
         raise ValueError(
             f"location = {options.location!r}, expected pad: a convolutional network has no tokens"
