@@ -24,6 +24,7 @@ class MaskedImages:
       digests: uint8 [n, 32], of each image and its mask, as they are read.
       read: rows [k] -> uint8 pixels [k, S, S, 3].
       masks: rows [k] -> uint8 classes [k, S, S], or IGNORED.
+      colours: uint8 [C, 3], of the classes in pictures; None: any.
     """
 
     name: str
@@ -32,6 +33,7 @@ class MaskedImages:
     digests: np.ndarray
     read: Callable[[np.ndarray], np.ndarray]
     masks: Callable[[np.ndarray], np.ndarray]
+    colours: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -44,7 +44,7 @@ def test_indices_into_a_palette_are_classes_whatever_their_colours(tmp_path):
         image.save(folder / "masks" / f"{i}.png")
     (folder / "classes.txt").write_text("sky\nroad 2\na tree\n")
     found = mask_folder.load(folder, 2)
-    assert found.classes == ("sky", "road 2", "a tree")
+    assert found.classes == ("sky", "road 2", "a tree") and found.colours is None
     np.testing.assert_array_equal(found.masks(np.array([0])), [CORNER])
 
 
@@ -55,6 +55,7 @@ def test_colours_are_those_of_the_table(tmp_path):
     (folder / "classes.txt").write_text("sky 0 0 0\na road 9 8 7\ntree 255 0 0\n")
     found = mask_folder.load(folder, 4)
     assert found.classes == ("sky", "a road", "tree")
+    np.testing.assert_array_equal(found.colours, colours)
     np.testing.assert_array_equal(found.masks(np.array([1])), [mask])
     (folder / "classes.txt").write_text("sky 0 0 0\na road 9 8 6\ntree 255 0 0\n")
     with pytest.raises(UserError, match=r"0.png has the colour \(9, 8, 7\), which no class of cl"):
@@ -97,6 +98,8 @@ def table(text):
         (table("a\nb 1 2\nc\n"), None),  # a name may end in numbers
         (table("a\nb 1 2 300\nc\n"), "line 2: 'b 1 2 300', expected NAME or NAME RED GREEN BLUE"),
         (table("a\n\nc\n"), "line 2: '', expected NAME or NAME RED GREEN BLUE"),
+        (table("a 1 2 3\nb\nc 1 2 3\n"), "line 3: 'c 1 2 3' has the colour of 'a', expected anot"),
+        (lambda folder: (folder / "classes.txt").write_bytes(b"\xff"), "is not UTF-8; save it as"),
         (table("a\na\nc\n"), "expected at most 255 names, each once"),
     ],
 )
@@ -128,6 +131,7 @@ def test_a_scenes_mask_is_where_its_things_are():
     expected[16:32, 8:24] = red
     np.testing.assert_array_equal(np.where(mask == blue, 0, mask), expected)
     assert scene_masks.CLASSES[red] == "red" and scene_masks.CLASSES[blue] == "blue"
+    assert scene_masks.load(1, 8, 0).colours[blue].tolist() == list(scenes.COLOURS["blue"])
     rows, columns = np.nonzero(mask == blue)
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (40, 51, 40, 51)
     assert mask[46, 46] == blue and mask[40, 40] == 0

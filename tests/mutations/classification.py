@@ -199,6 +199,21 @@ MUTATIONS = (
         ),
     ),
     *in_file(
+        "tasks/classification/transfer.py",
+        ("tests/jobs/test_classify.py::test_a_run_leaves_what_it_found",),
+        (
+            "features-beside-other-classes",
+            "in zip(rows, data.labels(rows), places",
+            "in zip(rows, data.labels(rows[::-1]), places",
+        ),
+    ),
+    *in_file(
+        "report/classes.py",
+        ("tests/report/test_classes.py",),
+        ("dots-of-other-classes", "places[labels == label]", "places[labels != label]"),
+        ("answers-below-classes", "column, row, f", "row, column, f"),
+    ),
+    *in_file(
         "importers/swin.py",
         ENCODERS,
         ("merges-are-never-behind", "stage + merged_behind", "stage"),

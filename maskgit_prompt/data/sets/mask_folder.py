@@ -79,6 +79,7 @@ def load(path: str | os.PathLike, size: int) -> MaskedImages:
         np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 32),
         lambda rows: np.stack([_image(images[names[row]], preprocessing).pixels for row in rows]),
         lambda rows: np.stack([small(row) for row in rows]),
+        np.uint8(list(stated.colours)) if len(stated.colours) == len(classes) else None,
     )
 
 
@@ -119,7 +120,11 @@ def _classes(file: pathlib.Path) -> Classes:
     if not file.is_file():
         return Classes()
     names, colours = [], {}
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines()):
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except ValueError as error:
+        raise UserError(f"{legible(str(file))} is not UTF-8; save it as UTF-8 text") from error
+    for number, line in enumerate(lines):
         coloured = _COLOURED.fullmatch(line.strip())
         name = coloured[1] if coloured else line.strip()
         values = tuple(map(int, coloured.groups()[1:])) if coloured else ()
@@ -127,6 +132,11 @@ def _classes(file: pathlib.Path) -> Classes:
             raise UserError(
                 f"{legible(str(file))}, line {number + 1}: {line!r}, expected NAME or NAME RED "
                 "GREEN BLUE, each 0 to 255"
+            )
+        if values in colours:
+            raise UserError(
+                f"{legible(str(file))}, line {number + 1}: {line!r} has the colour of "
+                f"{names[colours[values]]!r}, expected another"
             )
         names.append(name)
         if values:
@@ -158,7 +168,10 @@ def _mask(file: pathlib.Path, classes: Classes) -> np.ndarray:
     if colours:
         return _of_colours(shown, values, classes)
     if values.ndim != 2 or not np.issubdtype(values.dtype, np.integer) and values.dtype != bool:
-        raise UserError(f"{shown} has {values.dtype} {values.shape}, expected whole numbers")
+        raise UserError(
+            f"{shown} has {values.dtype} {values.shape}, expected one channel of whole "
+            "numbers, a palette, or red, green and blue"
+        )
     known = len(classes.names) or IGNORED
     if (odd := values[(values != IGNORED) & ((values < 0) | (values >= known))]).size:
         named = f"{TABLE} names {known} classes" if classes.names else "classes end at 254"

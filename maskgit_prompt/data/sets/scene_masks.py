@@ -8,6 +8,7 @@ from maskgit_prompt.data.masks import MaskedImages
 from maskgit_prompt.data.sets.scenes import COLOURS, draw, draw_mask, make_scene
 
 CLASSES = ("ground", *COLOURS)
+GREY = (112, 112, 112)
 
 
 def load(number: int, size: int, seed: int) -> MaskedImages:
@@ -26,4 +27,5 @@ def load(number: int, size: int, seed: int) -> MaskedImages:
         np.frombuffer(b"".join(digests), np.uint8).reshape(number, 32),
         lambda rows: pictures[rows],
         lambda rows: masks[rows],
+        np.uint8([GREY, *COLOURS.values()]),
     )

@@ -10,7 +10,7 @@ from maskgit_prompt.tasks.segmentation.plan import Plan
 from maskgit_prompt.tuning.tune import Tuned
 
 SHOWN = 6  # held-out images on the sheet
-COVER = 0.65  # how much of an overlay is its colour
+COVER = 0.75  # how much of an overlay is its colour
 HUES = 8  # colours of one turn around the circle
 CURVES = {"evaluated_train": "images tuned on", "evaluated_heldout": "held-out images"}
 
@@ -23,8 +23,9 @@ def draw(
     Args:
       images: uint8 [n, S, S, 3]; masks, answers: uint8 [n, S, S].
     """
-    classes = plan.data.images.classes
-    colours = palette(len(classes))
+    classes, colours = plan.data.images.classes, plan.data.images.colours
+    if colours is None:
+        colours = palette(len(classes))
     cells = np.stack(
         [images, overlaid(images, masks, colours), overlaid(images, answers, colours)], axis=1
     )  # [n, 3, S, S, 3]

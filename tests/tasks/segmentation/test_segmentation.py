@@ -75,7 +75,7 @@ def test_overlays_have_the_colours_of_classes():
     assert colours[1].argmax() == 0 and colours[1, 1] == colours[1, 2]  # red, then cyan
     image = np.full((1, 1, 3, 3), 100, np.uint8)
     found = pictures.overlaid(image, np.uint8([[[1, 2, 255]]]), colours)
-    mixed = lambda c: np.round(0.35 * 100 + 0.65 * colours[c]).tolist()
+    mixed = lambda c: np.round(0.25 * 100 + 0.75 * colours[c]).tolist()
     assert found[0, 0].tolist() == [mixed(1), mixed(2), [100, 100, 100]]
     many = pictures.palette(40)
     assert len({tuple(colour) for colour in many.tolist()}) == 40
