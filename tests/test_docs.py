@@ -69,6 +69,7 @@ def parse(arguments: list[str]) -> ConfigDict:
         pytest.param(defaults.import_weights(), id="import_weights"),
         pytest.param(classification.sweep(), id="sweep"),
         pytest.param(segmentation.segment(), id="segment"),
+        pytest.param(segmentation.masks(), id="masks"),
         pytest.param(classification.predict(), id="predict"),
         pytest.param(classification.robustness(), id="robustness"),
     ],
@@ -117,6 +118,7 @@ def test_no_key_is_explained_that_does_not_exist():
         classification.predict(),
         classification.robustness(),
         segmentation.segment(),
+        segmentation.masks(),
     ):
         known |= keys_of(config)
     sections = {name.partition(".")[0] for name in known if "." in name}

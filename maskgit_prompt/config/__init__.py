@@ -27,7 +27,7 @@ from maskgit_prompt.config.defaults import (
 from maskgit_prompt.config.imagenet import maskgit, taming
 from maskgit_prompt.config.named_data import few_shot, vtab, vtab_folder
 from maskgit_prompt.config.pretraining import pretrain
-from maskgit_prompt.config.segmentation import segment, segment_folder
+from maskgit_prompt.config.segmentation import masks, segment, segment_folder
 
 __all__ = [
     "base",
@@ -40,6 +40,7 @@ __all__ = [
     "import_weights",
     "maskgit",
     "masking",
+    "masks",
     "next_code",
     "predict",
     "pretrain",

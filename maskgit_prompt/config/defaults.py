@@ -405,6 +405,7 @@ JOBS: dict[str, Callable[[], ConfigDict]] = {
     "run": transfer,
     "classify": _of("classification", "classify"),
     "segment": _of("segmentation", "segment"),
+    "masks": _of("segmentation", "masks"),
     "vtab": _of("named_data", "vtab", transfer, str, lambda: "vtab.py"),
     "vtab_folder": _of("named_data", "vtab_folder"),
     "side_by_side": lambda: side_by_side(transfer()),

@@ -42,6 +42,7 @@ FILES = {
     "run": "configs/folder.py:PATH",
     "classify": "configs/classify.py",
     "segment": "configs/segment.py",
+    "masks": "configs/masks.py:PATH",
     "vtab": "configs/vtab.py",
     "vtab_folder": "configs/vtab_folder.py",
     "side_by_side": "configs/quickstart.py:causal",

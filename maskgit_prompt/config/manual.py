@@ -123,6 +123,7 @@ STORIES = {
     "run": ("transfer",),
     "classify": ("classify",),
     "segment": ("segment",),
+    "masks": ("masks",),
     "vtab": ("transfer", "vtab"),
     "vtab_folder": ("vtab_folder",),
     "side_by_side": ("transfer", "side_by_side"),

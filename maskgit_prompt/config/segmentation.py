@@ -36,6 +36,21 @@ def segment() -> ConfigDict:
     return config
 
 
+def masks() -> ConfigDict:
+    """The class of each pixel of pictures, by a segmenter that was tuned before."""
+    config = base("masks")
+    config.segmenter = ""  # the segmenter.safetensors of a run
+    config.batch_size = 16  # pictures at once
+    config.data = ConfigDict(
+        {
+            # The pictures: a folder with all its folders, a zip or tar archive, a file, or a list
+            # of files (.txt).
+            "path": "",
+        }
+    )
+    return config
+
+
 def segment_folder(config: ConfigDict, arg: str, file: str) -> ConfigDict:
     """Turns a segmenter's config to a folder: PATH[,epochs=20][,method=linear].
 

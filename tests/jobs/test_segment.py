@@ -8,6 +8,9 @@ import pytest
 import safetensors.numpy
 from PIL import Image
 
+from maskgit_prompt.errors import UserError
+from maskgit_prompt.jobs.masks import check_stems
+from maskgit_prompt.tasks.segmentation import pictures
 from maskgit_prompt.tuning import tuned_classifier
 from tests import tiny
 from tests.jobs.running import ROOT, run
@@ -68,6 +71,23 @@ def test_a_run_leaves_what_it_found(folder, encoder, tmp_path, capsys):
     assert "Mean IoU" in page and "held-out images, their masks, and the answers" in page.lower()
     for name in ("overlays", "classes", "loss"):
         assert (home / "samples" / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
+    # New pictures get the masks that the run had, in a folder that can be read again.
+    Image.open(folder / "images" / "00.jpg").resize((30, 24)).save(tmp_path / "new.png")
+    done = run(
+        capsys,
+        f"--config={ROOT}/configs/masks.py:{tmp_path / 'new.png'}",
+        f"--config.segmenter={home / 'segmenter.safetensors'}",
+        f"--config.backbone={encoder}",
+        f"--workdir={tmp_path / 'masks'}",
+    )
+    assert done.code == 0, done.err
+    with Image.open(tmp_path / "masks" / "masks" / "new.png") as image:
+        mask = np.asarray(image)
+        assert image.getpalette()[:6] == pictures.palette(2).ravel().tolist()
+    expected = np.asarray(Image.open(folder / "masks" / "00.png").resize((30, 24)))
+    assert mask.shape == (24, 30) and (mask == expected).mean() > 0.85
+    names = (tmp_path / "masks" / "classes.txt").read_text()
+    assert names == "dark 89 89 89\nbright 242 48 48\n"
     # The same command again changes nothing.
     before = (home / "segmenter.safetensors").read_bytes()
     assert run(capsys, *flags).code == 0
@@ -113,6 +133,25 @@ def test_settings_that_do_not_fit(flags, message, folder, encoder, tmp_path, cap
     common = (f"{SEGMENT}:{folder}", f"--config.backbone={encoder}", f"--workdir={home}")
     done = run(capsys, *common, *flags)
     assert done.code == 2 and message in done.error() and not home.exists()
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        ((), "no segmenter: give --config.segmenter=DIR/segmenter.safetensors of a run"),
+        (("--config.segmenter=none",), "no segmenter file none: expected the segmenter.safete"),
+    ],
+)
+def test_masks_that_cannot_be_made(flags, message, folder, tmp_path, capsys):
+    config = f"--config={ROOT}/configs/masks.py:{folder}/images"
+    done = run(capsys, config, *flags, f"--workdir={tmp_path / 'run'}")
+    assert done.code == 2 and message in done.error() and not (tmp_path / "run").exists()
+
+
+def test_two_pictures_of_one_name_would_have_one_mask():
+    check_stems(["a/0.png", "a/1.png"])
+    with pytest.raises(UserError, match="a/0.png and b/0.jpg would have one mask, since they diff"):
+        check_stems(["a/0.png", "b/0.jpg"])
 
 
 def test_a_folder_without_masks(folder, tmp_path, capsys):

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from maskgit_prompt.data.masks import IGNORED
+from maskgit_prompt.data.masks import IGNORED, MaskedImages
 from maskgit_prompt.report import curves, sheets
 from maskgit_prompt.tasks.segmentation.plan import Plan
 from maskgit_prompt.tuning.tune import Tuned
@@ -23,9 +23,7 @@ def draw(
     Args:
       images: uint8 [n, S, S, 3]; masks, answers: uint8 [n, S, S].
     """
-    classes, colours = plan.data.images.classes, plan.data.images.colours
-    if colours is None:
-        colours = palette(len(classes))
+    classes, colours = plan.data.images.classes, colours_of(plan.data.images)
     cells = np.stack(
         [images, overlaid(images, masks, colours), overlaid(images, answers, colours)], axis=1
     )  # [n, 3, S, S, 3]
@@ -39,6 +37,11 @@ def draw(
     if any(len(steps) > 1 for steps, _ in errors.values()):
         found["errors"] = curves.loss_curve(errors, y_label="share of wrong pixels")
     return found
+
+
+def colours_of(images: MaskedImages) -> np.ndarray:
+    """The colours of the classes, uint8 [C, 3]: their own, or those of `palette`."""
+    return palette(len(images.classes)) if images.colours is None else images.colours
 
 
 def _scale(cells: np.ndarray) -> float:

@@ -96,6 +96,7 @@ def save(path: pathlib.Path, plan: Plan, around: Tree) -> None:
                 "resample": "bilinear",
                 "mean": normalization.mean,
                 "std": normalization.std,
+                "colours": pictures.colours_of(plan.data.images).tolist(),
             },
         ),
         SEGMENTER,
