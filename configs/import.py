@@ -7,8 +7,8 @@
 Give one file, or several separated by commas; or run one command per file with the same workdir, to
 which the second adds its part. With --config.download=True a source may be an address or the short
 name of a published model, as --config.source=maskgit-imagenet256. Encoders for configs/classify.py
-have the formats vit-npz (Google's), vit-torch (timm, MAE, MoCo v3) and swin. All formats, names and
-licences: docs/backbones.md.
+have the formats vit-npz (Google's), vit-torch (timm, MAE, MoCo v3), swin, resnet and convnext. All
+formats, names and licences: docs/backbones.md.
 """
 
 from ml_collections import ConfigDict

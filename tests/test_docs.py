@@ -11,7 +11,14 @@ from ml_collections import ConfigDict
 
 from maskgit_prompt import params
 from maskgit_prompt.backbones import abstract
-from maskgit_prompt.config import classification, command_line, defaults, named_data, rules
+from maskgit_prompt.config import (
+    classification,
+    command_line,
+    defaults,
+    named_data,
+    rules,
+    segmentation,
+)
 from maskgit_prompt.config.pretraining import pretrain
 from maskgit_prompt.data import loading, splits
 from maskgit_prompt.errors import UsageError
@@ -61,6 +68,8 @@ def parse(arguments: list[str]) -> ConfigDict:
         pytest.param(pretrain("tokenizer"), id="pretrain"),
         pytest.param(defaults.import_weights(), id="import_weights"),
         pytest.param(classification.sweep(), id="sweep"),
+        pytest.param(segmentation.segment(), id="segment"),
+        pytest.param(segmentation.masks(), id="masks"),
         pytest.param(classification.predict(), id="predict"),
         pytest.param(classification.robustness(), id="robustness"),
     ],
@@ -108,6 +117,8 @@ def test_no_key_is_explained_that_does_not_exist():
         classification.sweep(),
         classification.predict(),
         classification.robustness(),
+        segmentation.segment(),
+        segmentation.masks(),
     ):
         known |= keys_of(config)
     sections = {name.partition(".")[0] for name in known if "." in name}

@@ -95,6 +95,7 @@ def test_sets_of_images_do_not_know_what_chooses_among_them():
         "sets",
         "examples",
         "images",
+        "masks",
         "pixels",
         "splits",
         "depth",

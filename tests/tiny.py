@@ -9,8 +9,10 @@ import numpy as np
 from maskgit_prompt import backbones, params
 from maskgit_prompt.data.sets import synthetic
 from maskgit_prompt.models.causal import CausalConfig
+from maskgit_prompt.models.convnext import ConvNeXtConfig
 from maskgit_prompt.models.features import FeaturesConfig
 from maskgit_prompt.models.masked import MaskedConfig
+from maskgit_prompt.models.resnet import ResNetConfig
 from maskgit_prompt.models.swin import SwinConfig
 from maskgit_prompt.models.tokenizer import TokenizerConfig
 from maskgit_prompt.models.vit import ViTConfig
@@ -68,12 +70,19 @@ def write(folder: pathlib.Path, seed: int = 0, kind: str = "masked") -> str:
 
 
 ENCODER = ViTConfig(image_size=16, patch=8, width=16, layers=3, heads=2, mlp=32)
-STAGED = SwinConfig(image_size=16, patch=2, width=8, layers=(2, 1), heads=(2, 2), window=4, ratio=2)
+ENCODERS = {
+    "vit": ENCODER,
+    "swin": SwinConfig(
+        image_size=16, patch=2, width=8, layers=(2, 1), heads=(2, 2), window=4, ratio=2
+    ),
+    "convnext": ConvNeXtConfig(image_size=16, width=8, layers=(1, 2)),
+    "resnet": ResNetConfig(image_size=16, layers=(1, 1, 1, 1)),
+}
 
 
 def encoder(seed: int = 0, kind: str = "vit") -> backbones.Backbone:
     """With an encoder of a kind, for classifiers."""
-    cfg = STAGED if kind == "swin" else ENCODER
+    cfg = ENCODERS[kind]
     part = backbones.Part(kind, cfg, jax.tree.map(np.copy, _weights(kind, cfg, seed)))
     return backbones.Backbone("tiny", {"encoder": part}, (), {"data": "none: random weights"})
 

@@ -26,11 +26,14 @@ class Compute:
         return cls(config.dtype, config.attention)
 
     def applied(self, cfg: Any) -> Any:
-        """A transformer's config with these settings."""
-        return dataclasses.replace(cfg, dtype=self.dtype, attention_implementation=self.attention)
+        """A network's config with these settings, as far as it has attention."""
+        more = {"attention_implementation": self.attention} if hasattr(cfg, "heads") else {}
+        return dataclasses.replace(cfg, dtype=self.dtype, **more)
 
     def check(self, cfg: Any, mesh: Mesh) -> None:
-        """Raises UsageError if a transformer of sizes cfg cannot be computed like this here."""
+        """Raises UsageError if a network of sizes cfg cannot be computed like this here."""
+        if not hasattr(cfg, "heads"):
+            return
         # A transformer of several stages has heads of one width in all of them.
         heads = cfg.heads if isinstance(cfg.heads, int) else cfg.heads[0]
         try:

@@ -28,6 +28,7 @@ from maskgit_prompt.config.embedded import on_mini64
 from maskgit_prompt.config.imagenet import maskgit, taming
 from maskgit_prompt.config.named_data import few_shot, vtab, vtab_folder
 from maskgit_prompt.config.pretraining import pretrain
+from maskgit_prompt.config.segmentation import masks, segment, segment_folder
 
 __all__ = [
     "base",
@@ -40,6 +41,7 @@ __all__ = [
     "import_weights",
     "maskgit",
     "masking",
+    "masks",
     "next_code",
     "on_mini64",
     "predict",
@@ -48,6 +50,8 @@ __all__ = [
     "robustness",
     "sample",
     "sampling",
+    "segment",
+    "segment_folder",
     "side_by_side",
     "sweep",
     "taming",

@@ -5,31 +5,16 @@ from ml_collections import ConfigDict
 from maskgit_prompt.config.defaults import FOLDER_FRACTIONS, base, images, options_of, training
 
 
-def classify() -> ConfigDict:
-    """The main job on a classifier: a prompt in a frozen encoder, and a head on its features."""
-    config = training(base("classify"), steps=100_000, batch_size=64, learning_rate=0.25)
-    config.task = "classification"  # what the run learns: a folder of maskgit_prompt/tasks/
-    config.model = ""  # the kind of encoder: "vit" or "swin"; empty: the backbone's
+def around_encoder(config: ConfigDict) -> ConfigDict:
+    """Adds what is tuned around an encoder, besides a head."""
+    # The kind of encoder: "vit", "swin", "resnet" or "convnext"; empty: the backbone's.
+    config.model = ""
     # What is tuned: "prompt", "linear", "full", "last_1", "last_2", "last_4", "bias", "norm",
     # "adapter", "lora", "cls" (the class token), "cls_reinit" (the same from near zero), or both of
     # two as "prompt_bias", "prompt_cls" and "prompt_cls_reinit"; with "prompt_noupdate" the prompt
     # stays random. The head always is.
     config.method = "prompt"
     config.trainable = ("method",)  # patterns of paths that are tuned; "method": the method's
-    # How images are resized and normalized: "backbone", "vpt", "vpt-fgvc", "osu" or "fact".
-    config.protocol = "backbone"
-    config.data = images()
-    # Split that decides between settings; empty: none. With a folder it is a share of each class.
-    config.data.validation = ""
-    config.data.fractions = ConfigDict(
-        {
-            "tune": 0.3,  # share of each class that tuning images are chosen from
-            "judge": 0.2,  # share of each class that decides between settings
-            "test": 0.5,  # share of each class that is held out
-        }
-    )
-    config.data.crop = 0.0  # the most that a random crop cuts off in training, as a share
-    config.data.flip = False  # mirror half of the images in training
     config.prompt = ConfigDict(
         {
             # Number of prompt tokens; with "pad" pixels of the frame, with "below" channels.
@@ -49,12 +34,6 @@ def classify() -> ConfigDict:
             "start": "uniform",
         }
     )
-    config.head = ConfigDict(
-        {
-            "hidden": 0,  # number of hidden layers in front of the linear one
-            "dropout": 0.1,  # with hidden: dropout rate behind each of them
-        }
-    )
     config.adapter = ConfigDict({"reduction": 8})  # width of the encoder over an adapter's
     config.lora = ConfigDict(
         {
@@ -62,6 +41,34 @@ def classify() -> ConfigDict:
             "alpha": 8.0,  # updates are scaled by alpha / rank
             # Pattern of the kernels that are updated.
             "targets": ".*blocks/attention/(query|value)/kernel",
+        }
+    )
+    return config
+
+
+def classify() -> ConfigDict:
+    """The main job on a classifier: a prompt in a frozen encoder, and a head on its features."""
+    config = training(base("classify"), steps=100_000, batch_size=64, learning_rate=0.25)
+    config.task = "classification"  # what the run learns: a folder of maskgit_prompt/tasks/
+    config = around_encoder(config)
+    # How images are resized and normalized: "backbone", "vpt", "vpt-fgvc", "osu" or "fact".
+    config.protocol = "backbone"
+    config.data = images()
+    # Split that decides between settings; empty: none. With a folder it is a share of each class.
+    config.data.validation = ""
+    config.data.fractions = ConfigDict(
+        {
+            "tune": 0.3,  # share of each class that tuning images are chosen from
+            "judge": 0.2,  # share of each class that decides between settings
+            "test": 0.5,  # share of each class that is held out
+        }
+    )
+    config.data.crop = 0.0  # the most that a random crop cuts off in training, as a share
+    config.data.flip = False  # mirror half of the images in training
+    config.head = ConfigDict(
+        {
+            "hidden": 0,  # number of hidden layers in front of the linear one
+            "dropout": 0.1,  # with hidden: dropout rate behind each of them
         }
     )
     config.train.epochs = 100.0  # times through the images, but no more than train.steps

@@ -3,7 +3,9 @@
 Nothing that takes time is imported here, so that --help stays fast.
 """
 
+import importlib
 from collections.abc import Callable
+from typing import Any
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
@@ -362,8 +364,8 @@ def import_weights() -> ConfigDict:
             # The checkpoint: FILE, or FILE,FILE; an address, a published model's name, or a log
             # folder of Taming Transformers.
             "source": "",
-            # "maskgit", "maskgit-torch", "taming"; of an encoder "vit-npz", "vit-torch", "swin"; of
-            # an encoder-decoder "ofa"; not for a published model.
+            # "maskgit", "maskgit-torch", "taming"; of an encoder "vit-npz", "vit-torch", "swin",
+            # "resnet", "convnext"; of an encoder-decoder "ofa"; not for a published model.
             "format": "",
             "download": False,  # fetch a source that is not on this machine
             "name": "",  # the backbone's name; empty: the workdir's
@@ -385,66 +387,36 @@ def import_weights() -> ConfigDict:
     )
 
 
-# These files begin with what is above.
+def _of(file: str, name: str, *make: Callable[[], Any]) -> Callable[[], ConfigDict]:
+    """What makes a config with a function of a file that begins with what is above.
 
+    make: what makes the function's first arguments.
+    """
 
-def _vtab() -> ConfigDict:
-    from maskgit_prompt.config.named_data import vtab
+    def config() -> ConfigDict:
+        module = importlib.import_module(f"maskgit_prompt.config.{file}")
+        return getattr(module, name)(*(one() for one in make))
 
-    return vtab(transfer(), "", "vtab.py")
-
-
-def _vtab_folder() -> ConfigDict:
-    from maskgit_prompt.config.named_data import vtab_folder
-
-    return vtab_folder()
-
-
-def _classify() -> ConfigDict:
-    from maskgit_prompt.config.classification import classify
-
-    return classify()
-
-
-def _sweep() -> ConfigDict:
-    from maskgit_prompt.config.classification import sweep
-
-    return sweep()
-
-
-def _robustness() -> ConfigDict:
-    from maskgit_prompt.config.classification import robustness
-
-    return robustness()
-
-
-def _predict() -> ConfigDict:
-    from maskgit_prompt.config.classification import predict
-
-    return predict()
-
-
-def _pretrain() -> ConfigDict:
-    from maskgit_prompt.config.pretraining import pretrain
-
-    return pretrain("transformer")
+    return config
 
 
 # The keys and values that each job has before a config file or a flag changes them. Sizes of the
 # pretraining job are its config file's.
 JOBS: dict[str, Callable[[], ConfigDict]] = {
     "run": transfer,
-    "classify": _classify,
-    "vtab": _vtab,
-    "vtab_folder": _vtab_folder,
+    "classify": _of("classification", "classify"),
+    "segment": _of("segmentation", "segment"),
+    "masks": _of("segmentation", "masks"),
+    "vtab": _of("named_data", "vtab", transfer, str, lambda: "vtab.py"),
+    "vtab_folder": _of("named_data", "vtab_folder"),
     "side_by_side": lambda: side_by_side(transfer()),
     "compare": lambda: compare(transfer()),
     "sample": sample,
-    "predict": _predict,
-    "robustness": _robustness,
-    "sweep": _sweep,
-    "pretrain": _pretrain,
+    "predict": _of("classification", "predict"),
+    "robustness": _of("classification", "robustness"),
+    "sweep": _of("classification", "sweep"),
+    "pretrain": _of("pretraining", "pretrain", lambda: "transformer"),
     "import_weights": import_weights,
 }
 # Jobs that the file of another carries out: the main job, whose config.task differs.
-CARRIED_OUT_BY = {"classify": "run"}
+CARRIED_OUT_BY = {"classify": "run", "segment": "run"}

@@ -41,6 +41,8 @@ MORE = {
 FILES = {
     "run": "configs/folder.py:PATH",
     "classify": "configs/classify.py",
+    "segment": "configs/segment.py",
+    "masks": "configs/masks.py:PATH",
     "vtab": "configs/vtab.py",
     "vtab_folder": "configs/vtab_folder.py",
     "side_by_side": "configs/quickstart.py:digits,causal",

@@ -20,6 +20,7 @@ from maskgit_prompt.config import (
     keys,
     named_data,
     pretraining,
+    segmentation,
 )
 
 HELP = ("--help", "-help", "-h")
@@ -101,7 +102,8 @@ def _section(title: str, found: dict[str, Any], meaning: dict[str, str]) -> str:
 
 def meanings(job: str) -> dict[str, str]:
     """key -> the comment beside its default, for the keys of a job that have one."""
-    source = "".join(map(inspect.getsource, (defaults, named_data, classification, pretraining)))
+    files = (defaults, named_data, classification, segmentation, pretraining)
+    source = "".join(map(inspect.getsource, files))
     functions = {f.name: f for f in ast.parse(source).body if isinstance(f, ast.FunctionDef)}
     reader = _Reader(functions, _comments(source))
     for name in STORIES[job]:
@@ -120,6 +122,8 @@ def of_key(key: str, meaning: dict[str, str]) -> str:
 STORIES = {
     "run": ("transfer",),
     "classify": ("classify",),
+    "segment": ("segment",),
+    "masks": ("masks",),
     "vtab": ("transfer", "vtab"),
     "vtab_folder": ("vtab_folder",),
     "side_by_side": ("transfer", "side_by_side"),

@@ -165,6 +165,7 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "prompt.start": one_of(("uniform", "patches")),
     "head.hidden": NOT_NEGATIVE,
     "head.dropout": RATE,
+    "head.doublings": NOT_NEGATIVE,
     "adapter.reduction": COUNT,
     "lora.rank": COUNT,
     "lora.alpha": POSITIVE,

@@ -16,7 +16,7 @@ from maskgit_prompt.config import defaults, keys
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.importers.format import formats
 from maskgit_prompt.importers.published import is_elsewhere
-from maskgit_prompt.models.pixel_prompt import PLACES
+from maskgit_prompt.models.pixel_prompt import FRAMED, PLACES
 from maskgit_prompt.models.prompts import ADDED
 from maskgit_prompt.tasks.classification.protocols import PROTOCOLS
 from maskgit_prompt.tuning.methods import PROMPTED, RATES
@@ -101,7 +101,8 @@ USES = (
     Use(("prompt.end", "prompt.stay"), "prompt.blocks", unless=(0,)),
     Use(("prompt.blocks", "prompt.project", "prompt.shared", "prompt.start"), "encoder", ("vit",)),
     Use(("prompt.start",), "prompt.project", (0,)),
-    Use(("prompt.location",), "encoder", ("vit",)),
+    Use(("prompt.location",), "encoder", ("vit", *FRAMED)),
+    Use(("attention",), "encoder", unless=FRAMED, instead="it has none; leave it out"),
     Use(
         ("prompt.blocks", "prompt.end", "prompt.stay", "prompt.start"),
         "prompt.location",
@@ -123,6 +124,8 @@ USES = (
     Use(("adapter.*",), "encoder", ("vit",)),
     Use(("lora.*",), "method", ("lora",)),
     Use(("head.dropout",), "head.hidden", unless=(0,)),
+    Use(("data.num",), "data.path", ("",), instead="the folder has the images"),
+    Use(("head.hidden",), "head.doublings", unless=(0,)),
     Use(("optimizer.warmup_epochs",), "optimizer.warmup_steps", (0,)),
     # A sweep keeps rows, not steps.
     Use(
@@ -261,7 +264,7 @@ USES = (
     # Imports.
     Use(("heads",), "format", ("taming", "vit-torch")),
     Use(("classes",), "format", ("taming",)),
-    Use(("normalization",), "format", ("vit-npz", "vit-torch", "swin")),
+    Use(("normalization",), "format", ("vit-npz", "vit-torch", "swin", "resnet", "convnext")),
     Use(("weights",), "format", ("ofa",)),
     Use(("codebook",), "format", ("maskgit",)),
     Use(

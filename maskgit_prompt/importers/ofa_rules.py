@@ -3,17 +3,17 @@
 Linear layers are [out, in], convolutions OIHW. The stacks have different names for the same norms.
 """
 
+from maskgit_prompt.importers import resnet
+from maskgit_prompt.importers.resnet import norm
 from maskgit_prompt.importers.rules import Array, Rule
 from maskgit_prompt.models.ofa import OFAConfig
 
-NORM = (("weight", "scale"), ("bias", "bias"))
-AVERAGED = (*NORM, ("running_mean", "mean"), ("running_var", "variance"))
 # Their stack, their name of the norm behind self-attention.
 STACKS = (("encoder", "attn_ln"), ("decoder", "self_attn_ln"))
 # Made anew from the sizes; the decoder's table is the encoder's.
 BUFFERS = (
     r"(encoder|decoder)\.(version|token_rp_bucket|image_rp_bucket|image_position_idx)",
-    r".*\.num_batches_tracked",
+    resnet.COUNTED,
 )
 TIED = ("decoder.embed_tokens.weight", "decoder.output_projection.weight")
 
@@ -23,48 +23,35 @@ def rules(cfg: OFAConfig) -> list[Rule]:
     found = [Rule(r"encoder\.embed_tokens\.weight", "words")]
     found += [Rule(r"encoder\.type_embedding\.weight", "encoder/types")]
     found += _linear(r"encoder\.image_proj", "encoder/image_projection")
-    found += _norm(r"encoder\.patch_layernorm_embedding", "encoder/image_norm")
-    found += _norm(r"decoder\.code_layernorm_embedding", "decoder/code_norm")
-    found += _stem()
+    found += norm(r"encoder\.patch_layernorm_embedding", "encoder/image_norm")
+    found += norm(r"decoder\.code_layernorm_embedding", "decoder/code_norm")
+    found += resnet.stages(r"encoder\.embed_images\.", "encoder/stem/", 3)
     biases = (("encoder", "pos", "bias"), ("decoder", "self_pos", "bias"))
     for stack, theirs, ours in (*biases, ("decoder", "cross_pos", "cross_bias")):
         heads = cfg.heads[stack == "decoder"]
         for letter, name in (("q", "query"), ("k", "key")):
             found += _heads(rf"{stack}\.{theirs}_{letter}_linear", f"{stack}/{ours}/{name}", heads)
     for (stack, behind), heads in zip(STACKS, cfg.heads, strict=True):
-        found += _norm(rf"{stack}\.layernorm_embedding", f"{stack}/text_norm")
-        found += _norm(rf"{stack}\.layer_norm", f"{stack}/norm")
+        found += norm(rf"{stack}\.layernorm_embedding", f"{stack}/text_norm")
+        found += norm(rf"{stack}\.layer_norm", f"{stack}/norm")
         for theirs, ours in (("embed", "text"), ("embed_image", "image")):
             found.append(Rule(rf"{stack}\.{theirs}_positions\.weight", f"{stack}/positions/{ours}"))
         for theirs, ours in (("pos_ln", "text_norm"), ("image_pos_ln", "image_norm")):
-            found += _norm(rf"{stack}\.{theirs}", f"{stack}/positions/{ours}")
+            found += norm(rf"{stack}\.{theirs}", f"{stack}/positions/{ours}")
         for theirs, ours in (("token", "text"), ("image", "image")):
             name = rf"{stack}\.{theirs}_rel_pos_table_list\.(?P<layer>\d+)\.weight"
             found.append(Rule(name, f"{stack}/blocks/{ours}_table"))
         layer, own = rf"{stack}\.layers\.(?P<layer>\d+)\.", f"{stack}/blocks/"
         found += _attention(layer + "self_attn", own + "attention", heads)
-        found += _norm(layer + behind, own + "attention/norm")
-        found += _norm(layer + "self_attn_layer_norm", own + "attention_norm")
-        found += _norm(layer + "final_layer_norm", own + "mlp_norm")
-        found += _norm(layer + "ffn_layernorm", own + "mlp/norm")
+        found += norm(layer + behind, own + "attention/norm")
+        found += norm(layer + "self_attn_layer_norm", own + "attention_norm")
+        found += norm(layer + "final_layer_norm", own + "mlp_norm")
+        found += norm(layer + "ffn_layernorm", own + "mlp/norm")
         found += _linear(layer + "fc1", own + "mlp/up")
         found += _linear(layer + "fc2", own + "mlp/down")
     found += _attention(layer + "encoder_attn", own + "cross", heads)
-    found += _norm(layer + "cross_attn_ln", own + "cross/norm")
-    return found + _norm(layer + "encoder_attn_layer_norm", own + "cross_norm")
-
-
-def _stem() -> list[Rule]:
-    images, ours = r"encoder\.embed_images\.", "encoder/stem/"
-    found = [_conv(rf"{images}conv1", f"{ours}conv")]
-    found += _norm(rf"{images}bn1", f"{ours}norm", AVERAGED)
-    for stage in range(3):
-        block, own = rf"{images}layer{stage + 1}\.(\d+)\.", rf"{ours}stages/{stage}/\1/"
-        found.append(_conv(block + r"conv(\d)", own + r"conv\2"))
-        found += _norm(block + r"bn(\d)", own + r"norm\2", AVERAGED)
-        found.append(_conv(block + r"downsample\.0", own + "shortcut"))
-        found += _norm(block + r"downsample\.1", own + "shortcut_norm", AVERAGED)
-    return found
+    found += norm(layer + "cross_attn_ln", own + "cross/norm")
+    return found + norm(layer + "encoder_attn_layer_norm", own + "cross_norm")
 
 
 def _attention(theirs: str, ours: str, heads: int) -> list[Rule]:
@@ -96,14 +83,6 @@ def _linear(theirs: str, ours: str) -> list[Rule]:
         Rule(theirs + r"\.weight", f"{ours}/kernel", lambda x: x.transpose(1, 0)),
         Rule(theirs + r"\.bias", f"{ours}/bias"),
     ]
-
-
-def _conv(theirs: str, ours: str) -> Rule:
-    return Rule(theirs + r"\.weight", f"{ours}/kernel", lambda x: x.transpose(2, 3, 1, 0))
-
-
-def _norm(theirs: str, ours: str, parts: tuple = NORM) -> list[Rule]:
-    return [Rule(rf"{theirs}\.{part}", f"{ours}/{name}") for part, name in parts]
 
 
 def prefix_rules(place: str, width: int) -> list[Rule]:

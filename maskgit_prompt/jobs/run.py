@@ -22,7 +22,8 @@ def run(config: ConfigDict, path: str) -> None:
     rules.check(config)
     task = tasks.find(config.task)
     workdir.check(path, config)  # before all images are looked at
-    loading.check_path(config.data)  # before a backbone is fetched
+    if "name" in config.data:
+        loading.check_path(config.data)  # before a backbone is fetched
     folder = obtain.backbone(config.backbone, config.download)
     with clock("load"):
         mesh = sharding.make_mesh(**config.mesh)

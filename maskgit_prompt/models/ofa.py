@@ -21,12 +21,10 @@ from maskgit_prompt.models.ofa_decoder import Decoder, Decoding
 from maskgit_prompt.models.ofa_encoder import Encoder, Memory, self_keys_and_values
 from maskgit_prompt.models.prefixes import Prefixes
 from maskgit_prompt.models.prompts import Prompt
-from maskgit_prompt.models.resnet import WIDTHS
 
 Array = jax.Array
 
-# Parameters that no training moves: stored averages, which have no gradient but would decay.
-STATS = r".*/(mean|variance)"
+STAGES = 3  # of the residual network that images go through first
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,8 +70,8 @@ class OFAConfig:
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for heads in self.heads:
             check_heads(self.width, heads)
-        if len(self.stem) != len(WIDTHS):
-            raise ValueError(f"stem = {self.stem}, expected {len(WIDTHS)} numbers of blocks")
+        if len(self.stem) != STAGES:
+            raise ValueError(f"stem = {self.stem}, expected {STAGES} numbers of blocks")
         if self.window > self.side:
             raise ValueError(f"window = {self.window}, expected at most side = {self.side}")
 

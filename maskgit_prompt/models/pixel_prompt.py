@@ -1,9 +1,10 @@
-"""Prompts that a vision transformer embeds with the image (arXiv 2203.12119, figure 5).
+"""Prompts of pixels, which an encoder reads with the image (arXiv 2203.12119, figure 5).
 
 Shapes: B batch, S image size, n width of the frame, C further channels, L patches, D width.
 
   pad     a frame of n pixels around the image, S + 2n pixels a side with it
-  below   C further channels of the image, and the patch kernel that reads them
+  below   C further channels of the image, and the patch kernel that reads them; for a vision
+          transformer
 
 Further channels change a patch's embedding by what their own kernel makes of them: the kernel of
 red, green and blue stays as it is.
@@ -21,6 +22,7 @@ from maskgit_prompt.models.prompts import Prompt
 Array = jax.Array
 
 PLACES = ("pad", "below")
+FRAMED = ("resnet", "convnext")  # kinds of encoders without tokens, which take a frame alone
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +32,7 @@ class PixelPromptConfig:
     Attributes:
       place: one of PLACES.
       tokens: n with "pad", C with "below".
-      image_size, patch, width: the encoder's S, side of a patch, and D.
+      image_size, patch, width: the encoder's S, side of a patch (1 where any size will do), and D.
       uniform: channels start uniformly between -uniform and uniform; a frame between 0 and 1, as
         pixels do.
     """
@@ -94,3 +96,27 @@ class PixelPrompt(nnx.Module):
         x = self.patches(self.channels[None]).reshape(-1, cfg.width)  # [L, D]
         x = jnp.concatenate([jnp.zeros((1, cfg.width)), x])[None]  # [1, 1 + L, D]
         return Prompt(added=jnp.broadcast_to(x, (batch, *x.shape)))
+
+
+def framed(images: Array, frame: Array) -> Array:
+    """Images [B, S, S, 3] in the middle of frames [B, F, F, 3].
+
+    With one pixel (5) and a frame 1 2 3 / 4 0 6 / 7 8 9: 1 2 3 / 4 5 6 / 7 8 9.
+    """
+    size = images.shape[1]
+    edge = (frame.shape[1] - size) // 2
+    inside = slice(edge, edge + size)
+    return jnp.asarray(frame, images.dtype).at[:, inside, inside].set(images)
+
+
+def in_frame(images: Array, prompt: Prompt | None) -> Array:
+    """Images [B, S, S, 3] with the prompt's frame around them, for a convolutional network.
+
+    Raises:
+      ValueError: a prompt of another place.
+    """
+    if prompt is None:
+        return images
+    if prompt.frame is None:
+        raise ValueError(f"prompt of {prompt.place}, expected a frame: there are no tokens")
+    return framed(images, prompt.frame)

@@ -1,22 +1,68 @@
-"""The residual network (arXiv 1512.03385) whose first three stages turn images into a grid.
+"""The residual network (arXiv 1512.03385): three stages make a grid for OFA, all four an encoder.
 
 As in torchvision, a bottleneck block that halves the image does so in its 3x3 convolution. Batch
 norms are constants: they normalize by stored averages, which no training step renews.
 
-Shapes: B batch, H, W image size, multiples of 16, NHWC.
+Shapes: B batch, H, W image size, S of a square image, D width of the features, NHWC.
 """
+
+import dataclasses
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from maskgit_prompt.models.kind import Axes, Kind
+from maskgit_prompt.models.layers import Pin, as_it_is
+from maskgit_prompt.models.pixel_prompt import in_frame
+from maskgit_prompt.models.prompts import Prompt
+
 Array = jax.Array
 
 EPSILON = 1e-5
 EXPANSION = 4  # a block's output is that much wider than its 3x3 convolution
-WIDTHS = (64, 128, 256)  # of the stages' 3x3 convolutions
-FEATURES = EXPANSION * WIDTHS[-1]
-STRIDE = 16  # pixels per cell of the grid
+WIDTHS = (64, 128, 256, 512)  # of the stages' 3x3 convolutions
+# Parameters that have no gradient: training them would be weight decay alone.
+STATS = r".*/(mean|variance)"
+
+
+@dataclasses.dataclass(frozen=True)
+class ResNetConfig:
+    """Sizes of a residual network of bottleneck blocks.
+
+    Attributes:
+      image_size: S.
+      layers: blocks by stage; four stages. Each but the first halves the image.
+      mean, std: as in `vit.ViTConfig`.
+      dtype: of activations; parameters stay float32.
+      remat: recompute each block in the backward pass.
+    """
+
+    image_size: int = 224
+    layers: tuple[int, ...] = (3, 4, 6, 3)
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    dtype: str = "float32"
+    remat: bool = False
+
+    def __post_init__(self):
+        for name in ("layers", "mean", "std"):  # in a file they are lists
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if len(self.layers) != len(WIDTHS) or min(self.layers) < 1:
+            raise ValueError(f"layers = {self.layers}, expected blocks of {len(WIDTHS)} stages")
+
+    @property
+    def features(self) -> int:
+        """D of the features."""
+        return EXPANSION * WIDTHS[-1]
+
+
+# arXiv 1512.03385, table 1.
+CONFIGS = {
+    "50": ResNetConfig(),
+    "101": ResNetConfig(layers=(3, 4, 23, 3)),
+    "152": ResNetConfig(layers=(3, 8, 36, 3)),
+}
 
 
 class FrozenNorm(nnx.Module):
@@ -57,14 +103,22 @@ class Bottleneck(nnx.Module):
         return jax.nn.relu(y + (self.shortcut_norm(self.shortcut(x)) if self.changes else x))
 
 
-class ResNet(nnx.Module):
-    """Images [B, H, W, 3] -> [B, H / 16, W / 16, FEATURES]; blocks: how many each stage has."""
+class Stages(nnx.Module):
+    """Images [B, H, W, 3] -> [B, H / 2^(n+1), W / 2^(n+1), features] after n stages.
 
-    def __init__(self, blocks: tuple[int, ...], dtype: jnp.dtype, *, rngs: nnx.Rngs):
+    Args:
+      blocks: how many each stage has; three stages give 1024 features for 16 pixels a side.
+      remat: recompute each block in the backward pass.
+    """
+
+    def __init__(
+        self, blocks: tuple[int, ...], dtype: jnp.dtype, remat: bool = False, *, rngs: nnx.Rngs
+    ):
         self.conv = conv(3, WIDTHS[0], 7, 2, dtype, rngs)
         self.norm = FrozenNorm(WIDTHS[0])
+        self.remat = remat
         inputs, stages = WIDTHS[0], {}
-        for stage, (width, count) in enumerate(zip(WIDTHS, blocks, strict=True)):
+        for stage, (width, count) in enumerate(zip(WIDTHS, blocks, strict=False)):
             made = {}
             for i in range(count):
                 stride = 2 if stage > 0 and i == 0 else 1
@@ -72,16 +126,45 @@ class ResNet(nnx.Module):
                 inputs = EXPANSION * width
             stages[str(stage)] = nnx.Dict(made)
         self.stages = nnx.Dict(stages)
+        self.features = inputs
 
-    def __call__(self, images: Array) -> Array:
+    def __call__(self, images: Array, pin: Pin = as_it_is) -> Array:
+        """pin: called with every stage's output; fixes where it lies on a mesh."""
         x = jax.nn.relu(self.norm(self.conv(images)))
         # A border of minus infinity: the maximum is that of the pixels that are there.
         x = nnx.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+        run = lambda block, x: block(x)
+        if self.remat:
+            run = jax.checkpoint(run, prevent_cse=False)
         for stage in range(len(self.stages)):
             blocks = self.stages[str(stage)]
             for i in range(len(blocks)):
-                x = blocks[str(i)](x)
+                x = run(blocks[str(i)], x)
+            x = pin(x)
         return x
+
+
+class ResNet(Stages):
+    """Images [B, S, S, 3], normalized as the backbone's were, -> features [B, D]."""
+
+    def __init__(self, cfg: ResNetConfig, *, rngs: nnx.Rngs):
+        super().__init__(cfg.layers, jnp.dtype(cfg.dtype), cfg.remat, rngs=rngs)
+        self.cfg = cfg
+
+    def __call__(
+        self, images: Array, prompt: Prompt | None = None, *, pin: Pin = as_it_is
+    ) -> Array:
+        """[B, S, S, 3] -> features [B, D] float32.
+
+        Args:
+          prompt: a frame around the images.
+          pin: called with every stage's output; fixes where it lies on a mesh.
+
+        Raises:
+          ValueError: a prompt of another place.
+        """
+        x = in_frame(images, prompt).astype(self.cfg.dtype)
+        return super().__call__(x, pin).mean(axis=(1, 2)).astype(jnp.float32)
 
 
 def conv(
@@ -100,3 +183,10 @@ def conv(
         kernel_init=nnx.initializers.variance_scaling(2.0, "fan_out", "normal"),
         rngs=rngs,
     )
+
+
+AXES: Axes = (
+    (r"stages/.*/(conv\d|shortcut)/kernel", ("height", "width", "inputs", "embed")),
+    (r".*", None),
+)
+KIND = Kind("encoder", "resnet", ResNetConfig, ResNet, AXES)

@@ -24,6 +24,7 @@ from maskgit_prompt.models.layers import (
     patch_embedding,
     run_blocks,
 )
+from maskgit_prompt.models.pixel_prompt import framed
 from maskgit_prompt.models.prompts import Prompt
 
 Array = jax.Array
@@ -277,8 +278,8 @@ class ViT(nnx.Module):
         cfg = self.cfg
         if cfg.norm == "before":
             x = self.norm(x)
-        framed = prompt is not None and prompt.frame is not None
-        patches = x.shape[1] - (self._grid_of(prompt.frame) ** 2 if framed else cfg.length)
+        larger = prompt is not None and prompt.frame is not None
+        patches = x.shape[1] - (self._grid_of(prompt.frame) ** 2 if larger else cfg.length)
         rows = {
             "class": (0, 1),
             "prompt": (1, patches),
@@ -290,20 +291,14 @@ class ViT(nnx.Module):
             x = self.norm(x)
         return x.astype(jnp.float32)
 
+    def patch_grid(self, x: Array) -> Array:
+        """Tokens after the last block [B, 1 + P + L, D] -> the patches', normed, [B, g, g, D]."""
+        grid = self.cfg.grid
+        return self.norm(x[:, -self.cfg.length :]).reshape(len(x), grid, grid, self.cfg.width)
+
     def __call__(self, images: Array, prompt: Prompt | None = None, **kwargs) -> Array:
         """[B, S, S, 3] -> features [B, D] float32; arguments as in `hidden`."""
         return self.pooled(self.hidden(images, prompt, **kwargs)[0], prompt)
-
-
-def framed(images: Array, frame: Array) -> Array:
-    """Images [B, S, S, 3] in the middle of frames [B, F, F, 3].
-
-    With one pixel (5) and a frame 1 2 3 / 4 0 6 / 7 8 9: 1 2 3 / 4 5 6 / 7 8 9.
-    """
-    size = images.shape[1]
-    edge = (frame.shape[1] - size) // 2
-    inside = slice(edge, edge + size)
-    return jnp.asarray(frame, images.dtype).at[:, inside, inside].set(images)
 
 
 def side_of(rows: int) -> int:

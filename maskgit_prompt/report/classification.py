@@ -47,7 +47,7 @@ def classification_report(
     sections.append(Heading("Training"))
     sections += figure(pictures.get("loss"), "cross entropy of training batches")
     sections += figure(pictures.get("errors"), "share of wrong answers while tuning")
-    sections += _cost(found)
+    sections += cost(found)
     settings = flat_table(found["config"], "All settings", "setting", folded=True)
     write_report(
         path,
@@ -81,7 +81,8 @@ def _accuracies(found: Mapping[str, Any]) -> list[Section]:
     return [Table(rows, formats={"accuracy": percent})]
 
 
-def _cost(found: Mapping[str, Any]) -> list[Section]:
+def cost(found: Mapping[str, Any]) -> list[Section]:
+    """What a run took, as results.json has it."""
     speed, rows = found["speed"], []
     rows.append({"what": "numbers tuned", "value": number(found["trainable"])})
     rows.append({"what": "numbers frozen", "value": number(found["frozen"])})

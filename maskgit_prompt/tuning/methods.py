@@ -4,9 +4,10 @@ A new method is one entry here.
 """
 
 import dataclasses
+from collections.abc import Iterator
 
 from maskgit_prompt.errors import UsageError
-from maskgit_prompt.models.ofa import STATS
+from maskgit_prompt.models.resnet import STATS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,9 +136,9 @@ MULTIMODAL_METHODS = {
 }
 
 
-def of_classifier(name: str, layers: int | tuple[int, ...]) -> Method:
-    """A method of CLASSIFIER_METHODS for an encoder with this number of blocks, in all or by
-    stage.
+def of_classifier(name: str, layers: int | tuple[int, ...], kind: str = "vit") -> Method:
+    """A method of CLASSIFIER_METHODS for an encoder of a kind, with this number of blocks, in all
+    or by stage.
 
     "last_4" of stages of (2, 2, 6, 2) blocks trains the last two blocks of the third stage, what
     merges its patches, all of the fourth, and the last norm.
@@ -151,22 +152,52 @@ def of_classifier(name: str, layers: int | tuple[int, ...]) -> Method:
             f"config.method = {name!r}, expected one of {', '.join(CLASSIFIER_METHODS)}"
         )
     method = CLASSIFIER_METHODS[name]
-    if _CLS in method.trainable and not isinstance(layers, int):
-        raise UsageError(f"config.method = {name!r} trains the class token, and Swin has none")
+    if _CLS in method.trainable and kind != "vit":
+        raise UsageError(f"config.method = {name!r} trains the class token, and {kind} has none")
+    if kind == "resnet":
+        return _of_resnet(name, method, layers)
     if not name.startswith("last_"):
         return method
     stages = (layers,) if isinstance(layers, int) else layers
-    left, patterns = int(name.removeprefix("last_")), []
+    patterns = []
+    for stage, taken in _last_blocks(name, stages):
+        own = "encoder/" if isinstance(layers, int) else f"encoder/stages/{stage}/"
+        if stage < len(stages) - 1:
+            patterns.append(f"{own}merge/.*")
+        patterns.append(f"{own}blocks/.*[-{taken}:]")
+    return dataclasses.replace(method, trainable=(*patterns, "encoder/norm/.*", "head/.*"))
+
+
+def _last_blocks(name: str, stages: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+    """(stage, how many of its last blocks), from behind, that "last_4" of these stages trains.
+
+    Raises:
+      UsageError: fewer blocks than it trains.
+    """
+    left = int(name.removeprefix("last_"))
     if left > sum(stages):
         raise UsageError(
             f"config.method = {name!r}, but the encoder has {sum(stages)} blocks; use full"
         )
     for stage in reversed(range(len(stages))):
-        own = "encoder/" if isinstance(layers, int) else f"encoder/stages/{stage}/"
-        if stage < len(stages) - 1:
-            patterns.append(f"{own}merge/.*")
         taken = min(left, stages[stage])
-        patterns.append(f"{own}blocks/.*[-{taken}:]")
+        yield stage, taken
         if not (left := left - taken):
-            break
-    return dataclasses.replace(method, trainable=(*patterns, "encoder/norm/.*", "head/.*"))
+            return
+
+
+def _of_resnet(name: str, method: Method, stages: tuple[int, ...]) -> Method:
+    """The method where blocks stand alone and norms hold averages, which are never trained."""
+    patterns = method.trainable
+    if name.startswith("last_"):
+        patterns = tuple(
+            f"encoder/stages/{stage}/{block}/.*"
+            for stage, taken in _last_blocks(name, stages)
+            for block in reversed(range(stages[stage] - taken, stages[stage]))
+        )
+        patterns += method.trainable
+    elif name == "norm":
+        patterns = (r"encoder/(.*/)?(\w+_)?norm\d?/.*", "head/.*")
+    if any(pattern.startswith("encoder/") for pattern in patterns):
+        patterns = (f"!encoder/{STATS}", *patterns)
+    return dataclasses.replace(method, trainable=patterns)

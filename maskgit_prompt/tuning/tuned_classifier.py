@@ -1,4 +1,4 @@
-"""One tuned classifier, one .safetensors file: what stands around the frozen encoder.
+"""One tuned classifier, of images or of pixels, one .safetensors file: what is around the encoder.
 
 Its tensors are the parameters of head, prompt, adapters and low-rank updates, and those of the
 encoder that were trained. The header holds sizes, class names, how images are prepared, and the
@@ -15,6 +15,9 @@ from maskgit_prompt.tuning.tuned_file import TunedOn
 
 FILE = tuned_file.Kind(
     "classifier", "classifier.safetensors", "maskgit_prompt_classifier", format=1
+)
+SEGMENTER = tuned_file.Kind(
+    "segmenter", "segmenter.safetensors", "maskgit_prompt_segmenter", format=1
 )
 
 
@@ -41,21 +44,21 @@ class TunedClassifierFile:
     scores: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def save(path: pathlib.Path, found: TunedClassifierFile) -> None:
-    """Writes the file whole or not at all."""
+def save(path: pathlib.Path, found: TunedClassifierFile, kind: tuned_file.Kind = FILE) -> None:
+    """Writes the file whole or not at all; kind: FILE or SEGMENTER."""
     names = ("sizes", "classes", "method", "images", "scores")
     header = {"backbone": dataclasses.asdict(found.backbone)}
     header |= {name: getattr(found, name) for name in names}
-    tuned_file.save(path, FILE, found.tree, header)
+    tuned_file.save(path, kind, found.tree, header)
 
 
-def load(path: str | pathlib.Path) -> TunedClassifierFile:
-    """Reads a classifier file.
+def load(path: str | pathlib.Path, kind: tuned_file.Kind = FILE) -> TunedClassifierFile:
+    """Reads a classifier's file, or a segmenter's.
 
     Raises:
-      UsageError: no such file. UserError: truncated, damaged, or not a classifier.
+      UsageError: no such file. UserError: truncated, damaged, or not of this kind.
     """
-    with tuned_file.opened(path, FILE) as (tree, header):
+    with tuned_file.opened(path, kind) as (tree, header):
         on = header.pop("backbone")
         backbone = TunedOn(on["name"], on["fingerprint"], tuple(on["parts"]))
         header["classes"] = tuple(header["classes"])

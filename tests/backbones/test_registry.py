@@ -45,6 +45,8 @@ def test_the_networks_of_the_package():
         "convolutional": ("features", ""),
         "vit": ("encoder", ""),
         "swin": ("encoder", ""),
+        "resnet": ("encoder", ""),
+        "convnext": ("encoder", ""),
         "ofa": ("multimodal", ""),
     }
 

@@ -142,7 +142,7 @@ def write_config(path: pathlib.Path, *lines: str) -> str:
         ),
         (
             "config.job = 'dream'",
-            "config.job = 'dream', expected run, classify, vtab, vtab_folder, side_by_side, co",
+            "config.job = 'dream', expected run, classify, segment, masks, vtab, vtab_folder,",
         ),
         ("config.train.steps = 'many'", "many is of original type <class 'str'>"),
     ],

@@ -86,6 +86,12 @@ def test_a_run_leaves_what_it_found(tuned):
     rows = list(csv.DictReader((home / "predictions.csv").open()))
     right = [row["class"] == row["answer"] for row in rows]
     assert len(rows) == 6 and np.mean(right) == found["accuracy"]["heldout"]
+    placed = list(csv.DictReader((home / "features.csv").open()))
+    assert [(row["file"], row["class"]) for row in placed] == [
+        (row["file"], row["class"]) for row in rows
+    ]
+    x, y = np.float64([(row["first_axis"], row["second_axis"]) for row in placed]).T
+    assert np.var(x) > np.var(y) > 0 and abs(x.mean()) < 1e-3 * np.std(x)
     page = (home / "report.html").read_text()
     assert "Where it is wrong" in page or found["accuracy"]["heldout"] == 1
     assert "share of wrong answers while tuning" in page.lower()
@@ -95,7 +101,7 @@ def test_a_run_leaves_what_it_found(tuned):
 
 def test_the_same_seed_gives_the_same_file(tuned):
     first, second = tuned("prompt", "first"), tuned("prompt", "second")
-    names = ("classifier.safetensors", "predictions.csv")
+    names = ("classifier.safetensors", "predictions.csv", "features.csv")
     for name in names:
         assert (first / name).read_bytes() == (second / name).read_bytes()
     other = tuned("prompt", "other", "--config.seed=1")
@@ -158,6 +164,30 @@ def test_prompts_of_pixels(location, tuned, images, encoder, tmp_path, capsys):
         assert best == row["answer"] and abs(p - float(row["probability"])) < 2e-3
 
 
+@pytest.mark.parametrize("kind", ["convnext", pytest.param("resnet", marks=pytest.mark.slow)])
+def test_frames_around_images_of_convolutional_networks(kind, images, tmp_path, capsys):
+    """They train alone, and answer again as they did."""
+    encoder = tiny.write_encoder(tmp_path / "encoder", kind=kind)
+    done = run(
+        capsys,
+        f"{CLASSIFY}:{images}",
+        *QUICK,
+        f"--config.backbone={encoder}",
+        "--config.prompt.location=pad",
+        "--config.prompt.tokens=3",
+        f"--workdir={tmp_path / 'run'}",
+    )
+    assert done.code == 0, done.err
+    # A frame of 3 pixels around 16; a head for 3 classes.
+    features = {"convnext": 16, "resnet": 2048}[kind]
+    numbers = (22**2 - 16**2) * 3 + (features + 1) * 3
+    assert read(tmp_path / "run" / "results.json")["trainable"] == numbers
+    answers = answered_again(tmp_path / "run", images, encoder, tmp_path / "again", capsys)
+    for row in csv.DictReader((tmp_path / "run" / "predictions.csv").open()):
+        (best, p), *_ = answers[row["file"]]
+        assert best == row["answer"] and abs(p - float(row["probability"])) < 2e-3
+
+
 def run_of(config: dict) -> dict[str, np.ndarray]:
     """What stands around the encoder before a run's first step, by path."""
     made = sizes.of_config(ConfigDict(config), tiny.ENCODER, 3)
@@ -206,7 +236,10 @@ def test_several_classifiers_and_their_ensemble(tuned, images, encoder, tmp_path
             ("--config.prompt.location=pad", "--config.prompt.tokens=3"),
             "config.prompt.tokens = 3 makes images of 22 pixels a side, which patches of 8 do not",
         ),
-        (("--config.model=resnet",), "config.model = 'resnet', expected swin or vit"),
+        (
+            ("--config.model=alexnet",),
+            "config.model = 'alexnet', expected convnext or resnet or swin or vit",
+        ),
     ],
 )
 def test_settings_that_do_not_fit(flags, message, images, encoder, tmp_path, capsys):
@@ -331,42 +364,3 @@ def test_attacks_lower_the_accuracy(tuned, images, encoder, tmp_path, capsys):
             )
             assert none == plain and much < plain
     assert "| FGSM | linear |" in (tmp_path / "attacked" / "results.md").read_text()
-
-
-@pytest.mark.slow
-def test_vtab_1k_of_two_tasks(vtab_data, encoder, tmp_path, capsys):
-    """With the splits that 24 images have in place of train800 and val200."""
-    flags = (
-        f"--config={ROOT}/configs/vpt_vtab.py:svhn,eurosat,epochs=1,method=linear",
-        f"--config.backbone={encoder}",
-        f"--config.data.data_dir={vtab_data}",
-        "--config.data.split=train",
-        "--config.data.validation=val",
-        "--config.sweep.final=trainval",
-        "--config.train.batch_size=8",
-        "--config.optimizer.warmup_epochs=0",
-        "--config.sweep.learning_rates=1.0",
-        "--config.sweep.learning_rates=5.0",
-        "--config.sweep.weight_decays=0.0",
-        "--config.sweep.seeds=1",
-        "--config.sweep.seeds=2",
-        f"--workdir={tmp_path / 'vtab'}",
-    )
-    done = run(capsys, *flags)
-    assert done.code == 0, done.err
-    home = tmp_path / "vtab"
-    found = read(home / "results.json")
-    assert [row["task"] for row in found["rows"]] == ["svhn", "eurosat"]
-    assert [line["group"] for line in found["means"]] == [
-        "natural",
-        "specialized",
-        "mean of groups",
-        "mean of tasks",
-    ]
-    table = (home / "results.md").read_bytes()
-    assert b"VPT's: resized straight, bilinear" in table
-    # As if it had been killed before the second task was done.
-    (home / "eurosat" / "result.json").unlink()
-    done = run(capsys, *flags)
-    assert done.code == 0 and "eurosat: accuracy" in done.out
-    assert (home / "results.md").read_bytes() == table

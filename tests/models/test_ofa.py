@@ -11,7 +11,7 @@ from flax import nnx
 
 from maskgit_prompt import params
 from maskgit_prompt.importers import ofa_rules
-from maskgit_prompt.models import ofa_positions, resnet
+from maskgit_prompt.models import ofa_positions
 from maskgit_prompt.models.ofa import CONFIGS, OFA
 from maskgit_prompt.models.prefixes import Prefixes
 from maskgit_prompt.models.specials import PAD
@@ -38,7 +38,7 @@ LAYER, STACK = 1e-5, 1e-4  # DESIGN.md: relative to the output's largest value
 
 def test_the_stem():
     grid = model("encdec_tiny").encoder.stem(images(case("encdec_tiny")))
-    assert grid.shape == (3, 64 // resnet.STRIDE, 96 // resnet.STRIDE, resnet.FEATURES)
+    assert grid.shape == (3, 64 // 16, 96 // 16, 1024)
     close(grid[..., ::16].transpose(0, 3, 1, 2), case("encdec_tiny")["out_resnet"], STACK)
 
 

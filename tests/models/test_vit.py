@@ -288,7 +288,7 @@ def test_channels_below_the_image():
 
 def test_where_a_frame_stands():
     frame = jnp.float32([[1, 2, 3], [4, 0, 6], [7, 8, 9]])[None, :, :, None]
-    found = vit.framed(jnp.full((1, 1, 1, 1), 5.0), frame)
+    found = pixel_prompt.framed(jnp.full((1, 1, 1, 1), 5.0), frame)
     assert found[0, :, :, 0].tolist() == [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
     cfg = pixel_prompt.PixelPromptConfig("pad", 1, 1, 2, 8)
     made = pixel_prompt.PixelPrompt(cfg, rngs=nnx.Rngs(0))

@@ -19,6 +19,7 @@ from tests.mutations import (
     prompts,
     scenes,
     scores,
+    segmentation,
     texts,
     tuning,
 )
@@ -46,5 +47,6 @@ MUTATIONS = (
     *listed.MUTATIONS,
     *texts.MUTATIONS,
     *scenes.MUTATIONS,
+    *segmentation.MUTATIONS,
     *multimodal.MUTATIONS,
 )

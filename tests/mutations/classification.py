@@ -4,6 +4,7 @@ from tests.mutations.mutation import in_file
 
 VIT = ("tests/models/test_vit.py",)
 SWIN = ("tests/models/test_swin.py",)
+CONVOLUTIONAL = ("tests/models/test_convolutional_encoders.py",)
 PROMPT = ("tests/models/test_prompt.py",)
 TRAINING = ("tests/tasks/classification/test_training_golden.py",)
 METHODS = ("tests/tasks/classification/test_methods.py",)
@@ -36,7 +37,6 @@ MUTATIONS = (
             "[tokens.astype(x.dtype), x]",
         ),
         ("vit-pools-the-class-with-all", '"all": (1, None)', '"all": (0, None)'),
-        ("frame-covers-the-image", "[:, inside, inside].set(images)", "[:, inside, inside].add(0)"),
         (
             "frame-leaves-positions-as-they-are",
             "positions = resize_positions(positions, grid)",
@@ -44,13 +44,42 @@ MUTATIONS = (
         ),
         (
             "frame-counts-as-prompt-tokens",
-            "self._grid_of(prompt.frame) ** 2 if framed",
-            "cfg.length if framed",
+            "self._grid_of(prompt.frame) ** 2 if larger",
+            "cfg.length if larger",
+        ),
+    ),
+    *in_file(
+        "models/convnext.py",
+        CONVOLUTIONAL,
+        ("convnext-without-scales", "x + self.scales.astype(x.dtype) * y", "x + y"),
+        (
+            "convnext-norm-before-the-mean",
+            "self.norm(x.mean(axis=(1, 2)))",
+            "self.norm(x).mean((1, 2))",
+        ),
+    ),
+    *in_file(
+        "models/resnet.py",
+        CONVOLUTIONAL,
+        (
+            "encoder-takes-the-largest",
+            "super().__call__(x, pin).mean(",
+            "super().__call__(x, pin).max(",
+        ),
+    ),
+    *in_file(
+        "importers/convnext.py",
+        CONVOLUTIONAL,
+        (
+            "convnext-merges-are-of-their-stage",
+            "merge + step * stage",
+            "merge + step * (stages - 2 - stage)",
         ),
     ),
     *in_file(
         "models/pixel_prompt.py",
         VIT,
+        ("frame-covers-the-image", "[:, inside, inside].set(images)", "[:, inside, inside].add(0)"),
         ("frame-left-is-right", "[left, middle, right], axis=1", "[right, middle, left], axis=1"),
         ("frame-top-is-bottom", "[top, rows, bottom]", "[bottom, rows, top]"),
         (
@@ -99,6 +128,7 @@ MUTATIONS = (
             '"encoder/.*bias", "head/.*"), "biases"',
             '"encoder/.*scale", "head/.*"), "biases"',
         ),
+        ("averages-decay", 'patterns = (f"!encoder/{STATS}", *patterns)', "pass"),
         (
             "class-token-stays-where-it-was",
             '"class token from near zero", restarts=(_CLS,)',
@@ -167,6 +197,21 @@ MUTATIONS = (
             '"validation": data.judge}',
             '"validation": data.test}',
         ),
+    ),
+    *in_file(
+        "tasks/classification/transfer.py",
+        ("tests/jobs/test_classify.py::test_a_run_leaves_what_it_found",),
+        (
+            "features-beside-other-classes",
+            "in zip(rows, data.labels(rows), places",
+            "in zip(rows, data.labels(rows[::-1]), places",
+        ),
+    ),
+    *in_file(
+        "report/classes.py",
+        ("tests/report/test_classes.py",),
+        ("dots-of-other-classes", "places[labels == label]", "places[labels != label]"),
+        ("answers-below-classes", "column, row, f", "row, column, f"),
     ),
     *in_file(
         "importers/swin.py",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from maskgit_prompt.data.formats import is_image
-from maskgit_prompt.data.pixels import BROKEN, Preprocessing, decode_image, reason
+from maskgit_prompt.data.pixels import BROKEN, Examined, Preprocessing, examine, reason
 from maskgit_prompt.data.sets.places import existing, open_place
 from maskgit_prompt.errors import UsageError, UserError
 
@@ -49,10 +49,21 @@ def decoded(
     names: list[str], read: Read, preprocessing: Preprocessing, size: int
 ) -> Iterator[tuple[list[str], np.ndarray, dict[str, str]]]:
     """Batches of at most `size` names: (names, uint8 [k, S, S, 3], why others cannot be read)."""
+    for whole, broken in examined(names, read, preprocessing, size):
+        pixels = np.zeros((0, 1, 1, 3), np.uint8)
+        if whole:
+            pixels = np.stack([seen.pixels for seen in whole.values()])
+        yield list(whole), pixels, broken
 
-    def one(name: str) -> np.ndarray | str:
+
+def examined(
+    names: list[str], read: Read, preprocessing: Preprocessing, size: int
+) -> Iterator[tuple[dict[str, Examined], dict[str, str]]]:
+    """Batches of at most `size` names: (name -> picture, why others cannot be read)."""
+
+    def one(name: str) -> Examined | str:
         try:
-            return decode_image(read(name), preprocessing)
+            return examine(read(name), preprocessing)
         except BROKEN as error:
             return reason(error)
 
@@ -62,5 +73,4 @@ def decoded(
             found = dict(zip(some, pool.map(one, some), strict=True))
             whole = {name: x for name, x in found.items() if not isinstance(x, str)}
             broken = {name: x for name, x in found.items() if isinstance(x, str)}
-            pixels = np.stack(list(whole.values())) if whole else np.zeros((0, 1, 1, 3), np.uint8)
-            yield list(whole), pixels, broken
+            yield whole, broken

@@ -201,10 +201,26 @@ def draw(scene: Scene) -> np.ndarray:
     image = Image.fromarray(column).resize((canvas, canvas), Image.Resampling.NEAREST)
     pen = ImageDraw.Draw(image)
     for thing in scene.things:
-        outline = _outline(thing.shape, thing.turn)
-        low, high = outline.min(axis=0), outline.max(axis=0)
-        corner, opposite = _FINE * np.array(thing.box).reshape(2, 2)
-        # The pen colours the pixels of an outline, too: a box of 8 pixels is drawn from 0 to 7.
-        points = corner + (outline - low) / (high - low) * (opposite - corner - 1)
-        pen.polygon(points.ravel().tolist(), fill=thing.rgb or COLOURS[thing.colour])
+        pen.polygon(_points(thing), fill=thing.rgb or COLOURS[thing.colour])
     return np.asarray(image.reduce(_FINE))
+
+
+def draw_mask(scene: Scene) -> np.ndarray:
+    """What each pixel's middle shows, uint8 [S, S]: 0 the ground, 1 + i a thing of colour i."""
+    canvas = _FINE * scene.side
+    image = Image.new("L", (canvas, canvas))
+    pen = ImageDraw.Draw(image)
+    for thing in scene.things:
+        pen.polygon(_points(thing), fill=1 + list(COLOURS).index(thing.colour))
+    middle = _FINE // 2
+    return np.asarray(image)[middle::_FINE, middle::_FINE].copy()
+
+
+def _points(thing: Thing) -> list[float]:
+    """The corners of a thing's outline on the fine canvas: x, y, x, y, …"""
+    outline = _outline(thing.shape, thing.turn)
+    low, high = outline.min(axis=0), outline.max(axis=0)
+    corner, opposite = _FINE * np.array(thing.box).reshape(2, 2)
+    # The pen colours the pixels of an outline, too: a box of 8 pixels is drawn from 0 to 7.
+    points = corner + (outline - low) / (high - low) * (opposite - corner - 1)
+    return points.ravel().tolist()

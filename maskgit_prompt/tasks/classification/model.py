@@ -85,6 +85,13 @@ class Classifier:
 
     def features(self, tree: Tree, images: Array, key: Array | None = None) -> Array:
         """[B, S, S, 3] -> [B, D] float32; a key means training: prompt tokens are dropped."""
+        encoder, images, prompt, how = self.prepared(tree, images, key)
+        return encoder(images, prompt, pin=sharding.split_batch, **how)
+
+    def prepared(
+        self, tree: Tree, images: Array, key: Array | None
+    ) -> tuple[nnx.Module, Array, Prompt | None, dict[str, Any]]:
+        """(the encoder, normalized images, the prompt in its place, further arguments)."""
         if images.dtype == jnp.uint8:
             images = self.normalization(images)
         weights = tree["encoder"]
@@ -98,7 +105,7 @@ class Classifier:
             prompt, how = self.placing.placed(made, self.normalization)
         if self.adapter is not None:
             how["adapters"] = nnx.merge(self.adapter, tree["adapter"]).layers
-        return encoder(images, prompt, pin=sharding.split_batch, **how)
+        return encoder, images, prompt, how
 
     def seen(self, tree: Tree, inputs: Batch, key: Array | None = None) -> Array:
         """Features [B, D] of "images" [B, S, S, 3], or "features" that were computed before."""
@@ -106,9 +113,9 @@ class Classifier:
             return inputs["features"]
         return self.features(tree, inputs["images"], key)
 
-    def logits(self, tree: Tree, inputs: Batch) -> Array:
+    def logits(self, tree: Tree, inputs: Batch, key: Array | None = None) -> Array:
         """[B, C] float32 of inputs as `seen` takes them."""
-        return nnx.merge(self.head, tree["head"])(self.seen(tree, inputs))
+        return nnx.merge(self.head, tree["head"])(self.seen(tree, inputs, key))
 
 
 def classification_loss(model: Classifier, class_weights: Array | None = None) -> LossFn:

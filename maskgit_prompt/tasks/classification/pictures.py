@@ -19,10 +19,25 @@ CURVES = {
 }
 
 
+def placed(plan: Plan, tuned: TunedClassifier) -> tuple[np.ndarray, np.ndarray]:
+    """(rows of about SHOWN held-out images, each class in proportion; where their features lie on
+    the two principal axes [n, 2])."""
+    data = plan.data
+    rows = data.test[splits.thin(data.labels(data.test), SHOWN, plan.config.data.seed)]
+    return rows, project(tuned.features(rows))
+
+
 def draw(
-    plan: Plan, tuned: TunedClassifier, judgement: Judgement, logits: np.ndarray
+    plan: Plan,
+    tuned: TunedClassifier,
+    judgement: Judgement,
+    logits: np.ndarray,
+    shown: tuple[np.ndarray, np.ndarray],
 ) -> dict[str, Any]:
-    """name -> PIL image or PNG bytes: "wrong", "confusion", "features", "loss", "errors"."""
+    """name -> PIL image or PNG bytes: "wrong", "confusion", "features", "loss", "errors".
+
+    shown: as `placed` gives it.
+    """
     data, names = plan.data, plan.data.images.classes
     labels, found = data.labels(data.test), {}
     if len(wrong := judgement.surest_wrong[:WRONG]):
@@ -33,9 +48,8 @@ def draw(
         ]
         found["wrong"] = sheets.cards(images, said)
     found["confusion"] = classes.confusion(judgement.confusion, names)
-    some = splits.thin(labels, SHOWN, plan.config.data.seed)
-    features = tuned.features(data.test[some])
-    found["features"] = classes.scatter(project(features), labels[some], names)
+    rows, places = shown
+    found["features"] = classes.scatter(places, data.labels(rows), names)
     series = tuned.run.curves
     found["loss"] = curves.loss_curve({"training batches": series["loss"]})
     errors = {name: series[key] for key, name in CURVES.items() if key in series}

@@ -82,7 +82,7 @@ def make_plan(config: ConfigDict, backbone: Backbone, mesh: Mesh, path: str | os
     path: the workdir, not touched but for what is kept of a large set of files.
     """
     protocol, part = protocols.find(config.protocol), backbone.part("encoder")
-    method = methods.of_classifier(config.method, part.cfg.layers)
+    method = methods.of_classifier(config.method, part.cfg.layers, part.kind)
     Compute.of(config).check(part.cfg, mesh)
     sharding.check_batch(config.train.batch_size, config.train.micro_batches, mesh)
     make_model(config, backbone, classes=2)
@@ -133,7 +133,7 @@ def make_model(config: ConfigDict, backbone: Backbone, classes: int) -> tuple[Si
     """
     part, protocol = backbone.part("encoder"), protocols.find(config.protocol)
     cfg = dataclasses.replace(Compute.of(config).applied(part.cfg), remat=config.train.remat)
-    made = sizes.of_config(config, cfg, classes)
+    made = sizes.of_config(config, cfg, classes, part.kind)
     own = Normalization(cfg.mean, cfg.std)
     return made, sizes.classifier(made, part.graphdef(cfg), protocol.normalization or own)
 

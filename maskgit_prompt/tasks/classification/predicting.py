@@ -21,15 +21,15 @@ from maskgit_prompt.models.head import AXES, HeadConfig
 from maskgit_prompt.models.pixel_prompt import PLACES, PixelPromptConfig
 from maskgit_prompt.models.prompt import PromptConfig
 from maskgit_prompt.tasks.classification import sizes
-from maskgit_prompt.tasks.classification.model import Placing
+from maskgit_prompt.tasks.classification.model import Classifier, Placing
 from maskgit_prompt.tasks.classification.protocols import Normalization
 from maskgit_prompt.tasks.classification.sizes import Sizes
 from maskgit_prompt.tuning import tuned_classifier
 from maskgit_prompt.tuning.lora import LoRAConfig
 from maskgit_prompt.tuning.tuned_classifier import TunedClassifierFile
+from maskgit_prompt.tuning.tuned_file import TunedOn
 
 _OF = {
-    "head": HeadConfig,
     "prompt": PromptConfig,
     "adapter": AdapterConfig,
     "lora": LoRAConfig,
@@ -41,6 +41,7 @@ class Predictor:
     """One classifier, compiled.
 
     Attributes:
+      KIND, HEAD: what computes logits, and the class of its head's sizes.
       classes: names of its classes.
       method: how it was tuned.
       model, tree: what computes logits, and all parameters, on the mesh.
@@ -49,6 +50,9 @@ class Predictor:
     Raises:
       UserError: a file whose parameters do not fit the sizes that it states.
     """
+
+    KIND: type[Classifier] = Classifier
+    HEAD: type = HeadConfig
 
     def __init__(
         self,
@@ -60,7 +64,7 @@ class Predictor:
     ):
         part = backbone.part("encoder")
         try:
-            made = _sizes(found.sizes)
+            made = _sizes(found.sizes, self.HEAD)
             own = Normalization(tuple(found.images["mean"]), tuple(found.images["std"]))
             self.images = (found.images["fit"], found.images["resample"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -73,7 +77,8 @@ class Predictor:
             )
         around = {name: x for name, x in found.tree.items() if name != "encoder"}
         params.check(around, sizes.outlines(made, part.tree), f"classifier {path}")
-        self.model = sizes.classifier(made, part.graphdef(compute.applied(part.cfg)), own)
+        graph = part.graphdef(compute.applied(part.cfg))
+        self.model = sizes.classifier(made, graph, own, self.KIND)
         weights = part.placed(mesh)
         if "encoder" in found.tree:
             try:
@@ -85,12 +90,15 @@ class Predictor:
                 ) from error
         self.tree = {"encoder": weights, **sharding.place(around, mesh, AXES)}
         self._mesh = mesh
-        self._run = jax.jit(
-            lambda tree, inputs: jax.nn.softmax(self.model.logits(tree, inputs), axis=-1)
-        )
+        self._run = jax.jit(lambda tree, inputs: self.answered(self.model.logits(tree, inputs)))
+
+    @staticmethod
+    def answered(logits: jax.Array) -> jax.Array:
+        """Logits [n, C] -> probabilities."""
+        return jax.nn.softmax(logits, axis=-1)
 
     def __call__(self, pixels: np.ndarray, size: int) -> np.ndarray:
-        """uint8 [n, S, S, 3] -> probabilities [n, C], `size` at a time."""
+        """uint8 [n, S, S, 3] -> answers [n, …], `size` at a time."""
 
         def one(some: np.ndarray) -> np.ndarray:
             with jax.set_mesh(self._mesh):
@@ -132,11 +140,7 @@ def open_all(config: ConfigDict) -> Opened:
             "by repeating the flag"
         )
     found = {file: tuned_classifier.load(file) for file in files}
-    on = found[files[0]].backbone
-    backbone = backbones.load(
-        obtain.backbone(config.backbone, config.download)
-        or backbones.embedded_with(on.fingerprint, on.parts)
-    )
+    backbone = backbone_of(config, found[files[0]].backbone)
     for file, one in found.items():
         one.backbone.check(backbone, file)
     mesh, compute = sharding.make_mesh(**config.mesh), Compute.of(config)
@@ -147,8 +151,16 @@ def open_all(config: ConfigDict) -> Opened:
     return Opened(backbone, mesh, predictors)
 
 
-def _sizes(stored: dict[str, Any]) -> Sizes:
-    kinds = dict(_OF)
+def backbone_of(config: ConfigDict, on: TunedOn) -> Backbone:
+    """What config.backbone names; empty: the embedded one that something was tuned on."""
+    return backbones.load(
+        obtain.backbone(config.backbone, config.download)
+        or backbones.embedded_with(on.fingerprint, on.parts)
+    )
+
+
+def _sizes(stored: dict[str, Any], head: type) -> Sizes:
+    kinds = _OF | {"head": head}
     if stored["placing"]["location"] in PLACES:
         kinds["prompt"] = PixelPromptConfig
     return Sizes(**{name: kind(**stored[name]) for name, kind in kinds.items() if stored[name]})

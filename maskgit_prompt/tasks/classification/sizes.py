@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -15,9 +16,10 @@ from maskgit_prompt import params
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.models.adapter import AdapterConfig, Adapters
 from maskgit_prompt.models.head import Head, HeadConfig
-from maskgit_prompt.models.pixel_prompt import PLACES, PixelPrompt, PixelPromptConfig
+from maskgit_prompt.models.pixel_prompt import FRAMED, PLACES, PixelPrompt, PixelPromptConfig
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 from maskgit_prompt.models.prompts import LOCATIONS
+from maskgit_prompt.models.segmentation_head import SegmentationHead, SegmentationHeadConfig
 from maskgit_prompt.params import Tree
 from maskgit_prompt.tasks.classification.model import Classifier, Placing
 from maskgit_prompt.tasks.classification.protocols import Normalization
@@ -25,6 +27,14 @@ from maskgit_prompt.tuning import lora
 from maskgit_prompt.tuning.lora import LoRAConfig
 
 ENDS = ("bottom", "top")
+# The network of each kind of sizes.
+MODULES: dict[type, Any] = {
+    HeadConfig: Head,
+    SegmentationHeadConfig: SegmentationHead,
+    PromptConfig: PromptGenerator,
+    PixelPromptConfig: PixelPrompt,
+    AdapterConfig: Adapters,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,39 +45,50 @@ class Sizes:
       placing: of the prompt.
     """
 
-    head: HeadConfig
+    head: HeadConfig | SegmentationHeadConfig
     prompt: PromptConfig | PixelPromptConfig | None = None
     adapter: AdapterConfig | None = None
     lora: LoRAConfig | None = None
     placing: Placing = Placing()
 
 
-def of_config(config: ConfigDict, encoder: Any, classes: int) -> Sizes:
-    """The sizes that config.method needs, for an encoder of a config of its kind.
+def of_config(config: ConfigDict, encoder: Any, classes: int, kind: str = "vit") -> Sizes:
+    """The sizes that config.method needs, for an encoder with a config of this kind.
 
     Raises:
       UsageError: sizes that do not fit the encoder.
     """
-    method, staged = config.method, not isinstance(encoder.layers, int)
-    if method == "adapter" and staged:
-        raise UsageError("config.method = 'adapter' is for encoders of one width, not Swin")
-    with _named("head"):
-        made: dict[str, Any] = {"head": HeadConfig(encoder.features, classes, **config.head)}
+    with named("head"):
+        head = HeadConfig(encoder.features, classes, **config.head)
+    return Sizes(head, **around(config, encoder, kind))
+
+
+def around(config: ConfigDict, encoder: Any, kind: str) -> dict[str, Any]:
+    """The sizes of what config.method needs besides a head, by their names in Sizes.
+
+    Raises:
+      UsageError: sizes that do not fit the encoder.
+    """
+    method = config.method
+    if method == "adapter" and kind != "vit":
+        raise UsageError(f"config.method = 'adapter' is for encoders of one width, not {kind}")
+    made: dict[str, Any] = {}
     if method.startswith("prompt"):
-        with _named("prompt"):
-            made |= _prompt(config.prompt, encoder, staged)
+        with named("prompt"):
+            make = _frame if kind in FRAMED else _staged if kind == "swin" else _prompt
+            made |= make(config.prompt, encoder)
     if method == "adapter":
         narrow = encoder.width // config.adapter.reduction
-        with _named("adapter"):
+        with named("adapter"):
             made["adapter"] = AdapterConfig(encoder.width, encoder.layers, narrow, encoder.dtype)
     if method == "lora":
-        with _named("lora"):
+        with named("lora"):
             made["lora"] = LoRAConfig(**config.lora)
-    return Sizes(**made)
+    return made
 
 
 @contextlib.contextmanager
-def _named(section: str) -> Iterator[None]:
+def named(section: str) -> Iterator[None]:
     """Turns what is wrong with sizes into an error of config.SECTION."""
     try:
         yield
@@ -75,17 +96,33 @@ def _named(section: str) -> Iterator[None]:
         raise UsageError(f"config.{section}.{error}") from error
 
 
-def _prompt(options: ConfigDict, encoder: Any, staged: bool) -> dict[str, Any]:
-    common = {
+def _frame(options: ConfigDict, encoder: Any) -> dict[str, Any]:
+    """A frame of pixels: all that a convolutional network takes, which has no tokens."""
+    if options.location != "pad":
+        raise ValueError(
+            f"location = {options.location!r}, expected pad: a convolutional network has no tokens"
+        )
+    pixels = PixelPromptConfig("pad", options.tokens, encoder.image_size, 1, encoder.features)
+    return {"prompt": pixels, "placing": Placing("pad")}
+
+
+def _common(options: ConfigDict, encoder: Any) -> dict[str, Any]:
+    return {
         "kind": "table",
         "tokens": options.tokens,
         "width": encoder.width,
         "dropout": options.dropout,
         "uniform": bound(encoder.patch, options.project or encoder.width),
     }
-    if staged:
-        return {"prompt": PromptConfig(stages=encoder.layers if options.deep else (), **common)}
-    location = options.location
+
+
+def _staged(options: ConfigDict, encoder: Any) -> dict[str, Any]:
+    stages = encoder.layers if options.deep else ()
+    return {"prompt": PromptConfig(stages=stages, **_common(options, encoder))}
+
+
+def _prompt(options: ConfigDict, encoder: Any) -> dict[str, Any]:
+    common, location = _common(options, encoder), options.location
     if location not in LOCATIONS:
         raise ValueError(f"location = {location!r}, expected one of {', '.join(LOCATIONS)}")
     if location in PLACES:
@@ -128,17 +165,12 @@ def bound(patch: int, width: int) -> float:
 
 
 def _modules(sizes: Sizes) -> dict[str, Any]:
-    makers = {
-        "head": lambda rngs: Head(sizes.head, rngs=rngs),
-        "prompt": lambda rngs: _generator(sizes.prompt, rngs),
-        "adapter": lambda rngs: Adapters(sizes.adapter, rngs=rngs),
-    }
-    return {name: make for name, make in makers.items() if getattr(sizes, name) is not None}
+    parts = {name: getattr(sizes, name) for name in ("head", "prompt", "adapter")}
+    return {name: functools.partial(_make, cfg) for name, cfg in parts.items() if cfg is not None}
 
 
-def _generator(cfg: PromptConfig | PixelPromptConfig, rngs: nnx.Rngs) -> nnx.Module:
-    pixels = isinstance(cfg, PixelPromptConfig)
-    return (PixelPrompt if pixels else PromptGenerator)(cfg, rngs=rngs)
+def _make(cfg: Any, rngs: nnx.Rngs) -> nnx.Module:
+    return MODULES[type(cfg)](cfg, rngs=rngs)
 
 
 def outlines(sizes: Sizes, encoder: Tree) -> Tree:
@@ -147,7 +179,7 @@ def outlines(sizes: Sizes, encoder: Tree) -> Tree:
     if sizes.lora is not None:
         weights = params.abstract(encoder)
         make = lambda key: lora.init(sizes.lora, weights, key)
-        with _named("lora"):
+        with named("lora"):
             found["lora"] = jax.eval_shape(make, jax.random.key(0))
     return found
 
@@ -162,10 +194,15 @@ def initial(sizes: Sizes, encoder: Tree, key: jax.Array) -> Tree:
     return jax.tree.map(np.asarray, found)
 
 
-def classifier(sizes: Sizes, encoder: nnx.GraphDef, normalization: Normalization) -> Classifier:
-    """The model of these sizes around an encoder's graph."""
+def classifier(
+    sizes: Sizes,
+    encoder: nnx.GraphDef,
+    normalization: Normalization,
+    model: type[Classifier] = Classifier,
+) -> Classifier:
+    """The model of these sizes around an encoder's graph; model: what kind of one."""
     graphs = {name: params.outline(make)[0] for name, make in _modules(sizes).items()}
-    return Classifier(
+    return model(
         encoder,
         lora=sizes.lora,
         placing=sizes.placing,

@@ -2,13 +2,15 @@
 
 1. Tune what config.method trains.
 2. Judge it on the held-out images.
-3. Write classifier.safetensors, results.json, predictions.csv, report.html and samples/.
+3. Write classifier.safetensors, results.json, predictions.csv, features.csv, report.html and
+   samples/.
 """
 
 import csv
 import dataclasses
 import io
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -49,7 +51,9 @@ def carry_out(plan: Plan, home: pathlib.Path, clock: Clock) -> Result:
     path = save_classifier(plan, tuned, found, home)
     found = dataclasses.replace(found, file_bytes=path.stat().st_size)
     save_answers(home / "predictions.csv", plan, logits.argmax(1), judgement.confidence)
-    drawn = pictures.draw(plan, tuned, judgement, logits)
+    shown = pictures.placed(plan, tuned)
+    save_features(home / "features.csv", plan, *shown)
+    drawn = pictures.draw(plan, tuned, judgement, logits, shown)
     sheets.save_all(drawn, home / "samples")
     results.write_json(home / "results.json", found.to_json())
     classification_report(home / "report.html", found.to_json(), drawn)
@@ -90,10 +94,26 @@ def save_answers(
 ) -> None:
     """A row for each held-out image: file, class, answer and its probability."""
     data, names = plan.data, plan.data.images.classes
-    labels = data.labels(data.test)
+    rows = [
+        (data.images.ids[row], names[label], names[answer], f"{p:.4f}")
+        for row, label, answer, p in zip(
+            data.test, data.labels(data.test), answers, confidence, strict=True
+        )
+    ]
+    _save_table(path, ("file", "class", "answer", "probability"), rows)
+
+
+def save_features(path: pathlib.Path, plan: Plan, rows: np.ndarray, places: np.ndarray) -> None:
+    """What the picture of features shows: file, class, and where it lies on both axes [n, 2]."""
+    data, names = plan.data, plan.data.images.classes
+    lines = [
+        (data.images.ids[row], names[label], f"{x:.5g}", f"{y:.5g}")
+        for row, label, (x, y) in zip(rows, data.labels(rows), places, strict=True)
+    ]
+    _save_table(path, ("file", "class", "first_axis", "second_axis"), lines)
+
+
+def _save_table(path: pathlib.Path, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(("file", "class", "answer", "probability"))
-    for row, label, answer, p in zip(data.test, labels, answers, confidence, strict=True):
-        rows.writerow((data.images.ids[row], names[label], names[answer], f"{p:.4f}"))
+    csv.writer(text, lineterminator="\n").writerows([head, *rows])
     write_whole(path, text.getvalue().encode())

@@ -78,7 +78,7 @@ def first_parameters(plan: Plan, seed: int) -> Tree:
     part = plan.backbone.part("encoder")
     key = jax.random.key(streams.seed_of(seed, "prompt"))
     around = sizes.initial(plan.sizes, part.tree, key)
-    if plan.sizes.prompt is not None and plan.config.prompt.start == "patches":
+    if plan.sizes.prompt is not None and plan.config.prompt.get("start") == "patches":
         around["prompt"]["positions"] = from_patches(plan, seed)
     whole = params.flatten({"encoder": part.tree})
     for i, path in enumerate(plan.method.restarts):

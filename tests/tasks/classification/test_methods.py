@@ -8,10 +8,10 @@ import pytest
 from flax import nnx
 from ml_collections import ConfigDict
 
-from maskgit_prompt import config, params
+from maskgit_prompt import backbones, config, params
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.importers import vit as importer
-from maskgit_prompt.models import swin, vit
+from maskgit_prompt.models import convnext, resnet, swin, vit
 from maskgit_prompt.tasks.classification import plan, sizes
 from maskgit_prompt.tasks.classification.protocols import Normalization
 from maskgit_prompt.tuning import methods
@@ -135,8 +135,8 @@ def test_a_class_token_that_begins_anew(tmp_path):
         assert 0 < np.abs(first["class_token"]).max() < 5e-6  # of a standard deviation of 1e-6
         np.testing.assert_array_equal(first["class_token"], again["class_token"])
         assert np.any(first["class_token"] != other["class_token"])
-    with pytest.raises(UsageError, match="'prompt_cls' trains the class token, and Swin has none"):
-        methods.of_classifier("prompt_cls", (2, 2))
+    with pytest.raises(UsageError, match="'prompt_cls' trains the class token, and swin has none"):
+        methods.of_classifier("prompt_cls", (2, 2), "swin")
 
 
 @pytest.mark.parametrize(
@@ -173,6 +173,69 @@ def test_the_last_blocks_of_stages():
         methods.of_classifier("last_4", 3)
     with pytest.raises(UsageError, match="config.method = 'lobra', expected one of prompt, linear"):
         methods.of_classifier("lobra", 3)
+
+
+RESNET = "encoder/stages/{}/{}/.*"
+NO_AVERAGES = r"!encoder/.*/(mean|variance)"
+
+
+@pytest.mark.parametrize(
+    "method, kind, expected",
+    [
+        ("linear", "resnet", ("head/.*",)),
+        ("prompt", "resnet", ("prompt/.*", "head/.*")),
+        ("full", "resnet", (NO_AVERAGES, "encoder/.*", "head/.*")),
+        ("last_1", "resnet", (NO_AVERAGES, RESNET.format(3, 2), "head/.*")),
+        (
+            "last_4",
+            "resnet",
+            (
+                NO_AVERAGES,
+                *(RESNET.format(3, i) for i in (2, 1, 0)),
+                RESNET.format(2, 5),
+                "head/.*",
+            ),
+        ),
+        (
+            "last_4",
+            "convnext",
+            (
+                "encoder/stages/3/blocks/.*[-3:]",
+                "encoder/stages/2/merge/.*",
+                "encoder/stages/2/blocks/.*[-1:]",
+                "encoder/norm/.*",
+                "head/.*",
+            ),
+        ),
+    ],
+)
+def test_patterns_for_convolutional_networks(method, kind, expected):
+    layers = {"resnet": resnet.CONFIGS["50"], "convnext": convnext.CONFIGS["B"]}[kind].layers
+    assert methods.of_classifier(method, layers, kind).trainable == expected
+
+
+@pytest.mark.parametrize(
+    "method, kind, expected",
+    [
+        # Of each block one bias per norm or layer; a shortcut's norm where the width changes.
+        ("bias", "resnet", {"norm/bias", *(f"stages/{s}/0/{n}/bias" for s in range(4)
+            for n in ("norm1", "norm2", "norm3", "shortcut_norm"))}),
+        ("norm", "resnet", {f"{n}/{x}" for x in ("bias", "scale") for n in ("norm",
+            *(f"stages/{s}/0/{n}" for s in range(4)
+              for n in ("norm1", "norm2", "norm3", "shortcut_norm")))}),
+        ("norm", "convnext", {f"{n}/{x}" for x in ("bias", "scale") for n in ("norm", "patch_norm",
+            "stages/0/merge/norm", "stages/0/blocks/norm", "stages/1/blocks/norm")}),
+        ("last_1", "convnext", {"norm/bias", "norm/scale", *(f"stages/1/blocks/{n}[1:2]" for n in
+            ("depthwise/kernel", "depthwise/bias", "norm/bias", "norm/scale", "mlp/up/kernel",
+             "mlp/up/bias", "mlp/down/kernel", "mlp/down/bias", "scales"))}),
+    ],
+)  # fmt: skip
+def test_what_trains_of_convolutional_networks(method, kind, expected):
+    weights = backbones.abstract(backbones.make_module(kind, tiny.ENCODERS[kind]))
+    tree = {"encoder": weights, "head": {"out": {"bias": jax.ShapeDtypeStruct((3,), "f4")}}}
+    patterns = methods.of_classifier(method, tiny.ENCODERS[kind].layers, kind).trainable
+    found = params.flatten(params.split(tree, patterns)[0])
+    assert found.keys() == {"head/out/bias", *(f"encoder/{path}" for path in expected)}
 
 
 def test_low_rank_updates_start_as_nothing_and_both_move():
@@ -217,7 +280,7 @@ def test_prompts_start_within_the_papers_bound():
         settings("prompt", {"prompt.blocks": 3, "prompt.end": "top"}), vit.CONFIGS["B/16"], 3
     )
     assert (top.prompt.depth, top.placing.first) == (3, 9)
-    staged = sizes.of_config(settings("prompt", {}), swin.CONFIGS["T"], 3)
+    staged = sizes.of_config(settings("prompt", {}), swin.CONFIGS["T"], 3, "swin")
     assert staged.prompt.stages == (2, 2, 6, 2)
     assert staged.prompt.uniform == pytest.approx((6 / (3 * 16 + 96)) ** 0.5)
 
@@ -242,15 +305,16 @@ def test_prompts_start_within_the_papers_bound():
         ("prompt", {"prompt.end": "left"}, "vit", "prompt.end = 'left', expected bottom or top"),
         ("prompt", {"prompt.tokens": 0}, "vit", "config.prompt.tokens = 0, expected at least 1"),
         ("adapter", {"adapter.reduction": 32}, "vit", "config.adapter.bottleneck = 0, expected 1"),
-        ("adapter", {}, "swin", "config.method = 'adapter' is for encoders of one width, not Swin"),
+        ("adapter", {}, "swin", "config.method = 'adapter' is for encoders of one width, not swin"),
         ("lora", {"lora.rank": 0}, "vit", "config.lora.rank = 0, expected at least 1"),
+        ("prompt", {}, "resnet", "config.prompt.location = 'prepend', expected pad: a convolution"),
+        ("adapter", {}, "convnext", "'adapter' is for encoders of one width, not convnext"),
         ("linear", {"head.hidden": -1}, "vit", "config.head.hidden = -1, expected at least 0"),
     ],
 )
 def test_sizes_that_do_not_fit(method, changes, kind, message):
-    cfg = {"vit": tiny.ENCODER, "swin": tiny.STAGED}[kind]
     with pytest.raises(UsageError, match=message):
-        sizes.of_config(settings(method, changes), cfg, 3)
+        sizes.of_config(settings(method, changes), tiny.ENCODERS[kind], 3, kind)
 
 
 def test_what_follows_from_the_number_of_images():
