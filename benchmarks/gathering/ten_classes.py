@@ -50,10 +50,7 @@ def chosen(families: list[list], most: int) -> list:
 
     Two of the families (a, b), (c, d), (e, f), (g, h) are a and f.
     """
-    return [
-        pictures[row % len(pictures)]
-        for row, pictures in enumerate(evenly(families, most))
-    ]
+    return [pictures[row % len(pictures)] for row, pictures in enumerate(evenly(families, most))]
 
 
 def files(path: pathlib.Path) -> dict[str, bytes]:

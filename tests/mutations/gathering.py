@@ -90,7 +90,11 @@ MUTATIONS = (
         "data/sets/twemoji.py",
         TWEMOJI,
         ("emoji-in-columns", ".swapaxes(1, 2)", ""),
-        ("emoji-labels-by-turns", "np.repeat(np.arange(rows, dtype=np.int32), counts)", "np.concatenate([np.arange(n) for n in counts])"),
+        (
+            "emoji-labels-by-turns",
+            "np.repeat(np.arange(rows, dtype=np.int32), counts)",
+            "np.concatenate([np.arange(n) for n in counts])",
+        ),
         ("emoji-blanks-stay", "row[:n]", "row"),
     ),
 )
