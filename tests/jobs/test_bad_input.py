@@ -64,7 +64,7 @@ def test_the_import_jobs_source_is_not_a_backbone(tmp_path, capsys):
         (("--config=nope.py", "--workdir=w"), "no config file nope.py in "),
         (
             (QUICKSTART, "--config", "b.py", "--workdir=w"),
-            f"--config is given twice, {ROOT}/configs/quickstart.py and b.py: give one",
+            f"--config is given twice, {ROOT}/configs/quickstart.py:digits and b.py: give one",
         ),
         ((QUICKSTART,), "no --workdir given: name a folder for the run, as --workdir=runs/my"),
         ((QUICKSTART, "--workdir=w", "--steps=3"), "Unknown command line flag 'steps'"),
@@ -74,15 +74,15 @@ def test_the_import_jobs_source_is_not_a_backbone(tmp_path, capsys):
             "has no key train.stepz; did you mean config.train.steps?",
         ),
         ((f"--config={ROOT}/configs/import.py", "--workdir=w", "--config.x=3"), "has no key x"),
-        ((QUICKSTART, "--workdir=w", "--config.nope.steps=3"), "quickstart.py has no key nope"),
+        ((QUICKSTART, "--workdir=w", "--config.nope.steps=3"), "quickstart.py:digits has no key nope"),
         (
             (QUICKSTART, "--workdir=w", "--config.train.steps=many"),
             "config.train.steps = 'many', expected a whole number",
         ),
         (
             (QUICKSTART, "--workdir=w", "--config.job=dream"),
-            "config.job = 'dream', expected run, classify, vtab, vtab_folder, side_by_side, "
-            "compare, sample, predict, robustness, sweep, pretrain, import_weights",
+            "config.job = 'dream', expected run, classify, segment, masks, vtab, vtab_folder, "
+            "side_by_side, compare, sample, predict, robustness, sweep, pretrain, import_weights",
         ),
         (
             (f"{QUICKSTART},half", "--workdir=w"),
@@ -305,7 +305,7 @@ def test_backbone_that_is_not_there(tmp_path, capsys):
     refused(
         capsys,
         2,
-        f"no config.json in {tmp_path / 'none'}; expected mini, mini-causal, mini-vit, or the",
+        f"no config.json in {tmp_path / 'none'}; expected mini64, mini, mini-causal, mini-vit, ",
         *flags,
     )
 
