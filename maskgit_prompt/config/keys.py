@@ -35,7 +35,7 @@ NAMES = (
 )
 # What a config file of a job may add to the job's defaults.
 MORE = {
-    "pretrain": ("encoder.*", "features.*", "tokenizer.*", "transformer.*"),
+    "pretrain": ("encoder.*", "features.*", "multimodal.*", "tokenizer.*", "transformer.*"),
 }
 # A config file that each job can be started with, for messages.
 FILES = {

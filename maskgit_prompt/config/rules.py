@@ -33,7 +33,7 @@ from maskgit_prompt.tuning import methods, profile
 from maskgit_prompt.tuning.optimizers import make_optimizer
 
 DTYPES = ("float32", "bfloat16", "float16")
-STAGES = ("tokenizer", "transformer", "features", "encoder")
+STAGES = ("tokenizer", "transformer", "features", "encoder", "multimodal")
 INITIAL_WEIGHTS = ("random", "backbone")
 LARGEST = 3.4e38  # of float32
 INT_BOUND = 2**31
@@ -229,6 +229,20 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "t*r.*": COUNT,  # sizes of a tokenizer or a transformer
     "encoder.*": COUNT,
     "features.*": COUNT,
+    "multimodal.layers": each(COUNT),
+    "multimodal.heads": each(COUNT),
+    "multimodal.mlp": each(COUNT),
+    "multimodal.stem": each(COUNT),
+    "multimodal.mean": each(RATE),
+    "multimodal.std": each(POSITIVE),
+    "multimodal.dropout": RATE,
+    "multimodal.*": COUNT,
+    "scenes.tasks": (ONCE, each(NAME)),
+    "scenes.texts": each(NAME),
+    "scenes.texts_share": RATE,
+    "scenes.weights": each(POSITIVE),
+    "scenes.smoothing": RATE,
+    "scenes.*": COUNT,
     "format": Rule(lambda x: x == "" or x in formats(), ", ".join(formats())),
     "normalization": one_of(("", *NORMALIZATIONS)),
     "weights": one_of(("", *WEIGHTS)),

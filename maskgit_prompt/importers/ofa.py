@@ -25,7 +25,7 @@ from maskgit_prompt.importers.rules import (
 )
 from maskgit_prompt.models.ofa import OFA, OFAConfig
 from maskgit_prompt.models.ofa_positions import UNUSED
-from maskgit_prompt.models.resnet import WIDTHS
+from maskgit_prompt.models.resnet import STAGES
 
 SIGN = "encoder.image_proj.weight"
 AVERAGED = "ema."  # precedes names of averaged weights
@@ -97,7 +97,7 @@ def config(source: Mapping[str, Any], what: str) -> OFAConfig:
                 shapes.size(f"{stack}.layers.0.self_attn.c_attn", rank=1)[0] for stack in stacks
             ),
             mlp=tuple(shapes.size(f"{stack}.layers.0.fc1.weight", rank=2)[0] for stack in stacks),
-            stem=tuple(shapes.run(rf"{images}layer{i + 1}\.(\d+)\.") for i in range(len(WIDTHS))),
+            stem=tuple(shapes.run(rf"{images}layer{i + 1}\.(\d+)\.") for i in range(STAGES)),
             positions=positions,
             buckets=(distances + 1) // 2,
             side=math.isqrt(cells),

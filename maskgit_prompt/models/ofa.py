@@ -21,7 +21,7 @@ from maskgit_prompt.models.ofa_decoder import Decoder, Decoding
 from maskgit_prompt.models.ofa_encoder import Encoder, Memory, self_keys_and_values
 from maskgit_prompt.models.prefixes import Prefixes
 from maskgit_prompt.models.prompts import Prompt
-from maskgit_prompt.models.resnet import WIDTHS
+from maskgit_prompt.models.resnet import STAGES, WIDTH
 
 Array = jax.Array
 
@@ -38,6 +38,7 @@ class OFAConfig:
       width: D.
       layers, heads, mlp: pairs of depth, attention heads, hidden width of the MLPs.
       stem: bottleneck blocks in each of the residual network's stages.
+      stem_width: channels of its first stage's 3x3 convolutions.
       positions: most tokens of a text.
       buckets: distances of texts have 2 · buckets - 1 biases.
       side: most cells a side of an image, each of 16 pixels.
@@ -56,6 +57,7 @@ class OFAConfig:
     heads: tuple[int, int] = (12, 12)
     mlp: tuple[int, int] = (3072, 3072)
     stem: tuple[int, ...] = (3, 4, 23)
+    stem_width: int = WIDTH
     positions: int = 1024
     buckets: int = 256
     side: int = 42
@@ -72,8 +74,8 @@ class OFAConfig:
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for heads in self.heads:
             check_heads(self.width, heads)
-        if len(self.stem) != len(WIDTHS):
-            raise ValueError(f"stem = {self.stem}, expected {len(WIDTHS)} numbers of blocks")
+        if len(self.stem) != STAGES:
+            raise ValueError(f"stem = {self.stem}, expected {STAGES} numbers of blocks")
         if self.window > self.side:
             raise ValueError(f"window = {self.window}, expected at most side = {self.side}")
 

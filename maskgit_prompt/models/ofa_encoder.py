@@ -54,9 +54,9 @@ class Encoder(nnx.Module):
         dtype, width = jnp.dtype(cfg.dtype), cfg.width
         norm = lambda: nnx.LayerNorm(width, epsilon=EPSILON, dtype=dtype, rngs=rngs)
         self.cfg = cfg
-        self.stem = resnet.ResNet(cfg.stem, dtype, rngs=rngs)
+        self.stem = resnet.ResNet(cfg.stem, cfg.stem_width, dtype, rngs=rngs)
         self.image_projection = nnx.Linear(
-            resnet.FEATURES, width, dtype=dtype, kernel_init=kernel_init, rngs=rngs
+            resnet.features(cfg.stem_width), width, dtype=dtype, kernel_init=kernel_init, rngs=rngs
         )
         self.types = nnx.Param(kernel_init(rngs.params(), (2, width)))
         self.text_norm = norm()

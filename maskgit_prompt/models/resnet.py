@@ -14,8 +14,8 @@ Array = jax.Array
 
 EPSILON = 1e-5
 EXPANSION = 4  # a block's output is that much wider than its 3x3 convolution
-WIDTHS = (64, 128, 256)  # of the stages' 3x3 convolutions
-FEATURES = EXPANSION * WIDTHS[-1]
+STAGES = 3
+WIDTH = 64  # of the first stage's 3x3 convolutions, as published; it doubles with each stage
 STRIDE = 16  # pixels per cell of the grid
 
 
@@ -57,20 +57,29 @@ class Bottleneck(nnx.Module):
         return jax.nn.relu(y + (self.shortcut_norm(self.shortcut(x)) if self.changes else x))
 
 
-class ResNet(nnx.Module):
-    """Images [B, H, W, 3] -> [B, H / 16, W / 16, FEATURES]; blocks: how many each stage has."""
+def features(width: int) -> int:
+    """Channels of the grid of a network whose first stage has this width: 64 gives 1024."""
+    return EXPANSION * width * 2 ** (STAGES - 1)
 
-    def __init__(self, blocks: tuple[int, ...], dtype: jnp.dtype, *, rngs: nnx.Rngs):
-        self.conv = conv(3, WIDTHS[0], 7, 2, dtype, rngs)
-        self.norm = FrozenNorm(WIDTHS[0])
-        inputs, stages = WIDTHS[0], {}
-        for stage, (width, count) in enumerate(zip(WIDTHS, blocks, strict=True)):
+
+class ResNet(nnx.Module):
+    """Images [B, H, W, 3] -> [B, H / 16, W / 16, features(width)].
+
+    blocks: how many each stage has; width: of the first.
+    """
+
+    def __init__(self, blocks: tuple[int, ...], width: int, dtype: jnp.dtype, *, rngs: nnx.Rngs):
+        self.conv = conv(3, width, 7, 2, dtype, rngs)
+        self.norm = FrozenNorm(width)
+        inputs, stages = width, {}
+        for stage, count in enumerate(blocks):
             made = {}
             for i in range(count):
                 stride = 2 if stage > 0 and i == 0 else 1
                 made[str(i)] = Bottleneck(inputs, width, stride, dtype, rngs=rngs)
                 inputs = EXPANSION * width
             stages[str(stage)] = nnx.Dict(made)
+            width *= 2
         self.stages = nnx.Dict(stages)
 
     def __call__(self, images: Array) -> Array:

@@ -38,7 +38,7 @@ LAYER, STACK = 1e-5, 1e-4  # DESIGN.md: relative to the output's largest value
 
 def test_the_stem():
     grid = model("encdec_tiny").encoder.stem(images(case("encdec_tiny")))
-    assert grid.shape == (3, 64 // resnet.STRIDE, 96 // resnet.STRIDE, resnet.FEATURES)
+    assert grid.shape == (3, 64 // resnet.STRIDE, 96 // resnet.STRIDE, resnet.features(64))
     close(grid[..., ::16].transpose(0, 3, 1, 2), case("encdec_tiny")["out_resnet"], STACK)
 
 
