@@ -25,6 +25,7 @@ from maskgit_prompt.config.defaults import (
     transfer,
 )
 from maskgit_prompt.config.imagenet import maskgit, taming
+from maskgit_prompt.config.multimodal import multimodal
 from maskgit_prompt.config.named_data import few_shot, vtab, vtab_folder
 from maskgit_prompt.config.pretraining import pretrain
 
@@ -39,6 +40,7 @@ __all__ = [
     "import_weights",
     "maskgit",
     "masking",
+    "multimodal",
     "next_code",
     "predict",
     "pretrain",

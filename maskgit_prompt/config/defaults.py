@@ -3,6 +3,7 @@
 Nothing that takes time is imported here, so that --help stays fast.
 """
 
+import importlib
 from collections.abc import Callable
 
 from ml_collections import ConfigDict
@@ -384,43 +385,19 @@ def import_weights() -> ConfigDict:
     )
 
 
-# These files begin with what is above.
+def _later(file: str, name: str) -> Callable[[], ConfigDict]:
+    """Defaults of a file of this folder that begins with what is above."""
+
+    def make() -> ConfigDict:
+        return getattr(importlib.import_module(f"maskgit_prompt.config.{file}"), name)()
+
+    return make
 
 
 def _vtab() -> ConfigDict:
     from maskgit_prompt.config.named_data import vtab
 
     return vtab(transfer(), "", "vtab.py")
-
-
-def _vtab_folder() -> ConfigDict:
-    from maskgit_prompt.config.named_data import vtab_folder
-
-    return vtab_folder()
-
-
-def _classify() -> ConfigDict:
-    from maskgit_prompt.config.classification import classify
-
-    return classify()
-
-
-def _sweep() -> ConfigDict:
-    from maskgit_prompt.config.classification import sweep
-
-    return sweep()
-
-
-def _robustness() -> ConfigDict:
-    from maskgit_prompt.config.classification import robustness
-
-    return robustness()
-
-
-def _predict() -> ConfigDict:
-    from maskgit_prompt.config.classification import predict
-
-    return predict()
 
 
 def _pretrain() -> ConfigDict:
@@ -433,17 +410,18 @@ def _pretrain() -> ConfigDict:
 # pretraining job are its config file's.
 JOBS: dict[str, Callable[[], ConfigDict]] = {
     "run": transfer,
-    "classify": _classify,
+    "classify": _later("classification", "classify"),
     "vtab": _vtab,
-    "vtab_folder": _vtab_folder,
+    "vtab_folder": _later("named_data", "vtab_folder"),
     "side_by_side": lambda: side_by_side(transfer()),
     "compare": lambda: compare(transfer()),
     "sample": sample,
-    "predict": _predict,
-    "robustness": _robustness,
-    "sweep": _sweep,
+    "predict": _later("classification", "predict"),
+    "robustness": _later("classification", "robustness"),
+    "multimodal": _later("multimodal", "multimodal"),
+    "sweep": _later("classification", "sweep"),
     "pretrain": _pretrain,
     "import_weights": import_weights,
 }
 # Jobs that the file of another carries out: the main job, whose config.task differs.
-CARRIED_OUT_BY = {"classify": "run"}
+CARRIED_OUT_BY = {"classify": "run", "multimodal": "run"}

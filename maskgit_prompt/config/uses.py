@@ -66,7 +66,7 @@ USES = (
     Use(
         ("data.path",),
         "data.name",
-        ("folder", "vtab", "fgvc"),
+        ("folder", "vtab", "fgvc", "table", "tsv"),
         instead="for a folder of images use --config=configs/folder.py:PATH",
     ),
     Use(
@@ -76,14 +76,17 @@ USES = (
         instead="for a folder of images use --config=configs/folder.py:PATH",
     ),
     Use(("data.dataset", "data.label"), "data.name", ("tfds",)),
-    Use(("data.task",), "data.name", ("vtab", "fgvc")),
+    Use(("data.task",), "data.name", ("vtab", "fgvc", "scenes")),
+    Use(("data.image", "data.texts", "data.target"), "data.name", ("table", "tsv")),
+    Use(("data.heldout",), "data.name", ("table", "tsv")),
+    Use(("data.heldout",), "data.test", ("",), instead="all of config.data.test is held out"),
     Use(("data.data_dir", "data.download"), "data.name", ("tfds", "vtab")),
     Use(("data.data_dir", "data.download"), "data.path", ("",), instead="the folder has the data"),
     Use(("data.path",), "job", unless=("vtab",), instead="configs/vpt_vtab.py reads such folders"),
     Use(
         ("data.split", "data.test", "data.reference", "data.validation"),
         "data.name",
-        ("tfds", "vtab", "fgvc"),
+        ("tfds", "vtab", "fgvc", "table", "tsv"),
     ),
     Use(("data.fractions.*",), "data.name", ("digits", "twemoji", "folder")),
     Use(("data.crop", "data.flip"), "data.views", unless=(1,), instead="set config.data.views=8"),
@@ -122,6 +125,7 @@ USES = (
     Use(("adapter.*",), "method", ("adapter",)),
     Use(("adapter.*",), "encoder", ("vit",)),
     Use(("lora.*",), "method", ("lora",)),
+    Use(("loss.closed",), "closed", unless=("any",)),
     Use(("head.dropout",), "head.hidden", unless=(0,)),
     Use(("optimizer.warmup_epochs",), "optimizer.warmup_steps", (0,)),
     # A sweep keeps rows, not steps.

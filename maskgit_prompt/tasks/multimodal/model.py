@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
+from flax import nnx, struct
 
 from maskgit_prompt.decoding.constraints import Constraint, along
 from maskgit_prompt.devices import sharding
@@ -26,7 +26,7 @@ Array = jax.Array
 STACKS = ("encoder", "decoder")
 
 
-@dataclasses.dataclass(frozen=True)
+@struct.dataclass
 class Opened:
     """A network with its weights, and what stands around it for B examples."""
 
