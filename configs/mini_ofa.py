@@ -1,4 +1,4 @@
-"""How the embedded backbone `mini-ofa` was made: an encoder-decoder on scenes the package draws.
+"""How the embedded backbone `mini-ofa` was made: an encoder-decoder on drawn scenes.
 
     python -m maskgit_prompt.main --config=configs/mini_ofa.py --workdir=runs/mini-ofa
 

@@ -1,4 +1,4 @@
-"""Prefixes for a frozen encoder-decoder of images and texts: `mini-ofa` learns German captions.
+"""Prefixes for a frozen encoder-decoder: `mini-ofa` learns German captions.
 
     python -m maskgit_prompt.main --config=configs/multimodal.py --workdir=runs/multimodal
     python -m maskgit_prompt.main --config=configs/multimodal.py:table.csv --workdir=runs/mine \\

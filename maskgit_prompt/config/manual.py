@@ -18,6 +18,7 @@ from maskgit_prompt.config import (
     command_line,
     defaults,
     keys,
+    multimodal,
     named_data,
     pretraining,
 )
@@ -99,9 +100,12 @@ def _section(title: str, found: dict[str, Any], meaning: dict[str, str]) -> str:
 # --- Meanings -------------------------------------------------------------------------------------
 
 
+FILES = (defaults, named_data, classification, multimodal, pretraining)
+
+
 def meanings(job: str) -> dict[str, str]:
     """key -> the comment beside its default, for the keys of a job that have one."""
-    source = "".join(map(inspect.getsource, (defaults, named_data, classification, pretraining)))
+    source = "".join(map(inspect.getsource, FILES))
     functions = {f.name: f for f in ast.parse(source).body if isinstance(f, ast.FunctionDef)}
     reader = _Reader(functions, _comments(source))
     for name in STORIES[job]:
@@ -120,6 +124,7 @@ def of_key(key: str, meaning: dict[str, str]) -> str:
 STORIES = {
     "run": ("transfer",),
     "classify": ("classify",),
+    "multimodal": ("multimodal",),
     "vtab": ("transfer", "vtab"),
     "vtab_folder": ("vtab_folder",),
     "side_by_side": ("transfer", "side_by_side"),

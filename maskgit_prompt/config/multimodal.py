@@ -53,11 +53,11 @@ def multimodal() -> ConfigDict:
             "test": "",  # the same of what is held out; empty: a share of path's
             "heldout": 0.2,  # without test: the share that is held out
             # Columns by their heading; with "tsv" by number, counted from 0.
-            "image": "image",
-            "texts": ("text",),
-            "target": "target",
-            "tune_num": 500,  # examples to tune on; of a table at most so many, 0: all
-            "test_num": 200,  # examples held out; of a table at most so many, 0: all
+            "image": "image",  # column of the images
+            "texts": ("text",),  # columns of the texts that the instruction takes
+            "target": "target",  # column of the right answers
+            "tune_num": 500,  # examples to tune on; of a table at most, 0: all
+            "test_num": 200,  # examples held out; of a table at most, 0: all
             "size": 64,  # side of the images in pixels
             # How an image becomes square: "resize" (as OFA's), "crop" or "pad". Boxes need
             # "resize".
@@ -103,7 +103,7 @@ def multimodal() -> ConfigDict:
             "length": 0,  # most tokens of an answer; 0: what the answers need
             "min_length": 1,  # least tokens of an answer
             "length_penalty": 1.0,  # power of the length that scores are divided by; 0: sums
-            "no_repeat": 0,  # no so many tokens in a row come twice; 0: off
+            "no_repeat": 0,  # n: no n tokens in a row come twice; 0: off
         }
     )
     config.train.epochs = 0.0  # above 0: times through the examples, at most train.steps

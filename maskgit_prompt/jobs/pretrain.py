@@ -140,7 +140,7 @@ def _drawn(config: ConfigDict) -> dict[str, Any]:
 
 
 def _vocabulary(config: ConfigDict, before: backbones.Backbone) -> dict[str, Any] | None:
-    """Of a backbone's texts."""
+    """The vocabulary of the backbone's texts, if it has any."""
     return scenes.vocabulary().stored() if config.stage == "multimodal" else before.vocabulary
 
 

@@ -30,7 +30,7 @@ class Example:
 def examples(
     plan: Plan, held: Held, answers: Answers, before: Answers | None, found: Found
 ) -> list[Example]:
-    """Some held-out examples, half of them wrong ones if there are so many; in their order."""
+    """Some held-out examples, half of them wrong ones if there are enough; in their order."""
     wrong = np.flatnonzero(found.right < 0.5)[: SHOWN // 2]
     right = np.flatnonzero(found.right >= 0.5)[: SHOWN - len(wrong)]
     asked, shown = plan.test.examples, []

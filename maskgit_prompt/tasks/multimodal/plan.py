@@ -157,8 +157,13 @@ def make_model(config: ConfigDict, backbone: Backbone) -> tuple[Sizes, Multimoda
 
 def _goal(config: ConfigDict) -> Goal:
     """What is asked; a task of drawn scenes has its own instruction and closed set."""
-    if config.data.name != "scenes" or config.data.task not in scene_tasks.TASKS:
+    if config.data.name != "scenes":
         return goals.find(config.goal, config.instruction)
+    if config.data.task not in scene_tasks.TASKS:
+        raise UsageError(
+            f"config.data.task = {config.data.task!r}, expected one of "
+            f"{', '.join(scene_tasks.TASKS)}"
+        )
     task = scene_tasks.TASKS[config.data.task]
     names = {"caption": "caption", "refer": "point", "entail": "statement"}
     name = names.get(config.data.task.partition("-")[0], "question")
