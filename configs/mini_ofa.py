@@ -2,8 +2,8 @@
 
     python -m maskgit_prompt.main --config=configs/mini_ofa.py --workdir=runs/mini-ofa
 
-Captions in terse style and in German, and colours in German, are tasks it does not see; it reads
-their words in texts without pictures. Machine, hours and figures are in docs/mini.md.
+Captions and colours in German are tasks it does not see; it reads their words in texts without
+pictures. Machine, hours and figures are in docs/mini.md.
 """
 
 from ml_collections import ConfigDict
@@ -16,9 +16,11 @@ def get_config() -> ConfigDict:
     config.name, config.store_dtype = "mini-ofa", "float16"
     config.train.steps, config.train.batch_size = 12_000, 32
     config.data.num, config.data.size = 1_000_000, 64
-    config.scenes.texts = ("caption-terse", "caption-german", "colour-german")
+    config.scenes.tasks = ("caption-terse", *config.scenes.tasks)
+    config.scenes.texts = ("caption-german", "colour-german")
     # Captions and boxes take the most learning.
-    config.scenes.weights = (4, 1, 1, 1, 1, 1, 2, 1, 0.5, 0.5, 0.2)
+    config.scenes.weights = (2, 3, 1, 1, 1, 1, 1, 2, 1, 0.7, 0.2)
+    config.scenes.ease = 3_000
     config.multimodal = ConfigDict(
         {
             "width": 144,

@@ -19,6 +19,9 @@ def scenes() -> ConfigDict:
             "weights": (),  # of tasks, then of texts: shares of examples; empty: as above
             "source_length": 20,  # tokens of an instruction with </s>; longer ones are left out
             "target_length": 18,  # tokens of an answer with </s>; longer ones are left out
+            # Steps in which scenes grow from one thing to all; 0: none. Without them it takes long
+            # until a model looks at images at all.
+            "ease": 0,
             "smoothing": 0.0,  # label smoothing of the loss
         }
     )

@@ -267,6 +267,7 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "scenes.texts_share": RATE,
     "scenes.weights": each(POSITIVE),
     "scenes.smoothing": RATE,
+    "scenes.ease": NOT_NEGATIVE,
     "scenes.*": COUNT,
     "format": Rule(lambda x: x == "" or x in formats(), ", ".join(formats())),
     "normalization": one_of(("", *NORMALIZATIONS)),

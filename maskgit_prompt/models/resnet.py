@@ -6,6 +6,8 @@ norms are constants: they normalize by stored averages, which no training step r
 Shapes: B batch, H, W image size, multiples of 16, NHWC.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -33,6 +35,16 @@ class FrozenNorm(nnx.Module):
         scale = self.scale / jnp.sqrt(variance + EPSILON)
         return x * scale.astype(x.dtype) + (self.bias - mean * scale).astype(x.dtype)
 
+    def settled(self, x: Array) -> Array:
+        """The same, by the averages of x, which are stored: how a network from scratch begins."""
+        axes = tuple(range(x.ndim - 1))
+        self.mean[...] = jnp.mean(x, axes, jnp.float32)
+        self.variance[...] = jnp.var(x, axes, jnp.float32)
+        return self(x)
+
+
+Norm = Callable[[FrozenNorm, Array], Array]  # how a norm is computed
+
 
 class Bottleneck(nnx.Module):
     """1x1, 3x3 and 1x1 convolution, each with a norm, beside a shortcut."""
@@ -50,11 +62,12 @@ class Bottleneck(nnx.Module):
             self.shortcut = conv(inputs, outputs, 1, stride, dtype, rngs)
             self.shortcut_norm = FrozenNorm(outputs)
 
-    def __call__(self, x: Array) -> Array:  # [B, H, W, inputs] -> [B, H/stride, W/stride, outputs]
-        y = jax.nn.relu(self.norm1(self.conv1(x)))
-        y = jax.nn.relu(self.norm2(self.conv2(y)))
-        y = self.norm3(self.conv3(y))
-        return jax.nn.relu(y + (self.shortcut_norm(self.shortcut(x)) if self.changes else x))
+    def __call__(self, x: Array, norm: Norm = FrozenNorm.__call__) -> Array:
+        """[B, H, W, inputs] -> [B, H / stride, W / stride, outputs]."""
+        y = jax.nn.relu(norm(self.norm1, self.conv1(x)))
+        y = jax.nn.relu(norm(self.norm2, self.conv2(y)))
+        y = norm(self.norm3, self.conv3(y))
+        return jax.nn.relu(y + (norm(self.shortcut_norm, self.shortcut(x)) if self.changes else x))
 
 
 def features(width: int) -> int:
@@ -82,14 +95,15 @@ class ResNet(nnx.Module):
             width *= 2
         self.stages = nnx.Dict(stages)
 
-    def __call__(self, images: Array) -> Array:
-        x = jax.nn.relu(self.norm(self.conv(images)))
+    def __call__(self, images: Array, norm: Norm = FrozenNorm.__call__) -> Array:
+        """norm: FrozenNorm.settled stores the averages of these images in all norms."""
+        x = jax.nn.relu(norm(self.norm, self.conv(images)))
         # A border of minus infinity: the maximum is that of the pixels that are there.
         x = nnx.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
         for stage in range(len(self.stages)):
             blocks = self.stages[str(stage)]
             for i in range(len(blocks)):
-                x = blocks[str(i)](x)
+                x = blocks[str(i)](x, norm)
         return x
 
 

@@ -5,8 +5,10 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from maskgit_prompt.devices import sharding
+from maskgit_prompt.models.resnet import FrozenNorm
 from maskgit_prompt.params import Tree
 from maskgit_prompt.tasks.multimodal.model import (
     LossConfig,
@@ -25,14 +27,34 @@ def lesson(setup: Setup) -> Lesson:
     """Cross entropy of answers of all tasks; the smallest mean held-out loss is kept."""
     config, network, corpus = setup.config, setup.network, setup.corpus
     model = Multimodal(network.graphdef, network.cfg.mean, network.cfg.std)
+    batches = SceneBatches(corpus, config.seed, config.train.batch_size)
+    own = setup.own
+    if config.initial_weights == "random":
+        with jax.set_mesh(setup.mesh):
+            first = sharding.to_global({"images": batches.made(0)["images"]}, setup.mesh)
+            own = sharding.place_like(jax.jit(settled(model))(own, first["images"]), own)
     examples = Examples(
         number=len(corpus),
-        batch=SceneBatches(corpus, config.seed, config.train.batch_size),
+        batch=batches,
         evaluations=_evaluations(setup, model),
         what="multimodal",
     )
     loss = answer_loss(model, LossConfig(smoothing=config.scenes.smoothing))
-    return Lesson(loss, {"multimodal": setup.own}, examples)
+    return Lesson(loss, {"multimodal": own}, examples)
+
+
+def settled(model: Multimodal) -> Callable[[Tree, jax.Array], Tree]:
+    """(the network's parameters, images [B, S, S, 3]) -> the same with the stem's averages.
+
+    Without them what differs between images is lost beside what all have in common.
+    """
+
+    def run(weights: Tree, images: jax.Array) -> Tree:
+        network = nnx.merge(model.network, weights)
+        network.encoder.stem(model.normalized(images), FrozenNorm.settled)
+        return nnx.to_pure_dict(nnx.state(network))
+
+    return run
 
 
 def _evaluations(setup: Setup, model: Multimodal) -> dict[str, Evaluation]:

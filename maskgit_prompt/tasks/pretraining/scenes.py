@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from maskgit_prompt.counts import counted
 from maskgit_prompt.data import batches
 from maskgit_prompt.data.sets import scene_tasks
-from maskgit_prompt.data.sets.scenes import GRID, VERSION, draw, make_scene
+from maskgit_prompt.data.sets.scenes import GRID, MOST, VERSION, draw, make_scene
 from maskgit_prompt.data.text.words import WordsAndBytes
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.tasks.multimodal.words import Words, padded
@@ -120,13 +120,22 @@ class SceneCorpus:
         every = np.arange(self.num)
         return every[(every % 10 == 9) == held]
 
-    def shown(self, task: str, alone: bool, number: int, rng: np.random.Generator) -> Shown | None:
+    def most_things(self, step: int) -> int:
+        """How many things a scene may have at a step: with 3 steps to grow 1, 2, 3, 4, 4, …"""
+        ease = self.settings.ease
+        return MOST if step >= ease else 1 + step * (MOST - 1) // ease
+
+    def shown(
+        self, task: str, alone: bool, number: int, rng: np.random.Generator, most: int = MOST
+    ) -> Shown | None:
         """A scene's example of a task; None where it has none, or a longer one than is taken.
 
-        alone: the target as a text without its picture.
+        alone: the target as a text without its picture. most: things that the scene may have.
         """
         words, found = vocabulary(), scene_tasks.TASKS[task]
         scene = make_scene(self.seed, number, self.side)
+        if len(scene.things) > most:
+            return None
         told = found.tell(scene, int(rng.integers(2**62)))
         if told is None:
             return None
@@ -196,16 +205,17 @@ class SceneBatches:
     def __call__(self, step: int) -> dict[str, np.ndarray]:
         for ahead in range(step, step + AHEAD):
             if ahead not in self._started:
-                self._started[ahead] = self._pool.submit(self._make, ahead)
+                self._started[ahead] = self._pool.submit(self.made, ahead)
         return self._started.pop(step).result()
 
-    def _make(self, step: int) -> dict[str, np.ndarray]:
+    def made(self, step: int) -> dict[str, np.ndarray]:
         rng = batches.generator(self._seed, (batches.STREAM_MIXTURE, step))
-        return self._corpus.batch([self._one(rng) for _ in range(self._size)])
+        most = self._corpus.most_things(step)
+        return self._corpus.batch([self._one(rng, most) for _ in range(self._size)])
 
-    def _one(self, rng: np.random.Generator) -> Shown:
-        task, alone = self._tasks[rng.choice(len(self._tasks), p=self._shares)]
-        while True:
+    def _one(self, rng: np.random.Generator, most: int) -> Shown:
+        while True:  # not every scene has an example of every task
+            task, alone = self._tasks[rng.choice(len(self._tasks), p=self._shares)]
             number = int(self._numbers[rng.integers(len(self._numbers))])
-            if one := self._corpus.shown(task, alone, number, rng):
+            if one := self._corpus.shown(task, alone, number, rng, most):
                 return one
