@@ -25,11 +25,13 @@ from maskgit_prompt.config.defaults import (
     transfer,
 )
 from maskgit_prompt.config.imagenet import maskgit, taming
-from maskgit_prompt.config.multimodal import multimodal
+from maskgit_prompt.config.multimodal import answer, attack, multimodal
 from maskgit_prompt.config.named_data import few_shot, vtab, vtab_folder
 from maskgit_prompt.config.pretraining import pretrain
 
 __all__ = [
+    "answer",
+    "attack",
     "base",
     "causal",
     "classify",

@@ -419,6 +419,8 @@ JOBS: dict[str, Callable[[], ConfigDict]] = {
     "predict": _later("classification", "predict"),
     "robustness": _later("classification", "robustness"),
     "multimodal": _later("multimodal", "multimodal"),
+    "answer": _later("multimodal", "answer"),
+    "attack": _later("multimodal", "attack"),
     "sweep": _later("classification", "sweep"),
     "pretrain": _pretrain,
     "import_weights": import_weights,

@@ -33,10 +33,13 @@ NAMES = (
     "models.backbones",
     "optimizer.decays",
     "optimizer.rates",
+    "prefixes",
     "scenes.tasks",
     "scenes.texts",
     "tasks",
+    "texts",
     "trainable",
+    "tuned",
 )
 # What a config file of a job may add to the job's defaults.
 MORE = {
@@ -47,6 +50,8 @@ FILES = {
     "run": "configs/folder.py:PATH",
     "classify": "configs/classify.py",
     "multimodal": "configs/multimodal.py",
+    "answer": "configs/answer.py:PATH",
+    "attack": "configs/attack.py",
     "vtab": "configs/vtab.py",
     "vtab_folder": "configs/vtab_folder.py",
     "side_by_side": "configs/quickstart.py:causal",

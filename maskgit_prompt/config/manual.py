@@ -125,6 +125,8 @@ STORIES = {
     "run": ("transfer",),
     "classify": ("classify",),
     "multimodal": ("multimodal",),
+    "answer": ("answer",),
+    "attack": ("multimodal", "attack"),
     "vtab": ("transfer", "vtab"),
     "vtab_folder": ("vtab_folder",),
     "side_by_side": ("transfer", "side_by_side"),

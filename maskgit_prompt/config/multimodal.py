@@ -120,3 +120,35 @@ def multimodal() -> ConfigDict:
         }
     )
     return config
+
+
+def answer() -> ConfigDict:
+    """Answers about pictures, by prefixes that were tuned before."""
+    config = base("answer")
+    # The prefix.safetensors of runs on one backbone; each answers for every picture.
+    config.prefixes = ()
+    config.texts = ()  # texts that the instructions take, such as a question, for all pictures
+    # Folder of a published vocabulary's files; empty: the backbone's own.
+    config.vocabulary = ""
+    config.batch_size = 32  # pictures at once
+    config.data = ConfigDict(
+        {
+            # The pictures: a folder with all its folders, a zip or tar archive, a file, or a list
+            # of files (.txt).
+            "path": "",
+            # How an image becomes square: "resize" (as OFA's), "crop" or "pad".
+            "fit": "resize",
+        }
+    )
+    return config
+
+
+def attack() -> ConfigDict:
+    """How tuned encoder-decoders stand up to adversarial images, over the size of the change."""
+    config = multimodal()
+    config.job = "attack"
+    # The prefix.safetensors or tuned.safetensors of runs on one backbone, whose held-out examples
+    # config.data names.
+    config.tuned = ()
+    config.epsilons = (0.0, 1.0, 2.0, 4.0, 8.0)  # largest changes of a value of 0 to 255
+    return config

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from maskgit_prompt.storage import checkpoint
 from maskgit_prompt.tuning import tuned_prefix
 from maskgit_prompt.tuning.methods import MULTIMODAL_METHODS
 from tests import tiny
@@ -92,8 +93,6 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tuned, backbone, t
     whole = tuned("prompt", "whole")
     home = tmp_path / "stopped"
     flags = (*QUICK, *FEW, *_of(backbone, "prompt", home))
-    from maskgit_prompt.storage import checkpoint
-
     save, calls = checkpoint.save, []
 
     def failing(manager, step, state, **how):
@@ -136,16 +135,18 @@ def test_boxes_are_answered_scored_and_drawn(tuned):
     assert "The green box is right" in (home / "report.html").read_text()
 
 
-def test_losses_of_the_reference(tuned):
-    plain = tuned("prompt", "plain")
-    for name, flag in (
-        ("smoothing", "--config.loss.smoothing=0.1"),
-        ("drop", "--config.loss.drop_worst=0.3"),
-        ("r_drop", "--config.loss.r_drop=1.0"),
-    ):
-        found = tuned("prompt", name, flag, "--config.prompt.dropout=0.3")
-        stored = (found / "prefix.safetensors").read_bytes()
-        assert stored != (plain / "prefix.safetensors").read_bytes()
+def test_losses_of_the_reference_reach_the_training(tuned):
+    home = tuned(
+        "prompt",
+        "",
+        "--config.loss.smoothing=0.1",
+        "--config.loss.drop_worst=0.3",
+        "--config.loss.r_drop=1.0",
+        "--config.prompt.dropout=0.3",
+    )
+    rows = [json.loads(line) for line in (home / "metrics.jsonl").read_text().splitlines()]
+    losses = [(row["loss"], row["nll"]) for row in rows if "nll" in row]
+    assert len(losses) == 4 and all(loss != nll for loss, nll in losses)
 
 
 def answers_of(capsys, backbone, home, *flags) -> list[dict[str, str]]:
@@ -177,3 +178,38 @@ def test_the_references_file(backbone, tmp_path, capsys):
     rows = answers_of(capsys, backbone, tmp_path / "run", *flags)
     assert [row["right answers"] for row in rows] == ["yes", "no"]
     assert {row["answer"] for row in rows} <= {"yes", "no", "maybe"}
+
+
+BAD = {
+    "text too long": ("red.png,is it red or is it not,yes", "--config.goal=question", "tokens"),
+    "box outside": ('red.png,it,"1,2,90,9"', "--config.goal=point", "outside the image"),
+    "not in the trie": ("red.png,it,perhaps", "--config.goal=statement", "'perhaps' is not in"),
+    "no image": ("rot.png,it,yes", "--config.goal=statement", "no image rot.png"),
+    "broken image": ("bad.png,it,yes", "--config.goal=statement", "bad.png is broken"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_input_is_one_line_with_row_and_file(backbone, tmp_path, capsys, what):
+    line, goal, said = BAD[what]
+    images = drawn_examples.folder(tmp_path / "images")
+    (images / "bad.png").write_bytes(b"no image")
+    line = line.replace("is it red or is it not", "is it red or is it not? " * 9)
+    table = drawn_examples.csv_of(images, 'red.png,it,"1,2,9,9"', line)
+    if goal == "--config.goal=statement":
+        table = drawn_examples.csv_of(images, "red.png,it,yes", line)
+    flags = (f"--config.data.path={table}", "--config.data.name=table", goal)
+    done = run(capsys, MULTIMODAL, *QUICK, *_of(backbone, "prompt", tmp_path / "run"), *flags)
+    assert done.code == 1 and f"{table}/train.csv, line 3" in done.error() and said in done.error()
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_missing_column_and_another_vocabulary(backbone, tmp_path, capsys):
+    file = drawn_examples.tsv_of(tmp_path, ("1", b"red", "yes"))
+    flags = (f"--config.data.path={file}", "--config.data.name=tsv", "--config.goal=class")
+    flags += ("--config.data.image=1", "--config.data.texts=()", "--config.data.target=5")
+    done = run(capsys, MULTIMODAL, *QUICK, *_of(backbone, "prompt", tmp_path / "run"), *flags)
+    assert f"{file}, line 1: 3 columns, expected at least 6" in done.error()
+    flags = (*flags[:-1], "--config.data.target=2", f"--config.vocabulary={tmp_path}")
+    done = run(capsys, MULTIMODAL, *QUICK, *_of(backbone, "prompt", tmp_path / "run"), *flags)
+    assert done.code == 2 and "brings its own" in done.error()
