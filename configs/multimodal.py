@@ -15,7 +15,7 @@ from maskgit_prompt import config as defaults
 
 
 def get_config(path: str = "") -> ConfigDict:
-    config = defaults.multimodal()
+    config = defaults.ask()
     if path:
         config.data.name, config.data.path = "table", path
         config.data.tune_num = config.data.test_num = 0

@@ -11,7 +11,14 @@ from ml_collections import ConfigDict
 
 from maskgit_prompt import params
 from maskgit_prompt.backbones import abstract
-from maskgit_prompt.config import classification, command_line, defaults, named_data, rules
+from maskgit_prompt.config import (
+    classification,
+    command_line,
+    defaults,
+    multimodal,
+    named_data,
+    rules,
+)
 from maskgit_prompt.config.pretraining import pretrain
 from maskgit_prompt.data import loading, splits
 from maskgit_prompt.errors import UsageError
@@ -63,6 +70,9 @@ def parse(arguments: list[str]) -> ConfigDict:
         pytest.param(classification.sweep(), id="sweep"),
         pytest.param(classification.predict(), id="predict"),
         pytest.param(classification.robustness(), id="robustness"),
+        pytest.param(multimodal.ask(), id="multimodal"),
+        pytest.param(multimodal.answer(), id="answer"),
+        pytest.param(multimodal.attack(), id="attack"),
     ],
 )
 def test_every_default_key_is_explained(config):

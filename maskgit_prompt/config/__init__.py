@@ -25,12 +25,13 @@ from maskgit_prompt.config.defaults import (
     transfer,
 )
 from maskgit_prompt.config.imagenet import maskgit, taming
-from maskgit_prompt.config.multimodal import answer, attack, multimodal
+from maskgit_prompt.config.multimodal import answer, ask, attack
 from maskgit_prompt.config.named_data import few_shot, vtab, vtab_folder
 from maskgit_prompt.config.pretraining import pretrain
 
 __all__ = [
     "answer",
+    "ask",
     "attack",
     "base",
     "causal",
@@ -42,7 +43,6 @@ __all__ = [
     "import_weights",
     "maskgit",
     "masking",
-    "multimodal",
     "next_code",
     "predict",
     "pretrain",

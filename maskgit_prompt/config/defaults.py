@@ -418,7 +418,7 @@ JOBS: dict[str, Callable[[], ConfigDict]] = {
     "sample": sample,
     "predict": _later("classification", "predict"),
     "robustness": _later("classification", "robustness"),
-    "multimodal": _later("multimodal", "multimodal"),
+    "multimodal": _later("multimodal", "ask"),
     "answer": _later("multimodal", "answer"),
     "attack": _later("multimodal", "attack"),
     "sweep": _later("classification", "sweep"),

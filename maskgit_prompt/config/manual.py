@@ -124,9 +124,9 @@ def of_key(key: str, meaning: dict[str, str]) -> str:
 STORIES = {
     "run": ("transfer",),
     "classify": ("classify",),
-    "multimodal": ("multimodal",),
+    "multimodal": ("ask",),
     "answer": ("answer",),
-    "attack": ("multimodal", "attack"),
+    "attack": ("ask", "attack"),
     "vtab": ("transfer", "vtab"),
     "vtab_folder": ("vtab_folder",),
     "side_by_side": ("transfer", "side_by_side"),

@@ -27,7 +27,7 @@ def scenes() -> ConfigDict:
     )
 
 
-def multimodal() -> ConfigDict:
+def ask() -> ConfigDict:
     """The main job on images and texts: prefixes of a frozen encoder-decoder."""
     config = training(base("multimodal"), steps=300, batch_size=32, learning_rate=0.01)
     config.task = "multimodal"  # what the run learns: a folder of maskgit_prompt/tasks/
@@ -145,7 +145,7 @@ def answer() -> ConfigDict:
 
 def attack() -> ConfigDict:
     """How tuned encoder-decoders stand up to adversarial images, over the size of the change."""
-    config = multimodal()
+    config = ask()
     config.job = "attack"
     # The prefix.safetensors or tuned.safetensors of runs on one backbone, whose held-out examples
     # config.data names.

@@ -16,7 +16,7 @@ from tests.jobs.test_multimodal import FEW, MULTIMODAL, QUICK
 
 ANSWER = f"--config={ROOT}/configs/answer.py"
 ATTACK = f"--config={ROOT}/configs/attack.py"
-FASTER = ("--config.optimizer.learning_rate=1.0",)  # so that prefixes differ
+APART = ("--config.prompt.std=3.0",)  # so that prefixes differ
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def made(tmp_path_factory):
         flags = (f"--config.data.task={task}", f"--config.prompt.encoder={tokens}")
         code = main.main(
             [
-                *("maskgit_prompt", MULTIMODAL, *QUICK, *FEW, *FASTER, *flags),
+                *("maskgit_prompt", MULTIMODAL, *QUICK, *FEW, *APART, *flags),
                 *(f"--config.backbone={backbone}", f"--workdir={home / task}"),
                 *("--config.prompt.decoder=2", "--config.search.length=6"),
             ]
@@ -67,9 +67,9 @@ def test_prefixes_in_one_batch_answer_as_they_do_alone(made, pictures, tmp_path,
     for number, file in enumerate(files):
         alone = answered(capsys, backbone, pictures, tmp_path / f"{number}", file)
         for key, (text, score) in alone.items():
-            assert both[key][0] == text and both[key][1] == pytest.approx(score, abs=2e-3)
+            assert both[key][0] == text and both[key][1] == pytest.approx(score, abs=3e-4)
     scores = np.array([[both[f"{i}.png", str(f)][1] for f in files] for i in range(3)])
-    assert (np.abs(scores[:, 0] - scores[:, 1]) > 2e-3).all()
+    assert (np.abs(scores[:, 0] - scores[:, 1]) > 1e-3).all()
 
 
 def test_a_prefix_is_refused_on_another_backbone(made, pictures, tmp_path, capsys):

@@ -22,7 +22,7 @@ FEW = {
 
 
 def config(**changes):
-    found = defaults.multimodal()
+    found = defaults.ask()
     found.update_from_flattened_dict(FEW | changes)
     return found
 
