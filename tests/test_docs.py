@@ -118,6 +118,9 @@ def test_no_key_is_explained_that_does_not_exist():
         classification.sweep(),
         classification.predict(),
         classification.robustness(),
+        multimodal.ask(),
+        multimodal.answer(),
+        multimodal.attack(),
     ):
         known |= keys_of(config)
     sections = {name.partition(".")[0] for name in known if "." in name}

@@ -1,6 +1,7 @@
 """Wrong changes that tests have to notice, for tests/mutants.py: a file per room or two."""
 
 from tests.mutations import (
+    answers,
     classification,
     config,
     data,
@@ -47,4 +48,5 @@ MUTATIONS = (
     *texts.MUTATIONS,
     *scenes.MUTATIONS,
     *multimodal.MUTATIONS,
+    *answers.MUTATIONS,
 )
