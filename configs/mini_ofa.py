@@ -2,8 +2,8 @@
 
     python -m maskgit_prompt.main --config=configs/mini_ofa.py --workdir=runs/mini-ofa
 
-Captions and colours in German are tasks it does not see; it reads their words in texts without
-pictures. Machine, hours and figures are in docs/mini.md.
+It does not see how things are counted, nor colours in German: tasks for a prefix to learn. Machine,
+hours and figures are in docs/mini.md.
 """
 
 from ml_collections import ConfigDict
@@ -16,11 +16,20 @@ def get_config() -> ConfigDict:
     config.name, config.store_dtype = "mini-ofa", "float16"
     config.train.steps, config.train.batch_size = 12_000, 32
     config.data.num, config.data.size = 1_000_000, 64
-    config.scenes.tasks = ("caption-terse", *config.scenes.tasks)
-    config.scenes.texts = ("caption-german", "colour-german")
-    # Captions and boxes take the most learning.
-    config.scenes.weights = (2, 3, 1, 1, 1, 1, 1, 2, 1, 0.7, 0.2)
-    config.scenes.ease = 3_000
+    # Task -> how often: captions, boxes and shapes take the most learning.
+    shares = {
+        "caption": 2.0,
+        "caption-terse": 2.0,
+        "caption-german": 1.5,
+        "colour": 1.0,
+        "shape": 1.5,
+        "presence": 0.7,
+        "place": 0.7,
+        "refer": 2.0,
+        "entail": 0.8,
+    }
+    config.scenes.tasks, config.scenes.weights = tuple(shares), tuple(shares.values())
+    config.scenes.ease = 4_500
     config.multimodal = ConfigDict(
         {
             "width": 144,

@@ -1,12 +1,12 @@
-"""Prefixes for a frozen encoder-decoder: `mini-ofa` learns German captions.
+"""Prefixes for a frozen encoder-decoder: `mini-ofa` learns to count.
 
     python -m maskgit_prompt.main --config=configs/multimodal.py --workdir=runs/multimodal
     python -m maskgit_prompt.main --config=configs/multimodal.py:table.csv --workdir=runs/mine \\
         --config.goal=question
 
-Without an argument the images are drawn scenes, and `mini-ofa` has seen no picture with a German
-text. With a table (a CSV or JSON lines beside its images, see docs/multimodal.md) config.goal says
-what is asked.
+Without an argument the images are drawn scenes, and `mini-ofa` was never asked how many things
+there are. With a table (a CSV or JSON lines beside its images, see docs/multimodal.md) config.goal
+says what is asked.
 """
 
 from ml_collections import ConfigDict

@@ -51,7 +51,7 @@ def ask() -> ConfigDict:
             # The source: "scenes" (drawn), "table" (a CSV or JSON lines beside images) or "tsv"
             # (images in the file, as OFA's).
             "name": "scenes",
-            "task": "caption-german",  # task of drawn scenes
+            "task": "count",  # task of drawn scenes
             "path": "",  # the table, its folder, or the file
             "test": "",  # the same of what is held out; empty: a share of path's
             "heldout": 0.2,  # without test: the share that is held out

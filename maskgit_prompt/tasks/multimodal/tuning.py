@@ -10,6 +10,7 @@ import numpy as np
 from flax import nnx
 
 from maskgit_prompt import params, streams
+from maskgit_prompt.decoding.constraints import Constraint
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.metrics import answered
@@ -102,7 +103,6 @@ def tune_model(plan: Plan, home: pathlib.Path, held: Held) -> TunedModel:
     """Tunes what plan.tuning.trainable names; home: the workdir."""
     settings, tree = plan.config.loss, first_tree(plan)
     loss = LossConfig(settings.smoothing, settings.drop_worst, settings.r_drop)
-    constraint = plan.constraint if settings.closed else None
     examples = Examples(
         number=len(plan.tune),
         batch=Batches(
@@ -118,7 +118,7 @@ def tune_model(plan: Plan, home: pathlib.Path, held: Held) -> TunedModel:
     tuned = tune(
         plan.tuning,
         tree,
-        answer_loss(plan.model, loss, constraint),
+        answer_loss(plan.model, loss, constraint_of_loss(plan)),
         examples,
         home,
         plan.mesh,
@@ -129,6 +129,11 @@ def tune_model(plan: Plan, home: pathlib.Path, held: Held) -> TunedModel:
     if "multimodal" in trained:
         changed["multimodal"] = trained["multimodal"]
     return TunedModel(tuned.tree, sharding.tree_to_host(changed, plan.mesh), tuned)
+
+
+def constraint_of_loss(plan: Plan) -> Constraint | None:
+    """What probabilities are shared among in losses; None: everything."""
+    return plan.constraint if plan.config.loss.closed else None
 
 
 def _heldout(plan: Plan, held: Held) -> Evaluation:
@@ -161,7 +166,7 @@ def _heldout(plan: Plan, held: Held) -> Evaluation:
 
 def _sums(plan: Plan) -> Callable:
     def run(tree: Tree, batch):
-        found = answer_sums(plan.model, LossConfig(), tree, batch)
+        found = answer_sums(plan.model, LossConfig(), tree, batch, constraint_of_loss(plan))
         return found.nll, found.count
 
     return run

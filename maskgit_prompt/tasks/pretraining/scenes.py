@@ -143,7 +143,7 @@ class SceneCorpus:
         if task == POINTING:
             size = np.array([self.side, self.side])
             target = words.box(np.array(target.split(","), float), size, self.side)
-        text = found.instruction.format(*told[0])
+        text = marked(task, found.instruction.format(*told[0]))
         if alone:
             text = COMPLETE.format(with_holes(target, rng))
         source, answer = words.source(text), words.target(target)
@@ -172,6 +172,15 @@ class SceneCorpus:
             if len(found) == count:
                 break
         return found
+
+
+def marked(task: str, instruction: str) -> str:
+    """An instruction that tells one style of answers from another, which ask the same otherwise.
+
+    "caption-german" asks " what does the image describe? german".
+    """
+    style = task.partition("-")[2]
+    return f"{instruction} {style}" if style else instruction
 
 
 def with_holes(text: str, rng: np.random.Generator) -> str:

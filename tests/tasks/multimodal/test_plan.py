@@ -19,7 +19,7 @@ def test_a_task_of_scenes_says_what_is_asked(tmp_path):
     assert (two.search.min_length, two.search.max_length) == (4, 4)
     layout = vocabulary().tokenizer.layout
     assert (two.constraint.low, two.constraint.high) == (layout.first_bin, layout.size)
-    three = make_plan(tmp_path)
+    three = make_plan(tmp_path, data__task="caption")
     assert three.constraint is None and three.goal.scored == "captions"
     assert three.search.max_length == three.tune.longest - 1 + 4
 
@@ -36,7 +36,7 @@ def test_the_same_scenes_are_never_tuned_on_and_held_out(tmp_path):
         ({"method": "linear"}, "config.method = 'linear', expected one of prompt"),
         ({"data__size": 40}, "config.data.size = 40, expected a multiple of 16"),
         ({"data__size": 80}, "at most 64"),
-        ({"goal": "point"}, "config.goal = 'point', but config.data.task = 'caption-german'"),
+        ({"goal": "point"}, "config.goal = 'point', but config.data.task = 'count'"),
         ({"prompt__layers": "top-9"}, "config.prompt: prefix layers 'top-9'"),
         ({"prompt__encoder": 0, "prompt__decoder": 0}, "config.prompt: no prefix at all"),
         ({"vocabulary": "bpe"}, "'tiny-ofa' brings its own"),

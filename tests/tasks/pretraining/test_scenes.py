@@ -11,6 +11,7 @@ from maskgit_prompt.models.specials import END, PAD
 from maskgit_prompt.tasks.pretraining.scenes import (
     SceneBatches,
     SceneCorpus,
+    marked,
     vocabulary,
     with_holes,
 )
@@ -82,6 +83,13 @@ def test_texts_alone_have_no_picture_and_some_words_to_fill_in():
     for there, source in zip(batch["there"], batch["source"], strict=True):
         assert ("<mask>" in said(source)) != there
         assert said(source).startswith(" how many " if there else " what is the complete text")
+
+
+def test_styles_that_ask_the_same_are_marked():
+    assert marked("caption-german", " what?") == " what? german"
+    assert marked("caption", " what?") == " what?"
+    one = corpus(tasks=("caption-terse",))
+    assert said(one.held_out("caption-terse", 1)[0].source).endswith("describe? terse")
 
 
 def test_scenes_grow():
