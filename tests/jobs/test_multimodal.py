@@ -26,7 +26,11 @@ QUICK = (
     "--config.search.beams=2",
     "--config.score.untuned=False",
 )
-FEW = ("--config.data.tune_num=12", "--config.data.test_num=6")
+FEW = (
+    "--config.data.task=caption-german",
+    "--config.data.tune_num=12",
+    "--config.data.test_num=6",
+)
 
 
 @pytest.fixture(scope="module")

@@ -139,23 +139,20 @@ def constraint_of_loss(plan: Plan) -> Constraint | None:
 def _heldout(plan: Plan, held: Held) -> Evaluation:
     """The loss of the first right answer of held-out examples, in nats per token."""
     size = -(-min(plan.config.score.batch_size, len(plan.test)) // plan.mesh.size) * plan.mesh.size
-    targets = padded([several[0] for several in plan.test.targets], plan.test.longest)
+    # The last row has no target, so what fills the last batch up does not count.
+    targets = padded([*(several[0] for several in plan.test.targets), []], plan.test.longest)
     run = jax.jit(_sums(plan))
 
     def evaluate(tree: Tree) -> float:
         total = np.zeros(2)
         with jax.set_mesh(plan.mesh):
             for first in range(0, len(plan.test), size):
-                rows = np.arange(first, min(first + size, len(plan.test)))
-                missing = size - len(rows)
-                # What fills the last batch up has no target, so it does not count.
-                whole = np.pad(rows, (0, missing), mode="edge")
+                rows = np.arange(first, first + size)
+                there = np.minimum(rows, len(plan.test) - 1)
                 batch = {
-                    "images": held.pictures(whole),
-                    "source": plan.test.sources[whole],
-                    "target": padded(targets[rows], targets.shape[1])
-                    if not missing
-                    else np.concatenate([targets[rows], padded([[]] * missing, targets.shape[1])]),
+                    "images": held.pictures(there),
+                    "source": plan.test.sources[there],
+                    "target": targets[np.minimum(rows, len(plan.test))],
                 }
                 found = run(tree, sharding.to_global(batch, plan.mesh))
                 total += [float(sharding.to_host(x, plan.mesh)) for x in found]

@@ -23,9 +23,9 @@ def test_rows_are_filled_up():
 
 
 def test_instructions_and_answers_are_read_back():
-    found = asked(examples((("is it red?",), ("yes",)), (("where is the star?",), ("left",))))
+    found = asked(examples((("the star?",), ("yes",)), (("where is the star?",), ("left",))))
     decode = vocabulary().tokenizer.decode
-    assert [decode(row) for row in found.sources] == [" is it red?", " where is the star?"]
+    assert [decode(row) for row in found.sources] == [" the star?", " where is the star?"]
     assert [decode(several[0]) for several in found.targets] == [" yes", " left"]
     assert found.targets[0][0][-1] == END and found.longest == 2
     assert found.sources[0, -1] == PAD

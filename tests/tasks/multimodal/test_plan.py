@@ -40,7 +40,11 @@ def test_the_same_scenes_are_never_tuned_on_and_held_out(tmp_path):
         ({"prompt__layers": "top-9"}, "config.prompt: prefix layers 'top-9'"),
         ({"prompt__encoder": 0, "prompt__decoder": 0}, "config.prompt: no prefix at all"),
         ({"vocabulary": "bpe"}, "'tiny-ofa' brings its own"),
-        ({"search__length": 32}, "config.search.length = 32, but the model has 32 positions"),
+        (
+            {"data__task": "caption", "search__length": 32},
+            "config.search.length = 32, but the model has 32 positions",
+        ),
+        ({"search__length": 9}, "config.search.length = 9 has no use"),
         ({"loss__r_drop": 1.0, "train__micro_batches": 2}, "micro-batches would part"),
         ({"data__task": "refer", "closed": "targets"}, "answers are boxes"),
         ({"data__task": "refer", "data__fit": "crop"}, "moves boxes"),
