@@ -221,6 +221,11 @@ def search_of(
     longest: tokens of the longest answer to tune on, with </s>.
     """
     options = config.search
+    if options.length and (goal.kind == BOXES or trie is not None):
+        raise UsageError(
+            f"config.search.length = {options.length} has no use: boxes and closed answers are as "
+            "long as they are; leave it out, or set config.closed=any"
+        )
     if goal.kind == BOXES:
         most, least = BOX, BOX
     elif trie is not None:
