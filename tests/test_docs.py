@@ -15,6 +15,7 @@ from maskgit_prompt.config import (
     classification,
     command_line,
     defaults,
+    multimodal,
     named_data,
     rules,
     segmentation,
@@ -72,6 +73,9 @@ def parse(arguments: list[str]) -> ConfigDict:
         pytest.param(segmentation.masks(), id="masks"),
         pytest.param(classification.predict(), id="predict"),
         pytest.param(classification.robustness(), id="robustness"),
+        pytest.param(multimodal.ask(), id="multimodal"),
+        pytest.param(multimodal.answer(), id="answer"),
+        pytest.param(multimodal.attack(), id="attack"),
     ],
 )
 def test_every_default_key_is_explained(config):
@@ -119,6 +123,9 @@ def test_no_key_is_explained_that_does_not_exist():
         classification.robustness(),
         segmentation.segment(),
         segmentation.masks(),
+        multimodal.ask(),
+        multimodal.answer(),
+        multimodal.attack(),
     ):
         known |= keys_of(config)
     sections = {name.partition(".")[0] for name in known if "." in name}

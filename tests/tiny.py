@@ -12,10 +12,12 @@ from maskgit_prompt.models.causal import CausalConfig
 from maskgit_prompt.models.convnext import ConvNeXtConfig
 from maskgit_prompt.models.features import FeaturesConfig
 from maskgit_prompt.models.masked import MaskedConfig
+from maskgit_prompt.models.ofa import OFAConfig
 from maskgit_prompt.models.resnet import ResNetConfig
 from maskgit_prompt.models.swin import SwinConfig
 from maskgit_prompt.models.tokenizer import TokenizerConfig
 from maskgit_prompt.models.vit import ViTConfig
+from maskgit_prompt.tasks.pretraining import scenes
 
 TOKENIZER = TokenizerConfig(
     image_size=16, codebook=24, embedding=4, filters=8, multipliers=(1, 1, 1), blocks=1, groups=2
@@ -89,4 +91,32 @@ def encoder(seed: int = 0, kind: str = "vit") -> backbones.Backbone:
 
 def write_encoder(folder: pathlib.Path, seed: int = 0, kind: str = "vit") -> str:
     backbones.save(encoder(seed, kind), folder)
+    return str(folder)
+
+
+def multimodal(seed: int = 0) -> backbones.Backbone:
+    """With an encoder-decoder of images and texts, and its vocabulary."""
+    words = scenes.vocabulary()
+    cfg = OFAConfig(
+        vocabulary=words.tokenizer.layout.size,
+        width=16,
+        layers=(2, 1),
+        heads=(2, 2),
+        mlp=(16, 16),
+        stem=(1, 1, 1),
+        stem_width=2,
+        positions=32,
+        buckets=4,
+        side=4,
+        window=2,
+    )
+    tree = jax.tree.map(np.copy, _weights("ofa", cfg, seed))
+    part = backbones.Part("ofa", cfg, tree)
+    return backbones.Backbone(
+        "tiny-ofa", {"multimodal": part}, (), {"data": "none: random weights"}, {}, words.stored()
+    )
+
+
+def write_multimodal(folder: pathlib.Path, seed: int = 0) -> str:
+    backbones.save(multimodal(seed), folder)
     return str(folder)

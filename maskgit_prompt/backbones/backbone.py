@@ -81,6 +81,7 @@ class Backbone:
       provenance: where the weights come from, in words and figures.
       identities: for a backbone in a folder, part -> its kind, config and digest of weights
         (`identity`).
+      vocabulary: of its texts, where the model brings it along: see data/text/words.py.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Backbone:
     classes: tuple[str, ...] = ()
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
     identities: dict[str, str] = dataclasses.field(default_factory=dict, repr=False)
+    vocabulary: dict[str, Any] | None = None
 
     def fingerprint(self, parts: Sequence[str]) -> str:
         """Identifies what a file tuned on these parts depends on: their configs and weights.

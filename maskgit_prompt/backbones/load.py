@@ -36,7 +36,7 @@ USUAL = {
     "multimodal": "ofa",
 }  # part that is prompted -> kind
 FORMAT = 2
-KEYS = {"format", "name", "classes", "provenance", "fingerprint", "parts", "sha256"}
+KEYS = {"format", "name", "classes", "provenance", "fingerprint", "parts", "sha256", "vocabulary"}
 
 
 def load_for(config: ConfigDict, backbone: str, part: str = "transformer") -> Backbone:
@@ -119,6 +119,7 @@ def load(name: str, key: str = "config.backbone") -> Backbone:
             tuple(config["classes"]),
             config["provenance"],
             {part: identity(entry) for part, entry in config["parts"].items()},
+            config.get("vocabulary"),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{folder}/config.json is damaged ({error!r}); fetch it again") from error

@@ -153,6 +153,8 @@ def _fill(temporary: pathlib.Path, backbone: Backbone, folder: pathlib.Path, dty
         ),
         "parts": entries,
     }
+    if backbone.vocabulary is not None:
+        config["vocabulary"] = backbone.vocabulary
     config["sha256"] = checksum(config)
     (temporary / "config.json").write_text(json.dumps(config, indent=1) + "\n")
 

@@ -26,11 +26,15 @@ from maskgit_prompt.config.defaults import (
 )
 from maskgit_prompt.config.embedded import on_mini64
 from maskgit_prompt.config.imagenet import maskgit, taming
+from maskgit_prompt.config.multimodal import answer, ask, attack
 from maskgit_prompt.config.named_data import few_shot, vtab, vtab_folder
 from maskgit_prompt.config.pretraining import pretrain
 from maskgit_prompt.config.segmentation import masks, segment, segment_folder
 
 __all__ = [
+    "answer",
+    "ask",
+    "attack",
     "base",
     "causal",
     "classify",

@@ -414,9 +414,12 @@ JOBS: dict[str, Callable[[], ConfigDict]] = {
     "sample": sample,
     "predict": _of("classification", "predict"),
     "robustness": _of("classification", "robustness"),
+    "multimodal": _of("multimodal", "ask"),
+    "answer": _of("multimodal", "answer"),
+    "attack": _of("multimodal", "attack"),
     "sweep": _of("classification", "sweep"),
     "pretrain": _of("pretraining", "pretrain", lambda: "transformer"),
     "import_weights": import_weights,
 }
 # Jobs that the file of another carries out: the main job, whose config.task differs.
-CARRIED_OUT_BY = {"classify": "run", "segment": "run"}
+CARRIED_OUT_BY = {"classify": "run", "segment": "run", "multimodal": "run"}

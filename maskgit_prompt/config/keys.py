@@ -25,17 +25,25 @@ NAMES = (
     "data.classes",
     "data.flips",
     "data.photographs",
+    "data.image",
     "data.sets",
+    "data.target",
+    "data.texts",
     "header",
     "models.backbones",
     "optimizer.decays",
     "optimizer.rates",
+    "prefixes",
+    "scenes.tasks",
+    "scenes.texts",
     "tasks",
+    "texts",
     "trainable",
+    "tuned",
 )
 # What a config file of a job may add to the job's defaults.
 MORE = {
-    "pretrain": ("encoder.*", "features.*", "tokenizer.*", "transformer.*"),
+    "pretrain": ("encoder.*", "features.*", "multimodal.*", "tokenizer.*", "transformer.*"),
 }
 # A config file that each job can be started with, for messages.
 FILES = {
@@ -43,6 +51,9 @@ FILES = {
     "classify": "configs/classify.py",
     "segment": "configs/segment.py",
     "masks": "configs/masks.py:PATH",
+    "multimodal": "configs/multimodal.py",
+    "answer": "configs/answer.py:PATH",
+    "attack": "configs/attack.py",
     "vtab": "configs/vtab.py",
     "vtab_folder": "configs/vtab_folder.py",
     "side_by_side": "configs/quickstart.py:digits,causal",

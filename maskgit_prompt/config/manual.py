@@ -18,6 +18,7 @@ from maskgit_prompt.config import (
     command_line,
     defaults,
     keys,
+    multimodal,
     named_data,
     pretraining,
     segmentation,
@@ -100,10 +101,12 @@ def _section(title: str, found: dict[str, Any], meaning: dict[str, str]) -> str:
 # --- Meanings -------------------------------------------------------------------------------------
 
 
+FILES = (defaults, named_data, classification, segmentation, multimodal, pretraining)
+
+
 def meanings(job: str) -> dict[str, str]:
     """key -> the comment beside its default, for the keys of a job that have one."""
-    files = (defaults, named_data, classification, segmentation, pretraining)
-    source = "".join(map(inspect.getsource, files))
+    source = "".join(map(inspect.getsource, FILES))
     functions = {f.name: f for f in ast.parse(source).body if isinstance(f, ast.FunctionDef)}
     reader = _Reader(functions, _comments(source))
     for name in STORIES[job]:
@@ -124,6 +127,9 @@ STORIES = {
     "classify": ("classify",),
     "segment": ("segment",),
     "masks": ("masks",),
+    "multimodal": ("ask",),
+    "answer": ("answer",),
+    "attack": ("ask", "attack"),
     "vtab": ("transfer", "vtab"),
     "vtab_folder": ("vtab_folder",),
     "side_by_side": ("transfer", "side_by_side"),

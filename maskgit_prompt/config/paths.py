@@ -25,9 +25,12 @@ PATHS = (
     "data.sets",
     "image",
     "models.backbones",
+    "prefixes",
     "prompt",
     "reconstruction.network",
     "source",
+    "tuned",
+    "vocabulary",
 )
 REMOTE = ("data.data_dir",)  # TFDS reads buckets itself
 FETCHED = ("backbone", "models.backbones", "source")  # https:// and gs:// are fetched

@@ -3,6 +3,7 @@
 from ml_collections import ConfigDict
 
 from maskgit_prompt.config.defaults import base, masking, next_code, sampling, training
+from maskgit_prompt.config.multimodal import scenes
 
 
 def pretrain(
@@ -19,7 +20,8 @@ def pretrain(
     config.model = "vit" if stage == "encoder" else "masked"
     config.tokenizer_kind = "vq"  # kind of tokenizer that is trained: "vq" or "vqgan"
     config.trainable = (".*",)  # patterns of the paths that are trained
-    config.stage = stage  # the part to train: "tokenizer", "transformer", "features" or "encoder"
+    # The part to train: "tokenizer", "transformer", "features", "encoder" or "multimodal".
+    config.stage = stage
     config.backbone = ""  # the folder that the stage before wrote; empty for the first stage
     # The network's first weights: "random", or "backbone", those of the backbone's own part.
     config.initial_weights = "random"
@@ -93,6 +95,7 @@ def pretrain(
             "layers": 3,  # with "patch": number of layers that halve the image
         }
     )
+    config.scenes = scenes()  # with stage "multimodal"
     config.masking = masking()
     config.next_code = next_code()
     config.sample = sampling()  # how sheets of stage "transformer" are decoded

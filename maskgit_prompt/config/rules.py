@@ -29,11 +29,12 @@ from maskgit_prompt.models.prompts import LOCATIONS
 from maskgit_prompt.storage import files
 from maskgit_prompt.tasks import losses
 from maskgit_prompt.tasks.classification import protocols
+from maskgit_prompt.tasks.multimodal import finding, goals
 from maskgit_prompt.tuning import methods, profile
 from maskgit_prompt.tuning.optimizers import make_optimizer
 
 DTYPES = ("float32", "bfloat16", "float16")
-STAGES = ("tokenizer", "transformer", "features", "encoder")
+STAGES = ("tokenizer", "transformer", "features", "encoder", "multimodal")
 INITIAL_WEIGHTS = ("random", "backbone")
 LARGEST = 3.4e38  # of float32
 INT_BOUND = 2**31
@@ -112,6 +113,7 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "train.evaluate_every": NOT_NEGATIVE,
     "train.show_every": NOT_NEGATIVE,
     "train.ema_decay": RATE,
+    "train.best": FLAG,
     "train.remat": FLAG,
     "train.tensorboard": FLAG,
     "train.*": COUNT,
@@ -124,7 +126,7 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "optimizer.momentum": RATE,
     "optimizer.weight_decay": NOT_NEGATIVE,
     "optimizer.clip": NOT_NEGATIVE,
-    "data.name": one_of(loading.NAMES),
+    "data.name": one_of((*loading.NAMES, *finding.NAMES)),
     "data.fit": one_of(pixels.FITS),
     "data.full_scale": NOT_NEGATIVE,
     "data.max_pixels": COUNT,
@@ -136,6 +138,30 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "data.num": COUNT,
     "data.size": COUNT,
     "prompt.kind": one_of(prompt.KINDS),
+    "goal": one_of(("", *goals.GOALS)),
+    "closed": NAME,
+    "data.texts": each(NAME),
+    "data.image": NAME,
+    "data.target": NAME,
+    "data.heldout": RATE,
+    "data.tune_num": NOT_NEGATIVE,
+    "data.test_num": NOT_NEGATIVE,
+    "prompt.encoder": NOT_NEGATIVE,
+    "prompt.decoder": NOT_NEGATIVE,
+    "prompt.cross": NOT_NEGATIVE,
+    "prompt.reparameterize": NOT_NEGATIVE,
+    "prompt.std": NOT_NEGATIVE,
+    "prompt.gated": FLAG,
+    "adapter.bottleneck": COUNT,
+    "loss.closed": FLAG,
+    "loss.r_drop": NOT_NEGATIVE,
+    "loss.*": RATE,
+    "search.beams": COUNT,
+    "search.length": NOT_NEGATIVE,
+    "search.min_length": NOT_NEGATIVE,
+    "search.no_repeat": NOT_NEGATIVE,
+    "score.batch_size": COUNT,
+    "score.untuned": FLAG,
     "masking.schedule": Rule(schedules.is_known, ", ".join(schedules.NAMES)),
     "masking.smoothing": RATE,
     "masking.drop_class": RATE,
@@ -153,9 +179,12 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "score.judge": one_of(("pixels", "features")),
     "steps": NOT_NEGATIVE,
     "tasks": each(NAME),
-    "method": one_of(methods.CLASSIFIER_METHODS),
+    "method": one_of({**methods.CLASSIFIER_METHODS, **methods.MULTIMODAL_METHODS}),
     "protocol": one_of(protocols.PROTOCOLS),
     "classifiers": each(NAME),
+    "prefixes": each(NAME),
+    "tuned": each(NAME),
+    "texts": each(NAME),
     "top": COUNT,
     "batch_size": COUNT,
     "prompt.blocks": NOT_NEGATIVE,
@@ -196,7 +225,6 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "initial_weights": one_of(INITIAL_WEIGHTS),
     "data.sets": (ONCE, each(NAME)),
     "data.weights": each(POSITIVE),
-    "data.heldout": RATE,
     "data.flips": each(NAME),
     "data.photographs": each(NAME),
     "data.zoom": accepted(lambda x: ViewConfig(1, zoom=x), "(least, most), 0 < least <= most"),
@@ -231,6 +259,21 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "t*r.*": COUNT,  # sizes of a tokenizer or a transformer
     "encoder.*": COUNT,
     "features.*": COUNT,
+    "multimodal.layers": each(COUNT),
+    "multimodal.heads": each(COUNT),
+    "multimodal.mlp": each(COUNT),
+    "multimodal.stem": each(COUNT),
+    "multimodal.mean": each(RATE),
+    "multimodal.std": each(POSITIVE),
+    "multimodal.dropout": RATE,
+    "multimodal.*": COUNT,
+    "scenes.tasks": (ONCE, each(NAME)),
+    "scenes.texts": each(NAME),
+    "scenes.texts_share": RATE,
+    "scenes.weights": each(POSITIVE),
+    "scenes.smoothing": RATE,
+    "scenes.ease": NOT_NEGATIVE,
+    "scenes.*": COUNT,
     "format": Rule(lambda x: x == "" or x in formats(), ", ".join(formats())),
     "normalization": one_of(("", *NORMALIZATIONS)),
     "weights": one_of(("", *WEIGHTS)),

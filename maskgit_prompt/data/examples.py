@@ -1,6 +1,7 @@
 """Images with texts: what is asked of each and what is right."""
 
 import dataclasses
+import hashlib
 from collections.abc import Callable
 
 import numpy as np
@@ -34,6 +35,22 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def subset(self, indices: np.ndarray) -> "Examples":
+        """The examples with these numbers [k], in this order."""
+        chosen = np.asarray(indices)
+        pick = lambda values: tuple(values[i] for i in chosen)
+        text = f"{self.fingerprint}|{chosen.tolist()}"
+        return dataclasses.replace(
+            self,
+            texts=pick(self.texts),
+            targets=pick(self.targets),
+            weights=pick(self.weights),
+            rows=pick(self.rows),
+            sizes=self.sizes[chosen],
+            fingerprint=hashlib.sha256(text.encode()).hexdigest(),
+            read=lambda rows: self.read(chosen[rows]),
+        )
 
 
 @dataclasses.dataclass(frozen=True)

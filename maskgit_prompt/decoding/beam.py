@@ -59,17 +59,19 @@ class EncoderDecoder:
     """A decoder as above, of a network like `models.ofa.OFA` that has encoded its inputs.
 
     Args:
-      memory: what the encoder gave for B examples; prefixes: the decoder's, or None.
+      memory: what the encoder gave for B examples.
+      prefixes, adapters: the decoder's, or None.
     """
 
-    def __init__(self, network: Any, memory: Any, prefixes: Any = None):
-        self._network, self._memory, self._prefixes = network, memory, prefixes
+    def __init__(self, network: Any, memory: Any, prefixes: Any = None, adapters: Any = None):
+        self._network, self._memory = network, memory
+        self._prefixes, self._adapters = prefixes, adapters
 
     def start(self, beams: int, length: int) -> Any:
         return self._network.start(self._memory, length, self._prefixes, beams=beams)
 
     def step(self, state: Any, ids: Array, position: Array) -> tuple[Array, Any]:
-        return self._network.step(self._memory, state, ids, position)
+        return self._network.step(self._memory, state, ids, position, adapters=self._adapters)
 
     def reorder(self, state: Any, rows: Array) -> Any:
         return state.rearranged(rows)

@@ -1,6 +1,7 @@
 """Pretrains a part of a backbone, on drawn and on real images.
 
-The parts are tokenizer, transformer and features, and an encoder for classifiers.
+The parts are tokenizer, transformer and features, an encoder for classifiers, and an
+encoder-decoder of images and texts, which learns from drawn scenes.
 
 1. Find the images.
 2. Train the part of config.stage, on pixels or on codes of the tokenizer of the stage before.
@@ -11,6 +12,7 @@ import dataclasses
 import importlib
 import pathlib
 import time
+from typing import Any
 
 import jax
 import numpy as np
@@ -21,6 +23,8 @@ from maskgit_prompt import backbones, params, streams
 from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.config import rules, uses
 from maskgit_prompt.data import corpus as corpora
+from maskgit_prompt.data.corpus import Corpus
+from maskgit_prompt.data.sets import scenes as drawn_scenes
 from maskgit_prompt.data.sets import synthetic
 from maskgit_prompt.data.views import ViewConfig, ViewMaker
 from maskgit_prompt.devices import distributed, sharding
@@ -28,8 +32,9 @@ from maskgit_prompt.errors import UsageError, UserError
 from maskgit_prompt.importers import obtain
 from maskgit_prompt.params import Tree
 from maskgit_prompt.storage import workdir
-from maskgit_prompt.tasks.pretraining import networks, tokenizer
+from maskgit_prompt.tasks.pretraining import networks, scenes, tokenizer
 from maskgit_prompt.tasks.pretraining.lesson import Network, Setup
+from maskgit_prompt.tasks.pretraining.scenes import SceneCorpus
 from maskgit_prompt.tuning import optimizers, profile
 from maskgit_prompt.tuning.tune import tune
 
@@ -58,11 +63,7 @@ def run(config: ConfigDict, path: str) -> None:
     _check_given(config, network, given)
 
     # 1. The images.
-    view_config = ViewConfig(config.data.size, tuple(config.data.zoom), tuple(config.data.grounds))
-    corpus = corpora.load(config.data, view_config.source_size, pathlib.Path(path) / "codes")
-    view_maker = ViewMaker(
-        corpus.images, view_config, corpus.flips, corpus.photographs, config.data.seed
-    )
+    corpus, view_maker = _images(config, path)
     network = networks.make_network(config, before, len(corpus.images.classes))
     if given:
         _check_classes(config.stage, given, before, corpus.images.classes)
@@ -93,8 +94,7 @@ def run(config: ConfigDict, path: str) -> None:
                 "steps": tuned.steps,
                 "batch_size": config.train.batch_size,
                 "images": len(corpus),
-                "sets": list(config.data.sets),
-                "drawn": synthetic.VERSION if corpora.DRAWN in config.data.sets else None,
+                **_drawn(config),
                 "data_seed": config.data.seed,
                 "seconds_of_last_run": round(time.time() - began),
                 "last": {k: round(v, 4) for k, v in tuned.last.items()},
@@ -111,9 +111,37 @@ def run(config: ConfigDict, path: str) -> None:
             parts={**kept, config.stage: backbones.Part(network.kind, network.cfg, tree)},
             classes=_classes(config, before, corpus.images.classes),
             provenance={"data": corpus.images.name, "stages": stages},
+            vocabulary=_vocabulary(config, before),
         )
         backbones.save(backbone, folder / "backbone", config.store_dtype)
         print(f"wrote {folder / 'backbone'}: {', '.join(backbone.parts)}")
+
+
+def _images(config: ConfigDict, path: str) -> tuple[Corpus, ViewMaker] | tuple[SceneCorpus, None]:
+    """(what is learned from, what makes views of pictures).
+
+    path: the workdir, for what is kept of a large set of files.
+    """
+    if config.stage == "multimodal":
+        return SceneCorpus.of(config), None
+    view_config = ViewConfig(config.data.size, tuple(config.data.zoom), tuple(config.data.grounds))
+    corpus = corpora.load(config.data, view_config.source_size, pathlib.Path(path) / "codes")
+    return corpus, ViewMaker(
+        corpus.images, view_config, corpus.flips, corpus.photographs, config.data.seed
+    )
+
+
+def _drawn(config: ConfigDict) -> dict[str, Any]:
+    """What a backbone's provenance says of drawn pictures."""
+    if config.stage == "multimodal":
+        return {"tasks": list(config.scenes.tasks), "drawn": drawn_scenes.VERSION}
+    drawn = corpora.DRAWN in config.data.sets
+    return {"sets": list(config.data.sets), "drawn": synthetic.VERSION if drawn else None}
+
+
+def _vocabulary(config: ConfigDict, before: backbones.Backbone) -> dict[str, Any] | None:
+    """The vocabulary of the backbone's texts, if it has any."""
+    return scenes.vocabulary().stored() if config.stage == "multimodal" else before.vocabulary
 
 
 WAY_OUT = "or leave out config.initial_weights to begin anew"

@@ -21,6 +21,7 @@ from maskgit_prompt.models.ofa_decoder import Decoder, Decoding
 from maskgit_prompt.models.ofa_encoder import Encoder, Memory, self_keys_and_values
 from maskgit_prompt.models.prefixes import Prefixes
 from maskgit_prompt.models.prompts import Prompt
+from maskgit_prompt.models.resnet import WIDTH
 
 Array = jax.Array
 
@@ -36,6 +37,7 @@ class OFAConfig:
       width: D.
       layers, heads, mlp: pairs of depth, attention heads, hidden width of the MLPs.
       stem: bottleneck blocks in each of the residual network's stages.
+      stem_width: channels of its first stage's 3x3 convolutions.
       positions: most tokens of a text.
       buckets: distances of texts have 2 · buckets - 1 biases.
       side: most cells a side of an image, each of 16 pixels.
@@ -54,6 +56,7 @@ class OFAConfig:
     heads: tuple[int, int] = (12, 12)
     mlp: tuple[int, int] = (3072, 3072)
     stem: tuple[int, ...] = (3, 4, 23)
+    stem_width: int = WIDTH
     positions: int = 1024
     buckets: int = 256
     side: int = 42

@@ -54,7 +54,7 @@ class Encoder(nnx.Module):
         dtype, width = jnp.dtype(cfg.dtype), cfg.width
         norm = lambda: nnx.LayerNorm(width, epsilon=EPSILON, dtype=dtype, rngs=rngs)
         self.cfg = cfg
-        self.stem = resnet.Stages(cfg.stem, dtype, rngs=rngs)
+        self.stem = resnet.Stages(cfg.stem, cfg.stem_width, dtype, rngs=rngs)
         self.image_projection = nnx.Linear(
             self.stem.features, width, dtype=dtype, kernel_init=kernel_init, rngs=rngs
         )

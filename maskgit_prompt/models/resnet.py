@@ -7,6 +7,7 @@ Shapes: B batch, H, W image size, S of a square image, D width of the features, 
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +22,8 @@ Array = jax.Array
 
 EPSILON = 1e-5
 EXPANSION = 4  # a block's output is that much wider than its 3x3 convolution
-WIDTHS = (64, 128, 256, 512)  # of the stages' 3x3 convolutions
+WIDTH = 64  # of the first stage's 3x3 convolutions, as published; it doubles with each stage
+STAGES = 4  # of an encoder
 # Parameters that have no gradient: training them would be weight decay alone.
 STATS = r".*/(mean|variance)"
 
@@ -48,13 +50,13 @@ class ResNetConfig:
     def __post_init__(self):
         for name in ("layers", "mean", "std"):  # in a file they are lists
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        if len(self.layers) != len(WIDTHS) or min(self.layers) < 1:
-            raise ValueError(f"layers = {self.layers}, expected blocks of {len(WIDTHS)} stages")
+        if len(self.layers) != STAGES or min(self.layers) < 1:
+            raise ValueError(f"layers = {self.layers}, expected blocks of {STAGES} stages")
 
     @property
     def features(self) -> int:
         """D of the features."""
-        return EXPANSION * WIDTHS[-1]
+        return EXPANSION * WIDTH * 2 ** (STAGES - 1)
 
 
 # arXiv 1512.03385, table 1.
@@ -79,6 +81,16 @@ class FrozenNorm(nnx.Module):
         scale = self.scale / jnp.sqrt(variance + EPSILON)
         return x * scale.astype(x.dtype) + (self.bias - mean * scale).astype(x.dtype)
 
+    def settled(self, x: Array) -> Array:
+        """The same, by the averages of x, which are stored: how a network from scratch begins."""
+        axes = tuple(range(x.ndim - 1))
+        self.mean[...] = jnp.mean(x, axes, jnp.float32)
+        self.variance[...] = jnp.var(x, axes, jnp.float32)
+        return self(x)
+
+
+Norm = Callable[[FrozenNorm, Array], Array]  # how a norm is computed
+
 
 class Bottleneck(nnx.Module):
     """1x1, 3x3 and 1x1 convolution, each with a norm, beside a shortcut."""
@@ -96,11 +108,12 @@ class Bottleneck(nnx.Module):
             self.shortcut = conv(inputs, outputs, 1, stride, dtype, rngs)
             self.shortcut_norm = FrozenNorm(outputs)
 
-    def __call__(self, x: Array) -> Array:  # [B, H, W, inputs] -> [B, H/stride, W/stride, outputs]
-        y = jax.nn.relu(self.norm1(self.conv1(x)))
-        y = jax.nn.relu(self.norm2(self.conv2(y)))
-        y = self.norm3(self.conv3(y))
-        return jax.nn.relu(y + (self.shortcut_norm(self.shortcut(x)) if self.changes else x))
+    def __call__(self, x: Array, norm: Norm = FrozenNorm.__call__) -> Array:
+        """[B, H, W, inputs] -> [B, H / stride, W / stride, outputs]."""
+        y = jax.nn.relu(norm(self.norm1, self.conv1(x)))
+        y = jax.nn.relu(norm(self.norm2, self.conv2(y)))
+        y = norm(self.norm3, self.conv3(y))
+        return jax.nn.relu(y + (norm(self.shortcut_norm, self.shortcut(x)) if self.changes else x))
 
 
 class Stages(nnx.Module):
@@ -108,32 +121,47 @@ class Stages(nnx.Module):
 
     Args:
       blocks: how many each stage has; three stages give 1024 features for 16 pixels a side.
+      width: of the first stage's 3x3 convolutions.
       remat: recompute each block in the backward pass.
     """
 
     def __init__(
-        self, blocks: tuple[int, ...], dtype: jnp.dtype, remat: bool = False, *, rngs: nnx.Rngs
+        self,
+        blocks: tuple[int, ...],
+        width: int,
+        dtype: jnp.dtype,
+        remat: bool = False,
+        *,
+        rngs: nnx.Rngs,
     ):
-        self.conv = conv(3, WIDTHS[0], 7, 2, dtype, rngs)
-        self.norm = FrozenNorm(WIDTHS[0])
+        self.conv = conv(3, width, 7, 2, dtype, rngs)
+        self.norm = FrozenNorm(width)
         self.remat = remat
-        inputs, stages = WIDTHS[0], {}
-        for stage, (width, count) in enumerate(zip(WIDTHS, blocks, strict=False)):
+        inputs, stages = width, {}
+        for stage, count in enumerate(blocks):
             made = {}
             for i in range(count):
                 stride = 2 if stage > 0 and i == 0 else 1
                 made[str(i)] = Bottleneck(inputs, width, stride, dtype, rngs=rngs)
                 inputs = EXPANSION * width
             stages[str(stage)] = nnx.Dict(made)
+            width *= 2
         self.stages = nnx.Dict(stages)
         self.features = inputs
 
-    def __call__(self, images: Array, pin: Pin = as_it_is) -> Array:
-        """pin: called with every stage's output; fixes where it lies on a mesh."""
-        x = jax.nn.relu(self.norm(self.conv(images)))
+    def __call__(
+        self, images: Array, pin: Pin = as_it_is, norm: Norm = FrozenNorm.__call__
+    ) -> Array:
+        """The grid of features.
+
+        Args:
+          pin: called with every stage's output; fixes where it lies on a mesh.
+          norm: FrozenNorm.settled stores the averages of these images in all norms.
+        """
+        x = jax.nn.relu(norm(self.norm, self.conv(images)))
         # A border of minus infinity: the maximum is that of the pixels that are there.
         x = nnx.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
-        run = lambda block, x: block(x)
+        run = lambda block, x: block(x, norm)
         if self.remat:
             run = jax.checkpoint(run, prevent_cse=False)
         for stage in range(len(self.stages)):
@@ -148,7 +176,7 @@ class ResNet(Stages):
     """Images [B, S, S, 3], normalized as the backbone's were, -> features [B, D]."""
 
     def __init__(self, cfg: ResNetConfig, *, rngs: nnx.Rngs):
-        super().__init__(cfg.layers, jnp.dtype(cfg.dtype), cfg.remat, rngs=rngs)
+        super().__init__(cfg.layers, WIDTH, jnp.dtype(cfg.dtype), cfg.remat, rngs=rngs)
         self.cfg = cfg
 
     def __call__(

@@ -92,3 +92,25 @@ def sha256(path: str | os.PathLike, update: Callable[[int], None]) -> str:
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; fetch it again") from error
     return digest.hexdigest()
+
+
+def read_lines(path: str | os.PathLike, key: str) -> tuple[str, ...]:
+    """The lines of a text file that are not empty, without spaces around them.
+
+    key: where the user gave the path, for messages.
+
+    Raises:
+      UsageError: no such file. UserError: not text in UTF-8, or no lines.
+    """
+    try:
+        found = pathlib.Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 (byte {error.start:,}): save it as UTF-8") from error
+    except OSError as error:
+        raise UsageError(
+            f"{key} = {os.fspath(path)!r} cannot be read ({error.strerror}): expected a text file"
+        ) from error
+    lines = tuple(line.strip() for line in found.splitlines() if line.strip())
+    if not lines:
+        raise UserError(f"{path} is empty: expected one entry in each line")
+    return lines

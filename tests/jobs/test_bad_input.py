@@ -74,7 +74,10 @@ def test_the_import_jobs_source_is_not_a_backbone(tmp_path, capsys):
             "has no key train.stepz; did you mean config.train.steps?",
         ),
         ((f"--config={ROOT}/configs/import.py", "--workdir=w", "--config.x=3"), "has no key x"),
-        ((QUICKSTART, "--workdir=w", "--config.nope.steps=3"), "quickstart.py:digits has no key nope"),
+        (
+            (QUICKSTART, "--workdir=w", "--config.nope.steps=3"),
+            "quickstart.py:digits has no key nope",
+        ),
         (
             (QUICKSTART, "--workdir=w", "--config.train.steps=many"),
             "config.train.steps = 'many', expected a whole number",

@@ -347,3 +347,15 @@ def test_recomputing_changes_no_gradient():
         return nnx.to_pure_dict(jax.jit(jax.grad(loss))(state))["words"]
 
     close(gradient(remat=True), gradient(), LAYER)
+
+
+def test_norms_that_settle_give_their_images_mean_0_and_variance_1():
+    network = resnet.Stages((1, 1, 1), 4, jnp.dtype("float32"), rngs=nnx.Rngs(0))
+    images = jax.random.normal(jax.random.key(0), (2, 32, 32, 3)) + 3
+    network(images, norm=resnet.FrozenNorm.settled)
+    normed = network.norm(network.conv(images))
+    np.testing.assert_allclose(jnp.mean(normed, (0, 1, 2)), 0, atol=1e-4)
+    np.testing.assert_allclose(jnp.var(normed, (0, 1, 2)), 1, atol=1e-2)
+    after = network(images)  # by what is stored now
+    np.testing.assert_allclose(network(images, norm=resnet.FrozenNorm.settled), after, atol=1e-4)
+    assert after.shape == (2, 2, 2, 64) and network.features == 64

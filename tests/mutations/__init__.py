@@ -1,6 +1,7 @@
 """Wrong changes that tests have to notice, for tests/mutants.py: a file per room or two."""
 
 from tests.mutations import (
+    answers,
     classification,
     config,
     data,
@@ -49,4 +50,5 @@ MUTATIONS = (
     *scenes.MUTATIONS,
     *segmentation.MUTATIONS,
     *multimodal.MUTATIONS,
+    *answers.MUTATIONS,
 )

@@ -33,8 +33,8 @@ MUTATIONS = (
         ),
         (
             "path-of-digits",
-            '("folder", "vtab", "fgvc"),\n        instead',
-            '("folder", "vtab", "fgvc", "digits"),\n        instead',
+            '("folder", "vtab", "fgvc", "table", "tsv"),\n        instead',
+            '("folder", "vtab", "fgvc", "table", "tsv", "digits"),\n        instead',
         ),
     ),
     *in_file(

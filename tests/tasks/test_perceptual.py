@@ -192,7 +192,11 @@ def test_a_measure_takes_any_number_of_pairs(names):
 @pytest.mark.parametrize(
     ("name", "error", "message"),
     [
-        ("", UsageError, r"config.perceptual = '', expected efficientnet-lite0, mini64, mini, mini-causal"),
+        (
+            "",
+            UsageError,
+            r"config.perceptual = '', expected efficientnet-lite0, mini64, mini, mini-causal",
+        ),
         ("vgg", UsageError, r"config.perceptual = 'vgg', expected .* or two files for LPIPS, as"),
         ("no.pth,no2.pth", UserError, r"cannot read no.pth: No such file"),
     ],
@@ -220,5 +224,7 @@ def test_images_that_are_too_small(names, kind, size):
 def test_a_backbone_without_a_feature_network(monkeypatch):
     parts = {"tokenizer": backbones.load("mini").part("tokenizer")}
     monkeypatch.setattr(backbones, "load", lambda name, key: backbones.Backbone("half", parts))
-    with pytest.raises(UsageError, match="has no feature network, only tokenizer; give mini64 or mini or"):
+    with pytest.raises(
+        UsageError, match="has no feature network, only tokenizer; give mini64 or mini or"
+    ):
         make_perceptual("mini", 32)

@@ -15,6 +15,7 @@ from maskgit_prompt.data.corpus import Corpus
 from maskgit_prompt.data.views import ViewMaker
 from maskgit_prompt.params import Tree
 from maskgit_prompt.tasks.perceptual import Perceptual
+from maskgit_prompt.tasks.pretraining.scenes import SceneCorpus
 from maskgit_prompt.tuning.game import Player
 from maskgit_prompt.tuning.train import LossFn
 from maskgit_prompt.tuning.tune import Examples
@@ -25,7 +26,7 @@ class Network:
     """The network of a stage: its kind, its sizes, and what makes it.
 
     Attributes:
-      part: "tokenizer", "transformer", "features" or "encoder".
+      part: "tokenizer", "transformer", "features", "encoder" or "multimodal".
       kind: of backbones.kinds().
       init: key -> parameters.
     """
@@ -43,6 +44,7 @@ class Setup:
 
     Attributes:
       before: the backbone of the stages before.
+      corpus: pictures, with what makes views of them; scenes have none.
       own: the network's first parameters, on the mesh.
       home: the workdir.
       perceptual: what a tokenizer's reconstructions are compared with, if there is one.
@@ -51,8 +53,8 @@ class Setup:
     config: ConfigDict
     network: Network
     before: Backbone
-    corpus: Corpus
-    view_maker: ViewMaker
+    corpus: Corpus | SceneCorpus
+    view_maker: ViewMaker | None
     own: Tree
     mesh: Mesh
     home: pathlib.Path

@@ -10,6 +10,7 @@ from maskgit_prompt import backbones, params
 from maskgit_prompt.backbones import Backbone
 from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.errors import UsageError
+from maskgit_prompt.tasks.pretraining import scenes
 from maskgit_prompt.tasks.pretraining.lesson import Network
 
 
@@ -33,6 +34,8 @@ def make_network(config: ConfigDict, before: Backbone, classes: int) -> Network:
         sizes["classes"] = classes
     elif stage == "encoder":
         sizes["image_size"] = config.data.size
+    elif stage == "multimodal":
+        sizes["vocabulary"] = scenes.vocabulary().tokenizer.layout.size
     else:
         sizes |= _of_codes(config, before, classes)
     try:
@@ -41,7 +44,7 @@ def make_network(config: ConfigDict, before: Backbone, classes: int) -> Network:
         raise UsageError(f"config.{stage}: {error}") from error
     try:
         running = cfg
-        if stage in ("transformer", "encoder"):
+        if stage in ("transformer", "encoder", "multimodal"):
             cfg = Compute.of(config).applied(cfg)
             running = dataclasses.replace(cfg, remat=config.train.remat)
         graphdef, init = params.create(backbones.make_module(kind.name, running))
