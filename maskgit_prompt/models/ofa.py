@@ -26,6 +26,7 @@ from maskgit_prompt.models.resnet import WIDTH
 Array = jax.Array
 
 STAGES = 3  # of the residual network that images go through first
+STRIDE = 2 ** (STAGES + 1)  # pixels a side of its cells
 
 
 @dataclasses.dataclass(frozen=True)

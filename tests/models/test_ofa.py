@@ -11,7 +11,7 @@ from flax import nnx
 
 from maskgit_prompt import params
 from maskgit_prompt.importers import ofa_rules
-from maskgit_prompt.models import ofa_positions
+from maskgit_prompt.models import ofa_positions, resnet
 from maskgit_prompt.models.ofa import CONFIGS, OFA
 from maskgit_prompt.models.prefixes import Prefixes
 from maskgit_prompt.models.specials import PAD

@@ -19,8 +19,7 @@ from maskgit_prompt.decoding.beam import SearchConfig
 from maskgit_prompt.decoding.constraints import Constraint, IdRange, Trie
 from maskgit_prompt.devices import distributed, sharding
 from maskgit_prompt.errors import UsageError
-from maskgit_prompt.models.ofa import OFAConfig
-from maskgit_prompt.models.resnet import STRIDE
+from maskgit_prompt.models.ofa import STRIDE, OFAConfig
 from maskgit_prompt.storage import workdir
 from maskgit_prompt.storage.files import read_lines
 from maskgit_prompt.tasks.multimodal import finding, goals, sizes, words
