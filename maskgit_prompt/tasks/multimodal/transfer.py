@@ -28,6 +28,7 @@ from maskgit_prompt.tasks.multimodal.result import (
     last_words,
     summarize,
 )
+from maskgit_prompt.tasks.multimodal.sizes import Sizes
 from maskgit_prompt.tasks.multimodal.tuning import Held, TunedModel, first_tree, tune_model
 from maskgit_prompt.tuning import tuned_answerer, tuned_prefix
 from maskgit_prompt.tuning.tuned_answerer import TunedAnswerer
@@ -45,7 +46,8 @@ def carry_out(plan: Plan, home: pathlib.Path, clock: Clock) -> Result:
     # 1. The model as it is.
     if plan.config.score.untuned:
         with clock("untuned"):
-            before = Held(_bare(plan)).answers(first_tree(_bare(plan)), "untuned")
+            bare = _bare(plan)
+            before = Held(bare).answers(first_tree(bare), "untuned")
             scores[UNTUNED] = held.score(before)
 
     # 2. What is tuned.
@@ -76,11 +78,8 @@ def carry_out(plan: Plan, home: pathlib.Path, clock: Clock) -> Result:
 
 def _bare(plan: Plan) -> Plan:
     """The plan of the frozen model alone, with nothing around it."""
-    from maskgit_prompt.tasks.multimodal import sizes
-
-    none = sizes.Sizes()
     model = dataclasses.replace(plan.model, prompt=None, adapters={}, lora=None)
-    return dataclasses.replace(plan, sizes=none, model=model)
+    return dataclasses.replace(plan, sizes=Sizes(), model=model)
 
 
 def of_task(plan: Plan) -> dict[str, Any]:

@@ -66,6 +66,13 @@ def test_a_batch_shows_what_it_asks_about():
             assert said(batch["target"][row]).strip() == right
 
 
+def test_batches_show_no_scene_that_is_held_out(monkeypatch):
+    monkeypatch.setattr(SceneCorpus, "batch", lambda self, found: found)
+    one = corpus(tasks=("count",))
+    scenes = {shown.scene for step in range(3) for shown in SceneBatches(one, 0, 40).made(step)}
+    assert len(scenes) > 50 and not scenes & set(one.numbers(held=True).tolist())
+
+
 def test_batches_are_functions_of_seed_and_step():
     one = corpus()
     first, again = SceneBatches(one, 0, 4), SceneBatches(one, 0, 4)
