@@ -23,6 +23,7 @@ ADDED = {
     "optimizer.nesterov": False,
     "optimizer.rates": [],
     "optimizer.schedule": "cosine",
+    "score.judge": "pixels",
     "score.saved": 10_000,
     "task": "generation",
     "trainable": [".*"],

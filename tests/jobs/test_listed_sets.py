@@ -214,8 +214,10 @@ def test_sets_that_cannot_be(sets, encoder, tmp_path, capsys):
         (f"{sets},cars", "no data: none of 1 tasks is prepared"),
     ):
         assert message in run(capsys, f"{config}:{arg}", *flags).error()
-    digits = (f"--config={ROOT}/configs/classify.py", "--config.protocol=vpt-fgvc")
-    done = run(capsys, *digits, *flags)
-    assert "takes other windows of an image at every step, which digits cannot give" in done.error()
-    done = run(capsys, *digits, "--config.data.flip=True", *flags)
+    emoji = (f"--config={ROOT}/configs/classify.py", "--config.protocol=vpt-fgvc")
+    done = run(capsys, *emoji, *flags)
+    assert (
+        "takes other windows of an image at every step, which twemoji cannot give" in done.error()
+    )
+    done = run(capsys, *emoji, "--config.data.flip=True", *flags)
     assert "the protocol crops and mirrors" in done.error()

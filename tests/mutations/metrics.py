@@ -255,8 +255,8 @@ MUTATIONS = (
         ),
         (
             "accuracy-of-reversed-labels",
-            "judge.accuracy(images, labels)",
-            "judge.accuracy(images, labels[::-1])",
+            "judge.accuracy(images, labels, features",
+            "judge.accuracy(images, labels[::-1], features",
         ),
     ),
     *in_file(
