@@ -36,6 +36,14 @@ def test_values_are_classes(tmp_path):
     assert (found.digests[0] != found.digests[1]).any()
 
 
+def test_classes_are_never_averaged_and_sides_may_differ(tmp_path):
+    """Columns 0, 2, 0, 2, … at a third of the width: 0 or 2, never 1."""
+    stripes = np.tile(np.uint8([0, 2]), (4, 3))  # 4 rows, 6 columns
+    found = mask_folder.load(write(tmp_path / "set", stripes, stripes), 3)
+    mask = found.masks(np.array([0]))
+    assert mask.shape == (1, 3, 3) and set(np.unique(mask)) <= {0, 2}
+
+
 def test_indices_into_a_palette_are_classes_whatever_their_colours(tmp_path):
     folder = write(tmp_path / "set", big(), big())
     for i in range(2):
