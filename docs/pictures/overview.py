@@ -54,7 +54,7 @@ def main() -> None:
     panels = (
         ("Your images", "here: up to twenty of a class", real),
         ("The frozen model", "has never seen this style", untuned),
-        ("The same model, with a prompt", "a 71 kB file, tuned in under three minutes", generated),
+        ("The same model, with a prompt", "a 71 kB file, tuned in two minutes", generated),
     )
     width = 2 * MARGIN + len(panels) * PANEL + (len(panels) - 1) * ARROW
     picture = Image.new("RGB", (width, TITLE + ROWS * (CELL + GAP) - GAP + 2 * MARGIN), PAPER)
