@@ -14,4 +14,7 @@ from maskgit_prompt import config as defaults
 
 def get_config(path: str = "") -> ConfigDict:
     config = defaults.robustness()
-    return defaults.classify_folder(config, path, "robustness.py") if path else config
+    if path:
+        return defaults.classify_folder(config, path, "robustness.py")
+    config.data.name = "twemoji"
+    return config

@@ -3,7 +3,7 @@
     python -m maskgit_prompt.main --config=configs/sweep.py:photos --workdir=runs/sweep
     python -m maskgit_prompt.main --config=configs/sweep.py --workdir=runs/sweep
 
-Without a path the images are scikit-learn's digits. See configs/classify.py for folders, and
+Without a path the images are ten classes of Twemoji. See configs/classify.py for folders, and
 docs/configuration.md for config.sweep.
 """
 
@@ -14,4 +14,7 @@ from maskgit_prompt import config as defaults
 
 def get_config(arg: str = "") -> ConfigDict:
     config = defaults.sweep()
-    return defaults.classify_folder(config, arg, "sweep.py") if arg else config
+    if arg:
+        return defaults.classify_folder(config, arg, "sweep.py")
+    config.data.name = "twemoji"
+    return config
