@@ -1,4 +1,4 @@
-"""How version 2 of the embedded backbone `mini` is made: 64 x 64 pixels, on pictures.
+"""How the embedded backbones `mini64` and `mini-vit` are made: 64 x 64 pixels, on pictures.
 
     python benchmarks/pictures.py source pictures
     python -m maskgit_prompt.main --config=configs/mini64.py:tokenizer,pictures \\

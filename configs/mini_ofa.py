@@ -1,9 +1,9 @@
-"""How the embedded backbone `mini-ofa` was made: an encoder-decoder on drawn scenes.
+"""Pretrains `mini-ofa`, a small encoder-decoder, on drawn scenes. Not run to its end yet.
 
     python -m maskgit_prompt.main --config=configs/mini_ofa.py --workdir=runs/mini-ofa
 
-It does not see how things are counted, nor colours in German: tasks for a prefix to learn. Machine,
-hours and figures are in docs/mini.md.
+It does not see how things are counted, nor colours in German: tasks for a prefix to learn. What was
+tried is in docs/mini.md.
 """
 
 from ml_collections import ConfigDict
