@@ -143,6 +143,11 @@ def check_batch(batch_size: int, micro_batches: int, mesh: Mesh) -> None:
         )
 
 
+def whole(size: int, mesh: Mesh) -> int:
+    """The smallest batch of at least `size` rows that divides over a mesh's devices: 9 on 8 is 16."""
+    return -(-size // mesh.size) * mesh.size
+
+
 def to_global(batch: dict[str, Any], mesh: Mesh) -> dict[str, Any]:
     """A global batch of numpy arrays, equal on every host -> arrays split over the mesh."""
     sharding = NamedSharding(mesh, BATCH)

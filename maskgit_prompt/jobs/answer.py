@@ -63,22 +63,18 @@ def run(config: ConfigDict, path: str) -> None:
         opened = [opening.around(one, backbone, compute, mesh) for one in found]
         own = together([_prefixes(model, tree) for model, tree in opened])
         model, tree = opened[0]
+        # Row i * prefixes + k of a batch: picture i, prefix k.
+        several = len(found)
+        size = sharding.whole(min(config.batch_size, len(names)) * several, mesh)
+        constraint = _constraint(found, vocabulary, np.arange(size) % several)
+        answerer = Answerer(model, vocabulary.tokenizer, search, constraint, mesh, size)
         rows: list[dict[str, Any]] = []
         broken: dict[str, str] = {}
         for some, pixels, wrong in pictures.decoded(names, read, preprocessing, config.batch_size):
             broken |= wrong
             if not some:
                 continue
-            # Row i * prefixes + k: picture i, prefix k.
-            image, which = np.divmod(np.arange(len(some) * len(found)), len(found))
-            answerer = Answerer(
-                model,
-                vocabulary.tokenizer,
-                search,
-                _constraint(found, vocabulary, which),
-                mesh,
-                len(image),
-            )
+            image, which = np.divmod(np.arange(len(some) * several), several)
             answers = answerer(
                 tree, lambda r, p=pixels, i=image: p[i[r]], sources[which], own[which]
             )

@@ -122,5 +122,4 @@ def attacked_images(
             found = attack(tree, sharding.to_global(batch, plan.mesh), epsilon / 255)
         return sharding.to_host(found, plan.mesh)
 
-    whole = -(-size // plan.mesh.size) * plan.mesh.size
-    return in_batches(one, np.arange(len(pixels)), whole)
+    return in_batches(one, np.arange(len(pixels)), sharding.whole(size, plan.mesh))

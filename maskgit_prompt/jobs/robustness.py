@@ -106,8 +106,6 @@ def answers(
       run: of `make_attack`; epsilon: in pixel values.
     """
     key = jax.random.key(streams.seed_of(config.seed, "evaluate"))
-    size = -(-config.batch_size // mesh.size) * mesh.size
-
     def batch(rows: np.ndarray) -> np.ndarray:
         given = {"images": pixels[rows], "labels": labels[rows]}
         with jax.set_mesh(mesh):
@@ -115,7 +113,7 @@ def answers(
             right = run(one.tree, sharding.to_global(given, mesh), epsilon / 255, own)
         return sharding.to_host(right, mesh)
 
-    return in_batches(batch, np.arange(len(labels)), size)
+    return in_batches(batch, np.arange(len(labels)), sharding.whole(config.batch_size, mesh))
 
 
 def make_attack(one: Predictor, attack: str, steps: int) -> Callable[..., jax.Array]:

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from maskgit_prompt import main
+from maskgit_prompt.data.sets.scene_tasks import TASKS
 from maskgit_prompt.data.sets.scenes import draw, make_scene
 from maskgit_prompt.jobs import attack
 from tests import tiny
@@ -47,9 +48,12 @@ def pictures(tmp_path):
     return tmp_path / "pictures"
 
 
-def answered(capsys, backbone, pictures, home, *files) -> dict[tuple[str, str], tuple[str, float]]:
+def answered(
+    capsys, backbone, pictures, home, *files, flags=()
+) -> dict[tuple[str, str], tuple[str, float]]:
     done = run(
         capsys,
+        *flags,
         f"{ANSWER}:{pictures}",
         f"--config.backbone={backbone}",
         f"--workdir={home}",
@@ -70,6 +74,26 @@ def test_prefixes_in_one_batch_answer_as_they_do_alone(made, pictures, tmp_path,
             assert both[key][0] == text and both[key][1] == pytest.approx(score, abs=3e-4)
     scores = np.array([[both[f"{i}.png", str(f)][1] for f in files] for i in range(3)])
     assert (np.abs(scores[:, 0] - scores[:, 1]) > 1e-3).all()
+
+
+def test_each_prefix_answers_from_its_own_closed_set(made, pictures, tmp_path, capsys):
+    """Three pictures and two prefixes make six rows, on eight devices; the second batch has one
+    picture."""
+    files = []
+    for task in ("colour", "count"):
+        home = tmp_path / task
+        flags = (f"--config.backbone={made[0]}", f"--workdir={home}", *FEW)
+        done = run(capsys, MULTIMODAL, *QUICK, *flags, f"--config.data.task={task}")
+        assert done.code == 0, done.err
+        files.append(home / "prefix.safetensors")
+    question = "--config.texts=what?"
+    few = (question, "--config.batch_size=2")
+    both = answered(capsys, made[0], pictures, tmp_path / "both", *files, flags=few)
+    for file, task in zip(files, ("colour", "count"), strict=True):
+        own = {text for (_, prefix), (text, _) in both.items() if prefix == str(file)}
+        assert own and own <= set(TASKS[task].answers)
+        alone = answered(capsys, made[0], pictures, tmp_path / f"a-{task}", file, flags=(question,))
+        assert {key: both[key][0] for key in alone} == {k: text for k, (text, _) in alone.items()}
 
 
 def test_a_prefix_is_refused_on_another_backbone(made, pictures, tmp_path, capsys):

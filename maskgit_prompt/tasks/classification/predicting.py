@@ -1,7 +1,6 @@
 """Tuned classifiers on one frozen encoder, used again: pixels in, probabilities out."""
 
 import dataclasses
-import math
 from typing import Any
 
 import jax
@@ -105,7 +104,7 @@ class Predictor:
                 found = self._run(self.tree, sharding.to_global({"images": some}, self._mesh))
                 return sharding.to_host(found, self._mesh)
 
-        return in_batches(one, pixels, math.ceil(size / self._mesh.size) * self._mesh.size)
+        return in_batches(one, pixels, sharding.whole(size, self._mesh))
 
 
 @dataclasses.dataclass(frozen=True)

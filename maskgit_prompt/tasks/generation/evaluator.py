@@ -59,7 +59,7 @@ def make_evaluator(
         # What is drawn for an image depends on its chunk and its place there, not on the padding
         # that the number of devices asks for. With few images a chunk is as large: one compilation.
         chunk = min(ROWS, max(1, CODES // codes.shape[1]))
-        size = -(-chunk // mesh.size) * mesh.size
+        size = sharding.whole(chunk, mesh)
         rounds = objective.rounds(max(1, min(config.score.rounds, DRAWS // len(codes))))
         found = []
         bar = progress(len(codes), "evaluate", "image", delay=5.0)

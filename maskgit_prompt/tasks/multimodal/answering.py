@@ -35,6 +35,7 @@ class Answerer:
     """Compiled once for all batches of one size.
 
     Args:
+      constraint: for all examples, or for each of sharding.whole(size, mesh).
       size: examples at once, on all devices together.
     """
 
@@ -49,7 +50,7 @@ class Answerer:
     ):
         self._model, self._tokenizer, self._mesh = model, tokenizer, mesh
         self._search, self._constraint = search, constraint
-        self._size = -(-size // mesh.size) * mesh.size
+        self._size = sharding.whole(size, mesh)
         self._opened = jax.jit(lambda tree: model.opened(tree, self._size))
         self._encoded = jax.jit(model.memory)
 

@@ -138,7 +138,7 @@ def constraint_of_loss(plan: Plan) -> Constraint | None:
 
 def _heldout(plan: Plan, held: Held) -> Evaluation:
     """The loss of the first right answer of held-out examples, in nats per token."""
-    size = -(-min(plan.config.score.batch_size, len(plan.test)) // plan.mesh.size) * plan.mesh.size
+    size = sharding.whole(min(plan.config.score.batch_size, len(plan.test)), plan.mesh)
     # The last row has no target, so what fills the last batch up does not count.
     targets = padded([*(several[0] for several in plan.test.targets), []], plan.test.longest)
     run = jax.jit(_sums(plan))

@@ -25,7 +25,7 @@ def evaluations(setup: Setup, losses: Callable[[Tree, Batch], jax.Array]) -> dic
     if not len(rows):
         return {}
     most = max(1, min(ROWS, PIXELS // setup.view_maker.size**2, len(rows)))
-    size = -(-most // mesh.size) * mesh.size
+    size = sharding.whole(most, mesh)
 
     def heldout(tree: Tree) -> float:
         with jax.set_mesh(mesh), progress(len(rows), "evaluate", "image", delay=5.0) as bar:
