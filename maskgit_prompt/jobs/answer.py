@@ -14,7 +14,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from absl import logging
 from flax import nnx
 from ml_collections import ConfigDict
 
@@ -26,7 +25,7 @@ from maskgit_prompt.data.sets import pictures
 from maskgit_prompt.decoding.beam import SearchConfig
 from maskgit_prompt.decoding.constraints import Constraint, IdRange, Trie, make_tries
 from maskgit_prompt.devices import sharding
-from maskgit_prompt.errors import UsageError, UserError
+from maskgit_prompt.errors import UsageError
 from maskgit_prompt.models.prefixes import Prefixes, together
 from maskgit_prompt.report import results
 from maskgit_prompt.storage import workdir
@@ -87,10 +86,7 @@ def run(config: ConfigDict, path: str) -> None:
                         "score": round(float(answers.scores[row]), 4),
                     }
                 )
-        if broken:
-            logging.warning("left out %s: %s", counted(len(broken), "picture"), broken)
-        if not rows:
-            raise UserError(f"none of {counted(len(names), 'picture')} can be read: {broken}")
+        pictures.check_broken(broken, len(names))
 
         # 3. Files.
         write_whole(home / "answers.csv", as_csv(rows).encode())

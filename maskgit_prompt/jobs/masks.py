@@ -10,7 +10,6 @@ import pathlib
 import time
 
 import numpy as np
-from absl import logging
 from ml_collections import ConfigDict
 from PIL import Image
 
@@ -24,8 +23,6 @@ from maskgit_prompt.report import sheets
 from maskgit_prompt.storage import workdir
 from maskgit_prompt.storage.files import write_whole
 from maskgit_prompt.tasks.segmentation.predicting import open_segmenter
-
-NAMED = 10  # broken pictures that a warning names
 
 
 def run(config: ConfigDict, path: str) -> None:
@@ -54,14 +51,7 @@ def run(config: ConfigDict, path: str) -> None:
                         mask = as_image(answer, seen.size, opened.colours)
                         sheets.save_png(mask, home / "masks" / f"{pathlib.PurePath(name).stem}.png")
                 bar.update(len(whole) + len(wrong))
-        if len(broken) == len(names):
-            raise UserError(f"none of {counted(len(names), 'picture')} can be read: {broken}")
-        if broken:
-            shown = [f"{name} ({why})" for name, why in list(broken.items())[:NAMED]]
-            more = ", …" if len(broken) > NAMED else ""
-            logging.warning(
-                "left out %s: %s%s", counted(len(broken), "picture"), ", ".join(shown), more
-            )
+        pictures.check_broken(broken, len(names))
         lines = [
             f"{name} {red} {green} {blue}\n"
             for name, (red, green, blue) in zip(

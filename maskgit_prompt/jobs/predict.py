@@ -13,21 +13,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from absl import logging
 from ml_collections import ConfigDict
 
 from maskgit_prompt.config import rules
 from maskgit_prompt.counts import counted
 from maskgit_prompt.data.pixels import Preprocessing
 from maskgit_prompt.data.sets import pictures
-from maskgit_prompt.errors import UsageError, UserError
+from maskgit_prompt.errors import UsageError
 from maskgit_prompt.progress import progress
 from maskgit_prompt.report import results
 from maskgit_prompt.storage import workdir
 from maskgit_prompt.storage.files import write_whole
 from maskgit_prompt.tasks.classification.predicting import Opened, Predictor, open_all, top
 
-NAMED = 10  # broken pictures that a warning names
 ENSEMBLE = "ensemble"
 
 
@@ -47,8 +45,6 @@ def run(config: ConfigDict, path: str) -> None:
     with workdir.prepare(path, config) as home:
         # 2. Probabilities.
         kept, probabilities, broken = probabilities_of(config, opened, names, read)
-        if not kept:
-            raise UserError(f"none of {counted(len(names), 'picture')} can be read: {broken}")
         if config.ensemble:
             classes = {ENSEMBLE: next(iter(predictors.values())).classes}
             probabilities = {ENSEMBLE: np.mean(list(probabilities.values()), axis=0)}
@@ -113,12 +109,7 @@ def probabilities_of(
                     if one.images == way and len(some):
                         found[file].append(one(pixels, config.batch_size))
                 bar.update(len(some) + len(wrong))
-    if broken:
-        shown = [f"{name} ({why})" for name, why in list(broken.items())[:NAMED]]
-        more = ", …" if len(broken) > NAMED else ""
-        logging.warning(
-            "left out %s: %s%s", counted(len(broken), "picture"), ", ".join(shown), more
-        )
+    pictures.check_broken(broken, len(names))
     joined = {file: np.concatenate(parts) for file, parts in found.items() if parts}
     return kept[next(iter(ways))], joined, broken
 

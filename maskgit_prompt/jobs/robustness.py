@@ -106,6 +106,7 @@ def answers(
       run: of `make_attack`; epsilon: in pixel values.
     """
     key = jax.random.key(streams.seed_of(config.seed, "evaluate"))
+
     def batch(rows: np.ndarray) -> np.ndarray:
         given = {"images": pixels[rows], "labels": labels[rows]}
         with jax.set_mesh(mesh):

@@ -3,16 +3,19 @@
 import concurrent.futures
 import os
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
+from absl import logging
 
+from maskgit_prompt.counts import counted
 from maskgit_prompt.data.formats import is_image
 from maskgit_prompt.data.pixels import BROKEN, Examined, Preprocessing, examine, reason
 from maskgit_prompt.data.sets.places import existing, open_place
 from maskgit_prompt.errors import UsageError, UserError
 
 LIST = ".txt"
+NAMED = 10  # broken pictures that a message names
 Read = Callable[[str], bytes]
 
 
@@ -54,6 +57,20 @@ def decoded(
         if whole:
             pixels = np.stack([seen.pixels for seen in whole.values()])
         yield list(whole), pixels, broken
+
+
+def check_broken(broken: Mapping[str, str], number: int) -> None:
+    """Warns of pictures that cannot be read; broken: name -> why, of `number` pictures in all.
+
+    Raises:
+      UserError: none can be read.
+    """
+    shown = [f"{name} ({why})" for name, why in list(broken.items())[:NAMED]]
+    text = ", ".join(shown) + (", …" if len(broken) > NAMED else "")
+    if len(broken) == number:
+        raise UserError(f"none of {counted(number, 'picture')} can be read: {text}")
+    if broken:
+        logging.warning("left out %s: %s", counted(len(broken), "picture"), text)
 
 
 def examined(
