@@ -144,7 +144,7 @@ def check_batch(batch_size: int, micro_batches: int, mesh: Mesh) -> None:
 
 
 def whole(size: int, mesh: Mesh) -> int:
-    """The smallest batch of at least `size` rows that divides over a mesh's devices: 9 on 8 is 16."""
+    """At least `size` rows that divide over all devices of a mesh: 9 on 8 devices give 16."""
     return -(-size // mesh.size) * mesh.size
 
 

@@ -8,7 +8,11 @@
 
 import json
 import pathlib
+from collections.abc import Mapping
 
+from ml_collections import ConfigDict
+
+from maskgit_prompt import backbones
 from maskgit_prompt.backbones import Backbone
 from maskgit_prompt.errors import UserError
 from maskgit_prompt.importers import convert
@@ -17,6 +21,7 @@ from maskgit_prompt.importers.published import PUBLISHED, Published
 from maskgit_prompt.storage import addresses, cache
 from maskgit_prompt.storage.addresses import is_address
 from maskgit_prompt.storage.cache import Wanted
+from maskgit_prompt.tuning.tuned_file import TunedOn
 
 CONFIG = "config.json"
 
@@ -37,6 +42,27 @@ def backbone(name: str, download: bool, key: str = "config.backbone") -> str:
     if is_address(name):
         return str(_folder(name, download, key))
     return name
+
+
+def tuned_on(config: ConfigDict, files: Mapping[str, TunedOn]) -> Backbone:
+    """The backbone that files of tuned parameters are for.
+
+    It is what config.backbone names; empty: the embedded one that the first file was tuned on.
+
+    Args:
+      files: path -> what it was tuned on; one or more.
+
+    Raises:
+      UserError: a file that was tuned on another backbone; what `backbone` raises.
+    """
+    first = next(iter(files.values()))
+    found = backbones.load(
+        backbone(config.backbone, config.download)
+        or backbones.embedded_with(first.fingerprint, first.parts)
+    )
+    for path, on in files.items():
+        on.check(found, path)
+    return found
 
 
 def files(given: str, download: bool) -> list[str]:

@@ -26,6 +26,7 @@ from maskgit_prompt.decoding.beam import SearchConfig
 from maskgit_prompt.decoding.constraints import Constraint, IdRange, Trie, make_tries
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
+from maskgit_prompt.importers import obtain
 from maskgit_prompt.models.prefixes import Prefixes, together
 from maskgit_prompt.report import results
 from maskgit_prompt.storage import workdir
@@ -48,7 +49,7 @@ def run(config: ConfigDict, path: str) -> None:
     for one in found:
         if one.sizes.prompt is None:
             raise UsageError(f"{one.path} is of method {one.method!r}; expected prefixes")
-    backbone = opening.backbone_of(config, found)
+    backbone = obtain.tuned_on(config, {one.path: one.backbone for one in found})
     vocabulary = words.of_backbone(backbone, config.vocabulary)
     side = _same(found, "side")
     search = _search(found)

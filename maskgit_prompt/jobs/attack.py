@@ -20,6 +20,7 @@ from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.config import rules
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
+from maskgit_prompt.importers import obtain
 from maskgit_prompt.metrics import intervals
 from maskgit_prompt.metrics.answered import OF_KIND, SHARES
 from maskgit_prompt.report import attacked, results
@@ -40,7 +41,7 @@ def run(config: ConfigDict, path: str) -> None:
 
     # 1. Models and examples.
     found = opening.load_all(tuple(config.tuned), "tuned")
-    backbone = opening.backbone_of(config, found)
+    backbone = obtain.tuned_on(config, {one.path: one.backbone for one in found})
     mesh, compute = sharding.make_mesh(**config.mesh), Compute.of(config)
     plan = make_plan(config, backbone, mesh, path)
     for one in found:

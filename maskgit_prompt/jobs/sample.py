@@ -84,11 +84,7 @@ def run(config: ConfigDict, path: str) -> None:
     if not config.prompt:
         raise UsageError("no prompt file: give --config.prompt=DIR/prompt.safetensors of a run")
     prompt = tuned_prompt.load(config.prompt)
-    backbone = backbones.load(
-        obtain.backbone(config.backbone, config.download)
-        or backbones.embedded_with(prompt.backbone.fingerprint, prompt.backbone.parts)
-    )
-    prompt.backbone.check(backbone, config.prompt)
+    backbone = obtain.tuned_on(config, {config.prompt: prompt.backbone})
 
     # 2. What to make.
     mesh = sharding.make_mesh(**config.mesh)

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import json
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,35 @@ class Kind:
     name: str
     text: str
     format: int
+
+
+def changed(tree: Tree, trainable: Sequence[str], part: str) -> Tree:
+    """What a file must hold of a tuned tree: all that stands around the backbone's `part`, and what
+    of the part itself was trained.
+
+    Args:
+      trainable: patterns, as params.split takes them.
+    """
+    around = {name: branch for name, branch in tree.items() if name != part}
+    trained, _ = params.split(tree, tuple(trainable))
+    return around | ({part: trained[part]} if part in trained else {})
+
+
+def overlaid(weights: Tree, tree: Tree, part: str, path: str | pathlib.Path) -> Tree:
+    """The weights of a backbone's `part` with those that a file holds in their place.
+
+    Args:
+      tree: of the file at `path`.
+
+    Raises:
+      UserError: parameters that the part does not have.
+    """
+    try:
+        return params.overlaid(weights, tree.get(part, {}))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path} does not fit the backbone's {part} ({error}); use the backbone it was tuned on"
+        ) from error
 
 
 def save(path: pathlib.Path, kind: Kind, tree: Tree, header: dict[str, Any]) -> None:

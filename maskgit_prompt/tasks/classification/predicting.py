@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from maskgit_prompt import backbones, params
+from maskgit_prompt import params
 from maskgit_prompt.backbones import Backbone
 from maskgit_prompt.backbones.compiled import in_batches
 from maskgit_prompt.backbones.compute import Compute
@@ -23,10 +23,9 @@ from maskgit_prompt.tasks.classification import sizes
 from maskgit_prompt.tasks.classification.model import Classifier, Placing
 from maskgit_prompt.tasks.classification.protocols import Normalization
 from maskgit_prompt.tasks.classification.sizes import Sizes
-from maskgit_prompt.tuning import tuned_classifier
+from maskgit_prompt.tuning import tuned_classifier, tuned_file
 from maskgit_prompt.tuning.lora import LoRAConfig
 from maskgit_prompt.tuning.tuned_classifier import TunedClassifierFile
-from maskgit_prompt.tuning.tuned_file import TunedOn
 
 _OF = {
     "prompt": PromptConfig,
@@ -78,15 +77,7 @@ class Predictor:
         params.check(around, sizes.outlines(made, part.tree), f"classifier {path}")
         graph = part.graphdef(compute.applied(part.cfg))
         self.model = sizes.classifier(made, graph, own, self.KIND)
-        weights = part.placed(mesh)
-        if "encoder" in found.tree:
-            try:
-                weights = params.overlaid(weights, found.tree["encoder"])
-            except (KeyError, TypeError, ValueError) as error:
-                raise UserError(
-                    f"classifier {path} does not fit the encoder ({error}); use the backbone it "
-                    "was tuned on"
-                ) from error
+        weights = tuned_file.overlaid(part.placed(mesh), found.tree, "encoder", path)
         self.tree = {"encoder": weights, **sharding.place(around, mesh, AXES)}
         self._mesh = mesh
         self._run = jax.jit(lambda tree, inputs: self.answered(self.model.logits(tree, inputs)))
@@ -139,23 +130,13 @@ def open_all(config: ConfigDict) -> Opened:
             "by repeating the flag"
         )
     found = {file: tuned_classifier.load(file) for file in files}
-    backbone = backbone_of(config, found[files[0]].backbone)
-    for file, one in found.items():
-        one.backbone.check(backbone, file)
+    backbone = obtain.tuned_on(config, {file: one.backbone for file, one in found.items()})
     mesh, compute = sharding.make_mesh(**config.mesh), Compute.of(config)
     compute.check(backbone.part("encoder").cfg, mesh)
     predictors = {
         file: Predictor(backbone, one, mesh, compute, file) for file, one in found.items()
     }
     return Opened(backbone, mesh, predictors)
-
-
-def backbone_of(config: ConfigDict, on: TunedOn) -> Backbone:
-    """What config.backbone names; empty: the embedded one that something was tuned on."""
-    return backbones.load(
-        obtain.backbone(config.backbone, config.download)
-        or backbones.embedded_with(on.fingerprint, on.parts)
-    )
 
 
 def _sizes(stored: dict[str, Any], head: type) -> Sizes:

@@ -16,6 +16,7 @@ from maskgit_prompt.tasks.classification.inputs import Batches, Inputs, on_mesh,
 from maskgit_prompt.tasks.classification.model import HEAD_STATS, classification_loss
 from maskgit_prompt.tasks.classification.plan import Plan
 from maskgit_prompt.tasks.classification.starting import from_patches
+from maskgit_prompt.tuning import tuned_file
 from maskgit_prompt.tuning.tune import Examples, Tuned, tune
 
 # The standard deviation of a class token that begins anew, as in VPT's code.
@@ -59,13 +60,10 @@ def tune_classifier(plan: Plan, home) -> TunedClassifier:
     tuned = tune(
         plan.tuning, tree, classification_loss(plan.model), examples, home, mesh, best=best
     )
-    around = {name: branch for name, branch in tuned.tree.items() if name != "encoder"}
-    trained, _ = params.split(tuned.tree, tuple(plan.tuning.trainable))
-    if "encoder" in trained:
-        around["encoder"] = trained["encoder"]
+    changed = tuned_file.changed(tuned.tree, plan.tuning.trainable, "encoder")
     return TunedClassifier(
         tree=tuned.tree,
-        changed=sharding.tree_to_host(around, mesh),
+        changed=sharding.tree_to_host(changed, mesh),
         run=tuned,
         predict=lambda rows: predict(tuned.tree, rows),
         features=lambda rows: on_mesh(plan, seen, tuned.tree, given, rows, "features"),

@@ -6,20 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
-from maskgit_prompt import backbones, params
+from maskgit_prompt import params
 from maskgit_prompt.backbones import Backbone
 from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError, UserError
-from maskgit_prompt.importers import obtain
 from maskgit_prompt.models.adapter import AdapterConfig
 from maskgit_prompt.params import Tree
 from maskgit_prompt.tasks.multimodal import sizes
 from maskgit_prompt.tasks.multimodal.model import Multimodal
 from maskgit_prompt.tasks.multimodal.sizes import Sizes
-from maskgit_prompt.tuning import tuned_answerer, tuned_prefix
+from maskgit_prompt.tuning import tuned_answerer, tuned_file, tuned_prefix
 from maskgit_prompt.tuning.lora import LoRAConfig
 from maskgit_prompt.tuning.tuned_file import TunedOn
 
@@ -78,22 +76,6 @@ def load_all(files: Sequence[str], key: str) -> list[Stored]:
     return [load(file) for file in files]
 
 
-def backbone_of(config: ConfigDict, found: Sequence[Stored]) -> Backbone:
-    """The backbone that all files were tuned on.
-
-    Raises:
-      UserError: a file that was tuned on another one.
-    """
-    on = found[0].backbone
-    backbone = backbones.load(
-        obtain.backbone(config.backbone, config.download)
-        or backbones.embedded_with(on.fingerprint, on.parts)
-    )
-    for one in found:
-        one.backbone.check(backbone, one.path)
-    return backbone
-
-
 def around(
     stored: Stored, backbone: Backbone, compute: Compute, mesh: Mesh
 ) -> tuple[Multimodal, Tree]:
@@ -106,14 +88,6 @@ def around(
     cfg = dataclasses.replace(compute.applied(part.cfg), dropout=0.0)
     own = {name: x for name, x in stored.tree.items() if name != "multimodal"}
     params.check(own, sizes.outlines(stored.sizes, part.tree), stored.path)
-    weights = part.placed(mesh)
-    if "multimodal" in stored.tree:
-        try:
-            weights = params.overlaid(weights, stored.tree["multimodal"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(
-                f"{stored.path} does not fit the network ({error}); use the backbone it was tuned "
-                "on"
-            ) from error
+    weights = tuned_file.overlaid(part.placed(mesh), stored.tree, "multimodal", stored.path)
     model = sizes.model(stored.sizes, part.graphdef(cfg), cfg)
     return model, {"multimodal": weights, **sharding.place(own, mesh, sizes.AXES)}

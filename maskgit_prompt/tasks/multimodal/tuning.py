@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from maskgit_prompt import params, streams
+from maskgit_prompt import streams
 from maskgit_prompt.decoding.constraints import Constraint
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
@@ -25,6 +25,7 @@ from maskgit_prompt.tasks.multimodal.goals import BOXES
 from maskgit_prompt.tasks.multimodal.model import LossConfig, answer_loss, answer_sums
 from maskgit_prompt.tasks.multimodal.plan import Plan
 from maskgit_prompt.tasks.multimodal.words import padded
+from maskgit_prompt.tuning import tuned_file
 from maskgit_prompt.tuning.tune import Evaluation, Examples, Tuned, tune
 
 
@@ -124,10 +125,7 @@ def tune_model(plan: Plan, home: pathlib.Path, held: Held) -> TunedModel:
         plan.mesh,
         best="heldout" if plan.config.train.best else "",
     )
-    changed = {name: branch for name, branch in tuned.tree.items() if name != "multimodal"}
-    trained, _ = params.split(tuned.tree, tuple(plan.tuning.trainable))
-    if "multimodal" in trained:
-        changed["multimodal"] = trained["multimodal"]
+    changed = tuned_file.changed(tuned.tree, plan.tuning.trainable, "multimodal")
     return TunedModel(tuned.tree, sharding.tree_to_host(changed, plan.mesh), tuned)
 
 

@@ -11,8 +11,9 @@ from maskgit_prompt.backbones import Backbone
 from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
+from maskgit_prompt.importers import obtain
 from maskgit_prompt.models.segmentation_head import SegmentationHeadConfig
-from maskgit_prompt.tasks.classification.predicting import Predictor, backbone_of
+from maskgit_prompt.tasks.classification.predicting import Predictor
 from maskgit_prompt.tasks.segmentation.model import Segmenter
 from maskgit_prompt.tuning import tuned_classifier
 from maskgit_prompt.tuning.tuned_classifier import SEGMENTER
@@ -58,8 +59,7 @@ def open_segmenter(config: ConfigDict) -> Opened:
     if not config.segmenter:
         raise UsageError("no segmenter: give --config.segmenter=DIR/segmenter.safetensors of a run")
     found = tuned_classifier.load(config.segmenter, SEGMENTER)
-    backbone = backbone_of(config, found.backbone)
-    found.backbone.check(backbone, config.segmenter)
+    backbone = obtain.tuned_on(config, {config.segmenter: found.backbone})
     mesh, compute = sharding.make_mesh(**config.mesh), Compute.of(config)
     compute.check(backbone.part("encoder").cfg, mesh)
     predictor = MaskPredictor(backbone, found, mesh, compute, config.segmenter)

@@ -19,6 +19,7 @@ from maskgit_prompt.tasks.classification.inputs import KEPT_BYTES, Kept, on_mesh
 from maskgit_prompt.tasks.classification.tuning import first_parameters
 from maskgit_prompt.tasks.segmentation.model import segmentation_loss
 from maskgit_prompt.tasks.segmentation.plan import Plan
+from maskgit_prompt.tuning import tuned_file
 from maskgit_prompt.tuning.tune import Examples, Tuned, tune
 
 AT_ONCE = 64  # images whose answers are counted at once
@@ -59,11 +60,8 @@ def tune_segmenter(plan: Plan, data: Given, home: pathlib.Path) -> tuple[Tuned, 
     tuned = tune(
         plan.tuning, tree, segmentation_loss(plan.model), examples(plan, data, answers), home, mesh
     )
-    around = {name: branch for name, branch in tuned.tree.items() if name != "encoder"}
-    trained, _ = params.split(tuned.tree, tuple(plan.tuning.trainable))
-    if "encoder" in trained:
-        around["encoder"] = trained["encoder"]
-    return tuned, sharding.tree_to_host(around, mesh)
+    changed = tuned_file.changed(tuned.tree, plan.tuning.trainable, "encoder")
+    return tuned, sharding.tree_to_host(changed, mesh)
 
 
 def whole(plan: Plan, around: Tree) -> Tree:
