@@ -9,12 +9,15 @@ from importlib.metadata import version
 # Before jax is imported: without it XLA's CPU collectives can hang on two cores.
 os.environ.setdefault("PJRT_NPROC", "16")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Left to itself, XLA starts the collectives of one program in another order on each emulated
+# device, and on two cores they wait for each other until it aborts.
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_cpu_enable_concurrency_optimized_scheduler=false"
+)
 # The older way to compile fusions takes two thirds of the time. XLA aborts at a flag that it does
 # not know, and jaxlib 0.12 no longer has this one.
 if os.environ.get("JAX_DISABLE_MOST_OPTIMIZATIONS") and version("jaxlib").startswith("0.10."):
-    os.environ["XLA_FLAGS"] = (
-        os.environ.get("XLA_FLAGS", "") + " --xla_cpu_use_fusion_emitters=false"
-    )
+    os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
 
 import jax
 import pytest
