@@ -17,8 +17,4 @@ from maskgit_prompt import config as defaults
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    config = defaults.classify()
-    if arg:
-        return defaults.classify_folder(config, arg, "classify.py")
-    config.data.name = "twemoji"
-    return config
+    return defaults.classify_folder(defaults.classify(), arg, "classify.py")

@@ -22,32 +22,43 @@ from maskgit_prompt import config as defaults
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    config = defaults.transfer()
-    first, _, rest = variant.partition(",")
-    digits = first == "digits"
-    change = rest if digits else variant
-    if digits:
-        config.backbone = "" if change in ("mini-causal", "causal") else "mini"
-    else:
-        defaults.on_mini64(config)
-        config.data.name = "twemoji"
-        config.data.fractions = {"tune": 0.5, "judge": 0.3, "test": 0.2}
-        config.train.steps = 400
-        config.score.marquee_images = 8
-    if change == "full":
-        config.data.shots = 0
-    elif change == "compare":
-        defaults.compare(config)
-        config.compare.shots = (2, 5, 10) if digits else (2, 5, 10, 20)
-    elif not digits and not change:
-        config.data.shots = 20
-    elif digits and change == "mini-causal":
-        defaults.causal(config)
-    elif digits and change == "causal":
-        defaults.side_by_side(config)
-    elif change:
+    images, _, change = variant.partition(",")
+    found = _digits(change) if images == "digits" else _twemoji(variant)
+    if found is None:
         raise ValueError(
             f"configs/quickstart.py:{variant}, expected :full, :compare, :digits, :digits,full, "
             ":digits,compare, :digits,mini-causal or :digits,causal"
         )
+    return found
+
+
+def _twemoji(change: str) -> ConfigDict | None:
+    config = defaults.on_mini64(defaults.transfer())
+    config.data.name = "twemoji"
+    config.data.fractions = {"tune": 0.5, "judge": 0.3, "test": 0.2}
+    config.train.steps = 400
+    config.score.marquee_images = 8
+    if change == "compare":
+        defaults.compare(config)
+        config.compare.shots = (2, 5, 10, 20)
+    elif change in ("", "full"):
+        config.data.shots = 0 if change else 20
+    else:
+        return None
+    return config
+
+
+def _digits(change: str) -> ConfigDict | None:
+    config = defaults.transfer()
+    if change == "causal":
+        return defaults.side_by_side(config)
+    if change == "mini-causal":
+        return defaults.causal(config)
+    config.backbone = "mini"
+    if change == "compare":
+        defaults.compare(config)
+    elif change == "full":
+        config.data.shots = 0
+    elif change:
+        return None
     return config

@@ -13,8 +13,4 @@ from maskgit_prompt import config as defaults
 
 
 def get_config(path: str = "") -> ConfigDict:
-    config = defaults.robustness()
-    if path:
-        return defaults.classify_folder(config, path, "robustness.py")
-    config.data.name = "twemoji"
-    return config
+    return defaults.classify_folder(defaults.robustness(), path, "robustness.py")

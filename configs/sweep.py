@@ -13,8 +13,4 @@ from maskgit_prompt import config as defaults
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    config = defaults.sweep()
-    if arg:
-        return defaults.classify_folder(config, arg, "sweep.py")
-    config.data.name = "twemoji"
-    return config
+    return defaults.classify_folder(defaults.sweep(), arg, "sweep.py")

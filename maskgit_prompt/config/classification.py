@@ -54,6 +54,7 @@ def classify() -> ConfigDict:
     # How images are resized and normalized: "backbone", "vpt", "vpt-fgvc", "osu" or "fact".
     config.protocol = "backbone"
     config.data = images()
+    config.data.name = "twemoji"
     # Split that decides between settings; empty: none. With a folder it is a share of each class.
     config.data.validation = ""
     config.data.fractions = ConfigDict(
@@ -96,8 +97,11 @@ def classify_folder(config: ConfigDict, arg: str, file: str) -> ConfigDict:
     """Turns a classifier's config to a folder: PATH[,shots=5][,epochs=20][,method=linear].
 
     Args:
+      arg: empty: the config stays as it is.
       file: the config file's name, for messages.
     """
+    if not arg:
+        return config
     config.data.name = "folder"
     config.data.shots = 0
     config.data.fractions = ConfigDict(FOLDER_FRACTIONS)
