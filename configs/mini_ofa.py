@@ -29,14 +29,15 @@ def get_config() -> ConfigDict:
         "entail": 0.8,
     }
     config.scenes.tasks, config.scenes.weights = tuple(shares), tuple(shares.values())
-    config.scenes.ease = 4_500
+    config.scenes.ease = 2_000
+    config.scenes.cells = 1.0
     config.multimodal = ConfigDict(
         {
             "width": 144,
             "layers": (2, 2),
             "heads": (4, 4),
             "mlp": (432, 432),
-            "stem": (1, 1, 1),
+            "stem": (1, 1, 2),
             "stem_width": 24,
             "positions": 64,
             "buckets": 16,

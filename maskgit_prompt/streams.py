@@ -14,6 +14,7 @@ STREAMS = {
     "scratch": 4,  # a transformer's first parameters, trained from scratch
     "evaluate": 5,  # masks of held-out and training losses, the same at every call
     "discriminator": 6,  # a discriminator's first parameters
+    "cells": 7,  # the first parameters of a head on an image's cells
     "more": 0,  # images of the sampling job, which trains nothing
     "classes": 0,  # numpy's: which of the backbone's own classes untuned images show
 }

@@ -23,6 +23,9 @@ def scenes() -> ConfigDict:
             # until a model looks at images at all.
             "ease": 0,
             "smoothing": 0.0,  # label smoothing of the loss
+            # Factor of a loss by which each cell of an image's grid says what it shows, and where
+            # that ends; 0: none. Answers alone teach the grid slowly.
+            "cells": 0.0,
         }
     )
 

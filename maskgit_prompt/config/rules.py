@@ -273,6 +273,7 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "scenes.weights": each(POSITIVE),
     "scenes.smoothing": RATE,
     "scenes.ease": NOT_NEGATIVE,
+    "scenes.cells": NOT_NEGATIVE,
     "scenes.*": COUNT,
     "format": Rule(lambda x: x == "" or x in formats(), ", ".join(formats())),
     "normalization": one_of(("", *NORMALIZATIONS)),

@@ -89,12 +89,16 @@ class Multimodal:
 
     def logits(self, tree: Tree, batch: Batch, key: Array | None = None) -> Array:
         """[B, T, V] float32 of every token of "target" [B, T], each from those before it."""
+        return self.read(tree, batch, key)[1]
+
+    def read(self, tree: Tree, batch: Batch, key: Array | None = None) -> tuple[Any, Array]:
+        """(what the encoder makes of the batch, the logits)."""
         keys = (None,) * 3 if key is None else jax.random.split(key, 3)
         target = batch["target"]
         parts = self.opened(tree, len(target), keys[0])
         memory = self.memory(parts, batch, keys[1])
         before = jnp.pad(target[:, :-1], [(0, 0), (1, 0)], constant_values=START)
-        return parts.network.decode(
+        logits = parts.network.decode(
             memory,
             before,
             parts.prefixes,
@@ -102,6 +106,7 @@ class Multimodal:
             key=keys[2],
             pin=sharding.split_batch,
         )
+        return memory, logits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,8 +148,13 @@ def answer_sums(
     key: Array | None = None,
 ) -> Sums:
     """The loss of a batch as sums; without a key nothing is dropped."""
-    target = batch["target"]
-    logits = model.logits(tree, batch, key)
+    return target_sums(model.logits(tree, batch, key), cfg, batch["target"], constraint)
+
+
+def target_sums(
+    logits: Array, cfg: LossConfig, target: Array, constraint: Constraint | None = None
+) -> Sums:
+    """The same of logits [B, T, V] of targets [B, T]."""
     allowed = None if constraint is None else along(constraint, target, logits.shape[-1])
     return sequence_sums(
         logits,

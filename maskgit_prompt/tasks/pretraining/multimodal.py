@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from maskgit_prompt import params, streams
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.models.resnet import FrozenNorm
 from maskgit_prompt.params import Tree
@@ -17,6 +18,7 @@ from maskgit_prompt.tasks.multimodal.model import (
     answer_sums,
     right_tokens,
 )
+from maskgit_prompt.tasks.pretraining.cells import AXES, CellHead, scene_loss
 from maskgit_prompt.tasks.pretraining.lesson import Lesson, Setup
 from maskgit_prompt.tasks.pretraining.scenes import SceneBatches
 from maskgit_prompt.tuning.train import Batch
@@ -39,8 +41,13 @@ def lesson(setup: Setup) -> Lesson:
         evaluations=_evaluations(setup, model),
         what="multimodal",
     )
-    loss = answer_loss(model, LossConfig(smoothing=config.scenes.smoothing))
-    return Lesson(loss, {"multimodal": own}, examples)
+    cfg, tree = LossConfig(smoothing=config.scenes.smoothing), {"multimodal": own}
+    if not config.scenes.cells:
+        return Lesson(answer_loss(model, cfg), tree, examples)
+    head, init = params.create(lambda rngs: CellHead(network.cfg.width, rngs=rngs))
+    key = jax.random.key(streams.seed_of(config.seed, "cells"))
+    tree |= sharding.place({"cells": jax.device_get(jax.jit(init)(key))}, setup.mesh, AXES)
+    return Lesson(scene_loss(model, cfg, head, config.scenes.cells), tree, examples)
 
 
 def settled(model: Multimodal) -> Callable[[Tree, jax.Array], Tree]:

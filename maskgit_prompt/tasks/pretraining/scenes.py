@@ -16,9 +16,11 @@ from ml_collections import ConfigDict
 from maskgit_prompt.counts import counted
 from maskgit_prompt.data import batches
 from maskgit_prompt.data.sets import scene_tasks
+from maskgit_prompt.data.sets.scene_cells import ATTRIBUTES, cells_of
 from maskgit_prompt.data.sets.scenes import GRID, MOST, VERSION, draw, make_scene
 from maskgit_prompt.data.text.words import WordsAndBytes
 from maskgit_prompt.errors import UsageError
+from maskgit_prompt.models.ofa import STRIDE
 from maskgit_prompt.tasks.multimodal.words import Words, padded
 
 AHEAD = 4  # batches that are made before they are asked for
@@ -153,10 +155,16 @@ class SceneCorpus:
         return Shown(number, not alone, source, answer)
 
     def batch(self, found: list[Shown]) -> dict[str, np.ndarray]:
-        """Arrays as `tasks/multimodal/model.py` takes them."""
-        pictures = [draw(make_scene(self.seed, one.scene, self.side)) for one in found]
-        return {
-            "images": np.stack(pictures),
+        """Arrays as `tasks/multimodal/model.py` takes them; with config.scenes.cells those of
+        `cells.py`, too."""
+        scenes = [make_scene(self.seed, one.scene, self.side) for one in found]
+        cells = {}
+        if self.settings.cells:
+            names, edges = zip(*(cells_of(one, self.side // STRIDE) for one in scenes), strict=True)
+            cells["cell_names"] = np.stack(names).reshape(len(found), -1, len(ATTRIBUTES))
+            cells["cell_edges"] = np.stack(edges).reshape(len(found), -1, 4)
+        return cells | {
+            "images": np.stack([draw(one) for one in scenes]),
             "there": np.array([one.there for one in found]),
             "source": padded([one.source for one in found], self.settings.source_length),
             "target": padded([one.target for one in found], self.settings.target_length),
