@@ -1,0 +1,129 @@
+"""A study of prefixes on `mini-ofa`: their sizes, other methods, learning rates, convergence.
+
+    python benchmarks/prefixes.py --out=runs/prefixes
+    python benchmarks/prefixes.py --out=runs/prefixes --parts sizes methods --seeds 0 1 2
+
+The task is how many things a scene shows, which `mini-ofa` was never asked: 500 examples to tune
+on, 200 held out. A run takes half a minute on two cores, all parts with three seeds half an hour.
+Stopped, it goes on where it was. It writes OUT/results.csv, a row a run, and prints the tables.
+"""
+
+import argparse
+import json
+import pathlib
+import sys
+from typing import Any
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from benchmarks.studying import Case, run_all, table  # noqa: E402
+
+LENGTHS = (2, 8, 32)
+LAYERS = ("all", "bottom-1", "top-1")
+HIDDEN = 144  # of the MLP that makes prefixes
+RATES = {
+    "prompt": (0.001, 0.003, 0.01, 0.03, 0.1),
+    "full": (0.0001, 0.0003, 0.001, 0.003, 0.01),
+}
+# A rate of each method's own; those of prefixes and of full tuning are the best of RATES.
+METHODS = {
+    "prompt": 0.01,
+    "adapter": 0.003,
+    "lora": 0.003,
+    "bias": 0.003,
+    "bias_ofa": 0.01,
+    "full": 0.0003,
+}
+REACHED = 0.4  # held-out loss in nats per token; guessing among four answers is 0.69
+PARTS = ("sizes", "methods", "rates")
+
+
+def flags(**values: Any) -> tuple[str, ...]:
+    """flags(prompt__encoder=2) -> ("--config.prompt.encoder=2",)."""
+    return tuple(f"--config.{key.replace('__', '.')}={value}" for key, value in values.items())
+
+
+def cases(parts: list[str]) -> list[Case]:
+    """The runs of some of PARTS."""
+    found = []
+    if "sizes" in parts:
+        for length in LENGTHS:
+            for layers in LAYERS:
+                for hidden in (0, HIDDEN) if layers == "all" else (0,):
+                    name = f"{length} tokens, layers {layers}" + ", by an MLP" * bool(hidden)
+                    own = flags(
+                        prompt__encoder=length,
+                        prompt__decoder=length,
+                        prompt__layers=layers,
+                        prompt__reparameterize=hidden,
+                    )
+                    found.append(Case("sizes", name, own))
+    if "methods" in parts:
+        for method, rate in METHODS.items():
+            own = flags(method=method, optimizer__learning_rate=rate)
+            found.append(Case("methods", method, own))
+    if "rates" in parts:
+        for method, rates in RATES.items():
+            for rate in rates:
+                own = flags(method=method, optimizer__learning_rate=rate)
+                found.append(Case("rates", f"{method}, {rate:g}", own))
+    return found
+
+
+def read(found: dict[str, Any], home: pathlib.Path) -> dict[str, float | None]:
+    """The row of a run; "reached": the first step whose held-out loss is at most REACHED."""
+    lines = [json.loads(line) for line in (home / "metrics.jsonl").read_text().splitlines()]
+    losses = [(line["step"], line["evaluated_heldout"]) for line in lines if _held(line)]
+    reached = next((step for step, loss in losses if loss <= REACHED), None)
+    seconds = found["speed"]["step_seconds"]
+    return {
+        "accuracy": found["scores"]["tuned"]["values"]["accuracy"],
+        "loss": found["loss"],
+        "trainable": found["trainable"],
+        "share": found["share"],
+        "reached": reached,
+        "seconds_to_it": None if reached is None else reached * seconds,
+        "step_seconds": seconds,
+        "memory": found["speed"]["host_peak_bytes"],
+    }
+
+
+def _held(line: dict[str, float]) -> bool:
+    return "evaluated_heldout" in line
+
+
+COLUMNS = {
+    "trainable": ("trained", lambda x: f"{x:,.0f}"),
+    "accuracy": ("right answers, %", lambda x: f"{100 * x:.1f}"),
+    "loss": ("held-out loss, nats", lambda x: f"{x:.3f}"),
+    "reached": (f"steps to {REACHED} nats", lambda x: f"{x:.0f}"),
+    "seconds_to_it": ("seconds to it", lambda x: f"{x:.0f}"),
+    "step_seconds": ("ms a step", lambda x: f"{1e3 * x:.0f}"),
+    "memory": ("peak GB", lambda x: f"{x / 1e9:.2f}"),
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--flags", nargs="*", default=[], help="of every run")
+    args = parser.parse_args(arguments)
+    every = flags(
+        train__steps=args.steps,
+        train__evaluate_every=25,
+        train__tensorboard=False,
+        score__untuned=False,
+    )
+    settings = [
+        Case(case.part, case.name, (*case.flags, *every, *args.flags)) for case in cases(args.parts)
+    ]
+    rows = run_all("multimodal.py", settings, args.seeds, args.out, read)
+    for part in args.parts:
+        print(f"\n{part}\n\n{table(rows, part, COLUMNS)}")
+
+
+if __name__ == "__main__":
+    main()
