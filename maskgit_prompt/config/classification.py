@@ -162,6 +162,7 @@ def sweep() -> ConfigDict:
             # sun397; empty: the grid.
             "settings": "",
             "final": "",  # split that the reported runs are tuned on; empty: tune and judge
+            "with_judge": True,  # without final: False leaves out the images that decide
         }
     )
     return config

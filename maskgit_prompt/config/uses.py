@@ -157,6 +157,7 @@ USES = (
     ),
     Use(("sweep.tokens",), "method", PROMPTED),
     Use(("sweep.final",), "data.name", ("tfds", "vtab", "fgvc")),
+    Use(("sweep.with_judge",), "sweep.final", ("",), instead="sweep.final says what they are"),
     Use(("tasks",), "data.name", ("vtab", "fgvc")),
     Use(("sweep.settings",), "data.name", ("vtab",)),
     Use(

@@ -101,7 +101,8 @@ def plan_of(
 ) -> Plan:
     """The plan of one task.
 
-    final: tuned on all images that may be, the deciding ones included.
+    final: of the reported runs, which are tuned on config.sweep.final, or on the deciding images,
+      too, unless config.sweep.with_judge says no.
     """
     one = ConfigDict(config.to_dict())
     one.prompt.tokens = config.sweep.tokens[0]  # the default length need not fit
@@ -110,7 +111,7 @@ def plan_of(
     if final and config.sweep.final:
         one.data.split, one.data.validation = config.sweep.final, ""
     plan = make_plan(one, backbone, mesh, home)
-    if final and not config.sweep.final:
+    if final and not config.sweep.final and config.sweep.with_judge:
         return plan.with_judge()
     return plan
 

@@ -52,6 +52,12 @@ UNUSED = [
         "config.prompt.blocks = 2 has no use with an encoder that is a convnext",
     ),
     ("sweep", {"sweep.final": "train"}, {}, "or set config.data.name to tfds or vtab"),
+    (
+        "sweep",
+        {"data.name": "tfds", "sweep.final": "train", "sweep.with_judge": False},
+        {},
+        "sweep.final says what they are",
+    ),
     ("sweep", {"tasks": ("svhn",)}, {}, "or set config.data.name to vtab"),
     ("classify", {"lora.rank": 2}, {}, "or set config.method to lora"),
     ("classify", {"prompt.shared": True}, {"encoder": "swin"}, "it needs an encoder that is a vit"),

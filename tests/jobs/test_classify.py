@@ -11,7 +11,10 @@ import safetensors.numpy
 from ml_collections import ConfigDict
 from PIL import Image
 
-from maskgit_prompt import params, streams
+from maskgit_prompt import backbones, params, streams
+from maskgit_prompt import config as defaults
+from maskgit_prompt.devices import sharding
+from maskgit_prompt.jobs.sweep import plan_of
 from maskgit_prompt.tasks.classification import sizes
 from tests import tiny
 from tests.jobs.running import ROOT, run
@@ -326,6 +329,19 @@ def test_a_sweep_of_a_folder(method, images, encoder, tmp_path, capsys):
     before = (tmp_path / "sweep" / "results.md").read_bytes()
     done = run(capsys, *flags)
     assert done.code == 0 and (tmp_path / "sweep" / "results.md").read_bytes() == before
+
+
+@pytest.mark.parametrize(("with_judge", "number"), [(True, 24), (False, 18)])
+def test_the_reported_runs_of_a_sweep_may_leave_out_the_images_that_decide(
+    with_judge, number, images, encoder, tmp_path
+):
+    config = defaults.classify_folder(defaults.sweep(), str(images), "sweep.py")
+    config.sweep.with_judge, config.train.batch_size = with_judge, 8
+    for final, expected in ((False, 18), (True, number)):
+        plan = plan_of(
+            config, backbones.load(encoder), sharding.make_mesh(), tmp_path, "images", final
+        )
+        assert len(plan.data.tune) == expected
 
 
 def test_a_sweep_with_an_empty_axis(images, encoder, tmp_path, capsys):
