@@ -183,13 +183,13 @@ MUTATIONS = (
         ),
         (
             "reconstructed-is-real",
-            '"reconstructed": self._test.images}',
+            '"reconstructed": self._test}',
             '"reconstructed": self._real}',
         ),
         (
             "real-is-reconstructed",
             '{"real": self._real,',
-            '{"real": self._test.images,',
+            '{"real": self._test,',
         ),
         (
             "held-out-labels-reversed-for-the-judge",
@@ -215,13 +215,13 @@ MUTATIONS = (
         ("seed-ignored-by-the-scorer", "most, seed)]\n", "most, 0)]\n"),
         (
             "fit-of-the-tuned-images",
-            "if self._test is not None:\n            return",
-            "if self._test is None:\n            return",
+            '("test", data.test) if len(data.test) else',
+            '("test", data.test) if not len(data.test) else',
         ),
         (
             "features-of-other-images-than-their-reconstructions",
-            "self._look(real), self._test or self._tune",
-            "self._look(made), self._test or self._tune",
+            "(real.features, made.features)",
+            "(made.features, made.features)",
         ),
         (
             "reasons-are-not-told",

@@ -62,7 +62,8 @@ class Scorer:
         self.compared = data.tune[splits.thin(data.labels(data.tune), most, seed)]
         self._tune = self._look(self.reconstruct(self.compared))
         self._test = self._look(self.reconstruct(data.test)) if len(data.test) else None
-        self._real = data.images.read(data.test) if len(data.test) else None
+        self._split, rows = ("test", data.test) if len(data.test) else ("tune", self.compared)
+        self._real = self._look(data.images.read(rows))  # features are computed once, here
         own = backbone.provenance.get("reconstruction")
         self.reconstruction = self._fit() | {"own": own}
 
@@ -75,16 +76,17 @@ class Scorer:
         Those of the split that is named first: "test", or "tune" where nothing is held out. The
         tokenizer has learnt of neither.
         """
-        if self._test is not None:
-            return "test", self._real, self._test.images
-        return "tune", self._data.images.read(self.compared), self._tune.images
+        return self._split, self._real.images, self._reconstructed.images
+
+    @property
+    def _reconstructed(self) -> Looks:
+        return self._test or self._tune
 
     def _fit(self) -> dict[str, Any]:
-        split, real, made = self.before_and_after()
-        looks, seen = self._look(real), self._test or self._tune
-        features = None if self._features is None else (looks.features, seen.features)
-        found = reconstruction.measure(real, made, features)
-        return found | {"split": split, "keeps": reconstruction.verdict(found)}
+        real, made = self._real, self._reconstructed
+        features = None if self._features is None else (real.features, made.features)
+        found = reconstruction.measure(real.images, made.images, features)
+        return found | {"split": self._split, "keeps": reconstruction.verdict(found)}
 
     def _reference_features(self) -> tuple[np.ndarray, frechet.Statistics]:
         """Features [n, F] of at most FEATURES images, and the statistics of all."""
@@ -126,11 +128,13 @@ class Scorer:
 
     def accuracy(self, images: np.ndarray, labels: np.ndarray) -> float | None:
         """The share of generated images that are read as their labels."""
-        return self._read(images, labels, "generated images").value
+        sees_features = self._judge is not None and self._judge.sees_features
+        features = self._features(images) if sees_features else None
+        return self._read(images, features, labels, "generated images").value
 
-    def _read(self, images: np.ndarray, labels: np.ndarray, what: str) -> Measured:
-        seen = self._judge is not None and self._judge.sees_features
-        features = self._features(images) if seen else None
+    def _read(
+        self, images: np.ndarray, features: np.ndarray | None, labels: np.ndarray, what: str
+    ) -> Measured:
         why = self._lacks.get("judge", "")
         return measures.accuracy(self._judge, images, labels, features, what, why)
 
@@ -139,11 +143,9 @@ class Scorer:
         if self._test is None:
             return {name: Scores({"accuracy": None}) for name in ("real", "reconstructed")}
         labels = self._data.labels(self._data.test)
-        images = {"real": self._real, "reconstructed": self._test.images}
-        return {
-            name: self._checked({"accuracy": self._read(x, labels, "held-out images")})
-            for name, x in images.items()
-        }
+        looks = {"real": self._real, "reconstructed": self._test}
+        read = lambda x: self._read(x.images, x.features, labels, "held-out images")
+        return {name: self._checked({"accuracy": read(x)}) for name, x in looks.items()}
 
     def __call__(self, images: np.ndarray, labels: np.ndarray) -> Scores:
         """Scores of generated images, uint8 [n, S, S, 3], meant to show classes labels [n]."""

@@ -310,6 +310,19 @@ def test_what_the_backbone_keeps_is_of_tuned_images_where_nothing_is_held_out():
     assert (fit["feature_distance"], fit["split"]) == (None, "tune")
 
 
+def test_features_of_held_out_images_are_computed_once(monkeypatch):
+    asked_for = []
+
+    def counting(images):
+        asked_for.append(images[:, 0, 0, 0].tolist())
+        return stubs.features(images)
+
+    monkeypatch.setattr(score, "make_features", lambda part, mesh: counting)
+    stubs.scorer(stubs.data(), judge="features").of_real()
+    assert asked_for.count([12, 33, 58, 91]) == 1  # real
+    assert asked_for.count([10, 30, 50, 90]) == 1  # reconstructed
+
+
 def test_a_judge_that_cannot_be_trained_is_a_warning(monkeypatch):
     monkeypatch.undo()  # the real judge
     scorer = stubs.scorer(stubs.data(), parts=())
