@@ -35,8 +35,8 @@ from maskgit_prompt.storage import workdir
 from maskgit_prompt.tasks.pretraining import networks, scenes, tokenizer
 from maskgit_prompt.tasks.pretraining.lesson import Network, Setup
 from maskgit_prompt.tasks.pretraining.scenes import SceneCorpus
-from maskgit_prompt.tuning import optimizers, profile
-from maskgit_prompt.tuning.tune import tune
+from maskgit_prompt.tuning import profile
+from maskgit_prompt.tuning.tune import check_patterns, tune
 
 
 def run(config: ConfigDict, path: str) -> None:
@@ -228,5 +228,4 @@ def _check(config: ConfigDict, network: Network, before: backbones.Backbone, mes
                 f"{reader.image_size} pixels a side; set config.data.size={reader.image_size}"
             )
     tree = {config.stage: jax.eval_shape(network.init, jax.random.key(0))}
-    params.split(tree, tuple(config.trainable))
-    optimizers.check_paths(config.optimizer, tree)
+    check_patterns(config, tree)

@@ -4,7 +4,7 @@ A new method is one entry here.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.models.resnet import STATS
@@ -30,6 +30,11 @@ class Method:
     learning_rate: float = 0.0
     scratch: bool = False
     restarts: tuple[str, ...] = ()
+
+    def patterns(self, given: Iterable[str]) -> tuple[str, ...]:
+        """What trains where config.trainable is `given`; ("method",) leaves it to the method."""
+        given = tuple(given)
+        return self.trainable if given == ("method",) else given
 
 
 def _last(layers: int) -> Method:

@@ -73,6 +73,18 @@ class Tuned:
     last: dict[str, float]
 
 
+def check_patterns(config: ConfigDict, tree: Tree) -> None:
+    """Raises UsageError for path patterns, of what is trained or has a rate of its own, that fit no
+    parameter.
+
+    Args:
+      config: as `tune` takes it.
+      tree: the whole one, of arrays or abstract arrays.
+    """
+    params.split(tree, tuple(config.trainable))
+    check_paths(config.optimizer, tree)
+
+
 def tune(
     config: ConfigDict,
     tree: Tree,

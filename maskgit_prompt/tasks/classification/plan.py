@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from maskgit_prompt import params
-from maskgit_prompt.backbones import Backbone
+from maskgit_prompt.backbones import Backbone, Part
 from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.counts import counted
 from maskgit_prompt.data import loading
@@ -23,9 +23,9 @@ from maskgit_prompt.tasks.classification import protocols, sizes
 from maskgit_prompt.tasks.classification.model import Classifier
 from maskgit_prompt.tasks.classification.protocols import Normalization
 from maskgit_prompt.tasks.classification.sizes import Sizes
-from maskgit_prompt.tuning import methods, optimizers, profile
+from maskgit_prompt.tuning import methods, profile
 from maskgit_prompt.tuning.methods import Method
-from maskgit_prompt.tuning.tune import steps_of
+from maskgit_prompt.tuning.tune import check_patterns, steps_of
 
 PARTS = ("encoder",)  # of a backbone: what a tuned classifier depends on
 
@@ -82,9 +82,7 @@ def make_plan(config: ConfigDict, backbone: Backbone, mesh: Mesh, path: str | os
     path: the workdir, not touched but for what is kept of a large set of files.
     """
     protocol, part = protocols.find(config.protocol), backbone.part("encoder")
-    method = methods.of_classifier(config.method, part.cfg.layers, part.kind)
-    Compute.of(config).check(part.cfg, mesh)
-    sharding.check_batch(config.train.batch_size, config.train.micro_batches, mesh)
+    method = method_of(config, part, mesh)
     make_model(config, backbone, classes=2)
     claims.check_apart(config.data, path)
     images = ConfigDict(config.data.to_dict())
@@ -117,11 +115,7 @@ def make_plan(config: ConfigDict, backbone: Backbone, mesh: Mesh, path: str | os
     if not len(data.test):
         raise UserError(f"{data.images.name}: no images are held out; add images of each class")
     made, model = make_model(config, backbone, classes)
-    tuning = for_images(config, method, len(data.tune))
-    profile.bounds(config.profile, tuning.train.steps)
-    tree = params.abstract({"encoder": part.tree}) | sizes.outlines(made, part.tree)
-    params.split(tree, tuple(tuning.trainable))
-    optimizers.check_paths(config.optimizer, tree)
+    tuning = tuning_of(config, method, part, made, len(data.tune))
     return Plan(config, tuning, backbone, mesh, data, method, made, model)
 
 
@@ -138,6 +132,36 @@ def make_model(config: ConfigDict, backbone: Backbone, classes: int) -> tuple[Si
     return made, sizes.classifier(made, part.graphdef(cfg), protocol.normalization or own)
 
 
+def method_of(config: ConfigDict, part: Part, mesh: Mesh) -> Method:
+    """What trains around an encoder.
+
+    Raises:
+      UsageError: no such method for it, or it cannot be computed, or a batch divided, on the mesh.
+    """
+    method = methods.of_classifier(config.method, part.cfg.layers, part.kind)
+    Compute.of(config).check(part.cfg, mesh)
+    sharding.check_batch(config.train.batch_size, config.train.micro_batches, mesh)
+    return method
+
+
+def tuning_of(
+    config: ConfigDict, method: Method, part: Part, made: Sizes, number: int
+) -> ConfigDict:
+    """As `for_images`, checked.
+
+    Args:
+      part: the encoder; made: the sizes of what stands around it.
+
+    Raises:
+      UsageError: steps to profile that are never taken, or path patterns that fit no parameter.
+    """
+    tuning = for_images(config, method, number)
+    profile.bounds(config.profile, tuning.train.steps)
+    tree = params.abstract({"encoder": part.tree}) | sizes.outlines(made, part.tree)
+    check_patterns(tuning, tree)
+    return tuning
+
+
 def for_images(config: ConfigDict, method: Method, number: int) -> ConfigDict:
     """The config with what follows from the number of images to tune on.
 
@@ -146,8 +170,7 @@ def for_images(config: ConfigDict, method: Method, number: int) -> ConfigDict:
     """
     found = ConfigDict(config.to_dict())
     optimizer = found.optimizer
-    given = tuple(config.trainable)
-    found.trainable = method.trainable if given == ("method",) else given
+    found.trainable = method.patterns(config.trainable)
     found.train.steps = steps_of(config.train, number)
     if config.optimizer.warmup_epochs and not config.optimizer.warmup_steps:
         share = config.optimizer.warmup_epochs / max(config.train.epochs, 1e-9)

@@ -21,8 +21,8 @@ from maskgit_prompt.errors import UsageError
 from maskgit_prompt.models.prompt import PromptConfig, PromptGenerator
 from maskgit_prompt.tasks import claims
 from maskgit_prompt.tasks.generation.objectives import make_objective
-from maskgit_prompt.tuning import memory, optimizers, profile
-from maskgit_prompt.tuning.tune import steps_of
+from maskgit_prompt.tuning import memory, profile
+from maskgit_prompt.tuning.tune import check_patterns, steps_of
 
 PARTS = ("tokenizer", "transformer")  # of a backbone: what a tuned prompt depends on
 
@@ -93,17 +93,14 @@ def check(config: ConfigDict, backbone: Backbone, mesh) -> None:
 
 
 def check_model(config: ConfigDict, backbone: Backbone, cfg: PromptConfig) -> None:
-    """Raises UsageError for a prompt that memory cannot hold, and for path patterns, of what is
-    trained or has a rate of its own, that fit no parameter."""
+    """Raises UsageError for a prompt that memory cannot hold, and as tune.check_patterns."""
     memory.check_prompt(
         cfg,
         backbone.part("transformer").cfg,
         config.train.batch_size // config.train.micro_batches // jax.process_count(),
         backbone.part("tokenizer").cfg.length,
     )
-    model = _abstract_model(backbone, cfg)
-    params.split(model, tuple(config.trainable))
-    optimizers.check_paths(config.optimizer, model)
+    check_patterns(config, _abstract_model(backbone, cfg))
 
 
 def check_trainable(plan: Plan, patterns: tuple[str, ...], key: str) -> None:

@@ -28,9 +28,9 @@ from maskgit_prompt.tasks.multimodal.goals import BOXES, Goal
 from maskgit_prompt.tasks.multimodal.model import Multimodal
 from maskgit_prompt.tasks.multimodal.sizes import Sizes
 from maskgit_prompt.tasks.multimodal.words import Words
-from maskgit_prompt.tuning import optimizers, profile
+from maskgit_prompt.tuning import profile
 from maskgit_prompt.tuning.methods import MULTIMODAL_METHODS, Method
-from maskgit_prompt.tuning.tune import steps_of
+from maskgit_prompt.tuning.tune import check_patterns, steps_of
 
 PARTS = ("multimodal",)  # of a backbone: what tuned parameters depend on
 ROOM = 4  # tokens that an answer may be longer than the longest right one
@@ -99,10 +99,8 @@ def make_plan(config: ConfigDict, backbone: Backbone, mesh: Mesh, path: str | os
     made, model = make_model(config, backbone)
     tree = params.abstract({"multimodal": part.tree}) | sizes.outlines(made, part.tree)
     tuning = ConfigDict(config.to_dict())
-    given = tuple(config.trainable)
-    tuning.trainable = method.trainable if given == ("method",) else given
-    params.split(tree, tuple(tuning.trainable))
-    optimizers.check_paths(config.optimizer, tree)
+    tuning.trainable = method.patterns(config.trainable)
+    check_patterns(tuning, tree)
     side = side_of(config, part.cfg)
 
     if goal.kind == BOXES and config.data.fit != "resize":

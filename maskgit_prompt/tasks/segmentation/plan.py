@@ -9,22 +9,20 @@ from collections.abc import Iterator
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from maskgit_prompt import params
 from maskgit_prompt.backbones import Backbone
 from maskgit_prompt.backbones.compute import Compute
 from maskgit_prompt.data import masks
 from maskgit_prompt.data.masks import MaskedSplits
 from maskgit_prompt.data.sets import mask_folder, scene_masks
-from maskgit_prompt.devices import distributed, sharding
+from maskgit_prompt.devices import distributed
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.models.segmentation_head import SegmentationHeadConfig
 from maskgit_prompt.storage import workdir
 from maskgit_prompt.tasks.classification import sizes
-from maskgit_prompt.tasks.classification.plan import for_images
+from maskgit_prompt.tasks.classification.plan import method_of, tuning_of
 from maskgit_prompt.tasks.classification.protocols import Normalization
 from maskgit_prompt.tasks.classification.sizes import Sizes
 from maskgit_prompt.tasks.segmentation.model import Segmenter
-from maskgit_prompt.tuning import methods, optimizers, profile
 from maskgit_prompt.tuning.methods import Method
 
 PARTS = ("encoder",)  # of a backbone: what a tuned segmenter depends on
@@ -60,9 +58,7 @@ def make_plan(config: ConfigDict, backbone: Backbone, mesh: Mesh, path: str | os
             "config.prompt.location = 'pad' makes patches of other pixels than the mask's; "
             "expected prepend, add, add-1, pixel or below"
         )
-    method = methods.of_classifier(config.method, part.cfg.layers, part.kind)
-    Compute.of(config).check(part.cfg, mesh)
-    sharding.check_batch(config.train.batch_size, config.train.micro_batches, mesh)
+    method = method_of(config, part, mesh)
     make_model(config, backbone, classes=2)
     size = part.cfg.image_size
     if config.data.path:
@@ -71,11 +67,7 @@ def make_plan(config: ConfigDict, backbone: Backbone, mesh: Mesh, path: str | os
         images = scene_masks.load(config.data.num, size, config.data.seed)
     data = masks.split(images, config.data.heldout, config.data.seed)
     made, model = make_model(config, backbone, len(images.classes))
-    tuning = for_images(config, method, len(data.tune))
-    profile.bounds(config.profile, tuning.train.steps)
-    tree = params.abstract({"encoder": part.tree}) | sizes.outlines(made, part.tree)
-    params.split(tree, tuple(tuning.trainable))
-    optimizers.check_paths(config.optimizer, tree)
+    tuning = tuning_of(config, method, part, made, len(data.tune))
     return Plan(config, tuning, backbone, mesh, data, method, made, model)
 
 
