@@ -1,15 +1,17 @@
 """What the model is given of images: pixels, or for a head alone features, computed once."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 
 import jax
 import numpy as np
 
 from maskgit_prompt.backbones.compiled import ROWS, in_batches, rows
-from maskgit_prompt.data import batches
+from maskgit_prompt.data import batches, kept
+from maskgit_prompt.data.ahead import Ahead
 from maskgit_prompt.data.augment import RandomCropFlip
+from maskgit_prompt.data.kept import Kept
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.params import Tree
 from maskgit_prompt.progress import progress
@@ -17,52 +19,38 @@ from maskgit_prompt.tasks.classification import protocols
 from maskgit_prompt.tasks.classification.plan import Plan
 
 Inputs = dict[str, np.ndarray]
-KEPT_BYTES = 2**31  # of pixels that are kept in memory
-AHEAD = 3  # batches that are made before they are asked for
 
 
-class Kept:
-    """Rows of a set -> {name: [k, …]}; each row is made once, and kept.
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Rows of a set -> {name: [k, …]}.
 
-    Args:
-      name: "images" or "features".
-      number: of rows.
-      make: rows -> arrays [k, …].
+    Attributes:
+      name: "images", "masks" or "features".
+      read: rows -> an array [k, …].
     """
 
-    def __init__(self, name: str, number: int, make: Callable[[np.ndarray], np.ndarray]):
-        self.name, self._make = name, make
-        self._there = np.zeros(number, bool)
-        self._arrays: np.ndarray | None = None  # pages that no row has come to take no memory
+    name: str
+    read: Callable[[np.ndarray], np.ndarray]
 
     def __call__(self, rows: np.ndarray) -> Inputs:
-        rows = np.asarray(rows)
-        new = np.unique(rows[~self._there[rows]])
-        if len(new):
-            made = self._make(new)
-            if self._arrays is None:
-                self._arrays = np.empty((len(self._there), *made.shape[1:]), made.dtype)
-            self._arrays[new] = made
-            self._there[new] = True
-        return {self.name: self._arrays[rows]}
+        return {self.name: self.read(rows)}
 
 
-def source(plan: Plan) -> Callable[[np.ndarray], Inputs]:
+def source(plan: Plan) -> Source:
     """What gives rows of the plan's images: features where a head alone is tuned, or pixels.
 
     Plans of the same images and method can share it.
     """
     images, part = plan.data.images, plan.backbone.part("encoder")
-    pixels = lambda rows: {"images": images.read(rows)}
-    if len(images) * part.cfg.image_size**2 * 3 <= KEPT_BYTES:
-        pixels = Kept("images", len(images), images.read)
+    pixels = Source("images", kept.if_few(len(images), part.cfg.image_size, images.read))
     beside = any((plan.sizes.prompt, plan.sizes.adapter, plan.sizes.lora))
     alone = all(pattern.startswith("head/") for pattern in plan.tuning.trainable)
     if not alone or beside or view(plan) is not None or windows(plan):
         return pixels
     tree, run = {"encoder": part.placed(plan.mesh)}, jax.jit(plan.model.seen)
     make = lambda rows: on_mesh(plan, run, tree, pixels, rows, "features")
-    return Kept("features", len(images), make)
+    return Source("features", Kept(len(images), make))
 
 
 def view(plan: Plan) -> RandomCropFlip | None:
@@ -97,24 +85,20 @@ def on_mesh(
         return in_batches(one, np.asarray(chosen), per_device * mesh.size)
 
 
+def make_batches(plan: Plan, source: Source, seed: int) -> Callable[[int], Inputs]:
+    """As `Batches`; pixels are made ahead, features on the devices when they are asked for."""
+    found = Batches(plan, source, seed)
+    return found if source.name == "features" else Ahead(found, plan.tuning.train.steps)
+
+
 class Batches:
     """step -> {"images" or "features", "labels" int32 [B]}; a pure function of seed and step."""
 
-    def __init__(self, plan: Plan, source: Callable[[np.ndarray], Inputs], seed: int):
+    def __init__(self, plan: Plan, source: Source, seed: int):
         self._plan, self._source, self._seed, self._view = plan, source, seed, view(plan)
         self._rows, self._labels = plan.data.tune, plan.data.labels(plan.data.tune)
-        self._pool = ThreadPoolExecutor(1, "batches")
-        self._started: dict[int, Future] = {}
 
     def __call__(self, step: int) -> Inputs:
-        if getattr(self._source, "name", "") == "features":  # they are computed on the devices
-            return self._make(step)
-        for ahead in range(step, min(step + AHEAD, self._plan.tuning.train.steps)):
-            if ahead not in self._started:
-                self._started[ahead] = self._pool.submit(self._make, ahead)
-        return self._started.pop(step).result()
-
-    def _make(self, step: int) -> Inputs:
         seed, size = self._seed, self._plan.config.train.batch_size
         chosen = batches.batch_indices(seed, step, len(self._rows), size)
         if windows(self._plan):

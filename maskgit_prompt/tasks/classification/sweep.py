@@ -24,7 +24,7 @@ from maskgit_prompt.metrics import intervals
 from maskgit_prompt.models.prompts import ADDED
 from maskgit_prompt.storage.files import read_json, write_whole
 from maskgit_prompt.tasks import claims
-from maskgit_prompt.tasks.classification.inputs import Batches, Inputs, on_mesh, source
+from maskgit_prompt.tasks.classification.inputs import Source, make_batches, on_mesh, source
 from maskgit_prompt.tasks.classification.model import classification_loss
 from maskgit_prompt.tasks.classification.plan import Plan
 from maskgit_prompt.tasks.classification.tuning import first_parameters, stats_of
@@ -150,7 +150,7 @@ def choose(rows: list[Row]) -> Row:
 
 def carry_out(
     plan: Plan,
-    given: Callable[[np.ndarray], Inputs],
+    given: Source,
     runs: Sequence[Run],
     judged: np.ndarray,
     what: str,
@@ -166,7 +166,7 @@ def carry_out(
         [first[run.seed] for run in runs],
         {"encoder": plan.backbone.part("encoder").placed(plan.mesh)},
         runs,
-        {seed: Batches(plan, given, seed) for seed in seeds},
+        {seed: make_batches(plan, given, seed) for seed in seeds},
         classification_loss(plan.model),
         plan.mesh,
         stats=stats_of(plan),

@@ -12,7 +12,7 @@ from maskgit_prompt.devices import sharding
 from maskgit_prompt.models.head import AXES
 from maskgit_prompt.params import Tree
 from maskgit_prompt.tasks.classification import protocols, sizes
-from maskgit_prompt.tasks.classification.inputs import Batches, Inputs, on_mesh, source
+from maskgit_prompt.tasks.classification.inputs import Source, make_batches, on_mesh, source
 from maskgit_prompt.tasks.classification.model import HEAD_STATS, classification_loss
 from maskgit_prompt.tasks.classification.plan import Plan
 from maskgit_prompt.tasks.classification.starting import from_patches
@@ -87,7 +87,7 @@ def first_parameters(plan: Plan, seed: int) -> Tree:
 
 def make_examples(
     plan: Plan,
-    given: Callable[[np.ndarray], Inputs],
+    given: Source,
     predict: Callable[[Tree, np.ndarray], np.ndarray],
     *,
     heldout: bool = False,
@@ -109,7 +109,7 @@ def make_examples(
 
     return Examples(
         number=len(data.tune),
-        batch=Batches(plan, given, plan.config.seed),
+        batch=make_batches(plan, given, plan.config.seed),
         evaluations={name: wrong(rows) for name, rows in parts.items() if len(rows)},
         stats=stats_of(plan),
     )

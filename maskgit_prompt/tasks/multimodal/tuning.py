@@ -10,6 +10,8 @@ import numpy as np
 from flax import nnx
 
 from maskgit_prompt import streams
+from maskgit_prompt.data import kept
+from maskgit_prompt.data.ahead import Ahead
 from maskgit_prompt.decoding.constraints import Constraint
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
@@ -20,7 +22,7 @@ from maskgit_prompt.params import Tree
 from maskgit_prompt.tasks.multimodal import sizes
 from maskgit_prompt.tasks.multimodal.answering import Answerer, Answers
 from maskgit_prompt.tasks.multimodal.asked import Asked
-from maskgit_prompt.tasks.multimodal.batches import Batches, Pictures
+from maskgit_prompt.tasks.multimodal.batches import Batches
 from maskgit_prompt.tasks.multimodal.goals import BOXES
 from maskgit_prompt.tasks.multimodal.model import LossConfig, answer_loss, answer_sums
 from maskgit_prompt.tasks.multimodal.plan import Plan
@@ -49,7 +51,7 @@ class Held:
 
     def __init__(self, plan: Plan):
         self.plan = plan
-        self.pictures = Pictures(plan.test, plan.side)
+        self.pictures = kept.if_few(len(plan.test), plan.side, plan.test.examples.read)
         tokenizer, size = plan.words.tokenizer, plan.config.score.batch_size
         size = min(size, len(plan.test))
         self._answer = Answerer(
@@ -104,16 +106,16 @@ def tune_model(plan: Plan, home: pathlib.Path, held: Held) -> TunedModel:
     """Tunes what plan.tuning.trainable names; home: the workdir."""
     settings, tree = plan.config.loss, first_tree(plan)
     loss = LossConfig(settings.smoothing, settings.drop_worst, settings.r_drop)
+    batches = Batches(
+        plan.tune,
+        kept.if_few(len(plan.tune), plan.side, plan.tune.examples.read),
+        plan.config.seed,
+        plan.config.train.batch_size,
+        twice=settings.r_drop > 0,
+    )
     examples = Examples(
         number=len(plan.tune),
-        batch=Batches(
-            plan.tune,
-            Pictures(plan.tune, plan.side),
-            plan.config.seed,
-            plan.config.train.batch_size,
-            plan.tuning.train.steps,
-            twice=settings.r_drop > 0,
-        ),
+        batch=Ahead(batches, plan.tuning.train.steps),
         evaluations={"heldout": _heldout(plan, held)},
     )
     tuned = tune(

@@ -1,7 +1,6 @@
-"""Batches of views of a corpus: pixels made while a step runs, or codes made before."""
+"""Batches of views of a corpus: pixels made anew for each step, or codes made before."""
 
 import pathlib
-from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
@@ -13,8 +12,6 @@ from maskgit_prompt.data.mixture import Mixture
 from maskgit_prompt.data.views import ViewMaker
 from maskgit_prompt.tasks.generation.encoding import encode_once
 
-AHEAD = 4  # batches of pixels that are made before they are asked for
-
 
 class PixelBatches:
     """step -> {"pixels" uint8 [B, S, S, 3], "class_ids" int32 [B]}; every step has new views."""
@@ -22,16 +19,8 @@ class PixelBatches:
     def __init__(self, corpus: Corpus, view_maker: ViewMaker, seed: int, batch_size: int):
         self._mixture = Mixture(corpus.train, corpus.weights, seed)
         self._labels, self._view_maker, self._size = corpus.images.labels, view_maker, batch_size
-        self._pool = ThreadPoolExecutor(1, "batches")
-        self._started: dict[int, Future] = {}
 
     def __call__(self, step: int) -> dict[str, np.ndarray]:
-        for ahead in range(step, step + AHEAD):
-            if ahead not in self._started:
-                self._started[ahead] = self._pool.submit(self._make, ahead)
-        return self._started.pop(step).result()
-
-    def _make(self, step: int) -> dict[str, np.ndarray]:
         rows = self._mixture.rows(step, self._size)
         numbers = 1 + step * self._size + np.arange(self._size)  # view 0 is the plain one
         return {

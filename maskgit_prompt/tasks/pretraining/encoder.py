@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from maskgit_prompt import params, streams
+from maskgit_prompt.data.ahead import Ahead
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.models.head import AXES, Head, HeadConfig
 from maskgit_prompt.params import Tree
@@ -36,7 +37,7 @@ def lesson(setup: Setup) -> Lesson:
     )
     batches = PixelBatches(corpus, setup.view_maker, config.seed, config.train.batch_size)
     heldout = evaluations(setup, jax.jit(functools.partial(_cross_entropy, model)))
-    examples = Examples(len(corpus), batches, heldout, what="encoder")
+    examples = Examples(len(corpus), Ahead(batches), heldout, what="encoder")
     return Lesson(encoder_loss(model), {"encoder": setup.own, **own}, examples)
 
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from maskgit_prompt.data.ahead import Ahead
 from maskgit_prompt.params import Tree
 from maskgit_prompt.tasks import losses
 from maskgit_prompt.tasks.pretraining.batches import PixelBatches
@@ -22,7 +23,7 @@ def lesson(setup: Setup) -> Lesson:
     config, corpus, classifier = setup.config, setup.corpus, setup.network.graphdef
     batches = PixelBatches(corpus, setup.view_maker, config.seed, config.train.batch_size)
     heldout = evaluations(setup, jax.jit(functools.partial(_cross_entropy, classifier)))
-    examples = Examples(len(corpus), batches, heldout, what="features")
+    examples = Examples(len(corpus), Ahead(batches), heldout, what="features")
     return Lesson(classifier_loss(classifier), {"features": setup.own}, examples)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from flax import nnx
 
 from maskgit_prompt import params, streams
+from maskgit_prompt.data.ahead import Ahead
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.models.resnet import FrozenNorm
 from maskgit_prompt.params import Tree
@@ -33,11 +34,11 @@ def lesson(setup: Setup) -> Lesson:
     own = setup.own
     if config.initial_weights == "random":
         with jax.set_mesh(setup.mesh):
-            first = sharding.to_global({"images": batches.made(0)["images"]}, setup.mesh)
+            first = sharding.to_global({"images": batches(0)["images"]}, setup.mesh)
             own = sharding.place_like(jax.jit(settled(model))(own, first["images"]), own)
     examples = Examples(
         number=len(corpus),
-        batch=batches,
+        batch=Ahead(batches),
         evaluations=_evaluations(setup, model),
         what="multimodal",
     )

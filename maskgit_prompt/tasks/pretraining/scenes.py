@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -23,7 +22,6 @@ from maskgit_prompt.errors import UsageError
 from maskgit_prompt.models.ofa import STRIDE
 from maskgit_prompt.tasks.multimodal.words import Words, padded
 
-AHEAD = 4  # batches that are made before they are asked for
 LEARNT = 2000  # scenes whose texts make the vocabulary
 HIDDEN = 0.3  # share of words that a text alone hides, as in OFA
 COMPLETE = ' what is the complete text of " {} "?'  # OFA's words
@@ -216,16 +214,8 @@ class SceneBatches:
         if settings.weights:
             shares = np.array(settings.weights) / sum(settings.weights)
         self._shares = shares
-        self._pool = ThreadPoolExecutor(1, "scenes")
-        self._started: dict[int, Future] = {}
 
     def __call__(self, step: int) -> dict[str, np.ndarray]:
-        for ahead in range(step, step + AHEAD):
-            if ahead not in self._started:
-                self._started[ahead] = self._pool.submit(self.made, ahead)
-        return self._started.pop(step).result()
-
-    def made(self, step: int) -> dict[str, np.ndarray]:
         rng = batches.generator(self._seed, (batches.STREAM_MIXTURE, step))
         most = self._corpus.most_things(step)
         return self._corpus.batch([self._one(rng, most) for _ in range(self._size)])

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from maskgit_prompt import params, streams
 from maskgit_prompt.backbones import Part
 from maskgit_prompt.backbones.compiled import in_batches, make_decoder, make_encoder
+from maskgit_prompt.data.ahead import Ahead
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.models.discriminator import Discriminator, DiscriminatorConfig
@@ -119,7 +120,8 @@ def lesson(setup: Setup) -> Lesson:
     tree = {"tokenizer": setup.own}
     for branch, (make, axes) in how.beside.items():
         tree |= sharding.place({branch: jax.device_get(make())}, setup.mesh, axes)
-    batch = PixelBatches(setup.corpus, setup.view_maker, config.seed, config.train.batch_size)
+    size = config.train.batch_size
+    batch = Ahead(PixelBatches(setup.corpus, setup.view_maker, config.seed, size))
     examples = Examples(
         number=len(setup.corpus),
         batch=_with_turns(batch, config) if config.adversarial.weight else batch,

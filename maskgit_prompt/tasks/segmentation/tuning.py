@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from maskgit_prompt import params
-from maskgit_prompt.data import batches
+from maskgit_prompt.data import batches, kept
 from maskgit_prompt.data.masks import IGNORED
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.metrics import segmentation
 from maskgit_prompt.models.head import AXES
 from maskgit_prompt.params import Tree
-from maskgit_prompt.tasks.classification.inputs import KEPT_BYTES, Kept, on_mesh
+from maskgit_prompt.tasks.classification.inputs import Inputs, Source, on_mesh
 from maskgit_prompt.tasks.classification.tuning import first_parameters
 from maskgit_prompt.tasks.segmentation.model import segmentation_loss
 from maskgit_prompt.tasks.segmentation.plan import Plan
@@ -25,7 +25,6 @@ from maskgit_prompt.tuning.tune import Examples, Tuned, tune
 AT_ONCE = 64  # images whose answers are counted at once
 MOST = 200  # images to tune on whose error is measured
 
-Inputs = dict[str, np.ndarray]
 Answers = Callable[[Tree, np.ndarray], np.ndarray]  # parameters, rows -> uint8 [n, S, S]
 
 
@@ -38,19 +37,15 @@ class Given:
       masks: rows -> {"masks": uint8 [n, S, S]}.
     """
 
-    inputs: Callable[[np.ndarray], Inputs]
-    masks: Callable[[np.ndarray], Inputs]
+    inputs: Source
+    masks: Source
 
 
 def given(plan: Plan) -> Given:
     """Reads files once where the pixels of all fit in memory."""
     images, size = plan.data.images, plan.backbone.part("encoder").cfg.image_size
-    if len(images) * size**2 * 3 <= KEPT_BYTES:
-        number = len(images)
-        return Given(Kept("images", number, images.read), Kept("masks", number, images.masks))
-    return Given(
-        lambda rows: {"images": images.read(rows)}, lambda rows: {"masks": images.masks(rows)}
-    )
+    keep = lambda read: kept.if_few(len(images), size, read)
+    return Given(Source("images", keep(images.read)), Source("masks", keep(images.masks)))
 
 
 def tune_segmenter(plan: Plan, data: Given, home: pathlib.Path) -> tuple[Tuned, Tree]:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from maskgit_prompt import config as defaults
+from maskgit_prompt.data.ahead import Ahead
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.tasks.classification import inputs, plan
 from maskgit_prompt.tasks.classification.tuning import make_examples
@@ -47,19 +48,6 @@ def test_held_out_images_are_looked_at_only_where_someone_asks(made):
     assert parts(made(**asked)) == {"train", "validation", "heldout"}
 
 
-def test_rows_are_made_once():
-    calls = []
-
-    def make(rows):
-        calls.append(rows.tolist())
-        return np.stack([[row, 10 * row] for row in rows])
-
-    kept = inputs.Kept("images", 9, make)
-    assert kept(np.array([3, 1, 3]))["images"].tolist() == [[3, 30], [1, 10], [3, 30]]
-    assert kept(np.array([1, 2]))["images"].tolist() == [[1, 10], [2, 20]]
-    assert calls == [[1, 3], [2]]
-
-
 def test_features_for_a_head_alone(made):
     kinds = {
         "linear": "features",
@@ -78,11 +66,18 @@ def test_features_for_a_head_alone(made):
     np.testing.assert_allclose(inputs.source(one)(rows)["features"], expected, rtol=1e-4, atol=1e-5)
 
 
+def test_pixels_are_made_ahead_and_features_are_not(made):
+    """Two threads that compute on all devices at once could wait for each other."""
+    for method, kind in {"linear": inputs.Batches, "prompt": Ahead}.items():
+        one = made(method=method)
+        assert isinstance(inputs.make_batches(one, inputs.source(one), 0), kind)
+
+
 def test_batches_are_a_function_of_seed_and_step(made):
     one = made(**{"data.flip": True, "data.crop": 0.2})
     given = inputs.source(one)
     first, again, other = (inputs.Batches(one, given, seed) for seed in (0, 0, 1))
     for step in (2, 0):
-        np.testing.assert_array_equal(first(step)["images"], again._make(step)["images"])
+        np.testing.assert_array_equal(first(step)["images"], again(step)["images"])
     assert (first(1)["images"] != other(1)["images"]).any()
     assert first(3)["labels"].shape == (8,)

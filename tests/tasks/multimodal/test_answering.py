@@ -9,7 +9,6 @@ from maskgit_prompt.models.prefixes import Prefixes, together
 from maskgit_prompt.models.prompts import Prompt
 from maskgit_prompt.models.specials import END, PAD
 from maskgit_prompt.tasks.multimodal.answering import Answerer
-from maskgit_prompt.tasks.multimodal.batches import Pictures
 from maskgit_prompt.tasks.multimodal.tuning import Held, first_tree
 from tests.tasks.multimodal.made import make_plan
 
@@ -22,7 +21,7 @@ def plan(tmp_path_factory):
 def by_hand(plan, tree) -> list[str]:
     """The closed answer whose tokens have the largest mean log-probability, of each example."""
     texts = []
-    images = Pictures(plan.test, plan.side)(np.arange(len(plan.test)))
+    images = plan.test.examples.read(np.arange(len(plan.test)))
     for answer in plan.answers:
         ids = plan.words.target(answer)
         target = np.array([ids] * len(plan.test))

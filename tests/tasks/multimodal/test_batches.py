@@ -4,7 +4,7 @@ import numpy as np
 
 from maskgit_prompt.tasks.multimodal import goals
 from maskgit_prompt.tasks.multimodal.asked import ask
-from maskgit_prompt.tasks.multimodal.batches import Batches, Pictures
+from maskgit_prompt.tasks.multimodal.batches import Batches
 from maskgit_prompt.tasks.pretraining.scenes import vocabulary
 from tests.tasks.multimodal.made import examples
 
@@ -14,7 +14,7 @@ COLOURS = ("red", "green", "blue", "white", "black")
 def made(twice=False, seed=0, targets=None):
     rows = [((colour,), targets or (colour,)) for colour in COLOURS]
     found = ask(examples(*rows), goals.find("question"), vocabulary(), 8, 32, None)
-    return found, Batches(found, Pictures(found, 8), seed, 4, 9, twice)
+    return found, Batches(found, found.examples.read, seed, 4, twice)
 
 
 def said(ids) -> str:
@@ -57,18 +57,3 @@ def test_r_drop_has_every_example_in_both_halves():
     for x in batches(0).values():
         assert len(x) == 8
         np.testing.assert_array_equal(x[:4], x[4:])
-
-
-def test_pictures_are_read_once():
-    found, _ = made()
-    read, asked_for = found.examples.read, []
-
-    def counting(rows):
-        asked_for.extend(rows.tolist())
-        return read(rows)
-
-    object.__setattr__(found.examples, "read", counting)
-    pictures = Pictures(found, 8)
-    assert pictures(np.array([3, 1, 3]))[:, 0, 0, 0].tolist() == [3, 1, 3]
-    assert pictures(np.array([1, 2]))[:, 0, 0, 0].tolist() == [1, 2]
-    assert asked_for == [1, 3, 2]

@@ -69,7 +69,7 @@ def test_a_batch_shows_what_it_asks_about():
 def test_batches_show_no_scene_that_is_held_out(monkeypatch):
     monkeypatch.setattr(SceneCorpus, "batch", lambda self, found: found)
     one = corpus(tasks=("count",))
-    scenes = {shown.scene for step in range(3) for shown in SceneBatches(one, 0, 40).made(step)}
+    scenes = {shown.scene for step in range(3) for shown in SceneBatches(one, 0, 40)(step)}
     assert len(scenes) > 50 and not scenes & set(one.numbers(held=True).tolist())
 
 
@@ -78,13 +78,13 @@ def test_batches_are_functions_of_seed_and_step():
     first, again = SceneBatches(one, 0, 4), SceneBatches(one, 0, 4)
     first(0)
     for name, x in first(1).items():
-        np.testing.assert_array_equal(x, again.made(1)[name])
-    assert (SceneBatches(one, 1, 4).made(1)["source"] != again.made(1)["source"]).any()
+        np.testing.assert_array_equal(x, again(1)[name])
+    assert (SceneBatches(one, 1, 4)(1)["source"] != again(1)["source"]).any()
 
 
 def test_texts_alone_have_no_picture_and_some_words_to_fill_in():
     one = corpus(tasks=("count",), texts=("caption-german",), texts_share=0.5)
-    batch = SceneBatches(one, 0, 40).made(0)
+    batch = SceneBatches(one, 0, 40)(0)
     alone = ~batch["there"]
     assert 8 < alone.sum() < 32
     for there, source in zip(batch["there"], batch["source"], strict=True):
@@ -119,7 +119,7 @@ def test_at_least_one_word_is_hidden():
 
 def test_longer_examples_are_left_out():
     one = corpus(tasks=("caption",), target_length=6)
-    batch = SceneBatches(one, 0, 16).made(0)
+    batch = SceneBatches(one, 0, 16)(0)
     assert batch["target"].shape == (16, 6)
     assert ((batch["target"] == END) | (batch["target"] == PAD)).any(axis=1).all()
 
