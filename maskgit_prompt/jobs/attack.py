@@ -21,11 +21,9 @@ from maskgit_prompt.config import rules
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.importers import obtain
-from maskgit_prompt.metrics import intervals
 from maskgit_prompt.metrics.answered import OF_KIND, SHARES
-from maskgit_prompt.report import attacked, results
+from maskgit_prompt.report import attacked
 from maskgit_prompt.storage import workdir
-from maskgit_prompt.storage.files import write_whole
 from maskgit_prompt.tasks import attacks
 from maskgit_prompt.tasks.multimodal import opening
 from maskgit_prompt.tasks.multimodal.answering import Answerer
@@ -69,24 +67,12 @@ def run(config: ConfigDict, path: str) -> None:
                 ).texts
                 share = score(plan, plan.test, texts).values[name]
                 table.append(
-                    {
-                        "classifier": one.path,
-                        "method": one.method,
-                        "attack": "fgsm",
-                        "epsilon": epsilon,
-                        "accuracy": share,
-                        "interval": intervals.of_share(share, len(plan.test)),
-                    }
+                    attacked.row_of(one.path, one.method, "fgsm", epsilon, share, len(plan.test))
                 )
 
         # 3. Files.
         title = f"Robustness: {plan.test.examples.name} on {backbone.name}"
-        number, values = len(plan.test), config.to_dict()
-        results.write_json(
-            home / "results.json", {"rows": table, "images": number, "config": values}
-        )
-        write_whole(home / "results.md", attacked.markdown(table, title, number).encode())
-        attacked.attacked_report(home / "report.html", table, title, number, values)
+        attacked.write(home, table, title, len(plan.test), config.to_dict())
         print(f"{time.perf_counter() - began:.0f} s; report: {home / 'report.html'}")
 
 

@@ -24,11 +24,9 @@ from maskgit_prompt.config import rules
 from maskgit_prompt.data import loading, splits
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
-from maskgit_prompt.metrics import intervals
 from maskgit_prompt.progress import progress
-from maskgit_prompt.report import attacked, results
+from maskgit_prompt.report import attacked
 from maskgit_prompt.storage import workdir
-from maskgit_prompt.storage.files import write_whole
 from maskgit_prompt.tasks import attacks
 from maskgit_prompt.tasks.classification.predicting import Predictor, open_all
 
@@ -71,23 +69,13 @@ def run(config: ConfigDict, path: str) -> None:
                     right = answers(config, opened.mesh, one, run, epsilon, pixels, labels)
                     share = float(np.mean(right))
                     table.append(
-                        {
-                            "classifier": file,
-                            "method": one.method,
-                            "attack": attack,
-                            "epsilon": epsilon,
-                            "accuracy": share,
-                            "interval": intervals.of_share(share, len(rows)),
-                        }
+                        attacked.row_of(file, one.method, attack, epsilon, share, len(rows))
                     )
                     bar.update(len(rows))
 
         # 3. Files.
         title = f"Robustness: {data.images.name} on {opened.backbone.name}"
-        values = {"rows": table, "images": len(rows), "config": config.to_dict()}
-        results.write_json(home / "results.json", values)
-        write_whole(home / "results.md", attacked.markdown(table, title, len(rows)).encode())
-        attacked.attacked_report(home / "report.html", table, title, len(rows), config.to_dict())
+        attacked.write(home, table, title, len(rows), config.to_dict())
         print(f"{time.perf_counter() - began:.0f} s; report: {home / 'report.html'}")
 
 

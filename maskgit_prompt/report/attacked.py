@@ -1,16 +1,52 @@
-"""results.md and report.html of attacked classifiers: accuracy over the size of the change."""
+"""The files of a job that attacks models: accuracy over the size of the change."""
 
 import os
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from maskgit_prompt.metrics import intervals
 from maskgit_prompt.metrics.formats import number, percent
-from maskgit_prompt.report import curves
+from maskgit_prompt.report import curves, results
 from maskgit_prompt.report.html import Heading, Section, Table, Text, write_report
 from maskgit_prompt.report.pieces import figure, flat_table
+from maskgit_prompt.storage.files import write_whole
 
 Row = Mapping[str, Any]
 NAMES = {"fgsm": "FGSM", "pgd": "PGD"}
+
+
+def row_of(
+    file: str, method: str, attack: str, epsilon: float, accuracy: float, images: int
+) -> dict[str, Any]:
+    """One model under one attack, as results.json has it.
+
+    Args:
+      attack: of NAMES; epsilon: the largest change, in pixel values.
+      accuracy: the share of this number of images that is told right.
+    """
+    return {
+        "classifier": file,
+        "method": method,
+        "attack": attack,
+        "epsilon": epsilon,
+        "accuracy": accuracy,
+        "interval": intervals.of_share(accuracy, images),
+    }
+
+
+def write(
+    home: pathlib.Path, rows: Sequence[Row], title: str, images: int, config: Mapping[str, Any]
+) -> None:
+    """Writes results.json, results.md and report.html.
+
+    Raises:
+      UserError: a file cannot be written.
+    """
+    values = {"rows": rows, "images": images, "config": config}
+    results.write_json(home / "results.json", values)
+    write_whole(home / "results.md", markdown(rows, title, images).encode())
+    attacked_report(home / "report.html", rows, title, images, config)
 
 
 def by_epsilon(rows: Sequence[Row]) -> list[dict[str, Any]]:
