@@ -161,7 +161,7 @@ def read(source: Mapping[str, Any], what: str, options: Options) -> dict[str, Pa
 
 
 def _blocks(shapes: Shapes, names: Names, number: int) -> int:
-    """How many blocks the stage of this number has; 0: there is no such stage."""
+    """Counts the blocks of the stage that has this number in names; 0 if there is no such stage."""
     block = names.block.format(number) + names.depthwise
     block = block.replace("(?P<layer>", "(")
     return len({m[1] for n in shapes.shapes if (m := re.match(block, n))})

@@ -92,8 +92,10 @@ def accuracy(
 ) -> Measured:
     """The share of images that the judge reads as their labels.
 
-    features: [n, F], for a judge that sees them. what: the images are called in the reason.
-    why: there is no judge.
+    Args:
+      judge: None if there is none; `why` is then the reason that there is no value.
+      features: [n, F], for a judge that sees them.
+      what: what to call the images in the reason, where they are too few.
     """
     if judge is None:
         return Measured(None, reason=why)

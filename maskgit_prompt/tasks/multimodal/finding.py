@@ -18,8 +18,9 @@ def find(data: ConfigDict, side: int) -> tuple[Examples, Examples]:
     """(those to tune on, those held out), of images of side x side pixels.
 
     Raises:
-      UsageError: no path, or a column that is not a number where there is no heading.
-      UserError: what the readers raise; too few examples to hold some out.
+      UsageError: config.data.name is unknown, config.data.path is empty, or a column is given by
+        name although the file has no heading.
+      UserError: the files cannot be read, or there are too few examples to hold any out.
     """
     if data.name == "scenes":
         return tuple(
