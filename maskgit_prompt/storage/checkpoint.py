@@ -1,4 +1,4 @@
-"""Checkpoints of what training changes. The only file that knows Orbax."""
+"""Checkpoints of what training changes. The only file that saves and restores with Orbax."""
 
 import contextlib
 import dataclasses
