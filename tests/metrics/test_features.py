@@ -87,6 +87,38 @@ def test_frechet_small_equals_the_square_root_free_of_covariances(case):
     assert got == pytest.approx(exact, rel=1e-12)
 
 
+def test_frechet_of_few_images_by_another_root(case):
+    # scipy's general matrix root, which pytorch-fid takes, is not exact for singular covariances.
+    got = frechet.frechet_of_features(case["in_real"][:20], case["in_fake"][:25])
+    assert got == pytest.approx(float(case["out_fid_small_sqrtm"]), rel=1e-6)
+
+
+def test_the_distance_at_infinity_is_that_of_the_distributions():
+    rng = np.random.default_rng(0)
+    scales = np.linspace(1, 3, 20)
+    distribution = np.zeros(20), np.diag(scales**2)
+    true = 20 * 0.25 + np.sum((scales * 0.5) ** 2)  # means 0.5 apart, deviations half of these
+    generated = 0.5 + 1.5 * scales * rng.normal(size=(600, 20))
+    plain = frechet.frechet_distance(*distribution, *frechet.statistics(generated))
+    found = frechet.at_infinity(*distribution, generated)
+    assert plain > true + 1.0
+    assert found == pytest.approx(true, abs=1.0)
+    assert frechet.at_infinity(*distribution, generated) == found  # seeded
+
+
+def test_the_distance_at_infinity_needs_more_images_than_dims():
+    with pytest.raises(UserError, match="20 images .* features of 20 dims: at least 21 are needed"):
+        frechet.at_infinity(np.zeros(20), np.eye(20), np.ones((20, 20)))
+
+
+def test_the_line_is_read_at_infinity(monkeypatch):
+    # 12 of 50 images and 11 of 100: over 1 / n a line that is 10 at 0.
+    monkeypatch.setattr(frechet, "SIZES", 2)
+    monkeypatch.setattr(frechet, "_to_root", lambda *_: found.pop(0))
+    found = [12.0, 11.0]
+    assert frechet.at_infinity(np.zeros(1), np.eye(1), column(*range(100))) == pytest.approx(10)
+
+
 def test_mmd_by_hand():
     assert kid.polynomial_mmd(column(1, 1), column(0, 0)) == pytest.approx(8 + 1 - 2)
     # x = 0, 1 and y = 2, 0, 0: within x 1, within y 1, across (1 + 1 + 1 + 27 + 1 + 1) / 6.
@@ -152,6 +184,17 @@ def test_precision_recall_golden(case, monkeypatch, k, rows):
     if k == 3:
         pair = [got["precision"], got["recall"]]
         np.testing.assert_allclose(pair, case["out_precision_recall_k3"], rtol=1e-12)
+
+
+def test_realism_by_hand():
+    found = precision_recall.realism(column(0, 1, 10), column(4, 0.5), k=1)
+    np.testing.assert_allclose(found, [81 / 36, 1 / 0.25], rtol=1e-4)
+
+
+def test_realism_golden(case, monkeypatch):
+    monkeypatch.setattr(pairwise, "_BLOCK_ROWS", 40)
+    found = precision_recall.realism(case["in_real"], case["in_fake"], 3)
+    np.testing.assert_allclose(found, case["out_realism_k3"], rtol=1e-4)
 
 
 def test_points_inside_golden(case):
