@@ -19,6 +19,9 @@ from maskgit_prompt.models.inception import BLOCKS, HALVING, STEM, Inception, In
 SIGN = "Mixed_7c.branch_pool.conv.weight"
 ANOTHER = "AuxLogits.fc.weight"  # torchvision's own network has it
 LAYERS = ("1a_3x3", "2a_3x3", "2b_3x3", "3b_1x1", "4a_3x3")  # of the stem: Conv2d_1a_3x3, …
+# How the sha256 of the published file begins: names of torch.hub end in these eight digits. Not
+# compared with the file itself, which we never had.
+PUBLISHED = "6726825d"
 # A branch's name here -> there.
 BRANCHES = {
     "1x1": "1x1",

@@ -40,13 +40,40 @@ def mind(
     )
     total = 0.0
     for some in _directions(real.shape[1], directions, rng):
-        gaps = np.sort(real @ some, axis=0) - np.sort(generated @ some, axis=0)  # [n, some]
-        total += float(np.sum(np.mean(gaps**2, axis=0)))
+        gaps = np.sort(some @ real.T) - np.sort(some @ generated.T)  # [some, n]
+        total += float(np.sum(np.mean(gaps**2, axis=1)))
     return SCALE * real.shape[1] * total / directions
 
 
+def resampled(
+    real: np.ndarray, generated: np.ndarray, of_real: np.ndarray, of_generated: np.ndarray
+) -> np.ndarray:
+    """mind in _AT_ONCE directions, once for each row of weights: float64 [draws].
+
+    Where one set is larger, each rank of the smaller is compared with the larger's at that place.
+
+    Args:
+      real, generated: [n, D] and [m, D].
+      of_real, of_generated: how often an image is drawn, [draws, n] and [draws, m].
+    """
+    dims = real.shape[1]
+    some = next(_directions(dims, _AT_ONCE, np.random.default_rng(0)))
+    count = min(len(real), len(generated))
+
+    real, generated = some @ real.T, some @ generated.T  # [directions, n], [directions, m]
+
+    def drawn(projected: np.ndarray, weights: np.ndarray) -> np.ndarray:  # -> [directions, count]
+        ranked = np.sort(np.repeat(projected, weights, axis=1))
+        return ranked[:, ((np.arange(count) + 0.5) * (ranked.shape[1] / count)).astype(int)]
+
+    gaps = (
+        drawn(real, u) - drawn(generated, w) for u, w in zip(of_real, of_generated, strict=True)
+    )
+    return np.array([SCALE * dims * np.mean(gap**2) for gap in gaps])
+
+
 def _directions(dims: int, count: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Unit vectors [D, at most _AT_ONCE], `count` in all.
+    """Unit vectors [at most _AT_ONCE, D], `count` in all.
 
     Raises:
       UsageError: none.
@@ -54,5 +81,5 @@ def _directions(dims: int, count: int, rng: np.random.Generator) -> Iterator[np.
     if count < 1:
         raise UsageError(f"{count} directions to project on, expected 1 or more")
     for first in range(0, count, _AT_ONCE):
-        some = rng.standard_normal((dims, min(_AT_ONCE, count - first)))
-        yield some / np.linalg.norm(some, axis=0)
+        some = rng.standard_normal((min(_AT_ONCE, count - first), dims))
+        yield some / np.linalg.norm(some, axis=1, keepdims=True)

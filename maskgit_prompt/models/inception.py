@@ -23,6 +23,7 @@ Array = jax.Array
 SIDE = 299  # of the images that the network takes
 FEATURES = 2048
 SPATIAL = 7  # channels of sFID's tap
+SPATIAL_FEATURES = 17 * 17 * SPATIAL
 EPSILON = 1e-3
 
 # Pools, in front of a branch's convolutions or in the stem.

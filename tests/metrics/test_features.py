@@ -93,30 +93,51 @@ def test_frechet_of_few_images_by_another_root(case):
     assert got == pytest.approx(float(case["out_fid_small_sqrtm"]), rel=1e-6)
 
 
+@pytest.mark.parametrize("exact", [0, 512])
+def test_distances_to_one_distribution(case, monkeypatch, exact):
+    """By rows where images are few, by eigenvalues where dims are many: the same numbers."""
+    monkeypatch.setattr(frechet, "EXACT_DIMS", exact)
+    real, fake = case["in_real"], case["in_fake"]
+    for a, b, name, tolerance in (
+        (real, fake, "fid", 1e-9),
+        (real[::2], real[1::2], "fid_half", 1e-9),
+        (real[:20], fake[:25], "fid_small", 1e-6),
+    ):
+        expected = pytest.approx(float(case[f"out_{name}"]), rel=tolerance)
+        assert frechet.Normal.of_features(a).distance(b) == expected
+        assert frechet.Normal.of(*frechet.statistics(a)).distance(b) == expected
+        assert frechet.frechet_distance(*frechet.statistics(a), *frechet.statistics(b)) == expected
+    few = frechet.Normal.of_features(real[:20]).distance(fake)
+    assert few == pytest.approx(frechet.frechet_of_features(real[:20], fake), rel=1e-6)
+    with pytest.raises(UserError, match="features of 32 and of 31 dims"):
+        frechet.Normal.of_features(real).distance(fake[:, 1:])
+
+
 def test_the_distance_at_infinity_is_that_of_the_distributions():
     rng = np.random.default_rng(0)
     scales = np.linspace(1, 3, 20)
-    distribution = np.zeros(20), np.diag(scales**2)
+    distribution = frechet.Normal(np.zeros(20), np.diag(scales))
     true = 20 * 0.25 + np.sum((scales * 0.5) ** 2)  # means 0.5 apart, deviations half of these
     generated = 0.5 + 1.5 * scales * rng.normal(size=(600, 20))
-    plain = frechet.frechet_distance(*distribution, *frechet.statistics(generated))
-    found = frechet.at_infinity(*distribution, generated)
-    assert plain > true + 1.0
+    found = distribution.at_infinity(generated)
+    assert distribution.distance(generated) > true + 1.0
     assert found == pytest.approx(true, abs=1.0)
-    assert frechet.at_infinity(*distribution, generated) == found  # seeded
+    assert distribution.at_infinity(generated) == found  # seeded
 
 
 def test_the_distance_at_infinity_needs_more_images_than_dims():
+    distribution = frechet.Normal(np.zeros(20), np.eye(20))
     with pytest.raises(UserError, match="20 images .* features of 20 dims: at least 21 are needed"):
-        frechet.at_infinity(np.zeros(20), np.eye(20), np.ones((20, 20)))
+        distribution.at_infinity(np.ones((20, 20)))
 
 
 def test_the_line_is_read_at_infinity(monkeypatch):
     # 12 of 50 images and 11 of 100: over 1 / n a line that is 10 at 0.
     monkeypatch.setattr(frechet, "SIZES", 2)
-    monkeypatch.setattr(frechet, "_to_root", lambda *_: found.pop(0))
+    monkeypatch.setattr(frechet.Normal, "_distance", lambda *_: found.pop(0))
     found = [12.0, 11.0]
-    assert frechet.at_infinity(np.zeros(1), np.eye(1), column(*range(100))) == pytest.approx(10)
+    distribution = frechet.Normal(np.zeros(1), np.eye(1))
+    assert distribution.at_infinity(column(*range(100))) == pytest.approx(10)
 
 
 def test_mmd_by_hand():
