@@ -150,7 +150,7 @@ def _write_backbone(
         print(f"wrote {path}, fingerprint {written.fingerprint(('multimodal',))}")
         return
     if set(written.parts) == {"features"}:
-        print(f"wrote {path}: a feature network, which scores are computed in")
+        print(f"wrote {path}: use --config=configs/evaluate.py --config.inception={path}")
         return
     missing = [name for name in ("tokenizer", "transformer") if name not in written.parts]
     if missing:

@@ -173,13 +173,23 @@ def deviation(real: np.ndarray, generated: np.ndarray) -> float:
     """
     together = np.concatenate([real, generated]).astype(np.float64)
     together -= together.mean(axis=0)
-    if together.shape[1] > MOST_DIMS:
-        last = together.shape[1] - 1
-        chosen = (last - MOST_DIMS + 1, last)  # eigenvalues go from the least to the largest
-        _, axes = scipy.linalg.eigh(together.T @ together, subset_by_index=chosen)
-        together = together @ axes
+    together = _along_most(together)
     real, generated = together[: len(real)], together[len(real) :]
     return float(np.sqrt(_jackknife(real, generated) + _jackknife(generated, real)))
+
+
+def _along_most(centred: np.ndarray) -> np.ndarray:
+    """Centred rows [n, D] in their at most MOST_DIMS directions of most spread, [n, MOST_DIMS]."""
+    count, dims = centred.shape
+    if dims <= MOST_DIMS:
+        return centred
+    # Eigenvalues go from the least to the largest.
+    last = lambda size: (max(0, size - MOST_DIMS), size - 1)
+    if count < dims:
+        values, places = scipy.linalg.eigh(centred @ centred.T, subset_by_index=last(count))
+        return places * np.sqrt(values.clip(min=0))
+    _, axes = scipy.linalg.eigh(centred.T @ centred, subset_by_index=last(dims))
+    return centred @ axes
 
 
 def _jackknife(features: np.ndarray, others: np.ndarray) -> float:

@@ -253,3 +253,15 @@ def test_bad_features():
         kid.kid(np.ones((4, 2)), np.ones((4, 2)), subsets=0, subset_size=50)
     with pytest.raises(UserError, match="3 images for 3 neighbours"):
         precision_recall.precision_recall(column(0, 1, 2), column(0, 1, 2, 3), k=3)
+
+
+@pytest.mark.parametrize("count", [8, 30])
+def test_the_directions_of_most_spread(monkeypatch, count):
+    """By products of rows where they are few, else of dims: but for order and sign the same."""
+    monkeypatch.setattr(frechet, "MOST_DIMS", 3)
+    rows = np.random.default_rng(0).normal(size=(count, 12)) * np.arange(12)
+    rows -= rows.mean(axis=0)
+    u, s, _ = np.linalg.svd(rows, full_matrices=False)
+    found = frechet._along_most(rows)[:, ::-1]
+    np.testing.assert_allclose(np.abs(found), np.abs(u * s)[:, :3], rtol=1e-9)
+    np.testing.assert_array_equal(frechet._along_most(rows[:, :3]), rows[:, :3])

@@ -90,8 +90,8 @@ def read(path: str | os.PathLike, made: Made, dims: int) -> tuple[Reference, str
     mean, cov = _statistics(path, arrays, "mu", "sigma")
     if len(mean) != dims:
         raise UserError(
-            f"{path} has statistics of {counted(len(mean), 'number')} a feature, but {made.network} "
-            f"gives {dims}: give statistics made with {made.network}, or the images themselves"
+            f"{path} has statistics of {counted(len(mean), 'number')} a feature, expected {dims} "
+            f"of {made.network}: give statistics made with that, or the images themselves"
         )
     spatial = None
     if {"mu_s", "sigma_s"} <= arrays.keys():
@@ -166,8 +166,8 @@ def _statistics(
     largest = np.abs(cov).max(initial=0.0)
     if np.abs(cov - cov.T).max(initial=0.0) > TOLERANCE * largest or np.diag(cov).min() < 0:
         raise UserError(
-            f"{path}: {sigma} is no covariance (it is not symmetric, or a variance is negative); "
-            "make the file again"
+            f"{path}: {sigma} is not a covariance (not symmetric, or a variance is negative), expected "
+            "one; make the file again"
         )
     if not largest:
         raise UserError(

@@ -84,7 +84,7 @@ def test_a_file_of_another_tool(tmp_path):
     )
 
 
-EYE = np.eye(2)
+EYE, INFINITE = np.eye(2), np.full((2, 2), np.inf)
 
 
 @pytest.mark.parametrize(
@@ -95,13 +95,12 @@ EYE = np.eye(2)
         ({"mu": [0.0, 0], "sigma": np.eye(3)}, "mu has shape (2,) and sigma (3, 3), expected"),
         ({"mu": [[0.0, 0]], "sigma": EYE}, "mu has shape (1, 2) and sigma (2, 2), expected"),
         ({"mu": [0.0, np.nan], "sigma": EYE}, "mu or sigma holds NaN or infinite numbers"),
-        ({"mu": [0.0, 0], "sigma": np.full((2, 2), np.inf)}, "mu or sigma holds NaN or infinite numbers"),
-        ({"mu": [0.0, 0], "sigma": [[1, 0.5], [0.4, 1]]}, "sigma is no covariance"),
-        ({"mu": [0.0, 0], "sigma": [[-1.0, 0], [0, 1]]}, "sigma is no covariance"),
+        ({"mu": [0.0, 0], "sigma": INFINITE}, "mu or sigma holds NaN or infinite numbers"),
+        ({"mu": [0.0, 0], "sigma": [[1, 0.5], [0.4, 1]]}, "sigma is not a covariance"),
+        ({"mu": [0.0, 0], "sigma": [[-1.0, 0], [0, 1]]}, "sigma is not a covariance"),
         ({"mu": [0.0, 0], "sigma": 0 * EYE}, "sigma is 0 everywhere, as of images that all look"),
         ({"mu": ["a", "b"], "sigma": EYE}, "mu and sigma are of <U1 and float64, expected numbers"),
-        ({"mu": [0.0], "sigma": [[1.0]]}, "has statistics of 1 number a feature, but inception "
-         "gives 2: give statistics made with inception"),
+        ({"mu": [0.0], "sigma": [[1.0]]}, "has statistics of 1 number a feature, expected 2 of"),
         ({"mu": [0.0, 0], "sigma": EYE, "maskgit_prompt": "{"}, "maskgit_prompt is damaged"),
         ({"mu": [0.0, 0], "sigma": EYE, "maskgit_prompt": "{}"}, "maskgit_prompt is damaged"),
     ],
