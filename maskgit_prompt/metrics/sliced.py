@@ -24,7 +24,7 @@ def mind(
 
     In one dimension, where both directions give the same, (0, 4) and (3, 2): ranked (0, 4) and
     (2, 3), so 3 · (2² + 1²) / 2 = 7.5. From the larger set, as many rows are drawn as the
-    smaller one has. What is drawn is seeded, with numpy's generator: torch-fidelity draws other directions.
+    smaller one has. Draws are seeded, by numpy's generator: torch-fidelity draws other directions.
 
     Raises:
       UserError: an empty set, different dims, values that are not finite. UsageError: no

@@ -166,8 +166,8 @@ def _statistics(
     largest = np.abs(cov).max(initial=0.0)
     if np.abs(cov - cov.T).max(initial=0.0) > TOLERANCE * largest or np.diag(cov).min() < 0:
         raise UserError(
-            f"{path}: {sigma} is not a covariance (not symmetric, or a variance is negative), expected "
-            "one; make the file again"
+            f"{path}: {sigma} is not a covariance (not symmetric, or a variance is negative), "
+            "expected one; make the file again"
         )
     if not largest:
         raise UserError(
