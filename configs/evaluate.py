@@ -1,7 +1,7 @@
 """FID and other distances between two sets of images: real ones and generated ones.
 
     python -m maskgit_prompt.main --config=configs/evaluate.py --workdir=runs/scored \\
-        --config.real=photos --config.generated=runs/photos/samples \\
+        --config.real=photos --config.generated=runs/photos/images \\
         --config.inception=pt_inception-2015-12-05-6726825d.pth
 
 Both are folders, archives or lists of files; real images may also be the statistics that an earlier
