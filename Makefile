@@ -21,7 +21,7 @@ SLOW := $(FEW) $(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --du
 	$(shell grep -rl --include='test_*.py' mark.slow tests | LC_ALL=C sort)
 # What all optimizations could make differ: networks, losses and a step, held against the references,
 # and a whole run as a user starts it.
-NUMBERS := $(addprefix tests/models/test_,goldens.py causal.py vqgan.py vit.py swin.py ofa.py lpips.py discriminator.py) \
+NUMBERS := $(addprefix tests/models/test_,goldens.py causal.py vqgan.py vit.py swin.py ofa.py lpips.py inception.py discriminator.py) \
 	tests/tasks/test_losses.py tests/tasks/generation/test_prompt_step_golden.py \
 	tests/tasks/classification/test_training_golden.py tests/jobs/test_run.py
 # What a new version of JAX or Flax could break and what needs only the light installation.

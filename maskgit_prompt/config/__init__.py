@@ -25,6 +25,7 @@ from maskgit_prompt.config.defaults import (
     transfer,
 )
 from maskgit_prompt.config.embedded import on_mini64
+from maskgit_prompt.config.evaluation import evaluate
 from maskgit_prompt.config.imagenet import maskgit, taming
 from maskgit_prompt.config.multimodal import answer, ask, attack
 from maskgit_prompt.config.named_data import few_shot, vtab, vtab_folder
@@ -40,6 +41,7 @@ __all__ = [
     "classify",
     "classify_folder",
     "compare",
+    "evaluate",
     "few_shot",
     "folder",
     "import_weights",

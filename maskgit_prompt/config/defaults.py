@@ -364,8 +364,9 @@ def import_weights() -> ConfigDict:
             # The checkpoint: FILE, or FILE,FILE; an address, a published model's name, or a log
             # folder of Taming Transformers.
             "source": "",
-            # "maskgit", "maskgit-torch", "taming"; of an encoder "vit-npz", "vit-torch", "swin",
-            # "resnet", "convnext"; of an encoder-decoder "ofa"; not for a published model.
+            # "maskgit", "maskgit-torch", "taming", "inception"; of an encoder "vit-npz",
+            # "vit-torch", "swin", "resnet", "convnext"; of an encoder-decoder "ofa"; not for a
+            # published model.
             "format": "",
             "download": False,  # fetch a source that is not on this machine
             "name": "",  # the backbone's name; empty: the workdir's
@@ -412,6 +413,7 @@ JOBS: dict[str, Callable[[], ConfigDict]] = {
     "side_by_side": lambda: side_by_side(transfer()),
     "compare": lambda: compare(transfer()),
     "sample": sample,
+    "evaluate": _of("evaluation", "evaluate"),
     "predict": _of("classification", "predict"),
     "robustness": _of("classification", "robustness"),
     "multimodal": _of("multimodal", "ask"),

@@ -59,6 +59,7 @@ FILES = {
     "side_by_side": "configs/quickstart.py:digits,causal",
     "compare": "configs/quickstart.py:compare",
     "sample": "configs/sample.py",
+    "evaluate": "configs/evaluate.py",
     "predict": "configs/predict.py:PATH",
     "robustness": "configs/robustness.py:PATH",
     "sweep": "configs/sweep.py:PATH",

@@ -17,6 +17,7 @@ from maskgit_prompt.config import (
     classification,
     command_line,
     defaults,
+    evaluation,
     keys,
     multimodal,
     named_data,
@@ -101,7 +102,9 @@ def _section(title: str, found: dict[str, Any], meaning: dict[str, str]) -> str:
 # --- Meanings -------------------------------------------------------------------------------------
 
 
-FILES = (defaults, named_data, classification, segmentation, multimodal, pretraining)
+FILES = (
+    defaults, named_data, classification, segmentation, multimodal, pretraining, evaluation
+)  # fmt: skip
 
 
 def meanings(job: str) -> dict[str, str]:
@@ -135,6 +138,7 @@ STORIES = {
     "side_by_side": ("transfer", "side_by_side"),
     "compare": ("transfer", "compare"),
     "sample": ("sample",),
+    "evaluate": ("evaluate",),
     "predict": ("predict",),
     "robustness": ("classify", "robustness"),
     "sweep": ("classify", "sweep"),

@@ -23,17 +23,20 @@ PATHS = (
     "data.path",
     "data.photographs",
     "data.sets",
+    "generated",
     "image",
+    "inception",
     "models.backbones",
     "prefixes",
     "prompt",
+    "real",
     "reconstruction.network",
     "source",
     "tuned",
     "vocabulary",
 )
 REMOTE = ("data.data_dir",)  # TFDS reads buckets itself
-FETCHED = ("backbone", "models.backbones", "source")  # https:// and gs:// are fetched
+FETCHED = ("backbone", "inception", "models.backbones", "source")  # https:// and gs:// are fetched
 SEVERAL = ("reconstruction.network", "source")  # FILE,FILE
 WRITTEN = ("--workdir", "config.data.codes")
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # gs://, s3://, file:/, but not C:/

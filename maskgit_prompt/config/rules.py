@@ -24,7 +24,7 @@ from maskgit_prompt.errors import UsageError
 from maskgit_prompt.importers.format import formats
 from maskgit_prompt.importers.ofa import WEIGHTS
 from maskgit_prompt.importers.vit import NORMALIZATIONS
-from maskgit_prompt.models import attention, discriminator, prompt, tokenizer, vit
+from maskgit_prompt.models import attention, discriminator, prompt, resizing, tokenizer, vit
 from maskgit_prompt.models.prompts import LOCATIONS
 from maskgit_prompt.storage import files
 from maskgit_prompt.tasks import losses
@@ -279,6 +279,14 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "normalization": one_of(("", *NORMALIZATIONS)),
     "weights": one_of(("", *WEIGHTS)),
     "download": FLAG,
+    "resize": one_of(resizing.CONVENTIONS),
+    "size": NOT_NEGATIVE,
+    "fit": one_of(pixels.FITS),
+    "kid.subsets": COUNT,
+    "kid.size": Rule(lambda x: _number(x) and x >= 2, "at least 2"),
+    "directions": COUNT,
+    "splits": COUNT,
+    "neighbours": COUNT,
     "image_size": NOT_NEGATIVE,
     "codebook": NOT_NEGATIVE,
     "heads": NOT_NEGATIVE,

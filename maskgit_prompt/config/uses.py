@@ -283,6 +283,9 @@ USES = (
     Use(("model",), "stage", ("transformer", "encoder")),
     Use(("attention", "train.remat"), "stage", ("transformer", "encoder", "multimodal")),
     Use(("dtype",), "stage", ("tokenizer", "transformer", "encoder", "multimodal")),
+    # Evaluation.
+    Use(("fit",), "size", unless=(0,), instead="give the side as config.size"),
+    Use(("splits",), "inception", unless=("",), instead="only FID's Inception gives that score"),
     # Imports.
     Use(("heads",), "format", ("taming", "vit-torch")),
     Use(("classes",), "format", ("taming",)),
@@ -354,7 +357,8 @@ def unused(
 def _where(flat: Mapping[str, Any]) -> str:
     """Where the weights are that a job asks for: HERE, or ELSEWHERE if some must be fetched."""
     source = str(flat.get("source", ""))
-    given = [flat.get("backbone"), source, *source.split(","), *flat.get("models.backbones", ())]
+    given = [flat.get("backbone"), flat.get("inception"), source, *source.split(",")]
+    given += flat.get("models.backbones", ())
     return ELSEWHERE if any(is_elsewhere(str(name)) for name in given) else HERE
 
 

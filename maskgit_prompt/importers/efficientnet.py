@@ -47,6 +47,15 @@ def rules() -> list[Rule]:
     return found
 
 
+def installed() -> bool:
+    """Whether the package is there; `find` says whether its file is the tested one."""
+    try:
+        importlib.metadata.distribution(PACKAGE)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
 def find() -> str:
     """The file of weights in the installed package, which is not imported.
 

@@ -65,8 +65,9 @@ def tuned_on(config: ConfigDict, files: Mapping[str, TunedOn]) -> Backbone:
     return found
 
 
-def files(given: str, download: bool) -> list[str]:
-    """The files of config.source: a published model, or FILE,FILE of paths and addresses.
+def files(given: str, download: bool, key: str = "config.source") -> list[str]:
+    """The files of a key such as config.source: a published model, or FILE,FILE of paths and
+    addresses.
 
     The name of an existing file may hold commas.
 
@@ -74,14 +75,14 @@ def files(given: str, download: bool) -> list[str]:
       UsageError, UserError: as `backbone`.
     """
     if given in PUBLISHED:
-        wanted = _files_of(PUBLISHED[given], "give the path, as --config.source=FILE")
+        wanted = _files_of(PUBLISHED[given], f"give the path, as --{key}=FILE")
         size = PUBLISHED[given].size
-        found = cache.fetch(wanted, download, f"config.source = {given!r} ({size})")
+        found = cache.fetch(wanted, download, f"{key} = {given!r} ({size})")
         return [str(path) for path in found]
     named = [given] if pathlib.Path(given).exists() else given.split(",")
-    by_hand = "download it by hand and give the path, as --config.source=FILE"
+    by_hand = f"download it by hand and give the path, as --{key}=FILE"
     return [
-        str(cache.fetch([Wanted(one, by_hand)], download, f"config.source = {one!r}")[0])
+        str(cache.fetch([Wanted(one, by_hand)], download, f"{key} = {one!r}")[0])
         if is_address(one)
         else one
         for one in named

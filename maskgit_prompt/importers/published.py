@@ -7,6 +7,7 @@ recorded at the first fetch (storage.cache). Sizes in words are those of docs/ba
 - MaskGIT: the table of google-research/maskgit's README. Others report that this bucket has since
   stopped to answer without an account.
 - Its tokenizer in PyTorch: README_TiTok.md of bytedance/1d-tokenizer names the page of the file.
+- The Inception network of FID: the page and the file's name are those in pytorch-fid's README.
 - Taming Transformers: the table of CompVis/taming-transformers' README names the shared folders, at
   heiBOX and Koofr; the files inside them are as other projects' scripts fetch them.
 """
@@ -79,6 +80,15 @@ PUBLISHED = {
         "more than 5.6 GB",
         "github.com/CompVis/taming-transformers",
         Options(classes=1000),
+    ),
+    "inception-fid": Published(
+        "inception",
+        {
+            "pt_inception-2015-12-05-6726825d.pth": "https://github.com/mseitzer/pytorch-fid/"
+            "releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth"
+        },
+        "about 0.1 GB",
+        "github.com/mseitzer/pytorch-fid",
     ),
     "taming-vqgan-f16-1024": _taming_tokenizer("8088892a516d4e3baf92", "0.3 to 1 GB"),
     "taming-vqgan-f16-16384": _taming_tokenizer("a7530b09fed84f80a887", "0.3 to 1 GB"),

@@ -149,6 +149,9 @@ def _write_backbone(
     if "multimodal" in written.parts:
         print(f"wrote {path}, fingerprint {written.fingerprint(('multimodal',))}")
         return
+    if set(written.parts) == {"features"}:
+        print(f"wrote {path}: use --config=configs/evaluate.py --config.inception={path}")
+        return
     missing = [name for name in ("tokenizer", "transformer") if name not in written.parts]
     if missing:
         print(f"no {missing[0]} yet: run again with its file and the same --workdir")

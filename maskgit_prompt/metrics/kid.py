@@ -108,4 +108,5 @@ def _kernel_self_sum(x: np.ndarray) -> float:
 
 
 def _kernel(products: np.ndarray, x: np.ndarray) -> np.ndarray:
-    return (products / x.shape[1] + 1.0) ** 3
+    base = products / x.shape[1] + 1.0
+    return base * base * base  # numpy's power takes twenty times as long

@@ -4,6 +4,7 @@ Below LEAST images a number says more of the choice of images than of the model,
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ LEAST = {
     "precision_recall": 50,  # to its third neighbour a ball spans 3 / n of all images
     "near_copies": 50,  # held-out ones: so that the threshold is not the nearest of them alone
 }
+SMALL = 2048  # fewer images than this make distances noisy and biased
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,17 +132,25 @@ def kernel_distance(seen: Evidence) -> Measured:
 
 def precision_and_recall(seen: Evidence) -> Measured:
     def measure() -> tuple[dict[str, float], Any]:
-        values = precision_recall.precision_recall(seen.real, seen.some)
-        found = intervals.of_two_sets(values, precision_recall.resampled, seen.real, seen.some)
-        # A share is not known better than the images tell that it is a share of.
-        shares = {"precision": len(seen.some), "recall": len(seen.real), "coverage": len(seen.real)}
-        for name, count in shares.items():
-            own = intervals.of_share(values[name], count)
-            found[name] = intervals.hull(own, found[name], 0.0, 1.0)
-        found["density"] = intervals.hull(found["density"], found["density"], 0.0)
-        return values, found
+        return neighbours(seen.real, seen.some)
 
     return _of_features(seen, "precision_recall", measure)
+
+
+def neighbours(
+    real: np.ndarray, generated: np.ndarray, k: int = 3
+) -> tuple[dict[str, float], dict[str, intervals.Interval]]:
+    """precision_recall.precision_recall and its intervals, real [n, D] and generated [m, D]."""
+    values = precision_recall.precision_recall(real, generated, k)
+    again = functools.partial(precision_recall.resampled, k=k)
+    found = intervals.of_two_sets(values, again, real, generated)
+    # A share is not known better than the images tell that it is a share of.
+    shares = {"precision": len(generated), "recall": len(real), "coverage": len(real)}
+    for name, count in shares.items():
+        own = intervals.of_share(values[name], count)
+        found[name] = intervals.hull(own, found[name], 0.0, 1.0)
+    found["density"] = intervals.hull(found["density"], found["density"], 0.0)
+    return values, found
 
 
 def near_copies(seen: Evidence) -> Measured:

@@ -151,9 +151,13 @@ class EfficientNet(nnx.Module):
             x = self.blocks[str(i)](x)
         return [*ends, x]
 
-    def __call__(self, images: Array) -> Array:
+    def features(self, images: Array) -> Array:
+        """Images [B, S, S, 3] in [0, 1] -> features [B, 1280], which the classifier reads."""
         x = jax.nn.relu6(self.conv_out(self.taps(images)[-1]))  # [B, H, H, head]
-        return self.head(jnp.mean(x, (1, 2)))
+        return jnp.mean(x, (1, 2))
+
+    def __call__(self, images: Array) -> Array:
+        return self.head(self.features(images))
 
 
 AXES = ((r".*(kernel|bias)", None),)

@@ -70,7 +70,8 @@ CONFIGS = {
 class FrozenNorm(nnx.Module):
     """Batch normalization by stored averages, which have no gradient, [..., C] -> [..., C]."""
 
-    def __init__(self, width: int):
+    def __init__(self, width: int, epsilon: float = EPSILON):
+        self.epsilon = epsilon
         self.scale = nnx.Param(jnp.ones(width))
         self.bias = nnx.Param(jnp.zeros(width))
         self.mean = nnx.Param(jnp.zeros(width))
@@ -78,7 +79,7 @@ class FrozenNorm(nnx.Module):
 
     def __call__(self, x: Array) -> Array:
         mean, variance = map(jax.lax.stop_gradient, (self.mean[...], self.variance[...]))
-        scale = self.scale / jnp.sqrt(variance + EPSILON)
+        scale = self.scale / jnp.sqrt(variance + self.epsilon)
         return x * scale.astype(x.dtype) + (self.bias - mean * scale).astype(x.dtype)
 
     def settled(self, x: Array) -> Array:

@@ -35,7 +35,7 @@ FREE = (
     "tasks",
 )
 # Compared as paths: models/a, models/a/ and /home/me/models/a may be one folder.
-PATHS = ("backbone", "image", "models.backbones", "prompt")
+PATHS = ("backbone", "generated", "image", "inception", "models.backbones", "prompt", "real")
 LOCK = ".lock"
 NAMED = 5  # keys that differ, in a message
 

@@ -29,7 +29,7 @@ from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.importers import efficientnet as efficientnet_files
 from maskgit_prompt.importers import lpips as lpips_files
-from maskgit_prompt.models import efficientnet, lpips
+from maskgit_prompt.models import efficientnet, features, lpips
 from maskgit_prompt.models.kind import Axes
 from maskgit_prompt.models.perceptual import GUARD, difference
 from maskgit_prompt.params import Tree
@@ -219,6 +219,11 @@ def _features(name: str, key: str) -> Network:
             f"{', '.join(backbone.parts)}; give {' or '.join(backbones.EMBEDDED)}"
         )
     part = backbone.part("features")
+    if part.kind != features.KIND.name:
+        raise UsageError(
+            f"{key} = {name!r}: its feature network is of the kind {part.kind!r}, which is for "
+            f"scores, not for losses; give {' or '.join(backbones.EMBEDDED)}"
+        )
     return Network(
         f"features of {backbone.name}",
         backbones.make_module(part.kind, part.cfg),

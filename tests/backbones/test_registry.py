@@ -43,6 +43,7 @@ def test_the_networks_of_the_package():
         "masked": ("transformer", "parallel"),
         "causal": ("transformer", "autoregressive"),
         "convolutional": ("features", ""),
+        "inception": ("features", ""),
         "vit": ("encoder", ""),
         "swin": ("encoder", ""),
         "resnet": ("encoder", ""),

@@ -117,7 +117,7 @@ def test_every_whole_number_has_a_range(job, key):
             "import_weights",
             "format",
             "gan",
-            "config.format = 'gan', expected convnext, maskgit",
+            "config.format = 'gan', expected convnext, inception",
         ),
         ("import_weights", "heads", -1, "config.heads = -1, expected 0 or more"),
         ("vtab", "steps", -1, "config.steps = -1, expected 0 or more"),

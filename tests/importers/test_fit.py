@@ -41,6 +41,7 @@ def parts(tokenizer: str, transformer: str, **changes) -> dict[str, Part]:
 def test_the_formats_of_the_package():
     assert list(formats()) == [
         "convnext",
+        "inception",
         "maskgit",
         "maskgit-torch",
         "ofa",

@@ -210,7 +210,10 @@ def test_a_source_by_name_with_options(server, cache_home, tmp_path, monkeypatch
     ("flags", "message"),
     [
         (("--config.source=taming-cin", "--config.format=maskgit"), "'maskgit', expected taming"),
-        (("--config.source=last.ckpt",), "config.format = '', expected convnext, maskgit, maskgi"),
+        (
+            ("--config.source=last.ckpt",),
+            "config.format = '', expected convnext, inception, maskgit, maskgi",
+        ),
         (
             ("--config.source=nope", "--config.format=maskgit"),
             "docs/backbones.md says what to fetch, and maskgit-imagenet256, maskgit-imagenet512, ",

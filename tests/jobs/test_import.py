@@ -16,7 +16,7 @@ from maskgit_prompt.tasks.generation.plan import PARTS
 from maskgit_prompt.tuning import tuned_prompt
 from maskgit_prompt.tuning.tuned_file import TunedOn
 from tests.golden_models import Case, close
-from tests.importers.pytorch_files import tensor
+from tests.importers.pytorch_files import tensor, write_old
 from tests.importers.test_maskgit_torch import state_dict
 from tests.jobs.importing import (
     IMPORT,
@@ -252,3 +252,20 @@ def test_the_folder_that_one_stands_in(capsys, tmp_path, monkeypatch):
     flags = (IMPORT, "--config.format=maskgit", f"--config.source={','.join(files)}")
     assert run(capsys, *flags, "--workdir=.").code == 0
     assert backbones.load(str(tmp_path / "model")).name == "model"
+
+
+def test_the_network_of_fid(capsys, tmp_path):
+    case = Case("inception/fid_small_images")
+    source = tmp_path / "pt_inception.pth"
+    write_old(source, {name: tensor(x) for name, x in case.parameters.items()})
+    folder = imported(capsys, tmp_path, "inception", str(source))
+    part = backbones.load(str(folder)).part("features")
+    assert part.kind == "inception" and part.cfg.resize == "legacy_pytorch"
+    tree = params.flatten(part.tree)
+    assert len(tree) == len(case.parameters)
+    kernel = case.parameters["Mixed_6b.branch7x7_2.conv.weight"]  # [out, in, height, width]
+    np.testing.assert_array_equal(
+        tree["blocks/6b/rows/7x7/convs/1/conv/kernel"].read(), np.moveaxis(kernel, (1, 0), (2, 3))
+    )
+    origin = json.loads((folder / "config.json").read_text())["provenance"]["files"]["features"]
+    assert origin["file"] == "pt_inception.pth" and origin["format"] == "inception"

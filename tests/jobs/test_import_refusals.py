@@ -104,7 +104,7 @@ def test_a_file_that_wants_to_run_code(capsys, tmp_path):
     [
         (
             ("--config.format=gan",),
-            "config.format = 'gan', expected convnext, maskgit, maskgit-torch, ofa, resnet, swin, ",
+            "config.format = 'gan', expected convnext, inception, maskgit, maskgit-torch, ofa, ",
         ),
         (("--config.format=maskgit",), "config.source is empty; give a checkpoint"),
         (("--config.format=maskgit", "--config.source=nope"), "config.source: no file 'nope'"),

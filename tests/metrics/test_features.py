@@ -87,6 +87,59 @@ def test_frechet_small_equals_the_square_root_free_of_covariances(case):
     assert got == pytest.approx(exact, rel=1e-12)
 
 
+def test_frechet_of_few_images_by_another_root(case):
+    # scipy's general matrix root, which pytorch-fid takes, is not exact for singular covariances.
+    got = frechet.frechet_of_features(case["in_real"][:20], case["in_fake"][:25])
+    assert got == pytest.approx(float(case["out_fid_small_sqrtm"]), rel=1e-6)
+
+
+@pytest.mark.parametrize("exact", [0, 512])
+def test_distances_to_one_distribution(case, monkeypatch, exact):
+    """By rows where images are few, by eigenvalues where dims are many: the same numbers."""
+    monkeypatch.setattr(frechet, "EXACT_DIMS", exact)
+    real, fake = case["in_real"], case["in_fake"]
+    for a, b, name, tolerance in (
+        (real, fake, "fid", 1e-9),
+        (real[::2], real[1::2], "fid_half", 1e-9),
+        (real[:20], fake[:25], "fid_small", 1e-6),
+    ):
+        expected = pytest.approx(float(case[f"out_{name}"]), rel=tolerance)
+        assert frechet.Normal.of_features(a).distance(b) == expected
+        assert frechet.Normal.of(*frechet.statistics(a)).distance(b) == expected
+        assert frechet.frechet_distance(*frechet.statistics(a), *frechet.statistics(b)) == expected
+    few = frechet.Normal.of_features(real[:20]).distance(fake)
+    assert few == pytest.approx(frechet.frechet_of_features(real[:20], fake), rel=1e-6)
+    with pytest.raises(UserError, match="features of 32 and of 31 dims"):
+        frechet.Normal.of_features(real).distance(fake[:, 1:])
+
+
+def test_the_distance_at_infinity_is_that_of_the_distributions():
+    rng = np.random.default_rng(0)
+    scales = np.linspace(1, 3, 20)
+    distribution = frechet.Normal(np.zeros(20), np.diag(scales))
+    true = 20 * 0.25 + np.sum((scales * 0.5) ** 2)  # means 0.5 apart, deviations half of these
+    generated = 0.5 + 1.5 * scales * rng.normal(size=(600, 20))
+    found = distribution.at_infinity(generated)
+    assert distribution.distance(generated) > true + 1.0
+    assert found == pytest.approx(true, abs=1.0)
+    assert distribution.at_infinity(generated) == found  # seeded
+
+
+def test_the_distance_at_infinity_needs_more_images_than_dims():
+    distribution = frechet.Normal(np.zeros(20), np.eye(20))
+    with pytest.raises(UserError, match="20 images .* features of 20 dims: at least 21 are needed"):
+        distribution.at_infinity(np.ones((20, 20)))
+
+
+def test_the_line_is_read_at_infinity(monkeypatch):
+    # 12 of 50 images and 11 of 100: over 1 / n a line that is 10 at 0.
+    monkeypatch.setattr(frechet, "SIZES", 2)
+    monkeypatch.setattr(frechet.Normal, "_distance", lambda *_: found.pop(0))
+    found = [12.0, 11.0]
+    distribution = frechet.Normal(np.zeros(1), np.eye(1))
+    assert distribution.at_infinity(column(*range(100))) == pytest.approx(10)
+
+
 def test_mmd_by_hand():
     assert kid.polynomial_mmd(column(1, 1), column(0, 0)) == pytest.approx(8 + 1 - 2)
     # x = 0, 1 and y = 2, 0, 0: within x 1, within y 1, across (1 + 1 + 1 + 27 + 1 + 1) / 6.
@@ -154,6 +207,17 @@ def test_precision_recall_golden(case, monkeypatch, k, rows):
         np.testing.assert_allclose(pair, case["out_precision_recall_k3"], rtol=1e-12)
 
 
+def test_realism_by_hand():
+    found = precision_recall.realism(column(0, 1, 10), column(4, 0.5), k=1)
+    np.testing.assert_allclose(found, [81 / 36, 1 / 0.25], rtol=1e-4)
+
+
+def test_realism_golden(case, monkeypatch):
+    monkeypatch.setattr(pairwise, "_BLOCK_ROWS", 40)
+    found = precision_recall.realism(case["in_real"], case["in_fake"], 3)
+    np.testing.assert_allclose(found, case["out_realism_k3"], rtol=1e-4)
+
+
 def test_points_inside_golden(case):
     """The 0/1 of every point: exact integers."""
     real, fake = case["in_real"], case["in_fake"]
@@ -189,3 +253,15 @@ def test_bad_features():
         kid.kid(np.ones((4, 2)), np.ones((4, 2)), subsets=0, subset_size=50)
     with pytest.raises(UserError, match="3 images for 3 neighbours"):
         precision_recall.precision_recall(column(0, 1, 2), column(0, 1, 2, 3), k=3)
+
+
+@pytest.mark.parametrize("count", [8, 30])
+def test_the_directions_of_most_spread(monkeypatch, count):
+    """By products of rows where they are few, else of dims: but for order and sign the same."""
+    monkeypatch.setattr(frechet, "MOST_DIMS", 3)
+    rows = np.random.default_rng(0).normal(size=(count, 12)) * np.arange(12)
+    rows -= rows.mean(axis=0)
+    u, s, _ = np.linalg.svd(rows, full_matrices=False)
+    found = frechet._along_most(rows)[:, ::-1]
+    np.testing.assert_allclose(np.abs(found), np.abs(u * s)[:, :3], rtol=1e-9)
+    np.testing.assert_array_equal(frechet._along_most(rows[:, :3]), rows[:, :3])

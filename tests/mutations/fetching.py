@@ -99,8 +99,8 @@ MUTATIONS = (
     *in_file(
         "config/uses.py",
         ("tests/config/test_uses.py",),
-        ("download-of-one-source-alone", 'source, *source.split(","), ', "source, "),
-        ("download-of-backbones-side-by-side", ', *flat.get("models.backbones", ())]', "]"),
+        ("download-of-one-source-alone", 'source, *source.split(",")]', "source]"),
+        ("download-of-backbones-side-by-side", 'given += flat.get("models.backbones", ())', "pass"),
     ),
     *in_file(
         "config/paths.py",

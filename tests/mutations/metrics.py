@@ -77,7 +77,7 @@ MUTATIONS = (
         "metrics/kid.py",
         FEATURES,
         ("kid-biased", "(_kernel_sum(x, x) - _kernel_self_sum(x))", "_kernel_sum(x, x)"),
-        ("kid-kernel-squared", "/ x.shape[1] + 1.0) ** 3", "/ x.shape[1] + 1.0) ** 2"),
+        ("kid-kernel-squared", "base * base * base", "base * base"),
         (
             "kid-draws-generated-first",
             (
@@ -240,8 +240,8 @@ MUTATIONS = (
         ),
         (
             "precision-and-recall-arguments-exchanged",
-            "precision_recall.precision_recall(seen.real, seen.some)",
-            "precision_recall.precision_recall(seen.some, seen.real)",
+            "return neighbours(seen.real, seen.some)",
+            "return neighbours(seen.some, seen.real)",
         ),
         (
             "precision-of-three-images",

@@ -228,3 +228,10 @@ def test_a_backbone_without_a_feature_network(monkeypatch):
         UsageError, match="has no feature network, only tokenizer; give mini64 or mini or"
     ):
         make_perceptual("mini", 32)
+
+
+def test_the_network_of_fid_is_for_scores(monkeypatch):
+    part = backbones.Part("inception", None, {})
+    monkeypatch.setattr(backbones, "load", lambda *_: backbones.Backbone("fid", {"features": part}))
+    with pytest.raises(UsageError, match="of the kind 'inception', which is for scores, not for l"):
+        make_perceptual("mini", 64)

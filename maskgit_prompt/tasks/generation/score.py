@@ -17,7 +17,6 @@ from maskgit_prompt.progress import progress
 from maskgit_prompt.tasks.generation.encoding import Encoded
 from maskgit_prompt.tasks.generation.plan import Plan
 
-SMALL = 2048  # fewer images than this make distances noisy and biased
 FEATURES = 10_000  # images that KID, precision and recall are made from, at most
 BLOCK = 256  # images whose features are computed while the next are read
 
@@ -179,7 +178,7 @@ class Scorer:
                 reasons.setdefault(one.reason, []).extend(scores.left_out(key))
         warnings = [f"No {_listed(labels)}: {reason}." for reason, labels in reasons.items()]
         biased = found.get("frechet")
-        if biased and biased.value is not None and biased.counts["real"] < SMALL:
+        if biased and biased.value is not None and biased.counts["real"] < measures.SMALL:
             warnings.append(
                 f"The Fréchet distance is to {biased.counts['real']} {self._data.reference_name}: "
                 "compare it only with distances to as many."

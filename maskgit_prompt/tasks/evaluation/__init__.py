@@ -1,0 +1,1 @@
+"""Two sets of images compared, without a backbone."""
