@@ -1,9 +1,9 @@
-"""Pretrains `mini-ofa`, a small encoder-decoder, on drawn scenes. Not run to its end yet.
+"""How the embedded backbone `mini-ofa` is made: a small encoder-decoder, on drawn scenes.
 
     python -m maskgit_prompt.main --config=configs/mini_ofa.py --workdir=runs/mini-ofa
 
-It does not see how things are counted, nor colours in German: tasks for a prefix to learn. What was
-tried is in docs/mini.md.
+It is never asked how many things there are, nor for colours in German: tasks for a prefix to
+learn. Time, figures and what was tried are in docs/mini.md.
 """
 
 from ml_collections import ConfigDict

@@ -1,14 +1,13 @@
-"""Prefixes for a frozen encoder-decoder of images and texts.
+"""Prefixes for the frozen encoder-decoder of images and texts `mini-ofa`.
 
-    python -m maskgit_prompt.main --config=configs/multimodal.py --workdir=runs/multimodal \\
-        --config.backbone=runs/mini-ofa/backbone
+    python -m maskgit_prompt.main --config=configs/multimodal.py --workdir=runs/multimodal
     python -m maskgit_prompt.main --config=configs/multimodal.py:table.csv --workdir=runs/mine \\
-        --config.goal=question --config.backbone=runs/mini-ofa/backbone
+        --config.goal=question
 
-No encoder-decoder ships with the package yet: configs/mini_ofa.py trains one, configs/import.py
-imports published ones. Without an argument the images are drawn scenes, and the question is how
-many things there are, which `mini-ofa` was never asked. With a table (a CSV or JSON lines beside
-its images, see docs/multimodal.md) config.goal says what is asked.
+Without an argument the images are drawn scenes, and the question is how many things there are,
+which `mini-ofa` was never asked. With a table (a CSV or JSON lines beside its images, see
+docs/multimodal.md) config.goal says what is asked. --config.backbone takes a published model that
+configs/import.py imported.
 """
 
 from ml_collections import ConfigDict

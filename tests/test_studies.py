@@ -76,7 +76,9 @@ def test_the_study_of_prefixes_reads_when_a_loss_was_reached(tmp_path):
     assert set(prefixes.COLUMNS) <= set(row)
 
 
-def test_the_study_of_prefixes_has_every_size_once():
-    found = prefixes.cases(["sizes"])
-    assert len({case.flags for case in found}) == len(found) == 3 * 3 + 3
-    assert "--config.prompt.layers=top-1" in found[3].flags
+def test_the_parts_of_the_study_of_prefixes_share_their_first_run():
+    found = prefixes.cases(list(prefixes.PARTS))
+    alike = [case for case in found if case.flags == found[0].flags]
+    assert [case.part for case in alike] == ["sizes", "methods", "rates"]
+    assert len({case.flags for case in found}) == len(found) - 3  # full tuning is there twice
+    assert found[4].flags[-1] == "--config.prompt.layers=top-1"

@@ -28,8 +28,10 @@ from maskgit_prompt.storage import safetensors_stream
 from maskgit_prompt.storage.files import sha256
 
 _EMBEDDED = pathlib.Path(__file__).parent / "embedded"
-EMBEDDED = {name: _EMBEDDED / name for name in ("mini64", "mini", "mini-causal", "mini-vit")}
-EMBEDDED_OF = {"masked": "mini", "causal": "mini-causal", "vit": "mini-vit"}  # by kind
+_NAMES = ("mini64", "mini", "mini-causal", "mini-vit", "mini-ofa")
+EMBEDDED = {name: _EMBEDDED / name for name in _NAMES}
+# By kind.
+EMBEDDED_OF = {"masked": "mini", "causal": "mini-causal", "vit": "mini-vit", "ofa": "mini-ofa"}
 USUAL = {
     "transformer": "masked",
     "encoder": "vit",

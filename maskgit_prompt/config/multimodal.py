@@ -32,7 +32,7 @@ def scenes() -> ConfigDict:
 
 def ask() -> ConfigDict:
     """The main job on images and texts: prefixes of a frozen encoder-decoder."""
-    config = training(base("multimodal"), steps=300, batch_size=32, learning_rate=0.01)
+    config = training(base("multimodal"), steps=1000, batch_size=32, learning_rate=0.03)
     config.task = "multimodal"  # what the run learns: a folder of maskgit_prompt/tasks/
     config.model = ""  # the kind of network: "ofa"; empty: the backbone's
     # Folder of a published vocabulary's files; empty: the backbone's own.

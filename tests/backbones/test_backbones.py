@@ -51,6 +51,21 @@ def test_embedded_models_are_what_they_were(name):
     assert json.loads(text)["fingerprint"] == FINGERPRINTS[name]
 
 
+@pytest.mark.parametrize(
+    ("name", "part", "fingerprint", "most"),
+    [
+        ("mini-vit", "encoder", "bb9694aeec7cf884", 6e6),
+        ("mini-ofa", "multimodal", "d3057930d507b6e6", 12e6),
+    ],
+)
+def test_embedded_models_of_one_part(name, part, fingerprint, most):
+    found = backbones.load(name)
+    assert list(found.parts) == [part]
+    text = (backbones.EMBEDDED[name] / "config.json").read_text()
+    assert found.fingerprint((part,)) == json.loads(text)["fingerprint"] == fingerprint
+    assert sum(file.stat().st_size for file in backbones.EMBEDDED[name].iterdir()) < most
+
+
 def test_mini_causal_is_mini_with_another_transformer():
     names = ("mini", "mini-causal")
     one, other = (backbones.load(name).parts for name in names)

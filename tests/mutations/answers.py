@@ -9,6 +9,7 @@ MODEL = (f"{ROOM}test_model.py",)
 PLAN = (f"{ROOM}test_plan.py",)
 ANSWERING = (f"{ROOM}test_answering.py",)
 SCENES = ("tests/tasks/pretraining/test_scenes.py",)
+CELLS = ("tests/tasks/pretraining/test_cells.py",)
 SCORES = ("tests/metrics/test_answered.py",)
 
 MUTATIONS = (
@@ -95,6 +96,16 @@ MUTATIONS = (
             "scenes-of-all-sizes-at-once",
             "if len(scene.things) > most:",
             "if len(scene.things) > 9:",
+        ),
+    ),
+    *in_file(
+        "tasks/pretraining/cells.py",
+        CELLS,
+        ("edges-of-the-ground", "seen * (names[..., 0] > 0)", "seen"),
+        (
+            "cells-without-an-image",
+            "there[:, None], names.shape",
+            "there[:, None] | True, names.shape",
         ),
     ),
     *in_file(

@@ -3,6 +3,7 @@
 from tests.mutations.mutation import in_file
 
 SCENES = ("tests/data/sets/test_scenes.py",)
+CELLS = ("tests/data/sets/test_scene_cells.py",)
 TEXTS = ("tests/data/sets/test_scene_texts.py",)
 
 MUTATIONS = (
@@ -18,6 +19,14 @@ MUTATIONS = (
         ("one-pixel-too-far", "(opposite - corner - 1)", "(opposite - corner)"),
         ("ground-upside-down", "np.linspace(*scene.ground,", "np.linspace(*scene.ground[::-1],"),
         ("every-shade-the-same", "fill=thing.rgb or COLOURS", "fill=COLOURS"),
+    ),
+    *in_file(
+        "data/sets/scene_cells.py",
+        CELLS,
+        ("cells-transposed", "area = high[:, None] * wide", "area = wide[:, None] * high"),
+        ("the-first-thing-stays", "covered[most] = area[most]", "covered[most] = side**2"),
+        ("names-counted-from-nothing", "[1 + known.index(name)", "[known.index(name)"),
+        ("edges-in-pixels", "np.array(thing.box) / scene.side", "np.array(thing.box)"),
     ),
     *in_file(
         "data/sets/scene_captions.py",
