@@ -59,7 +59,7 @@ class Tuned:
       resumed: the step that this start continued from.
       curves: column of metrics.jsonl -> (steps, values): "loss" or "PLAYER/loss", and
         "evaluated_NAME" for each evaluation.
-      last: the last line of metrics.jsonl.
+      last: the last value of each column of metrics.jsonl.
     """
 
     tree: Tree
@@ -183,7 +183,8 @@ def tune(
         seconds=time.perf_counter() - began,
         resumed=resumed,
         curves=curves_of(rows, [*losses, *(f"evaluated_{name}" for name in examples.evaluations)]),
-        last=rows[-1] if rows else {},
+        # Lines of evaluations have other columns than those of steps.
+        last={key: value for row in rows for key, value in row.items()},
     )
 
 

@@ -203,6 +203,8 @@ def test_a_loss_that_nothing_is_measured_on_is_not_logged(tmp_path):
     assert values(found.tuned.tree["prompt"]) == {3.0}
     assert not any("evaluated_heldout" in row for row in found.rows)
     assert found.tuned.curves.keys() == {"loss", "evaluated_train"}
+    # The last line is of an evaluation, and has no loss of a batch.
+    assert found.tuned.last["loss"] == 7.0 and found.tuned.last["evaluated_train"] == 10.0
 
 
 def test_without_evaluations_only_batches_are_logged(tmp_path):
