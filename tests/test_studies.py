@@ -3,7 +3,7 @@
 import csv
 import json
 
-from benchmarks import prefixes, studying
+from benchmarks import methods, prefixes, studying
 from benchmarks.studying import Case, run_all, table
 
 
@@ -82,3 +82,13 @@ def test_the_parts_of_the_study_of_prefixes_share_their_first_run():
     assert [case.part for case in alike] == ["sizes", "methods", "rates"]
     assert len({case.flags for case in found}) == len(found) - 3  # full tuning is there twice
     assert found[4].flags[-1] == "--config.prompt.layers=top-1"
+
+
+def test_the_study_of_methods_has_each_once_and_reads_its_row(tmp_path):
+    found = methods.cases(list(methods.METHODS))
+    assert [case.name for case in found] == list(methods.METHODS)
+    shallow = dict(zip(methods.METHODS, found, strict=True))["shallow"].flags
+    assert "--config.method=prompt" in shallow and "--config.prompt.deep=False" in shallow
+    row = {"accuracy": 0.5, "validation": 0.6, "learning_rate": 0.25, "images": {}, "steps": 9}
+    assert methods.read({"rows": [row | {"task": "twemoji"}]}, tmp_path) == row
+    assert set(methods.COLUMNS) <= set(row)
