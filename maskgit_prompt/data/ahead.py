@@ -1,4 +1,4 @@
-"""Batches that are made in a thread while earlier ones are learned from."""
+"""Batches that are made in a thread while the model learns from earlier ones."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,11 +11,11 @@ Batch = dict[str, np.ndarray]
 
 
 class Ahead:
-    """step -> the batch of that step, for steps that are asked for in turn.
+    """step -> the batch of that step; a thread then goes on to those of the next steps.
 
     Args:
       make: step -> a batch; a pure function.
-      steps: of the whole run, beyond which no batch is made; None: not known.
+      steps: how many the run has, so that no batch is made beyond them; None if not known.
     """
 
     def __init__(self, make: Callable[[int], Batch], steps: int | None = None):

@@ -9,16 +9,18 @@ MOST_BYTES = 2**31  # of pixels that are kept
 
 
 class Kept:
-    """Rows of a set -> an array [k, …]; each row is made once, and kept. Threads may share it.
+    """Rows of a set -> an array [k, …]; a row is made when it is first asked for, and kept.
+
+    Threads may share it: two that ask for the same new row at once both make it, to no harm.
 
     Args:
-      number: of rows.
+      number: how many rows the set has.
       make: rows -> an array [k, …]; a pure function.
     """
 
     def __init__(self, number: int, make: Callable[[np.ndarray], np.ndarray]):
         self._make, self._there = make, np.zeros(number, bool)
-        self._array: np.ndarray | None = None  # pages that no row has come to take no memory
+        self._array: np.ndarray | None = None  # takes memory only where rows are written
         self._allocating = threading.Lock()
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
@@ -37,8 +39,8 @@ class Kept:
 def if_few(
     number: int, side: int, read: Callable[[np.ndarray], np.ndarray]
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """`read`, whose rows are kept if the pixels of this number of images fit in MOST_BYTES.
+    """`read`; its rows are kept if the pixels of `number` images fit in MOST_BYTES.
 
-    side: of the images, in pixels.
+    side: of an image, in pixels.
     """
     return Kept(number, read) if number * side**2 * 3 <= MOST_BYTES else read

@@ -1,7 +1,7 @@
 """ConvNeXt with the names of torchvision, of timm, or of its authors (facebookresearch/ConvNeXt).
 
-They are PyTorch state dicts: convolutions are OIHW, linear layers [out, in]. What leads from a
-stage to the next belongs to the next there, to the stage before it here.
+They are PyTorch state dicts: convolutions are OIHW, linear layers [out, in]. The layers between
+two stages belong to the second of them there, and to the first here.
 """
 
 import dataclasses
@@ -26,10 +26,10 @@ class Names:
     Attributes:
       block: the beginning of a block's names, with its number as "layer"; depthwise, norm, up, down
         and scales follow it.
-      merge_norm, merge: what leads to the next stage.
+      merge_norm, merge: the layers between two stages.
       ignored: the classifier of the pre-training.
-      numbers: what stands in the names of the first stage's blocks, and of what leads to the second
-        stage, and by how much both grow from stage to stage.
+      numbers: the number in the names of the first stage's blocks, the number in the names of the
+        layers between the first two stages, and how much both grow with each stage.
     """
 
     patches: str
@@ -101,7 +101,7 @@ SIGNS = {
 
 
 def rules(names: Names, stages: int) -> list[Rule]:
-    """For the whole network."""
+    """The rules for the whole network, with this many stages."""
     found = [conv(names.patches, "patches"), Rule(names.patches + r"\.bias", "patches/bias")]
     found += norm(names.patch_norm, "patch_norm") + norm(names.last_norm, "norm")
     first, merge, step = names.numbers
@@ -161,7 +161,10 @@ def read(source: Mapping[str, Any], what: str, options: Options) -> dict[str, Pa
 
 
 def _blocks(shapes: Shapes, names: Names, number: int) -> int:
-    """Counts the blocks of the stage that has this number in names; 0 if there is no such stage."""
+    """How many blocks a stage has; 0 if there is no such stage.
+
+    number: what stands for the stage in the project's names; see Names.numbers.
+    """
     block = names.block.format(number) + names.depthwise
     block = block.replace("(?P<layer>", "(")
     return len({m[1] for n in shapes.shapes if (m := re.match(block, n))})

@@ -1,6 +1,7 @@
 """What is measured on a set of generated images: a number, its interval, or why there is none.
 
-Below LEAST images a number says more of the choice of images than of the model, and is left out.
+With fewer than LEAST images a number says more about which images were chosen than about the
+model, and is left out.
 """
 
 import dataclasses
@@ -15,12 +16,12 @@ from maskgit_prompt.metrics.accuracy import Judge
 from maskgit_prompt.metrics.frechet import Statistics
 from maskgit_prompt.metrics.neighbors import Looks
 
-# Images that a measure needs, generated ones and real ones each.
+# The fewest images that a measure needs, of generated and of real ones each.
 LEAST = {
-    "accuracy": 10,  # of so few an interval of 60 points is left at worst
-    "kid": 20,  # has no bias, but below that hardly tells a tuned prompt from an untuned one
+    "accuracy": 10,  # even with ten its interval may be 53 points wide
+    "kid": 20,  # has no bias, but with fewer hardly tells a tuned prompt from an untuned one
     "frechet": 50,  # its bias outgrows the differences between prompts
-    "precision_recall": 50,  # to its third neighbour a ball spans 3 / n of all images
+    "precision_recall": 50,  # a ball that reaches to the third neighbour holds 3 / n of all images
     "near_copies": 50,  # held-out ones: so that the threshold is not the nearest of them alone
 }
 SMALL = 2048  # fewer images than this make distances noisy and biased
@@ -28,7 +29,7 @@ SMALL = 2048  # fewer images than this make distances noisy and biased
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """What a set of generated images is measured by; None where there is no such thing.
+    """Generated images and what they are measured against; None for what is missing.
 
     Attributes:
       images, labels: uint8 [n, S, S, 3], and the classes that they are meant to show, [n].
@@ -144,7 +145,7 @@ def neighbours(
     values = precision_recall.precision_recall(real, generated, k)
     again = functools.partial(precision_recall.resampled, k=k)
     found = intervals.of_two_sets(values, again, real, generated)
-    # A share is not known better than the images tell that it is a share of.
+    # The number of its images limits how well a share can be known.
     shares = {"precision": len(generated), "recall": len(real), "coverage": len(real)}
     for name, count in shares.items():
         own = intervals.of_share(values[name], count)
@@ -154,7 +155,7 @@ def neighbours(
 
 
 def near_copies(seen: Evidence) -> Measured:
-    """The nearest pairs always; how many are copies where that can be told, else "reason"."""
+    """The nearest pairs; and how many are copies, or the "reason" why that cannot be told."""
     looks = Looks(seen.images, seen.features)
     generated = neighbors.nearest(looks, seen.tune)
     test = None if seen.test is None else neighbors.nearest(seen.test, seen.tune)

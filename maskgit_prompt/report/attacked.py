@@ -23,7 +23,7 @@ def row_of(
 
     Args:
       attack: of NAMES; epsilon: the largest change, in pixel values.
-      accuracy: the share of this number of images that is told right.
+      accuracy: the share of `images`, a number of them, that the model gets right.
     """
     return {
         "classifier": file,

@@ -1,5 +1,10 @@
 """Rows that are made once and kept, as long as all of them fit."""
 
+import threading
+import time
+import types
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 
 from maskgit_prompt.data import kept
@@ -22,6 +27,25 @@ def test_rows_are_made_once():
     assert rows(np.array([3, 1, 3])).tolist() == [[3, 30], [1, 10], [3, 30]]
     assert rows(np.array([1, 2])).tolist() == [[1, 10], [2, 20]]
     assert calls == [[1, 3], [2]]
+
+
+def test_threads_that_come_at_once_share_one_array(monkeypatch):
+    waits = iter((0.05, 0.25))  # a second array would come when the first one is filled
+    both = threading.Barrier(2)
+
+    def empty(shape, dtype):
+        time.sleep(next(waits))
+        return np.full(shape, -1, dtype)
+
+    def make(rows):
+        both.wait(10)
+        return tens([])(rows)
+
+    monkeypatch.setattr(kept, "np", types.SimpleNamespace(**vars(np) | {"empty": empty}))
+    rows = Kept(9, make)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(rows, (np.array([1]), np.array([3]))))
+    assert rows(np.array([1, 3])).tolist() == [[1, 10], [3, 30]]
 
 
 def test_rows_are_kept_as_long_as_all_pixels_fit(monkeypatch):

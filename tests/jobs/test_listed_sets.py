@@ -184,7 +184,7 @@ def test_other_windows_at_every_step(sets, encoder, tmp_path):
     one = plan.make_plan(config, backbones.load(encoder), sharding.make_mesh(), tmp_path / "run")
     given = inputs.source(one)
     assert given(one.data.tune[:2]).keys() == {"images"}  # not features: they change
-    first, again, other = (inputs.Batches(one, given, seed)._make for seed in (0, 0, 1))
+    first, again, other = (inputs.Batches(one, given, seed) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first(3)["images"], again(3)["images"])
     same, of_two = one.data.tune, inputs.Batches(one, given, 0)
     assert np.any(of_two._windows(3, same) != of_two._windows(4, same))

@@ -14,8 +14,25 @@ OTHERS_TABLES = ("tests/data/sets/test_others_tables.py",)
 EXPOSURE = ("tests/data/sets/test_exposure.py",)
 PLACES = ("tests/data/sets/test_places.py",)
 AUGMENT = ("tests/data/test_augment.py",)
+KEPT = ("tests/data/test_kept.py",)
+AHEAD = ("tests/data/test_ahead.py",)
 
 MUTATIONS = (
+    *in_file(
+        "data/kept.py",
+        KEPT,
+        ("an-array-for-each-thread", "with self._allocating:", "if True:"),
+        ("rows-are-made-again", "self._there[new] = True", "pass"),
+        ("rows-are-never-kept", "<= MOST_BYTES", "< 0"),
+        ("rows-are-always-kept", "<= MOST_BYTES", "> 0"),
+    ),
+    *in_file(
+        "data/ahead.py",
+        AHEAD,
+        ("batch-of-the-next-step", "self._make, ahead)", "self._make, ahead + 1)"),
+        ("no-batch-is-made-ahead", "end = step + AHEAD", "end = step + 1"),
+        ("batches-beyond-the-run", "min(end, self._steps)", "end"),
+    ),
     *in_file(
         "tasks/generation/encoding.py",
         WIRING,

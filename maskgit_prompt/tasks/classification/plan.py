@@ -133,10 +133,11 @@ def make_model(config: ConfigDict, backbone: Backbone, classes: int) -> tuple[Si
 
 
 def method_of(config: ConfigDict, part: Part, mesh: Mesh) -> Method:
-    """What trains around an encoder.
+    """The method that config names, checked together with the encoder and the mesh.
 
     Raises:
-      UsageError: no such method for it, or it cannot be computed, or a batch divided, on the mesh.
+      UsageError: the encoder has no such method, config's attention or dtype cannot compute it, or
+        a batch cannot be divided over the mesh.
     """
     method = methods.of_classifier(config.method, part.cfg.layers, part.kind)
     Compute.of(config).check(part.cfg, mesh)
@@ -147,13 +148,15 @@ def method_of(config: ConfigDict, part: Part, mesh: Mesh) -> Method:
 def tuning_of(
     config: ConfigDict, method: Method, part: Part, made: Sizes, number: int
 ) -> ConfigDict:
-    """As `for_images`, checked.
+    """`for_images`, with its steps and its patterns checked.
 
     Args:
-      part: the encoder; made: the sizes of what stands around it.
+      part: the encoder.
+      made: the sizes of what stands around it.
+      number: of images to tune on.
 
     Raises:
-      UsageError: steps to profile that are never taken, or path patterns that fit no parameter.
+      UsageError: a step to profile is never taken, or a path pattern fits no parameter.
     """
     tuning = for_images(config, method, number)
     profile.bounds(config.profile, tuning.train.steps)

@@ -1,4 +1,4 @@
-"""The examples of a config.data: drawn scenes, a table beside its images, or a file with both."""
+"""The examples that config.data names: drawn scenes, a table beside its images, or one file."""
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -18,9 +18,9 @@ def find(data: ConfigDict, side: int) -> tuple[Examples, Examples]:
     """(those to tune on, those held out), of images of side x side pixels.
 
     Raises:
-      UsageError: config.data.name is unknown, config.data.path is empty, or a column is given by
-        name although the file has no heading.
-      UserError: the files cannot be read, or there are too few examples to hold any out.
+      UsageError: config.data.name is unknown, config.data.path is empty, no table is found there or
+        at config.data.test, or a column is given by name although the file has no heading.
+      UserError: a table or an image cannot be read, or there are too few examples to hold any out.
     """
     if data.name == "scenes":
         return tuple(
@@ -49,7 +49,9 @@ def find(data: ConfigDict, side: int) -> tuple[Examples, Examples]:
 
 
 def split(examples: Examples, heldout: float, seed: int) -> tuple[Examples, Examples]:
-    """Examples cut in two, the second with a share of them; images are not looked at.
+    """(those to tune on, those held out), cut at random without a look at the images.
+
+    heldout: the share that is held out; at least one example is, and one is not.
 
     Raises:
       UserError: fewer than two examples.
