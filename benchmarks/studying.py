@@ -111,11 +111,14 @@ def table(
 
 
 def _over_seeds(values: list[float | None], form: Callable[[float], str]) -> str:
-    """[0.5, 0.7] as shares in percent: "60 ± 14"; one value, or several that are equal: "60"."""
+    """[0.5, 0.7] as shares in percent: "60 ± 14"; one value, or several that are equal: "60".
+
+    Where some have none: "60 ± 14 (2 of 3)".
+    """
     there = [value for value in values if value is not None]
     if not there:
         return "—"
-    mean = form(statistics.fmean(there))
-    if len(set(there)) == 1:
-        return mean
-    return f"{mean} ± {form(statistics.stdev(there))}"
+    text = form(statistics.fmean(there))
+    if len(set(there)) > 1:
+        text += f" ± {form(statistics.stdev(there))}"
+    return text if len(there) == len(values) else f"{text} ({len(there)} of {len(values)})"

@@ -16,6 +16,7 @@ OF_SEED_42 = {
     "scratch": 46,
     "evaluate": 47,
     "discriminator": 48,
+    "cells": 49,
     "more": 42,
     "classes": 42,
 }

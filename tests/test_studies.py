@@ -51,7 +51,7 @@ def test_a_table_has_means_and_deviations_over_seeds():
     assert table(rows, "a", columns).splitlines() == [
         "|  | % | n | steps |",
         "| --- | --- | --- | --- |",
-        "| x | 60 ± 14 | 8 | 30 |",
+        "| x | 60 ± 14 | 8 | 30 (1 of 2) |",
         "| y | 90 | 2 | — |",
     ]
 

@@ -167,7 +167,7 @@ MUTATIONS = (
             '[*losses, *(f"evaluated_{name}" for name in examples.evaluations)]',
             "losses",
         ),
-        ("last-is-the-first", "rows[-1] if rows", "rows[0] if rows"),
+        ("last-is-the-first", "for row in rows for key", "for row in rows[::-1] for key"),
         ("learning-rate-of-the-next-step", "rate(step - 1)", "rate(step)"),
         (
             "shown-without-average",
