@@ -24,8 +24,11 @@ SLOW := $(FEW) $(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --du
 NUMBERS := $(addprefix tests/models/test_,goldens.py causal.py vqgan.py vit.py swin.py ofa.py lpips.py inception.py discriminator.py) \
 	tests/tasks/test_losses.py tests/tasks/generation/test_prompt_step_golden.py \
 	tests/tasks/classification/test_training_golden.py tests/jobs/test_run.py
-# What a new version of JAX or Flax could break and what needs only the light installation.
-CORE := tests/models tests/decoding tests/tuning tests/devices/test_sharding.py tests/tasks/generation/test_sampling.py
+# What a new version of JAX or Flax could break and what needs only the light installation: every
+# network against its reference, decoding, training and sharding.
+CORE := $(filter tests/models/%,$(NUMBERS)) tests/models/test_stepwise.py \
+	tests/models/test_convolutional_encoders.py tests/decoding tests/tuning \
+	tests/devices/test_sharding.py tests/tasks/generation/test_sampling.py
 
 # The first of some commands that is a Python of these versions. A name on the PATH may be a shim
 # that only prints an error.
