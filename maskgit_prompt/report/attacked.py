@@ -83,7 +83,7 @@ def markdown(rows: Sequence[Row], title: str, images: int) -> str:
 def _words(images: int) -> str:
     return (
         f"Accuracy on {number(images)} held-out images that were changed to mislead the "
-        "classifier. Columns: the largest change of a pixel's value, of 255."
+        "model. Columns: the largest change of a pixel's value, of 255."
     )
 
 
