@@ -12,9 +12,9 @@ def named(names: np.ndarray) -> tuple[str, ...]:
 
 def test_a_cell_shows_what_covers_most_of_it():
     # Cells of 16 pixels. The star covers 16 x 12 of the cell in the first row and third column, and
-    # 2 x 12 of its right neighbour's; the circle 10 x 8 of that neighbour's, and all below it is of
+    # 6 x 12 of its right neighbour; the circle 10 x 8 of that neighbour, and all below it is of
     # neither.
-    star = Thing("small", "red", "star", (32, 2, 50, 14))
+    star = Thing("small", "red", "star", (32, 2, 54, 14))
     circle = Thing("big", "blue", "circle", (54, 8, 64, 28))
     names, edges = cells_of(Scene((star, circle)), 4)
     shown = {
@@ -26,7 +26,7 @@ def test_a_cell_shows_what_covers_most_of_it():
         (0, 3): ("big", "blue", "circle"),
         (1, 3): ("big", "blue", "circle"),
     }
-    np.testing.assert_allclose(edges[0, 2], np.array([32, 2, 50, 14]) / 64)
+    np.testing.assert_allclose(edges[0, 2], np.array([32, 2, 54, 14]) / 64)
     np.testing.assert_allclose(edges[1, 3], np.array([54, 8, 64, 28]) / 64)
     assert not edges[2:].any() and not edges[:, :2].any()
 

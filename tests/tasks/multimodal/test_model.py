@@ -89,6 +89,16 @@ def test_what_stands_around_the_network_changes_its_logits(backbone, method):
     assert np.abs(np.asarray(logits(moved, given) - plain)).max() > 1e-4
 
 
+def test_a_token_is_predicted_from_those_before_it_alone(backbone):
+    model = make_model(config(method="full"), backbone)[1]
+    tree = {"multimodal": backbone.part("multimodal").tree}
+    logits = jax.jit(model.logits)
+    one = logits(tree, batch([[300, 301, 302, END]]))
+    other = logits(tree, batch([[300, 301, 305, END]]))
+    np.testing.assert_array_equal(one[:, :3], other[:, :3])
+    assert (one[:, 3] != other[:, 3]).any()
+
+
 def test_pixels_are_normalized_as_the_backbone_says(backbone):
     model = make_model(config(), backbone)[1]
     images = np.array([0, 255, 51], np.uint8).reshape(1, 1, 1, 3)
