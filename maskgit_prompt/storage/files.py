@@ -81,14 +81,15 @@ def read_json(path: str | os.PathLike, way_out: str) -> dict[str, Any]:
         raise UserError(f"{path} is damaged ({error}); {way_out}") from error
 
 
-def sha256(path: str | os.PathLike, update: Callable[[int], None]) -> str:
+def sha256(path: str | os.PathLike, update: Callable[[int], None] | None = None) -> str:
     """A file's digest in hex; calls update with the number of bytes read."""
     digest = hashlib.sha256()
     try:
         with open(path, "rb") as file:
             while block := file.read(CHUNK):
                 digest.update(block)
-                update(len(block))
+                if update is not None:
+                    update(len(block))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; fetch it again") from error
     return digest.hexdigest()

@@ -1,7 +1,7 @@
 """Rows that are made once and kept, as long as all of them fit."""
 
+import contextlib
 import threading
-import time
 import types
 from concurrent.futures import ThreadPoolExecutor
 
@@ -30,22 +30,25 @@ def test_rows_are_made_once():
 
 
 def test_threads_that_come_at_once_share_one_array(monkeypatch):
-    waits = iter((0.05, 0.25))  # a second array would come when the first one is filled
-    both = threading.Barrier(2)
+    made, both, arrays = threading.Barrier(2), threading.Barrier(2), []
 
     def empty(shape, dtype):
-        time.sleep(next(waits))
-        return np.full(shape, -1, dtype)
+        arrays.append(np.full(shape, -1, dtype))
+        # A second thread would come here while the first one waits.
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(0.25)
+        return arrays[-1]
 
     def make(rows):
-        both.wait(10)
+        made.wait(10)
         return tens([])(rows)
 
     monkeypatch.setattr(kept, "np", types.SimpleNamespace(**vars(np) | {"empty": empty}))
     rows = Kept(9, make)
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(rows, (np.array([1]), np.array([3]))))
-    assert rows(np.array([1, 3])).tolist() == [[1, 10], [3, 30]]
+    assert len(arrays) == 1
+    assert arrays[0][[1, 3]].tolist() == [[1, 10], [3, 30]]
 
 
 def test_rows_are_kept_as_long_as_all_pixels_fit(monkeypatch):

@@ -91,7 +91,11 @@ MUTATIONS = (
             "self._numbers = corpus.numbers(held=False)",
             "self._numbers = corpus.numbers(held=True)",
         ),
-        ("texts-with-pictures", "return Shown(number, not alone,", "return Shown(number, True,"),
+        (
+            "texts-with-pictures",
+            "return Shown(number, scene, not alone,",
+            "return Shown(number, scene, True,",
+        ),
         (
             "scenes-of-all-sizes-at-once",
             "if len(scene.things) > most:",

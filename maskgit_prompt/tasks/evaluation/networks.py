@@ -143,14 +143,16 @@ def _inception(path: str, resize: str, download: bool) -> Network:
     else:
         file = _file(path, download)
         part = _read(file)
-        digest = sha256(file, lambda count: None)
+        digest = sha256(file)
     published = digest.startswith(inception_files.PUBLISHED)
     if not published:
         logging.warning(
             "%s has other weights than FID is published with (its sha256 begins with %s, expected "
             "%s): compare the distances with none that others publish",
-            path, digest[:8], inception_files.PUBLISHED,
-        )  # fmt: skip
+            path,
+            digest[:8],
+            inception_files.PUBLISHED,
+        )
     cfg = dataclasses.replace(part.cfg, resize=resize)
 
     def see(model: inception.Inception, pixels: jax.Array) -> jax.Array:
@@ -190,7 +192,7 @@ def _efficientnet(resize: str) -> Network:
     file = efficientnet_files.find()
     cfg, tree = efficientnet_files.read(file)
     return Network(
-        Made(EFFICIENTNET, sha256(file, lambda count: None), resize),
+        Made(EFFICIENTNET, sha256(file), resize),
         EFFICIENTNET_SIDE,
         None,
         (cfg.head,),

@@ -150,8 +150,10 @@ def _statistics(
     """
     mean, cov = np.asarray(arrays[mu]), np.asarray(arrays[sigma])
     if mean.dtype.kind not in "fiu" or cov.dtype.kind not in "fiu":
-        raise UserError(f"{path}: {mu} and {sigma} are of {mean.dtype} and {cov.dtype}, expected "
-                        "numbers; make the file again")  # fmt: skip
+        raise UserError(
+            f"{path}: {mu} and {sigma} are of {mean.dtype} and {cov.dtype}, expected numbers; make "
+            "the file again"
+        )
     mean, cov = mean.astype(np.float64), cov.astype(np.float64)
     if mean.ndim != 1 or cov.shape != (len(mean), len(mean)):
         raise UserError(

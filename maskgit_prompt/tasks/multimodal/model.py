@@ -132,11 +132,15 @@ def answer_loss(model: Multimodal, cfg: LossConfig, constraint: Constraint | Non
     """
 
     def loss_fn(tree: Tree, batch: Batch, key: Array):
-        found = answer_sums(model, cfg, tree, batch, constraint, key)
-        count = jnp.maximum(found.count, 1)
-        return found.loss / count, {"nll": found.nll / count}
+        return means(answer_sums(model, cfg, tree, batch, constraint, key))
 
     return loss_fn
+
+
+def means(found: Sums) -> tuple[Array, dict[str, Array]]:
+    """(the loss of a token, "nll" of a token)."""
+    count = jnp.maximum(found.count, 1)
+    return found.loss / count, {"nll": found.nll / count}
 
 
 def answer_sums(

@@ -15,7 +15,7 @@ from flax import nnx
 from maskgit_prompt.data.sets.scene_cells import ATTRIBUTES
 from maskgit_prompt.models.kind import Axes
 from maskgit_prompt.params import Tree
-from maskgit_prompt.tasks.multimodal.model import LossConfig, Multimodal, target_sums
+from maskgit_prompt.tasks.multimodal.model import LossConfig, Multimodal, means, target_sums
 from maskgit_prompt.tuning.train import Batch, LossFn
 
 Array = jax.Array
@@ -65,12 +65,10 @@ def scene_loss(model: Multimodal, cfg: LossConfig, head: nnx.GraphDef, factor: f
 
     def loss_fn(tree: Tree, batch: Batch, key: Array):
         memory, logits = model.read(tree, batch, key)
-        answers = target_sums(logits, cfg, batch["target"])
+        loss, metrics = means(target_sums(logits, cfg, batch["target"]))
         names, edges = batch["cell_names"], batch["cell_edges"]
         found = nnx.merge(head, tree["cells"])(memory.x[:, : names.shape[1]])
         cells = cell_loss(found, names, edges, batch["there"])
-        count = jnp.maximum(answers.count, 1)
-        metrics = {"nll": answers.nll / count, "cells": cells}
-        return answers.loss / count + factor * cells, metrics
+        return loss + factor * cells, metrics | {"cells": cells}
 
     return loss_fn

@@ -16,7 +16,7 @@ from maskgit_prompt.counts import counted
 from maskgit_prompt.data import batches
 from maskgit_prompt.data.sets import scene_tasks
 from maskgit_prompt.data.sets.scene_cells import ATTRIBUTES, cells_of
-from maskgit_prompt.data.sets.scenes import GRID, MOST, VERSION, draw, make_scene
+from maskgit_prompt.data.sets.scenes import GRID, MOST, VERSION, Scene, draw, make_scene
 from maskgit_prompt.data.text.words import WordsAndBytes
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.models.ofa import STRIDE
@@ -44,9 +44,10 @@ def vocabulary() -> Words:
 
 @dataclasses.dataclass(frozen=True)
 class Shown:
-    """One example: a scene's number, whether its picture is shown, and ids."""
+    """One example: a scene and its number, whether its picture is shown, and ids."""
 
-    scene: int
+    number: int
+    scene: Scene
     there: bool
     source: list[int]
     target: list[int]
@@ -150,13 +151,12 @@ class SceneCorpus:
         fits = len(source) <= self.settings.source_length
         if not fits or len(answer) > self.settings.target_length:
             return None
-        return Shown(number, not alone, source, answer)
+        return Shown(number, scene, not alone, source, answer)
 
     def batch(self, found: list[Shown]) -> dict[str, np.ndarray]:
         """Arrays as `tasks/multimodal/model.py` takes them; with config.scenes.cells those of
         `cells.py`, too."""
-        scenes = [make_scene(self.seed, one.scene, self.side) for one in found]
-        cells = {}
+        scenes, cells = [one.scene for one in found], {}
         if self.settings.cells:
             names, edges = zip(*(cells_of(one, self.side // STRIDE) for one in scenes), strict=True)
             cells["cell_names"] = np.stack(names).reshape(len(found), -1, len(ATTRIBUTES))

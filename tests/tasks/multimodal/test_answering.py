@@ -52,6 +52,16 @@ def test_the_number_of_examples_at_once_changes_nothing(plan):
     np.testing.assert_allclose(few.scores, whole.scores, atol=1e-4)
 
 
+def test_each_question_goes_with_its_picture(plan):
+    tree, held = first_tree(plan), Held(plan)
+    whole = held.answers(tree).scores
+    assert np.ptp(whole) > 1e-3
+    for row in range(len(plan.test)):
+        sources = plan.test.sources[row : row + 1]
+        alone = held._answer(tree, lambda rows, row=row: held.pictures(rows + row), sources).scores
+        np.testing.assert_allclose(alone, whole[row : row + 1], atol=1e-4)
+
+
 def test_each_example_is_answered_with_its_own_prefix(plan):
     rng = np.random.default_rng(0)
     cfg = plan.backbone.part("multimodal").cfg

@@ -47,14 +47,14 @@ def test_every_tenth_scene_is_held_out():
     tuned = {number for number, _ in zip(scene_tasks.numbers("tune"), range(180), strict=False)}
     assert set(one.numbers(held=False).tolist()) == tuned
     shown = one.held_out("count", 5)
-    assert [found.scene for found in shown] == [9, 19, 29, 39, 49]
+    assert [found.number for found in shown] == [9, 19, 29, 39, 49]
 
 
 def test_a_batch_shows_what_it_asks_about():
     one = corpus(tasks=("count",))
     found = one.held_out("count", 6)
     batch = one.batch(found)
-    for row, number in enumerate(f.scene for f in found):
+    for row, number in enumerate(f.number for f in found):
         np.testing.assert_array_equal(batch["images"][row], draw(make_scene(0, number, 32)))
         question = said(batch["source"][row])
         assert question.startswith(" how many ") and batch["target"][row, 1] == END
