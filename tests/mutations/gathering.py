@@ -80,6 +80,11 @@ MUTATIONS = (
         TARGETS,
         ("textures-of-one-place", "number % ACROSS * side", "0"),
         ("cartoons-are-birds", 'endswith("stamps/animals/birds")', 'find("animals/birds")'),
+        (
+            "digits-in-columns",
+            "np.reshape(np.uint8(pixels), (28, 28))",
+            "np.reshape(np.uint8(pixels), (28, 28)).T",
+        ),
     ),
     *_script(
         "gathering/ten_classes.py",
