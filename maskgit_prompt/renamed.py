@@ -24,6 +24,7 @@ ADDED = {
     "optimizer.rates": [],
     "optimizer.schedule": "cosine",
     "score.judge": "pixels",
+    "score.prompts": True,
     "score.saved": 10_000,
     "task": "generation",
     "trainable": [".*"],

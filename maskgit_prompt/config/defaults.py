@@ -200,6 +200,7 @@ def transfer() -> ConfigDict:
             "marquee_images": 16,  # images per instance and cutoff; 0: no marquee
             "judge": "pixels",  # what the classifier sees: "pixels", or "features" as well
             "rounds": 8,  # masks per image for the losses
+            "prompts": True,  # look at how the prompts of classes and images lie, and who sees them
             "saved": 10_000,  # the most generated images kept as PNG files; 0: none
         }
     )

@@ -162,6 +162,7 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "search.no_repeat": NOT_NEGATIVE,
     "score.batch_size": COUNT,
     "score.untuned": FLAG,
+    "score.prompts": FLAG,
     "masking.schedule": Rule(schedules.is_known, ", ".join(schedules.NAMES)),
     "masking.smoothing": RATE,
     "masking.drop_class": RATE,

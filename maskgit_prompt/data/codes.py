@@ -14,12 +14,9 @@ goes back to .partial and is mended the same way.
 import dataclasses
 import hashlib
 import json
-import os
 import pathlib
 
 import numpy as np
-
-from maskgit_prompt.errors import UserError
 
 FORMAT = 2
 
@@ -135,21 +132,6 @@ def broken(folder: pathlib.Path, index: dict) -> list[str]:
     files = index.get("files", {})
     names = shard_names(index["n"], index["shard_size"])
     return [name for name in names if name not in files or sha256(folder / name) != files[name]]
-
-
-def open_codes(folder: str | os.PathLike) -> CodesFile:
-    """Opens a codes file, its checksums verified.
-
-    Raises:
-      UserError: no codes file, an index of another format, or broken files, which are named.
-    """
-    folder = pathlib.Path(folder)
-    index = read_index(folder)
-    if index is None:
-        raise UserError(f"{folder} is not a codes file (no index.json of format {FORMAT}): encode")
-    if wrong := broken(folder, index):
-        raise UserError(f"codes file {folder} is broken ({', '.join(wrong)}): encode again")
-    return open_unchecked(folder, index)
 
 
 def open_unchecked(folder: pathlib.Path, index: dict, rate: float | None = None) -> CodesFile:

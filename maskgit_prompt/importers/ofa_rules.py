@@ -5,7 +5,7 @@ Linear layers are [out, in], convolutions OIHW. The stacks have different names 
 
 from maskgit_prompt.importers import resnet
 from maskgit_prompt.importers.resnet import norm
-from maskgit_prompt.importers.rules import Array, Rule
+from maskgit_prompt.importers.rules import Rule
 from maskgit_prompt.models.ofa import OFAConfig
 
 # Their stack, their name of the norm behind self-attention.
@@ -22,7 +22,7 @@ def rules(cfg: OFAConfig) -> list[Rule]:
     """For the whole network."""
     found = [Rule(r"encoder\.embed_tokens\.weight", "words")]
     found += [Rule(r"encoder\.type_embedding\.weight", "encoder/types")]
-    found += _linear(r"encoder\.image_proj", "encoder/image_projection")
+    found += linear(r"encoder\.image_proj", "encoder/image_projection")
     found += norm(r"encoder\.patch_layernorm_embedding", "encoder/image_norm")
     found += norm(r"decoder\.code_layernorm_embedding", "decoder/code_norm")
     found += resnet.stages(r"encoder\.embed_images\.", "encoder/stem/", 3)
@@ -47,8 +47,8 @@ def rules(cfg: OFAConfig) -> list[Rule]:
         found += norm(layer + "self_attn_layer_norm", own + "attention_norm")
         found += norm(layer + "final_layer_norm", own + "mlp_norm")
         found += norm(layer + "ffn_layernorm", own + "mlp/norm")
-        found += _linear(layer + "fc1", own + "mlp/up")
-        found += _linear(layer + "fc2", own + "mlp/down")
+        found += linear(layer + "fc1", own + "mlp/up")
+        found += linear(layer + "fc2", own + "mlp/down")
     found += _attention(layer + "encoder_attn", own + "cross", heads)
     found += norm(layer + "cross_attn_ln", own + "cross/norm")
     return found + norm(layer + "encoder_attn_layer_norm", own + "cross_norm")
@@ -78,33 +78,9 @@ def _heads(theirs: str, ours: str, heads: int) -> list[Rule]:
     ]
 
 
-def _linear(theirs: str, ours: str) -> list[Rule]:
+def linear(theirs: str, ours: str) -> list[Rule]:
+    """Of a dense layer: kernels are [I, O] here."""
     return [
         Rule(theirs + r"\.weight", f"{ours}/kernel", lambda x: x.transpose(1, 0)),
         Rule(theirs + r"\.bias", f"{ours}/bias"),
     ]
-
-
-def prefix_rules(place: str, width: int) -> list[Rule]:
-    """For the prompt encoder of "encoder" or "decoder" in a tuned file -> a PromptGenerator.
-
-    A row has a token's key and value for layer 0, then for layer 1, …; or the MLP makes such rows.
-    """
-    beginning = rf"{place}\.{place}_prompt_encoder\."
-
-    def table(x: Array) -> Array:  # [P, layers · 2 · D or E]
-        if x.shape[1] == width:  # what the MLP takes
-            return x
-        return x.reshape(len(x), -1, width).transpose(1, 0, 2).reshape(-1, width)
-
-    return [
-        Rule(beginning + r"embedding\.weight", "positions", table),
-        *_linear(beginning + r"trans\.0", "up"),
-        *_linear(beginning + r"trans\.2", "out"),
-    ]
-
-
-def adapter_rules(stack: str) -> list[Rule]:
-    """For the adapters of "encoder" or "decoder" in a tuned file -> Adapters."""
-    layer = rf"{stack}\.layers\.(?P<layer>\d+)\.adapter\."
-    return [*_linear(layer + "down_proj", "layers/down"), *_linear(layer + "up_proj", "layers/up")]

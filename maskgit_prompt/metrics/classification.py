@@ -66,13 +66,3 @@ def confused(confusion: np.ndarray, most: int = 5) -> list[tuple[int, int, int]]
     order = np.argsort(-off, axis=None, kind="stable")[:most]
     pairs = [(*divmod(int(i), len(off)), int(off.flat[i])) for i in order]
     return [pair for pair in pairs if pair[2]]
-
-
-def project(features: np.ndarray) -> np.ndarray:
-    """Features [n, D] on their two principal axes, [n, 2], each axis's sign fixed."""
-    centred = features - features.mean(0)
-    _, _, axes = np.linalg.svd(centred, full_matrices=False)
-    axes = axes[:2]
-    axes = axes * np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(1)])[:, None]
-    found = centred @ axes.T
-    return np.pad(found, [(0, 0), (0, 2 - found.shape[1])])

@@ -43,6 +43,7 @@ class RunResult:
       seconds: by stage. seconds_per_image: to decode an image's codes.
       encoded, encoded_per_second: images whose codes there are, and how fast this start made them.
       marquee: rows of "cutoff", "diversity", "distance_to_instance" and "accuracy".
+      prompts: what the tuned prompts have learned, see tasks/generation/prompt_analysis.py.
       backbone, transformer: the backbone's name, and "masked" or "causal".
       reconstruction: how well the backbone keeps the images, see reconstruction.py.
       prompt_name, prompt_bytes: of the prompt file.
@@ -59,6 +60,7 @@ class RunResult:
     encoded: int | None = None
     encoded_per_second: float | None = None
     marquee: Sequence[Mapping[str, Any]] = ()
+    prompts: Mapping[str, Any] | None = None
     backbone: str = ""
     transformer: str = ""
     data: RunData = RunData()
@@ -109,6 +111,7 @@ class RunResult:
             "reconstruction": self.reconstruction,
             "loss": {"train": self.tune_loss, "heldout": self.test_loss},
             "marquee": list(self.marquee),
+            "prompts": self.prompts,
             "parameters": {
                 "trainable": self.trainable,
                 "frozen": self.frozen,
@@ -164,6 +167,7 @@ class RunResult:
             encoded=group("encoding").get("images"),
             encoded_per_second=group("encoding").get("images_per_second"),
             marquee=found.get("marquee") or (),
+            prompts=found.get("prompts"),
             backbone=group("model").get("name", ""),
             transformer=group("model").get("transformer", ""),
             data=RunData(**data | {k: tuple(data.get(k, ())) for k in ("classes", "found")}),

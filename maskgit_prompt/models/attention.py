@@ -67,6 +67,19 @@ def attention(
     return found[:, :queries]
 
 
+def weights(q: Array, k: Array, mask: Array | np.ndarray | None = None) -> Array:
+    """softmax(q kᵀ / √H) for each head, [B, N, T, S] float32: what `attention` multiplies v by.
+
+    For looking at: no implementation of `attention` makes it.
+
+    Args:
+      q: [B, T, N, H]. k: [B, S, N, H]. mask: bool [T, S], as in `attention`.
+    """
+    logits = jnp.einsum("btnh,bsnh->bnts", q, k, preferred_element_type=jnp.float32)
+    logits = logits / q.shape[-1] ** 0.5
+    return jax.nn.softmax(logits if mask is None else jnp.where(mask, logits, -jnp.inf))
+
+
 def choose(implementation: str, backend: str, dtype: str, size: int) -> str:
     """The implementation that a name stands for: "xla", "cudnn" or "tokamax".
 
@@ -177,6 +190,22 @@ class Attention(nnx.Module):
           mask: bool [S, S], which token (row) sees which; None: every token sees every token.
           prefix: [B, 2, P, D], keys and values that every token sees (arXiv 2101.00190, eq. 3).
         """
+        return self.attend(*self._seen(x, mask, prefix))
+
+    def weights(
+        self, x: Array, mask: np.ndarray | None = None, prefix: Array | None = None
+    ) -> Array:
+        """How much each token looks at each, [B, N, S, P + S] float32; arguments as of a call.
+
+        A prefix's columns come first; without one P is 0.
+        """
+        q, k, _, mask = self._seen(x, mask, prefix)
+        return weights(q, k, mask)
+
+    def _seen(
+        self, x: Array, mask: np.ndarray | None, prefix: Array | None
+    ) -> tuple[Array, Array, Array, np.ndarray | None]:
+        """(queries, keys and values with a prefix in front, the mask of them)."""
         q, k, v = self.project(x)
         if prefix is not None:
             front = self.heads(prefix.astype(k.dtype))  # [B, 2, P, N, H]
@@ -184,7 +213,7 @@ class Attention(nnx.Module):
             v = jnp.concatenate([front[:, 1], v], axis=1)
             if mask is not None:  # [S, P + S]
                 mask = np.pad(mask, [(0, 0), (prefix.shape[2], 0)], constant_values=True)
-        return self.attend(q, k, v, mask)
+        return q, k, v, mask
 
 
 def _even(

@@ -271,15 +271,24 @@ class CausalTransformer(nnx.Module):
         """
         x = self._inputs(codes, prompt, class_ids)
         mask = visible(x.shape[1], self._corner(prompt))
-        return run_blocks(
-            self.cfg,
-            self.blocks,
-            x,
-            prompt,
-            lambda block, x, prefix, key: block(x, mask, prefix, key),
-            key=key,
-            pin=pin,
-        )[0]
+        run = lambda block, x, prefix, key: block(x, mask, prefix, key)
+        return run_blocks(self.cfg, self.blocks, x, prompt, run, key=key, pin=pin)[0]
+
+    def attention_weights(
+        self, codes: Array, prompt: Prompt | None = None, class_ids: Array | None = None
+    ) -> Array:
+        """How much each token looks at each, mean over images and heads, [layers, S, S] float32.
+
+        Arguments and S as in `hidden`. With a prefix [layers, S, P + S]: its columns come first.
+        """
+        x = self._inputs(codes, prompt, class_ids)
+        mask = visible(x.shape[1], self._corner(prompt))
+        run = lambda block, x, prefix, key: block(x, mask, prefix, key)
+
+        def watch(block, x, prefix):
+            return block.attention.weights(block.attention_norm(x), mask, prefix).mean((0, 1))
+
+        return run_blocks(self.cfg, self.blocks, x, prompt, run, watch=watch)[1]
 
     def __call__(
         self,

@@ -126,6 +126,7 @@ def run_blocks(
     front: int = 0,
     key: Array | None = None,
     keep_layers: bool = False,
+    watch: Callable[[Any, Array, Array | None], Array] | None = None,
     pin: Pin = as_it_is,
 ) -> tuple[Array, Array | None]:
     """Runs a transformer's stacked blocks one after the other; one is compiled.
@@ -140,10 +141,11 @@ def run_blocks(
       run: (block, x, the layer's prefix [B, 2, P, D] or None, key or None) -> x.
       key: for dropout; None is deterministic.
       keep_layers: also return every block's output.
+      watch: (block, its input, the layer's prefix) -> what to return of every block in its place.
       pin: called with every block's output; fixes where it lies on a mesh.
 
     Returns:
-      ([B, S, D], [layers, B, S, D] or None).
+      ([B, S, D], [layers, B, S, D], what was watched [layers, …], or None).
 
     Raises:
       ValueError: a prompt for another number of layers.
@@ -159,8 +161,9 @@ def run_blocks(
         block, tokens, prefix, key = inputs
         if tokens is not None:
             x = replace_prompt(x, tokens, front)
+        seen = None if watch is None else watch(block, x, prefix)
         x = pin(run(block, x, prefix, key))
-        return x, x if keep_layers else None
+        return x, x if keep_layers else seen
 
     if cfg.remat:
         # Keep matrix products, which take the time; recompute attention weights and GELUs.

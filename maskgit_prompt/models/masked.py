@@ -117,6 +117,10 @@ class Head(nnx.Module):
         return self.norm(jax.nn.gelu(self.dense(x), approximate=True))
 
 
+def _run(block: Block, x: Array, prefix: Array | None, key: Array | None) -> Array:
+    return block(x, prefix, key)
+
+
 class MaskedTransformer(nnx.Module):
     """Predicts every image code from the codes that are not masked, and a prompt or a class."""
 
@@ -159,22 +163,36 @@ class MaskedTransformer(nnx.Module):
         Returns:
           ([B, S, D] with S = P + L' or 1 + L', [layers, B, S, D] or None).
         """
+        return run_blocks(
+            self.cfg,
+            self.blocks,
+            self._inputs(codes, prompt, class_ids),
+            prompt,
+            _run,
+            key=key,
+            keep_layers=keep_layers,
+            pin=pin,
+        )
+
+    def _inputs(self, codes: Array, prompt: Prompt | None, class_ids: Array | None) -> Array:
+        """The prompt or the class slot, and codes with their positions, [B, S, D]."""
         front = first_tokens(prompt)
         if front is None:
             none = jnp.full(len(codes), MASK)
             front = self.class_prompt(none if class_ids is None else class_ids).tokens
         x = self.embed(codes, 1)  # [B, L', D]
-        x = jnp.concatenate([front.astype(x.dtype), x], axis=1)  # [B, P + L', D]
-        return run_blocks(
-            self.cfg,
-            self.blocks,
-            x,
-            prompt,
-            lambda block, x, prefix, key: block(x, prefix, key),
-            key=key,
-            keep_layers=keep_layers,
-            pin=pin,
-        )
+        return jnp.concatenate([front.astype(x.dtype), x], axis=1)  # [B, P + L', D]
+
+    def attention_weights(
+        self, codes: Array, prompt: Prompt | None = None, class_ids: Array | None = None
+    ) -> Array:
+        """How much each token looks at each, mean over images and heads, [layers, S, S] float32.
+
+        Arguments and S as in `hidden`. With a prefix [layers, S, P + S]: its columns come first.
+        """
+        x = self._inputs(codes, prompt, class_ids)
+        watch = lambda block, x, prefix: block.attention.weights(x, None, prefix).mean((0, 1))
+        return run_blocks(self.cfg, self.blocks, x, prompt, _run, watch=watch)[1]
 
     def class_prompt(self, class_ids: Array) -> Prompt:
         """The class slots of ids [B], MASK for none, as a prompt of one token [B, 1, D].

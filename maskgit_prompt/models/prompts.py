@@ -35,7 +35,7 @@ class Prompt:
         first layers, to each of S tokens its own or to all the same.
       patches: [B, P, side, side, 3], for a vision transformer: pieces of images, which it embeds as
         its own patches, without positions.
-      frame: [B, F, F, 3], for a vision transformer: normalized pixels around the image, which takes
+      frame: [B, F, F, 3], for any encoder but Swin: normalized pixels around the image, which takes
         the middle's place.
       weights: [B, layers, P], of a prefix: how often each of its tokens counts in the softmax. 1,
         as in None, is as the papers have it; 0 is not there at all, so that layers may have no

@@ -37,26 +37,38 @@ def confusion(counts: np.ndarray, names: Sequence[str], format: str = "png") -> 
 
 
 def scatter(
-    places: np.ndarray, labels: np.ndarray, names: Sequence[str], format: str = "png"
+    places: np.ndarray,
+    labels: np.ndarray,
+    names: Sequence[str],
+    large: int = 0,
+    principal: bool = True,
+    format: str = "png",
 ) -> bytes:
     """Images as dots, each class in a colour and a mark of its own.
 
     Args:
       places: [n, 2]; labels: [n].
+      large: how many of them, from the first on, are drawn large and with a rim.
+      principal: the plane is that of the principal axes.
     """
     marks = "osD^vPX*"
-    figure, axes = chart("", "first principal axis", "second principal axis", height=4.6)
+    axes_names = ("first principal axis", "second principal axis") if principal else ("", "")
+    figure, axes = chart("", *axes_names, height=4.6)
+    is_large = np.arange(len(places)) < large
     for i, label in enumerate(np.unique(labels)):
-        chosen = places[labels == label]
-        axes.scatter(
-            *chosen.T,
-            s=14,
-            color=COLOURS[i % COLOURED],
-            marker=marks[i // COLOURED % len(marks)],
-            linewidths=0,
-            alpha=0.8,
-            label=names[label] if i < 24 else None,
-        )
+        for chosen, size in ((is_large, 90), (~is_large, 14)):
+            if not (chosen := chosen & (labels == label)).any():
+                continue
+            axes.scatter(
+                *places[chosen].T,
+                s=size,
+                color=COLOURS[i % COLOURED],
+                marker=marks[i // COLOURED % len(marks)],
+                edgecolors=INK,
+                linewidths=0 if size == 14 else 1,
+                alpha=0.8,
+                label=names[label] if i < 24 and size == (90 if large else 14) else None,
+            )
     axes.tick_params(labelcolor=MUTED)
     legend(axes, min(24, len(np.unique(labels))))
     return as_bytes(figure, format)

@@ -24,6 +24,7 @@ from maskgit_prompt.report.html import (
     write_report,
 )
 from maskgit_prompt.report.pieces import Picture, figure, flat_table, gallery
+from maskgit_prompt.report.prompts import PICTURES, prompt_sections
 from maskgit_prompt.report.scored import (
     copy_sections,
     fit_sections,
@@ -63,9 +64,9 @@ def transfer_report(
     Args:
       path: the HTML file.
       result: what was found.
-      pictures: name -> PIL image, PNG bytes or PNG path. Those of origins, "marquee" and "loss"
-        have their places and captions; any other name is its own caption, at the end of the
-        pictures.
+      pictures: name -> PIL image, PNG bytes or PNG path. Those of origins, of prompts, "marquee"
+        and "loss" have their places and captions; any other name is its own caption, at the end
+        of the pictures.
       origins: what images of an origin are called, in the order of rows and pictures.
       title: the page's title.
       command: how to sample again; by default with the prompt file beside the report.
@@ -80,6 +81,7 @@ def transfer_report(
     marquee_picture = pictures.pop("marquee", None)
     loss_picture = pictures.pop("loss", None)
     fit_picture, pairs_picture = pictures.pop("fit", None), pictures.pop("pairs", None)
+    of_prompts = {name: pictures.pop(name) for name in PICTURES if name in pictures}
     order = [name for name in origins if name in pictures]
     order += [name for name in pictures if name not in origins]
     sections += [Heading("Pictures")] if order else []
@@ -94,6 +96,7 @@ def transfer_report(
         sections.append(Heading("Between an image and its class: the marquee header"))
         sections += figure(marquee_picture, _MARQUEE)
         sections += _marquee(result.marquee)
+    sections += prompt_sections(result.prompts, of_prompts)
     if loss_picture is not None or result.tune_loss is not None:
         sections.append(Heading("Training"))
         sections += figure(loss_picture, _LOSS)
@@ -125,7 +128,7 @@ def summary(result: RunResult) -> str:
     everything else stayed as it was. A classifier trained on other real images reads 91.3 % of the
     400 generated images as their class (real ones: 98.1 %)." What is missing is not mentioned.
     """
-    sentences = [_what_was_tuned(result), _what_iskept(result)]
+    sentences = [_what_was_tuned(result), _what_is_kept(result)]
     accuracy = SCORES["accuracy"].format
     if result.value("accuracy") is not None:
         beside = [
@@ -183,7 +186,7 @@ def _what_was_tuned(result: RunResult) -> str:
     return f"{tuned} were tuned, in {' and '.join(parts)}; everything else stayed as it was."
 
 
-def _what_iskept(result: RunResult) -> str:
+def _what_is_kept(result: RunResult) -> str:
     """What the tokenizer leaves of the images, where that is not all."""
     fit = result.reconstruction
     if fit is None or fit["keeps"] == "details":

@@ -133,8 +133,12 @@ def tune(
     def show(state: train.TrainState) -> None:
         examples.show(int(state.step), train.parameters(state, frozen))
 
+    latest: dict[int, dict[str, float | None]] = {}  # step -> its scores, the last ones alone
+
     def log_score(state: train.TrainState) -> None:
         scores, step = score(state), int(state.step)
+        latest.clear()
+        latest[step] = scores
         metrics.log(step, {f"evaluated_{k}": v for k, v in scores.items() if v is not None})
         if kept is not None:
             kept.offer(step, scores, lambda: sharding.tree_to_host(train.changed(state), mesh))
@@ -171,7 +175,8 @@ def tune(
         step, loss = kept.step, kept.scores
         whole = params.merge(sharding.place_like(kept.tree, train.changed(state)), frozen)
     else:
-        loss = score(state)
+        # A run that was started again at its end has not scored it.
+        loss = latest[step] if step in latest else score(state)
     rows = metrics.rows()
     losses = [f"{name}/loss" for name in state.players] or ["loss"]
     return Tuned(

@@ -20,7 +20,6 @@ from maskgit_prompt.tuning import tuned_file
 from maskgit_prompt.tuning.tuned_file import TunedOn
 
 FILE = tuned_file.Kind("prefix", "prefix.safetensors", "maskgit_prompt_prefix", format=1)
-PARTS = ("multimodal",)
 
 
 @dataclasses.dataclass(frozen=True)

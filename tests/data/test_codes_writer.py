@@ -43,7 +43,7 @@ def test_the_same_key_is_reused_without_encoding(tmp_path):
         tmp_path, Encoder(stop_after=0), batch_size=7, key={"size": 4, "tokenizer": "abc"}
     )
     assert built.codes[5, 0].tolist() == [5, 100, 0] and files(tmp_path) == before
-    opened = codes.open_codes(built.folder)
+    opened = codes.open_unchecked(built.folder, codes.read_index(built.folder))
     assert opened.key["tokenizer"] == "abc" and opened.codes[9, 0, 0] == 9
 
 

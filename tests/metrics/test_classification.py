@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from maskgit_prompt.metrics.classification import confused, judge, project
+from maskgit_prompt.metrics.classification import confused, judge
 
 # Answers 0, 0, 1, 2, 1 for classes 0, 1, 1, 1, 2.
 LOGITS = np.float64([[2, 0, 0], [9, 0, 0], [0, 3, 0], [0, 0, 1], [0, 4, 0]])
@@ -36,11 +36,3 @@ def test_the_most_frequent_confusions():
     confusion = np.array([[5, 2, 0], [7, 1, 0], [0, 2, 9]])
     assert confused(confusion) == [(1, 0, 7), (0, 1, 2), (2, 1, 2)]
     assert confused(confusion, most=1) == [(1, 0, 7)]
-
-
-def test_principal_axes():
-    x = np.float64([[0, 0, 0], [4, 0, 0], [0, 1, 0], [4, 1, 0]])
-    found = project(x)
-    np.testing.assert_allclose(found[:, 0], [-2, 2, -2, 2], atol=1e-9)
-    np.testing.assert_allclose(np.abs(found[:, 1]), 0.5, atol=1e-9)
-    assert project(x[:, :1]).shape == (4, 2)

@@ -11,6 +11,7 @@ from flax import nnx
 from maskgit_prompt import params
 from maskgit_prompt.importers import ofa as importer
 from maskgit_prompt.importers import ofa_rules
+from maskgit_prompt.importers.rules import Rule
 from maskgit_prompt.models.adapter import AdapterConfig, Adapters
 from maskgit_prompt.models.ofa import OFA, OFAConfig
 from maskgit_prompt.models.prefixes import PrefixesConfig, PrefixGenerator
@@ -69,7 +70,7 @@ def prefix_generator(golden: Case) -> tuple[nnx.GraphDef, dict]:
     tree = {}
     for place in sizes:
         theirs = {n: x for n, x in golden.parameters.items() if f"{place}_prompt_encoder" in n}
-        table = ofa_rules.prefix_rules(place, width)
+        table = prefix_rules(place, width)
         found = golden_models.load(theirs, table, expected=expected[place])
         tree[place] = params.unflatten(found)
     return graphdef, {"places": jax.tree.map(jnp.asarray, tree)}
@@ -86,9 +87,40 @@ def adapters(found: Case) -> tuple[dict, dict]:
             n: x for n, x in found.parameters.items() if n.startswith(stack) and ".adapter." in n
         }
         make = lambda rngs, cfg=cfg: Adapters(cfg, rngs=rngs)
-        graphdefs[stack], own = golden_models.tree(theirs, ofa_rules.adapter_rules(stack), make)
+        graphdefs[stack], own = golden_models.tree(theirs, adapter_rules(stack), make)
         tree[stack] = jax.tree.map(jnp.asarray, own)
     return graphdefs, tree
+
+
+# --- Tuned files of the reference ----------------------------------------------------------------
+
+
+def prefix_rules(place: str, width: int) -> list[Rule]:
+    """For the prompt encoder of "encoder" or "decoder" in a tuned file -> a PromptGenerator.
+
+    A row has a token's key and value for layer 0, then for layer 1, …; or the MLP makes such rows.
+    """
+    beginning = rf"{place}\.{place}_prompt_encoder\."
+
+    def table(x: np.ndarray) -> np.ndarray:  # [P, layers · 2 · D or E]
+        if x.shape[1] == width:  # what the MLP takes
+            return x
+        return x.reshape(len(x), -1, width).transpose(1, 0, 2).reshape(-1, width)
+
+    return [
+        Rule(beginning + r"embedding\.weight", "positions", table),
+        *ofa_rules.linear(beginning + r"trans\.0", "up"),
+        *ofa_rules.linear(beginning + r"trans\.2", "out"),
+    ]
+
+
+def adapter_rules(stack: str) -> list[Rule]:
+    """For the adapters of "encoder" or "decoder" in a tuned file -> Adapters."""
+    layer = rf"{stack}\.layers\.(?P<layer>\d+)\.adapter\."
+    return [
+        *ofa_rules.linear(layer + "down_proj", "layers/down"),
+        *ofa_rules.linear(layer + "up_proj", "layers/up"),
+    ]
 
 
 # --- A network of random numbers ------------------------------------------------------------------

@@ -12,6 +12,8 @@ from flax import nnx
 
 from maskgit_prompt.models import attention as module
 from maskgit_prompt.models.attention import Attention, attention, check, choose, visible
+from maskgit_prompt.models.prompts import Prompt
+from tests import tiny
 from tests.golden_models import close
 
 RNG = np.random.default_rng(0)
@@ -230,3 +232,56 @@ def test_a_mask_and_a_bias_for_every_sequence():
     assert [x.shape[1] for x in even[:3]] == [4, 6, 6] and even[3].shape == (2, 1, 6)
     padded = attention(*even[:4], "xla", even[4])
     np.testing.assert_allclose(padded[:, :3], found, atol=1e-6)
+
+
+# --- Who looks at whom ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("prefix", [False, True])
+def test_weights_times_values_are_what_attention_gives(masked, prefix):
+    attention = Attention(8, 2, dtype=jnp.float32, rngs=nnx.Rngs(0))
+    x, front = draw(2, 4, 8), draw(2, 2, 3, 8) if prefix else None
+    mask = visible(4, 0) if masked else None
+    weights = attention.weights(x, mask, front)
+    assert weights.shape == (2, 2, 4, 7 if prefix else 4)
+    _, _, values = attention.project(x)
+    if prefix:
+        values = jnp.concatenate([attention.heads(front)[:, 1], values], axis=1)
+    found = attention.out(jnp.einsum("bnts,bsnh->btnh", weights, values))
+    close(found, attention(x, mask, front), 1e-5)
+
+
+@pytest.mark.parametrize("kind", ["masked", "causal"])
+@pytest.mark.parametrize("place", ["tokens", "layers", "prefix"])
+def test_a_transformers_weights_are_of_what_goes_into_each_block(kind, place):
+    part = tiny.backbone(kind=kind).part("transformer")
+    model = nnx.merge(part.graphdef(), part.tree)
+    length = 15 if kind == "causal" else 16
+    codes = RNG.integers(24, size=(3, length)).astype(np.int32)
+    shapes = {"tokens": (3, 5, 16), "layers": (3, 2, 5, 16), "prefix": (3, 2, 2, 5, 16)}
+    prompt = Prompt(**{place: draw(*shapes[place])})
+    found = model.attention_weights(codes, prompt)
+    # A prefix leaves the class slot, or the start token, in front.
+    seen = length + (1 + 5 if place == "prefix" else 5)
+    assert found.shape == (2, seen - (5 if place == "prefix" else 0), seen)
+    np.testing.assert_allclose(found.sum(-1), 1, rtol=1e-5)
+    later = found[:, :, seen - found.shape[1] :]  # how tokens look at tokens
+    assert (np.triu(later[0], 1).max() == 0) == (kind == "causal")
+    # The first block by hand, of one image.
+    first = jax.tree.map(lambda x: x[:1], prompt)
+    block = jax.tree.map(lambda x: x[0], nnx.state(model.blocks))
+    block = nnx.merge(nnx.graphdef(model.blocks), block)
+    x = model._inputs(codes[:1], first, None)
+    x, mask = (block.attention_norm(x), visible(x.shape[1], 0)) if kind == "causal" else (x, None)
+    prefix = first.prefix[:, 0] if place == "prefix" else None
+    expected = block.attention.weights(x, mask, prefix)[0].mean(0)
+    one = model.attention_weights(codes[:1], first)
+    close(one[0], expected, 1e-5)
+    # Other fresh tokens at the second layer change what the second block sees, not the first.
+    if place == "layers":
+        layers = np.array(first.layers)
+        layers[:, 1] = 0
+        changed = model.attention_weights(codes[:1], Prompt(layers=layers))
+        close(changed[0], one[0], 1e-6)
+        assert np.abs(changed[1] - one[1]).max() > 1e-4

@@ -10,7 +10,6 @@ import pytest
 from flax import nnx
 
 from maskgit_prompt import params
-from maskgit_prompt.importers import ofa_rules
 from maskgit_prompt.models import ofa_positions, resnet
 from maskgit_prompt.models.ofa import CONFIGS, OFA
 from maskgit_prompt.models.prefixes import Prefixes
@@ -142,7 +141,7 @@ def check_gradients(data, place: str, grads: dict) -> None:
     """The gradients of a place's generator: what the importer makes of the reference's."""
     names = [n for n in data.arrays if n.startswith(f"out_grad/{place}.")]
     theirs = {name.removeprefix("out_grad/"): data[name] for name in names}
-    table = ofa_rules.prefix_rules(place, data.config["encoder_embed_dim"])
+    table = ofa_cases.prefix_rules(place, data.config["encoder_embed_dim"])
     expected = params.unflatten(ofa_cases.golden_models.load(theirs, table))
     assert jax.tree.structure(grads) == jax.tree.structure(expected) and names
     jax.tree.map(lambda found, theirs: close(found, theirs, STACK), grads, expected)
@@ -194,7 +193,7 @@ def test_adapters_and_their_gradients():
     for stack, own in grads.items():
         names = [n for n in data.arrays if n.startswith(f"out_grad/{stack}.")]
         theirs = {name.removeprefix("out_grad/"): data[name] for name in names}
-        expected = ofa_cases.golden_models.load(theirs, ofa_rules.adapter_rules(stack))
+        expected = ofa_cases.golden_models.load(theirs, ofa_cases.adapter_rules(stack))
         assert params.flatten(own).keys() == expected.keys() and names
         for path, found in params.flatten(own).items():
             close(found, expected[path], STACK)

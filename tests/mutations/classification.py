@@ -210,7 +210,7 @@ MUTATIONS = (
     *in_file(
         "report/classes.py",
         ("tests/report/test_classes.py",),
-        ("dots-of-other-classes", "places[labels == label]", "places[labels != label]"),
+        ("dots-of-other-classes", "& (labels == label)", "& (labels != label)"),
         ("answers-below-classes", "column, row, f", "row, column, f"),
     ),
     *in_file(

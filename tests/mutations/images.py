@@ -8,6 +8,7 @@ PROMPT_TUNING = ("tests/tasks/generation/test_prompt_tuning.py",)
 STREAMS = ("tests/test_streams.py",)
 DRAWN = ("tests/report/test_drawn.py",)
 MAIN_JOB = ("tests/jobs/test_main_job.py",)
+ANALYSIS = ("tests/tasks/generation/test_prompt_analysis.py",)
 WATCHING = ("tests/tasks/generation/test_watching.py",)
 
 MUTATIONS = (
@@ -284,5 +285,35 @@ MUTATIONS = (
             "of_classes(plan, classes[::-1],",
         ),
         ("watched-steps-that-are-taken-again", "if made <= step}", "if True}"),
+    ),
+    *in_file(
+        "tasks/generation/prompt_analysis.py",
+        ANALYSIS,
+        (
+            "images-compared-with-their-class",
+            "np.full(len(shown), NONE), shown",
+            "labels[shown], shown",
+        ),
+        ("rows-and-tokens-exchanged", ".mean(2).swapaxes(1, 2)", ".mean(1).swapaxes(1, 2)"),
+        ("attention-of-the-front", "found[:, -side * side :, ", "found[:, : side * side, "),
+        ("distance-over-all-pairs", "(count * (count - 1))", "(count * count)"),
+    ),
+    *in_file(
+        "metrics/prompt_space.py",
+        ("tests/metrics/test_prompt_space.py",),
+        ("sums-of-squares", " / prompts.shape[1])", ")"),
+        ("nearest-to-itself", "np.full(len(apart), np.inf)", "np.zeros(len(apart))"),
+        ("chance-with-itself", "(counts * (counts - 1)).sum()", "(counts * counts).sum()"),
+    ),
+    *in_file(
+        "models/attention.py",
+        ("tests/models/test_attention.py",),
+        ("looking-without-the-scale", "logits / q.shape[-1] ** 0.5", "logits"),
+        ("looking-at-what-is-hidden", "jnp.where(mask, logits, -jnp.inf)", "logits"),
+    ),
+    *in_file(
+        "models/causal.py",
+        ("tests/models/test_attention.py",),
+        ("looked-at-before-the-norm", "weights(block.attention_norm(x), mask", "weights(x, mask"),
     ),
 )

@@ -32,6 +32,17 @@ def test_dots_carry_their_own_class(axes):
     )
 
 
+def test_the_first_dots_are_large_and_give_the_legend(axes):
+    places = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])
+    names = ["cat", "dog", "eel"]
+    classes.scatter(places, np.array([2, 0, 2]), names, large=2, principal=False)
+    (drawn,) = axes
+    dots = [(one.get_offsets().tolist(), one.get_sizes().tolist()) for one in drawn.collections]
+    assert dots == [([[2.0, 3.0]], [90]), ([[0.0, 1.0]], [90]), ([[4.0, 5.0]], [14])]
+    assert [text.get_text() for text in drawn.get_legend().get_texts()] == ["cat", "eel"]
+    assert drawn.get_xlabel() == ""
+
+
 def test_of_thirty_classes_none_looks_like_another(axes):
     labels = np.arange(30)
     classes.scatter(np.zeros((30, 2)), labels, [str(i) for i in labels])

@@ -98,7 +98,7 @@ def tuned(reparameterize: int = 0) -> tuned_prefix.TunedPrefix:
         cross=PromptConfig(depth=3, reparameterize=reparameterize, **common),
     )
     _, init = params.create(lambda rngs: PrefixGenerator(cfg, rngs=rngs))
-    on = TunedOn("tiny", "0123456789abcdef", tuned_prefix.PARTS)
+    on = TunedOn("tiny", "0123456789abcdef", ("multimodal",))
     task = {"name": "caption", "instruction": " what does the image describe?"}
     return tuned_prefix.TunedPrefix(cfg, init(jax.random.key(0)), on, task, {"cider": 1.5})
 

@@ -183,9 +183,17 @@ def test_rates_of_parameters_that_are_not_there(tmp_path):
 
 
 def test_all_evaluations_are_of_the_whole_tree(run):
-    # At steps 1, 2, 3 and at the end.
-    expected = [(name, number, 9) for number in (1, 2, 3, 3) for name in ("train", "heldout")]
+    expected = [(name, number, 9) for number in (1, 2, 3) for name in ("train", "heldout")]
     assert run.scored == expected
+
+
+def test_the_end_is_scored_once_however_often_scores_are_asked_for(tmp_path):
+    found = tuned(tmp_path, train={"evaluate_every": 0})
+    assert [number for _, number, _ in found.scored] == [3, 3]
+    assert found.tuned.loss == {"train": 10.0, "heldout": 2.0}
+    again = tuned(tmp_path)  # finished before: no step is left to score
+    assert [number for _, number, _ in again.scored] == [3, 3]
+    assert again.tuned.loss == found.tuned.loss
 
 
 def test_losses_have_the_names_of_their_evaluations(run):
@@ -319,7 +327,7 @@ def test_the_state_of_the_smallest_loss_is_kept(tmp_path, best, step):
 
 def test_averages_are_scored_and_kept(tmp_path):
     found = tuned(tmp_path, ema=0.9)
-    assert [number for _, number, _ in found.scored] == [10, 10, 20, 20, 30, 30, 30, 30]
+    assert [number for _, number, _ in found.scored] == [10, 10, 20, 20, 30, 30]
     assert values(found.tuned.tree["prompt"]) == {30.0}
 
 

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from maskgit_prompt.data import splits
-from maskgit_prompt.metrics.classification import Judgement, project
+from maskgit_prompt.metrics import planes
+from maskgit_prompt.metrics.classification import Judgement
 from maskgit_prompt.report import classes, curves, sheets
 from maskgit_prompt.tasks.classification.plan import Plan
 from maskgit_prompt.tasks.classification.tuning import TunedClassifier
@@ -24,7 +25,7 @@ def placed(plan: Plan, tuned: TunedClassifier) -> tuple[np.ndarray, np.ndarray]:
     the two principal axes [n, 2])."""
     data = plan.data
     rows = data.test[splits.thin(data.labels(data.test), SHOWN, plan.config.data.seed)]
-    return rows, project(tuned.features(rows))
+    return rows, planes.principal(tuned.features(rows))
 
 
 def draw(

@@ -3,7 +3,7 @@
 1. Encode the images once.
 2. Tune the prompt.
 3. Generate images of every class, and a marquee from an instance's prompt to its class's.
-4. Score them, beside real, reconstructed and untuned ones.
+4. Score them, beside real, reconstructed and untuned ones; look at the prompts.
 5. Write prompt.safetensors, results.json, report.html, samples/ and images/.
 """
 
@@ -26,6 +26,7 @@ from maskgit_prompt.tasks.generation.images import (
 )
 from maskgit_prompt.tasks.generation.outputs import save_choice, save_images, save_prompt
 from maskgit_prompt.tasks.generation.plan import Plan
+from maskgit_prompt.tasks.generation.prompt_analysis import analyse
 from maskgit_prompt.tasks.generation.prompt_tuning import tune_prompt, tuning_codes
 from maskgit_prompt.tasks.generation.score import Scorer
 from maskgit_prompt.tasks.generation.summary import last_words, summarize
@@ -77,6 +78,11 @@ def carry_out(
     with clock("score"):
         scores = {"prompt": scorer(generated, classes), "untuned": scorer(untuned, classes)}
         found = summarize(plan, scorer, scores, tuned, marquee, classes)
+    analysis = None
+    if config.score.prompts:
+        with clock("look"):
+            analysis = analyse(plan, stored, drawing.prompts, tuned.transformer)
+            found = dataclasses.replace(found, prompts=analysis.to_json(data.images.classes))
     found = dataclasses.replace(
         found,
         encoded=len(stored),
@@ -91,6 +97,8 @@ def carry_out(
         made = pictures.Made(generated, classes, untuned, strip, copies["pairs"])
         cutoffs = config.score.marquee_cutoffs
         drawn = pictures.draw(data, scorer, made, tuned.run.curves, cutoffs)
+        if analysis is not None:
+            drawn |= analysis.draw(data.images.classes)
         sheets.save_all(drawn, home / "samples")
         save_images(home, data.images.classes, classes, generated, config.score.saved)
     seconds = {stage: round(s, 2) for stage, s in clock.seconds.items()}

@@ -17,6 +17,7 @@ from maskgit_prompt.progress import Clock
 from maskgit_prompt.tasks.generation import encoding, transfer
 from maskgit_prompt.tasks.generation.outputs import save_choice
 from maskgit_prompt.tasks.generation.plan import claim, make_plan
+from maskgit_prompt.tasks.generation.prompt_analysis import PromptAnalysis
 from maskgit_prompt.tasks.generation.prompt_tuning import tuning_codes
 from maskgit_prompt.tuning import tuned_prompt
 from maskgit_prompt.tuning.tuned_file import TunedOn
@@ -210,6 +211,39 @@ def test_tuned_images_are_made_by_what_was_tuned(carry_out):
     assert (tuned.prompt.tokens, untuned.prompt) == (1, None)
     assert tuned.calls[0].headers.ravel().tolist() == [50, 50, 150, 150]
     assert [call.what for call in untuned.calls] == ["untuned"]
+
+
+def test_what_prompts_learned_reaches_the_results_and_the_page(carry_out, tmp_path, monkeypatch):
+    asked = {}
+
+    def analyse(plan, stored, prompts, transformer):
+        asked.update(prompts=prompts(np.array([1])).array.ravel().tolist(), weights=transformer)
+        apart = np.array([[0.0, 3.0], [3.0, 0.0]])
+        places, attention = np.eye(4, 2), np.full((1, 2, 3), 0.25)
+        return PromptAnalysis(
+            np.arange(2), apart, np.array([0, 1]), places, None, (0.5, 0.25), attention
+        )
+
+    monkeypatch.setattr(transfer, "analyse", analyse)
+    carry_out(score__prompts=True)
+    tuned = stubs.tuned()
+    assert asked["prompts"] == tuned.prompt["classes"][1].ravel().tolist()
+    assert asked["weights"] is tuned.transformer or asked["weights"] == tuned.transformer
+    found = json.loads((tmp_path / "results.json").read_text())
+    assert found["prompts"] == {
+        "attention": [0.5],
+        "distance": 3.0,
+        "nearest": {
+            "dark": {"class": "light", "distance": 3.0},
+            "light": {"class": "dark", "distance": 3.0},
+        },
+        "images_alike": {"share": 0.5, "chance": 0.25},
+    }
+    assert (tmp_path / "samples" / "prompt-places.png").exists()
+    assert not (tmp_path / "samples" / "prompt-neighbours.png").exists()
+    page = (tmp_path / "report.html").read_text().replace("\u202f", " ")
+    assert "for 50.0 % of the images; by chance it would be for 25.0 %" in page
+    assert page.index("What the prompt learned") < page.index("Training</h2>")
 
 
 def test_pictures_show_what_they_are_called(carry_out, tmp_path):
