@@ -3,7 +3,7 @@
 import csv
 import json
 
-from benchmarks import methods, prefixes, studying
+from benchmarks import few_images, methods, prefixes, studying
 from benchmarks.studying import Case, run_all, table
 
 
@@ -93,3 +93,18 @@ def test_the_study_of_methods_has_each_once_and_reads_its_row(tmp_path):
     row = {"accuracy": 0.5, "validation": 0.6, "learning_rate": 0.25, "images": {}, "steps": 9}
     assert methods.read({"rows": [row | {"task": "twemoji"}]}, tmp_path) == row
     assert set(methods.COLUMNS) <= set(row)
+
+
+def test_the_study_of_few_images_has_a_column_for_each_method(tmp_path):
+    found = few_images.cases(["twemoji", "mnist"], tmp_path, [2, 5])
+    assert [(case.part, case.name) for case in found][1:3] == [
+        ("twemoji", "5 images"),
+        ("mnist", "2 images"),
+    ]
+    assert [f"--config.data.path={tmp_path}" in case.flags for case in found] == [0, 0, 1, 1]
+    rows = [{"method": "prompt", "accuracy": 0.5, "frechet": 3.0}, {"method": "untuned"}]
+    row = few_images.read({"rows": rows}, tmp_path)
+    assert (row["prompt/accuracy"], row["prompt/frechet"]) == (0.5, 3.0)
+    assert row["untuned/accuracy"] is None
+    whole = few_images.read({"rows": [{"method": m} for m in few_images.METHODS]}, tmp_path)
+    assert set(few_images.columns()) == set(whole)
