@@ -138,7 +138,8 @@ class Block(PreNorm):
     def extend(
         self, x: Array, cache: Cache, layer: Array, slot: Array, mask: Array
     ) -> tuple[Array, Cache]:
-        """The same for tokens x [B, T, D] that stand at slot, slot + 1, …; mask: bool [T, S]."""
+        """The same for tokens x [B, T, D] that stand at slot, slot + 1, …; slot: [] or [B], mask:
+        bool [T, S] or [B, T, S]."""
         queries, keys, values = self.attention.project(self.attention_norm(x))
         cache = cache.write(layer, slot, keys, values)
         x = x + self.attention.attend(queries, *cache.read(layer), mask)
@@ -319,12 +320,13 @@ class CausalTransformer(nnx.Module):
         class_ids: Array | None = None,
         length: int | None = None,
         pin: Pin = as_it_is,
+        room: int = 0,
     ) -> tuple[Array, Memory]:
         """Reads what stands in front and the first n codes of an image.
 
         Args:
-          codes: [B, n] int, n may be 0; length: how many codes there will be, by default L; the
-            others as in `hidden`.
+          codes: [B, n] int, n may be 0; length: how many codes there will be, by default L; room:
+            how many codes behind these `extend` may read; the others as in `hidden`.
 
         Returns:
           (logits of code n, [B, V] float32; what `advance` continues from).
@@ -349,7 +351,7 @@ class CausalTransformer(nnx.Module):
                 cfg.layers,
                 len(codes),
                 cfg.heads,
-                prefix + front + length - 1,
+                prefix + front + length - 1 + room,
                 cfg.width // cfg.heads,
                 jnp.dtype(cfg.dtype),
             ),
@@ -367,12 +369,22 @@ class CausalTransformer(nnx.Module):
 
         Codes are read in order. index is below L - 1; it may be traced and is not checked.
         """
-        position = jax.lax.dynamic_slice_in_dim(
-            self.positions[...], memory.position + index, 1
-        )  # [1, D]
-        x = (self.words[...][code[:, None]] + position).astype(self.cfg.dtype)  # [B, 1, D]
+        logits, memory = self.extend(memory, code[:, None], index, pin)
+        return logits[:, 0], memory
+
+    def extend(
+        self, memory: Memory, codes: Array, index: Array, pin: Pin = as_it_is
+    ) -> tuple[Array, Memory]:
+        """As `advance` for codes [B, T] number index, index + 1, …: [B, T, V] float32.
+
+        index is [], or each image's own [B]. What was read at these places before is replaced.
+        Codes beyond the last one, up to `room`, may be read; their logits mean nothing.
+        """
+        at = memory.position + jnp.asarray(index)[..., None] + jnp.arange(codes.shape[1])
+        at = jnp.minimum(at, self.cfg.positions - 1)  # [T] or [B, T]
+        x = (self.words[...][codes] + self.positions[...][at]).astype(self.cfg.dtype)  # [B, T, D]
         x, memory = self._extend(memory, x, memory.slot + index, None, pin)
-        return self._logits(x)[:, 0], memory
+        return self._logits(x), memory
 
     def renew(self, memory: Memory, prompt: Prompt, pin: Pin = as_it_is) -> Memory:
         """Puts another prompt of the same shape in front; only its own keys and values change.
@@ -391,10 +403,12 @@ class CausalTransformer(nnx.Module):
         tokens, prefix = per_layer(prompt, self.cfg.layers, x.dtype)
         if prefix is not None:
             memory = self._write_prefix(memory, prefix)
-        row = slot + jnp.arange(x.shape[1])[:, None]  # [T, 1]
+        row = jnp.asarray(slot)[..., None, None] + jnp.arange(x.shape[1])[:, None]  # [B?, T, 1]
         column = jnp.arange(memory.cache.slots)
         # Slots beyond the last token hold nothing yet.
-        seen = (column <= row) | ((jnp.maximum(column, row) < memory.corner) & (column <= row[-1]))
+        seen = (column <= row) | (
+            (jnp.maximum(column, row) < memory.corner) & (column <= row[..., -1:, :])
+        )
 
         def layer(carry, inputs):
             x, cache = carry

@@ -86,9 +86,9 @@ def check(config: ConfigDict, backbone: Backbone, mesh) -> None:
     backbone.check_promptable()
     Compute.of(config).check(backbone.part("transformer").cfg, mesh)
     sharding.check_batch(config.train.batch_size, config.train.micro_batches, mesh)
-    DecodeConfig(**config.sample).check(backbone.part("tokenizer").cfg.codebook, mesh)
-    part = backbone.part("transformer")
-    make_objective(config, part.decoding, backbone.part("tokenizer").cfg.codebook)
+    part, codebook = backbone.part("transformer"), backbone.part("tokenizer").cfg.codebook
+    DecodeConfig(**config.sample).check(codebook, part.kind, mesh)
+    make_objective(config, part.decoding, codebook)
     check_model(config, backbone, prompt_config(config, backbone, classes=1, instances=1))
 
 
