@@ -421,6 +421,7 @@ JOBS: dict[str, Callable[[], ConfigDict]] = {
     "side_by_side": lambda: side_by_side(transfer()),
     "compare": lambda: compare(transfer()),
     "sample": sample,
+    "sample_study": _of("studies", "sample_study"),
     "evaluate": _of("evaluation", "evaluate"),
     "predict": _of("classification", "predict"),
     "robustness": _of("classification", "robustness"),

@@ -45,7 +45,7 @@ class DecodeConfig:
         "jacobi": see the files of these names.
       entropy_bound: of the sampler "entropy", in nats.
       remask: of the sampler "remasking": the share of decided codes that a step hides again.
-      window: of the sampler "jacobi": how many codes a step reads.
+      window: of the sampler "jacobi": how many codes are read by one call.
       steps, schedule, order, choice_temperature: see `parallel.decode`; masked transformers only.
       temperature, top_k, top_p: see `filters`.
       cutoff, power: see `marquee`.

@@ -1,9 +1,8 @@
 """Re-masking: codes that were decided are hidden again, so that later steps may change them.
 
-Of the codes that a step finds decided, a share is hidden again, chosen evenly among them; those
-known at the start stay. As many other codes are decided instead, so a step leaves as many hidden
-as without. With d decided codes, a share s, `most` codes hidden after the step and a random u in
-[0, 1) they are
+A step hides a share of the codes that it finds decided, evenly chosen; those known at the start
+stay. As many other codes are decided instead, so a step leaves as many hidden as without. With d
+decided codes, a share s, `most` codes hidden after the step and a random u in [0, 1) they are
 
     min(floor(s * d + u), most)
 

@@ -7,6 +7,7 @@ import os
 import pathlib
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -69,8 +70,12 @@ def make_plan(config: ConfigDict, backbone: Backbone, mesh: Mesh, path: str | os
 
 def claim(plan: Plan, path: str | os.PathLike) -> contextlib.AbstractContextManager[pathlib.Path]:
     """As claims.claim, for the plan's images."""
-    parts = {"tuned on": plan.data.tune, "held out": plan.data.test}
-    return claims.claim(plan.config, plan.data, parts, path)
+    return claims.claim(plan.config, plan.data, parts(plan), path)
+
+
+def parts(plan: Plan) -> dict[str, np.ndarray]:
+    """What images are for, in words -> their rows."""
+    return {"tuned on": plan.data.tune, "held out": plan.data.test}
 
 
 def codes_folder(config: ConfigDict, path) -> pathlib.Path:
