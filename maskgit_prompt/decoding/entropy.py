@@ -32,12 +32,10 @@ from maskgit_prompt.decoding.parallel import MASKED
 
 
 def within(entropy: jax.Array, bound: ArrayLike) -> jax.Array:
-    """How many codes in front stay within the bound: [B, N] nats in their order -> [B, 1].
-
-    At least one. An entropy of +inf ends the row.
-    """
+    """How many codes in front stay within the bound, at least one: [B, N] nats in their order ->
+    [B, 1]."""
     error = jnp.cumsum(entropy, axis=-1) - jax.lax.cummax(entropy, axis=entropy.ndim - 1)
-    # inf - inf is NaN, which is within no bound; nor would NaN logits ever end the loop.
+    # NaN is within no bound, and a loop that decides nothing would never end.
     return jnp.maximum(1, jnp.sum(error <= bound, axis=-1, keepdims=True))
 
 
@@ -84,9 +82,9 @@ def decode(
         # 3. Measure.
         log_probs = jax.nn.log_softmax(logits, axis=-1)
         terms = jnp.exp(log_probs) * jnp.where(jnp.isfinite(log_probs), log_probs, 0.0)
-        entropy = jnp.where(found.unknown, -jnp.sum(terms, axis=-1), jnp.inf)  # [B, L]
+        entropy = -jnp.sum(terms, axis=-1)  # [B, L]
 
-        # 4. Decide.
+        # 4. Decide. Known codes come last, so that their entropy does not count.
         order = jnp.argsort(jnp.where(found.unknown, -found.rating, jnp.inf), axis=-1)
         count = within(jnp.take_along_axis(entropy, order, axis=-1), config.entropy_bound)
         chosen = found.unknown & (jnp.argsort(order, axis=-1) < count)

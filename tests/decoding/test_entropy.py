@@ -11,16 +11,17 @@ from maskgit_prompt.decoding.parallel import MASKED
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.models.prompts import Prompt
 
-ROWS = np.array([[0.2, 0.7, 0.1, 1.5], [0.7, 0.2, np.inf, np.inf]])
+ROWS = np.array([[0.2, 0.7, 0.1, 1.5], [0.7, 0.2, 0.9, 0.1]])
 
 
 @pytest.mark.parametrize(
-    ("bound", "expected"), [(0.0, [1, 1]), (0.25, [2, 2]), (0.5, [3, 2]), (1.1, [4, 2])]
+    ("bound", "expected"),
+    [(0.0, [1, 1]), (0.25, [2, 2]), (0.5, [3, 2]), (0.95, [3, 3]), (1.1, [4, 4])],
 )
 def test_codes_are_decided_while_the_sum_without_the_largest_stays_within_the_bound(
     bound, expected
 ):
-    # Sums without the largest: 0, 0.2, 0.3, 1.0 and 0, 0.2.
+    # Sums without the largest: 0, 0.2, 0.3, 1.0 and 0, 0.2, 0.9, 1.0.
     np.testing.assert_array_equal(entropy.within(jnp.array(ROWS), bound)[:, 0], expected)
 
 

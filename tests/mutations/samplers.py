@@ -6,6 +6,8 @@ ENTROPY = ("tests/decoding/test_entropy.py",)
 REMASKING = ("tests/decoding/test_remasking.py",)
 JACOBI = ("tests/decoding/test_jacobi.py",)
 STEPWISE = ("tests/models/test_stepwise.py::test_codes_are_read_from_places_of_each_sequences_own",)
+STUDY = ("tests/jobs/test_sample_study.py",)
+GRID = ("tests/config/test_grid.py",)
 CALLS = ("tests/tasks/generation/test_sampler_calls.py",)
 
 MUTATIONS = (
@@ -37,9 +39,9 @@ MUTATIONS = (
         ),
         ("entropy-noise-does-not-fade", "r = (done + 1) / ", "r = 0 * (done + 1) / "),
         (
-            "entropy-known-codes-are-uncertain",
-            "jnp.where(found.unknown, -jnp.sum(terms, axis=-1), jnp.inf)",
-            "-jnp.sum(terms, axis=-1)",
+            "entropy-known-codes-come-first",
+            "-found.rating, jnp.inf)",
+            "-found.rating, -jnp.inf)",
         ),
         ("entropy-counts-one-call", "codes), key, calls + 1", "codes), key, calls"),
     ),
@@ -121,6 +123,56 @@ MUTATIONS = (
             "jnp.asarray(index)[..., None] + jnp.arange(codes.shape[1])",
             "0 * jnp.asarray(index)[..., None] + jnp.arange(codes.shape[1])",
         ),
+    ),
+    *in_file(
+        "config/grid.py",
+        GRID,
+        ("grid-without-the-runs-own", "found: list[Changes] = [{}]", "found: list[Changes] = []"),
+        (
+            "grid-keeps-what-has-no-use",
+            "given[name] != own[name] and name not in idle",
+            "given[name] != own[name]",
+        ),
+        ("grid-with-the-same-twice", "if changes not in found:", "if True:"),
+        ("grid-of-the-other-kind", "tried or GRIDS[transformer]", 'tried or GRIDS["masked"]'),
+    ),
+    *in_file(
+        "jobs/sample_study.py",
+        STUDY,
+        (
+            "study-chooses-the-worst",
+            "(max if SCORES[by].better == HIGHER else min)",
+            "(min if SCORES[by].better == HIGHER else max)",
+        ),
+        ("study-again-from-the-same-noise", "config.seed + AGAIN)", "config.seed)"),
+        ("study-of-the-runs-seed", "config.seed = seed\n", "pass\n"),
+        ("study-without-its-changes", "config.sample.update(changes)", "config.sample.update({})"),
+        ("study-draws-finished-settings", "if done.exists():", "if False:"),
+        ("study-own-and-best-exchanged", "own, renewed = again", "renewed, own = again"),
+        (
+            "study-of-other-images",
+            "workdir.bind(home, found.images)",
+            "workdir.bind(home, {})",
+        ),
+    ),
+    *in_file(
+        "report/sample_study.py",
+        STUDY,
+        (
+            "study-page-worst-first",
+            "sign = -1 if SCORES[by].better == HIGHER else 1",
+            "sign = 1 if SCORES[by].better == HIGHER else -1",
+        ),
+        (
+            "study-page-fewest-calls-of-all",
+            "if row.get(by) is not None and low <= row[by] <= high",
+            "if row.get(by) is not None",
+        ),
+    ),
+    *in_file(
+        "tasks/generation/earlier.py",
+        STUDY,
+        ("earlier-run-of-any-job", "if job != default.job:", "if False:"),
     ),
     *in_file(
         "tasks/generation/sampling.py",
