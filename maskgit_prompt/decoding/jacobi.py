@@ -121,13 +121,9 @@ def _compiled(guided: bool, grid: tuple[int, int], known: int) -> Callable:
                 memories, row = [scrolled, *memories[1:]], now
 
             # 1. Read.
-            read = conditions.tiled(window(codes, decided - 1, size))
-            places = conditions.tiled(decided - 1)
-            streams = [(read, places), (window(codes, decided - 1, size), decided - 1)]
-            pairs = [
-                model.extend(memory, *stream)
-                for memory, stream in zip(memories, streams, strict=False)
-            ]
+            last = decided - 1
+            read, at = conditions.tiled(window(codes, last, size)), conditions.tiled(last)
+            pairs = [model.extend(memory, read, at) for memory in memories]
             logits, memories = (list(x) for x in zip(*pairs, strict=True))
 
             # 2. Draw.

@@ -53,15 +53,14 @@ def run(config: ConfigDict, path: str) -> None:
     # 1. The run.
     workdir.check(path, config)
     found = earlier.load(config.prompt, defaults.transfer())
-    backbone = obtain.tuned_on(config, {str(found.file): found.prompt.backbone})
-    mesh = sharding.make_mesh(**config.mesh)
-    one = as_now(found, config)
+    one, mesh = as_now(found, config), sharding.make_mesh(**config.mesh)
+    backbone = obtain.tuned_on(one, {str(found.file): found.prompt.backbone})
     own = DecodeConfig(**one.sample)
     kind = backbone.part("transformer").kind
     settings = grid.expand(config.grid, dataclasses.asdict(own), kind)
     for changes in settings:
-        changed = dataclasses.replace(own, **changes)
-        changed.check(backbone.part("tokenizer").cfg.codebook, kind, mesh)
+        decoding = dataclasses.replace(own, **changes)
+        decoding.check(backbone.part("tokenizer").cfg.codebook, kind, mesh)
     plan = make_plan(one, backbone, mesh, found.folder)
     plan = dataclasses.replace(plan, prompt_config=found.prompt.config)
 
@@ -82,7 +81,8 @@ def run(config: ConfigDict, path: str) -> None:
 
         # 4. The best, and once more.
         best = choose(rows, config.by)
-        again = [study.row(x, config.seed + AGAIN) for x in ({}, best["changes"])]
+        changed = [best["changes"]] if best["changes"] else []
+        again = [study.row(changes, config.seed + AGAIN) for changes in ({}, *changed)]
 
         # 5. Files.
         write(home, rows, again, best, config, study.scorer.warnings, found.file)
@@ -90,7 +90,10 @@ def run(config: ConfigDict, path: str) -> None:
 
 def as_now(found: earlier.Run, config: ConfigDict) -> ConfigDict:
     """The run's config, with what the study says of places and of how many images to draw."""
-    one = ConfigDict(found.config.to_dict())
+    one, changed = ConfigDict(found.config.to_dict()), found.folder / "backbone"
+    # A run that trained its transformer left that beside the prompt.
+    one.backbone = config.backbone or (str(changed) if changed.exists() else one.backbone)
+    one.download = config.download
     one.data.codes = one.data.codes or str(found.folder / "codes")
     one.data.path = config.data.path or one.data.path
     one.mesh = config.mesh
@@ -192,7 +195,7 @@ def write(
 
     Args:
       rows: the run's own setting first.
-      again: the run's own setting and the best one, from other noise.
+      again: from other noise the run's own setting, and the best one if that is another.
       file: the prompt file.
     """
     words = last_words(rows, again, best, config.by)

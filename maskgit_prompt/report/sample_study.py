@@ -33,7 +33,7 @@ def sample_study_report(
       path: the HTML file.
       rows: one per setting, the run's own first: "setting", "calls" and scores, as in
         report/tables.py.
-      again: the run's own setting and the best one, from other noise.
+      again: from other noise the run's own setting, and the best one if that is another.
       pictures: setting -> its sheet.
       best: the best setting; by: the name of the score that decided.
       words: what was found, in a sentence.

@@ -64,15 +64,21 @@ class Scorer(stand_ins.Scorer):
         )
 
 
-def study(monkeypatch, run, home, **changes):
-    """Runs the job; gives the samplers that were made."""
+def study(monkeypatch, run, home, asked: list | None = None, **changes):
+    """Runs the job; gives the samplers that were made. asked: takes the backbone that it needed."""
+
+    def tuned_on(config, files):
+        if asked is not None:
+            asked.append(config.backbone)
+        return stand_ins.backbone()
+
     config = defaults.JOBS["sample_study"]()
     config.prompt, config.seed = str(run), 7
     config.grid.steps = (8, 24)
     config.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
     made = stand_ins.decoding(monkeypatch, images)
     capture(monkeypatch)
-    monkeypatch.setattr(obtain, "tuned_on", lambda *_: stand_ins.backbone())
+    monkeypatch.setattr(obtain, "tuned_on", tuned_on)
     monkeypatch.setattr(sample_study, "make_plan", lambda config, *_: stand_ins.plan(config))
     monkeypatch.setattr(sample_study, "encode", lambda *_: stand_ins.Stored())
     monkeypatch.setattr(sample_study, "Scorer", lambda *_: Scorer())
@@ -139,6 +145,8 @@ def test_another_score_may_decide_and_the_run_may_be_the_best(monkeypatch, run, 
     out = capsys.readouterr().out  # the accuracies are 0.6, 0.5 and 0.45
     assert "best of 3 settings by accuracy: the run's own, 60" in out
     assert "--config.sample" not in out
+    again = json.loads((tmp_path / "study/results.json").read_text())["again"]
+    assert [(row["setting"], row["seed"]) for row in again] == [("own", 8)]
     texts = read(tmp_path / "study/report.html").texts
     assert not any(text.startswith("Fewest calls") for text in texts)
 
@@ -146,6 +154,17 @@ def test_another_score_may_decide_and_the_run_may_be_the_best(monkeypatch, run, 
 def test_a_score_that_nothing_has_decides_nothing(monkeypatch, run, tmp_path):
     with pytest.raises(UserError, match=r"config.by = 'kid', but no .* \(accuracy, frechet\)"):
         study(monkeypatch, run, tmp_path / "study", by="kid")
+
+
+def test_the_backbone_is_the_runs_unless_another_place_is_given(monkeypatch, run, tmp_path):
+    asked = []
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {"backbone": "models/mine"}))
+    study(monkeypatch, run, tmp_path / "study", asked)
+    study(monkeypatch, run, tmp_path / "other", asked, backbone="elsewhere")
+    (run / "backbone").mkdir()
+    study(monkeypatch, run, tmp_path / "tuned", asked)
+    assert asked == ["models/mine", "elsewhere", str(run / "backbone")]
 
 
 # --- What is refused ------------------------------------------------------------------------------
