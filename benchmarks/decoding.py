@@ -52,7 +52,7 @@ SMALL = Sizes(4, 32, 16, 2, 2, 3, 2, (2,), (2, 4))
 def make_backbone(way: str, sizes: Sizes):
     """A backbone with random weights; its tokenizer gives the grid and is never run."""
     from maskgit_prompt import backbones
-    from maskgit_prompt.models.causal import CausalConfig
+    from maskgit_prompt.models.causal_sizes import CausalConfig
     from maskgit_prompt.models.masked import MaskedConfig
     from maskgit_prompt.models.tokenizer import TokenizerConfig
 

@@ -20,6 +20,7 @@ from maskgit_prompt.config import (
     named_data,
     rules,
     segmentation,
+    studies,
 )
 from maskgit_prompt.config.pretraining import pretrain
 from maskgit_prompt.data import loading, splits
@@ -73,6 +74,7 @@ def parse(arguments: list[str]) -> ConfigDict:
         pytest.param(segmentation.segment(), id="segment"),
         pytest.param(segmentation.masks(), id="masks"),
         pytest.param(evaluation.evaluate(), id="evaluate"),
+        pytest.param(studies.sample_study(), id="sample_study"),
         pytest.param(classification.predict(), id="predict"),
         pytest.param(classification.robustness(), id="robustness"),
         pytest.param(multimodal.ask(), id="multimodal"),
@@ -121,6 +123,7 @@ def test_no_key_is_explained_that_does_not_exist():
         *(shipped("mini.py", stage) for stage in ("tokenizer", "transformer", "features")),
         shipped("mini64.py", "encoder"),
         evaluation.evaluate(),
+        studies.sample_study(),
         classification.sweep(),
         classification.predict(),
         classification.robustness(),

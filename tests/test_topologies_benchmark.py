@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import topologies
 from maskgit_prompt.config import rules, uses
-from maskgit_prompt.models import causal, masked, tokenizer, vqgan
+from maskgit_prompt.models import causal_sizes, masked, tokenizer, vqgan
 
 PUBLISHED = {
     "imagenet256:tokenizer": tokenizer.CONFIGS["imagenet256"],
@@ -15,7 +15,7 @@ PUBLISHED = {
     "taming:tokenizer": vqgan.CONFIGS["taming_f16_16384"],
     "imagenet256:transformer": masked.CONFIGS["imagenet256"],
     "imagenet512:transformer": masked.CONFIGS["imagenet512"],
-    "taming:transformer": causal.CONFIGS["taming_imagenet_1p4b"],
+    "taming:transformer": causal_sizes.CONFIGS["taming_imagenet_1p4b"],
 }
 
 

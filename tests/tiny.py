@@ -8,7 +8,7 @@ import numpy as np
 
 from maskgit_prompt import backbones, params
 from maskgit_prompt.data.sets import synthetic
-from maskgit_prompt.models.causal import CausalConfig
+from maskgit_prompt.models.causal_sizes import CausalConfig
 from maskgit_prompt.models.convnext import ConvNeXtConfig
 from maskgit_prompt.models.features import FeaturesConfig
 from maskgit_prompt.models.masked import MaskedConfig

@@ -31,6 +31,7 @@ from maskgit_prompt.config.multimodal import answer, ask, attack
 from maskgit_prompt.config.named_data import few_shot, vtab, vtab_folder
 from maskgit_prompt.config.pretraining import pretrain
 from maskgit_prompt.config.segmentation import masks, segment, segment_folder
+from maskgit_prompt.config.studies import sample_study
 
 __all__ = [
     "answer",
@@ -55,6 +56,7 @@ __all__ = [
     "published",
     "robustness",
     "sample",
+    "sample_study",
     "sampling",
     "segment",
     "segment_folder",

@@ -316,9 +316,15 @@ def side_by_side(config: ConfigDict) -> ConfigDict:
 
 
 def sampling() -> ConfigDict:
-    """How codes are decoded; the first four are for masked transformers alone."""
+    """How codes are decoded; docs/configuration.md says which keys need which transformer."""
     return ConfigDict(
         {
+            # "plain"; with a masked transformer "entropy" or "remasking", with a causal one
+            # "jacobi".
+            "sampler": "plain",
+            "entropy_bound": 8.0,  # with "entropy": nats that codes decided at once may share
+            "remask": 0.1,  # with "remasking": share of decided codes that a step hides again
+            "window": 16,  # with "jacobi": codes that one call of the transformer reads
             "steps": 12,  # number of decoding steps
             "schedule": "cosine",  # share of codes still masked; names as for masking.schedule
             # Which codes are kept first: "confidence", "halton", "halton-rolled" or "random".
@@ -333,6 +339,8 @@ def sampling() -> ConfigDict:
             # How the scale grows from 1: "constant", "linear", "cosine" or "power-cosine".
             "guidance_schedule": "constant",
             "guidance_power": 1.0,  # power of "power-cosine"
+            "guidance_begin": 0.0,  # progress of the decoding at which guidance begins
+            "guidance_end": 1.0,  # progress at which it ends
             "guidance_from": "prompt",  # u: the prompt without condition; "backbone": no prompt
             "batch_size": 64,  # images decoded at once
         }
@@ -414,6 +422,7 @@ JOBS: dict[str, Callable[[], ConfigDict]] = {
     "side_by_side": lambda: side_by_side(transfer()),
     "compare": lambda: compare(transfer()),
     "sample": sample,
+    "sample_study": _of("studies", "sample_study"),
     "evaluate": _of("evaluation", "evaluate"),
     "predict": _of("classification", "predict"),
     "robustness": _of("classification", "robustness"),

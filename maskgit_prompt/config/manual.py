@@ -23,6 +23,7 @@ from maskgit_prompt.config import (
     named_data,
     pretraining,
     segmentation,
+    studies,
 )
 
 HELP = ("--help", "-help", "-h")
@@ -103,7 +104,8 @@ def _section(title: str, found: dict[str, Any], meaning: dict[str, str]) -> str:
 
 
 FILES = (
-    defaults, named_data, classification, segmentation, multimodal, pretraining, evaluation
+    defaults, named_data, classification, segmentation, multimodal, pretraining, evaluation,
+    studies,
 )  # fmt: skip
 
 
@@ -138,6 +140,7 @@ STORIES = {
     "side_by_side": ("transfer", "side_by_side"),
     "compare": ("transfer", "compare"),
     "sample": ("sample",),
+    "sample_study": ("sample_study",),
     "evaluate": ("evaluate",),
     "predict": ("predict",),
     "robustness": ("classify", "robustness"),

@@ -14,7 +14,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from maskgit_prompt import tasks
-from maskgit_prompt.config import defaults, keys, uses
+from maskgit_prompt.config import defaults, grid, keys, uses
 from maskgit_prompt.config.published_settings import SETTINGS
 from maskgit_prompt.data import loading, pixels
 from maskgit_prompt.data.views import ViewConfig
@@ -24,6 +24,7 @@ from maskgit_prompt.errors import UsageError
 from maskgit_prompt.importers.format import formats
 from maskgit_prompt.importers.ofa import WEIGHTS
 from maskgit_prompt.importers.vit import NORMALIZATIONS
+from maskgit_prompt.metrics.scores import SCORES
 from maskgit_prompt.models import attention, discriminator, prompt, resizing, tokenizer, vit
 from maskgit_prompt.models.prompts import LOCATIONS
 from maskgit_prompt.storage import files
@@ -201,6 +202,8 @@ RULES: dict[str, Rule | tuple[Rule, ...]] = {
     "lora.alpha": POSITIVE,
     "lora.targets": PATTERN,
     "optimizer.warmup_epochs": NOT_NEGATIVE,
+    "per_class": NOT_NEGATIVE,
+    "by": one_of([name for name, score in SCORES.items() if score.measure and not score.alone]),
     "attacks": (ONCE, each(one_of(("fgsm", "pgd")))),
     "epsilons": (ONCE, each(NOT_NEGATIVE)),
     "most": NOT_NEGATIVE,
@@ -308,6 +311,8 @@ def check(config: ConfigDict) -> None:
         _check_apart(config.data.codes, config.data.get("path", ""))
     if "sample" in config:
         DecodeConfig(**{name: x for name, x in config.sample.items() if x is not None})
+    if "grid" in config:
+        grid.check(config.grid)
     if "optimizer" in config:
         make_optimizer(config.optimizer, config.train.steps)
     uses.check(config)

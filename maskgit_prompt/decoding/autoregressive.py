@@ -14,6 +14,7 @@ place. The header stands still within a row: of R rows, row r is written at prog
 When the header moves, the prompt's keys and values are computed anew and those of the codes stay.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -36,6 +37,23 @@ class Model(Protocol):
     def renew(self, memory: Any, prompt: Prompt) -> Any: ...
 
 
+def check(
+    prompts: Prompt,
+    uncond: Prompt | None,
+    start: ArrayLike,
+    config: DecodeConfig,
+    known: int,
+    grid: tuple[int, int],
+) -> None:
+    """Raises UsageError for arguments of a sampler that do not fit each other or the grid."""
+    check_known(known, grid)
+    arguments.check(prompts, uncond, start, config.guided)
+    if start.shape[1] != grid[0] * grid[1]:
+        raise UsageError(
+            f"start has {start.shape[1]} codes per image; expected {grid[0]} x {grid[1]}"
+        )
+
+
 def check_known(known: int, grid: tuple[int, int]) -> None:
     """Refuses known codes that are not the top rows of an image.
 
@@ -50,7 +68,68 @@ def check_known(known: int, grid: tuple[int, int]) -> None:
         )
 
 
-def make_sampler(build: Callable[[], Model], *, grid: tuple[int, int]) -> Callable[..., jax.Array]:
+@dataclasses.dataclass(frozen=True)
+class Conditions:
+    """What stands in front of the codes, and the logits that they are drawn from.
+
+    Attributes:
+      prompts, uncond, config: as the samplers have them.
+      guided: whether there is guidance.
+      grid: rows and columns of an image's codes.
+    """
+
+    prompts: Prompt
+    uncond: Prompt | None
+    config: DecodeConfig
+    guided: bool
+    grid: tuple[int, int]
+
+    @property
+    def by_prompt(self) -> bool:
+        """Whether images stand in a batch twice, the second time behind `uncond`."""
+        return self.guided and self.uncond is not None
+
+    @property
+    def scrolls(self) -> bool:
+        return self.prompts.array.shape[1] > 1
+
+    def front(self, row: ArrayLike) -> Prompt:
+        """The header while this row is written; an array [B] holds the row of each image."""
+        p, config = marquee.progress(row, self.grid[0]), self.config
+        prompt = marquee.header(self.prompts, p, config.cutoff, config.power)
+        return guidance.both(prompt, self.uncond) if self.by_prompt else prompt
+
+    def tiled(self, x: jax.Array) -> jax.Array:
+        return jnp.concatenate([x, x]) if self.by_prompt else x
+
+    def start(self, model: Model, codes: jax.Array, row: int, **options) -> tuple[list, list]:
+        """(logits, memories) of each stream: one, or two if the bare backbone guides."""
+        streams = [model.start(self.tiled(codes), self.front(row), **options)]
+        if self.guided and not self.by_prompt:  # a stream of its own, with no prompt in front
+            streams.append(model.start(codes, None, **options))
+        logits, memories = zip(*streams, strict=True)
+        return list(logits), list(memories)
+
+    def to_draw_from(self, logits: list[jax.Array], index: jax.Array) -> jax.Array:
+        """Guided and filtered logits [..., V] of codes number `index`, [] or [B, W]."""
+        config, found = self.config, logits[0]
+        if self.guided:
+            cond, free = jnp.split(logits[0], 2) if self.by_prompt else logits
+            p = marquee.progress(index // self.grid[1], self.grid[0])
+            scale = guidance.schedule(config.guidance_schedule)(
+                p,
+                config.guidance,
+                config.guidance_power,
+                config.guidance_begin,
+                config.guidance_end,
+            )
+            found = guidance.guide(cond, free, scale[..., None])
+        return filters.filter_logits(found, config.temperature, config.top_k, config.top_p)
+
+
+def make_sampler(
+    build: Callable[[], Model], *, grid: tuple[int, int], keep_calls: bool = False
+) -> Callable[..., Any]:
     """Builds sample(key, prompts, uncond, start, config, known=0) -> codes [B, L].
 
     Keys, prompts, codes and the numbers that `config.TRACED` names may change without a new
@@ -59,6 +138,7 @@ def make_sampler(build: Callable[[], Model], *, grid: tuple[int, int]) -> Callab
     Args:
       build: gives the model. With guidance by a prompt it is called with 2B rows, otherwise with B.
       grid: rows and columns of an image's codes.
+      keep_calls: also return how often the model is called.
 
     Returns:
       A function of
@@ -69,7 +149,6 @@ def make_sampler(build: Callable[[], Model], *, grid: tuple[int, int]) -> Callab
         known: how many codes are kept, whole rows from the top, the same for all images.
       It raises UsageError for shapes that do not fit.
     """
-    rows, width = grid
     model = arguments.bound(build)
 
     def sample(
@@ -80,14 +159,10 @@ def make_sampler(build: Callable[[], Model], *, grid: tuple[int, int]) -> Callab
         config: DecodeConfig,
         known: int = 0,
     ) -> jax.Array:
-        check_known(known, grid)
-        arguments.check(prompts, uncond, start, config.guided)
-        if start.shape[1] != rows * width:
-            raise UsageError(
-                f"start has {start.shape[1]} codes per image; expected {rows} x {width}"
-            )
+        check(prompts, uncond, start, config, known, grid)
         run = _compiled(config.guided, grid, known)
-        return run(model, key, prompts, uncond, start, config.placed())
+        codes = run(model, key, prompts, uncond, start, config.placed())
+        return (codes, grid[0] * grid[1] - known) if keep_calls else codes
 
     return sample
 
@@ -100,37 +175,19 @@ def _compiled(guided: bool, grid: tuple[int, int], known: int) -> Callable:
     @jax.jit
     def run(build, key, prompts, uncond, start, config):
         model = build()
-        scale_schedule = guidance.schedule(config.guidance_schedule)
-        num_prompts = prompts.array.shape[1]
-        by_prompt = guided and uncond is not None
-
-        def front(row) -> Prompt:
-            p = marquee.progress(row, rows)
-            prompt = marquee.header(prompts, p, config.cutoff, config.power)
-            return guidance.both(prompt, uncond) if by_prompt else prompt
-
-        def tiled(codes: jax.Array) -> jax.Array:
-            return jnp.concatenate([codes, codes]) if by_prompt else codes
+        conditions = Conditions(prompts, uncond, config, guided, grid)
 
         def draw(logits: list[jax.Array], index) -> jax.Array:
-            if guided:
-                cond, free = jnp.split(logits[0], 2) if by_prompt else logits
-                p = marquee.progress(index // width, rows)
-                scale = scale_schedule(p, config.guidance, config.guidance_power)
-                logits = [guidance.guide(cond, free, scale)]
-            kept = filters.filter_logits(logits[0], config.temperature, config.top_k, config.top_p)
+            kept = conditions.to_draw_from(logits, jnp.asarray(index))
             return filters.draw(jax.random.fold_in(key, index), kept)
 
         first = known // width
-        streams = [model.start(tiled(start[:, :known]), front(first))]
-        if guided and not by_prompt:  # a stream of its own, which has no prompt in front
-            streams.append(model.start(start[:, :known], None))
-        logits, memories = (list(x) for x in zip(*streams, strict=True))
+        logits, memories = conditions.start(model, start[:, :known], first)
         codes = start.at[:, known].set(draw(logits, known))
 
         def step(index, carry):
             codes, memories = carry
-            last = tiled(codes)[:, index - 1]
+            last = conditions.tiled(codes)[:, index - 1]
             pairs = [model.advance(m, last, index - 1) for m in memories]
             logits, memories = (list(x) for x in zip(*pairs, strict=True))
             return codes.at[:, index].set(draw(logits, index)), memories
@@ -138,14 +195,14 @@ def _compiled(guided: bool, grid: tuple[int, int], known: int) -> Callable:
         def moved(row) -> jax.Array:
             """Whether the header has moved since the previous row."""
             at = lambda row: marquee.position(
-                marquee.progress(row, rows), config.cutoff, config.power, num_prompts
+                marquee.progress(row, rows), config.cutoff, config.power, prompts.array.shape[1]
             )
             return (row > first) & (at(row) != at(row - 1))
 
         def write_row(row, carry):
             codes, (scrolled, *still) = carry
-            if num_prompts > 1:
-                renew = lambda memory: model.renew(memory, front(row))
+            if conditions.scrolls:
+                renew = lambda memory: model.renew(memory, conditions.front(row))
                 scrolled = jax.lax.cond(moved(row), renew, lambda memory: memory, scrolled)
             begin = jnp.where(row == first, known + 1, row * width)
             return jax.lax.fori_loop(begin, (row + 1) * width, step, (codes, [scrolled, *still]))

@@ -13,8 +13,13 @@ from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
 
 GUIDANCE_FROM = ("prompt", "backbone")
+# Kind of transformer -> how its codes may be decided.
+OF_KIND = {"masked": ("plain", "entropy", "remasking"), "causal": ("plain", "jacobi")}
+SAMPLERS = tuple(dict.fromkeys(sum(OF_KIND.values(), ())))
 # What may change without a new compilation; all else is compiled in.
 TRACED = (
+    "entropy_bound",
+    "remask",
     "choice_temperature",
     "temperature",
     "top_p",
@@ -22,6 +27,8 @@ TRACED = (
     "power",
     "guidance",
     "guidance_power",
+    "guidance_begin",
+    "guidance_end",
 )
 
 
@@ -34,11 +41,16 @@ class DecodeConfig:
     again.
 
     Attributes:
+      sampler: "plain", or for a masked transformer "entropy" or "remasking", for a causal one
+        "jacobi": see the files of these names.
+      entropy_bound: of the sampler "entropy", in nats.
+      remask: of the sampler "remasking": the share of decided codes that a step hides again.
+      window: of the sampler "jacobi": how many codes are read by one call.
       steps, schedule, order, choice_temperature: see `parallel.decode`; masked transformers only.
       temperature, top_k, top_p: see `filters`.
       cutoff, power: see `marquee`.
       guidance: the scale s of u + s (c - u); 1: none.
-      guidance_schedule, guidance_power: see `guidance`.
+      guidance_schedule, guidance_power, guidance_begin, guidance_end: see `guidance`.
       guidance_from: what gives u: the "prompt" of the dropped condition or the bare "backbone".
       batch_size: images decoded at once.
 
@@ -46,6 +58,10 @@ class DecodeConfig:
       UsageError: a value out of range.
     """
 
+    sampler: str = "plain"
+    entropy_bound: float = 8.0
+    remask: float = 0.1
+    window: int = 16
     steps: int = 12
     schedule: str = "cosine"
     order: str = "confidence"
@@ -58,12 +74,22 @@ class DecodeConfig:
     guidance: float = 1.0
     guidance_schedule: str = "constant"
     guidance_power: float = 1.0
+    guidance_begin: float = 0.0
+    guidance_end: float = 1.0
     guidance_from: str = "prompt"
     batch_size: int = 64
 
     def __post_init__(self):
         finite = lambda x: 0 <= x < math.inf
         for name, holds, expected in (
+            ("sampler", self.sampler in SAMPLERS, ", ".join(SAMPLERS)),
+            (
+                "entropy_bound",
+                finite(self.entropy_bound),
+                "a number of at least 0 (0: one code per step)",
+            ),
+            ("remask", 0 <= self.remask <= 1, "a number from 0 to 1 (0: none)"),
+            ("window", self.window >= 1, "at least 1"),
             ("schedule", schedules.is_known(self.schedule), ", ".join(schedules.NAMES)),
             (
                 "guidance_schedule",
@@ -88,6 +114,12 @@ class DecodeConfig:
             ("power", 0 < self.power < math.inf, "a finite number above 0"),
             ("guidance", math.isfinite(self.guidance), "a finite number (1: none)"),
             ("guidance_power", 0 < self.guidance_power < math.inf, "a finite number above 0"),
+            ("guidance_begin", 0 <= self.guidance_begin <= 1, "a number from 0 to 1"),
+            (
+                "guidance_end",
+                self.guidance_begin <= self.guidance_end <= 1,
+                f"a number from guidance_begin = {self.guidance_begin:g} to 1",
+            ),
             (
                 "guidance_from",
                 self.guidance_from in GUIDANCE_FROM,
@@ -97,9 +129,17 @@ class DecodeConfig:
             if not holds:
                 raise _refused(name, getattr(self, name), expected)
 
-    def check(self, codebook: int, mesh: Mesh) -> None:
-        """Raises UsageError for settings that do not fit the backbone's codebook or the devices."""
+    def check_sampler(self, kind: str) -> None:
+        """Raises UsageError for a sampler of another kind of transformer: "masked" or "causal"."""
+        if self.sampler not in OF_KIND[kind]:
+            expected = f"{' or '.join(OF_KIND[kind])} with a {kind} transformer"
+            raise _refused("sampler", self.sampler, expected)
+
+    def check(self, codebook: int, kind: str, mesh: Mesh) -> None:
+        """Raises UsageError for settings that do not fit the backbone's codebook and kind of
+        transformer, or the devices."""
         sharding.check_batch(self.batch_size, 1, mesh)
+        self.check_sampler(kind)
         if self.top_k > codebook:
             raise _refused("top_k", self.top_k, f"at most the codebook's {codebook} (0: off)")
 

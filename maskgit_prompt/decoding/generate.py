@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from maskgit_prompt.decoding import arguments, guidance, marquee, parallel
+from maskgit_prompt.decoding import arguments, entropy, guidance, marquee, parallel
 from maskgit_prompt.decoding.config import DecodeConfig
 from maskgit_prompt.models.prompts import Prompt
 
@@ -33,6 +33,7 @@ def make_sampler(
     grid: tuple[int, int] | None = None,
     start_step: int = 0,
     keep_trace: bool = False,
+    keep_calls: bool = False,
 ) -> Callable[[jax.Array, Prompt, Prompt | None, ArrayLike, DecodeConfig], Codes]:
     """Builds sample(key, prompts, uncond, start, config) -> codes [B, L].
 
@@ -43,14 +44,18 @@ def make_sampler(
       logits_of: (codes [B, L] with -1 where masked, a prompt of B rows) -> logits [B, L, V].
         With guidance by a prompt it is called with 2B rows, otherwise with B; for guidance by the
         bare backbone also with prompt None.
-      grid, start_step, keep_trace: see `parallel.decode`.
+      grid: see `parallel.decode`.
+      start_step, keep_trace: see `parallel.decode`; the sampler "entropy", which has no steps to
+        count, has no use for them.
+      keep_calls: also return how often the model is called, in place of a trace.
 
     Returns:
       A function of
         key: JAX random key.
         prompts, uncond: see `arguments.check`.
         start: int32 [B, L], -1 where masked.
-        config: the settings; header and guidance progress with the steps.
+        config: the settings; header and guidance progress with the steps, with the sampler
+          "entropy" with the share of an image's codes that is known.
       It raises UsageError for shapes that do not fit.
     """
     model = arguments.bound(logits_of)
@@ -64,7 +69,10 @@ def make_sampler(
     ) -> Codes:
         arguments.check(prompts, uncond, start, config.guided)
         run = _compiled(config.guided, grid, start_step, keep_trace)
-        return run(model, key, prompts, uncond, start, config.placed())
+        found = run(model, key, prompts, uncond, start, config.placed())
+        if config.sampler == "entropy":
+            return found if keep_calls else found[0]
+        return (found, config.steps - start_step) if keep_calls else found
 
     return sample
 
@@ -85,18 +93,21 @@ def _compiled(
             else:
                 both = logits_of(jnp.tile(codes, (2, 1)), guidance.both(prompt, uncond))
                 cond, free = jnp.split(both, 2)  # [2B, L, V] -> [B, L, V] each
-            scale = scale_schedule(p, config.guidance, config.guidance_power)
+            interval = config.guidance_begin, config.guidance_end
+            scale = scale_schedule(p, config.guidance, config.guidance_power, *interval)
+            scale = scale.reshape(-1, 1, 1)  # one, or one for each image
             return guidance.guide(cond.astype(jnp.float32), free.astype(jnp.float32), scale)
 
-        def logits_fn(codes, t):
-            p = marquee.progress(t, config.steps)
+        def logits_at(codes, p):
             prompt = marquee.header(prompts, p, config.cutoff, config.power)
             return guided_logits(codes, prompt, p) if guided else logits_of(codes, prompt)
 
+        if config.sampler == "entropy":
+            return entropy.decode(key, start, logits_at, config, grid=grid)
         return parallel.decode(
             key,
             start,
-            logits_fn,
+            lambda codes, t: logits_at(codes, marquee.progress(t, config.steps)),
             config,
             start_step=start_step,
             grid=grid,

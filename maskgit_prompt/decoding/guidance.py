@@ -12,7 +12,11 @@ Scale schedules, except constant, start at 1 and end at the full scale, here s =
     cosine          1     1.5858   3        4.4142   5
     power-cosine    1     1.0384   1.5858   3.3902   5       (power 2)
 
-Sources: classifier-free guidance, arXiv 2207.12598; power-cosine, RAR (arXiv 2411.00776).
+Guidance may act in an interval of the progress alone, both ends included. Outside of it the scale
+is 1. The constant scale of 5 from 0.25 to 0.5 is 1, 5, 5, 1, 1.
+
+Sources: classifier-free guidance, arXiv 2207.12598; power-cosine, RAR (arXiv 2411.00776); the
+interval, arXiv 2404.07724, equation 6, there of noise levels.
 """
 
 from collections.abc import Callable
@@ -33,7 +37,7 @@ _SHARES = {
 }
 SCHEDULES = tuple(_SHARES)
 
-ScaleSchedule = Callable[[ArrayLike, ArrayLike, ArrayLike], jax.Array]
+ScaleSchedule = Callable[..., jax.Array]
 
 
 def guide(cond: jax.Array, uncond: jax.Array, scale: ArrayLike) -> jax.Array:
@@ -47,9 +51,10 @@ def both(cond: Prompt, uncond: Prompt) -> Prompt:
 
 
 def schedule(name: str) -> ScaleSchedule:
-    """The scale schedule of this name: f(progress, scale, power) -> scale now, float32.
+    """The scale schedule of this name: f(progress, scale, power, begin, end) -> scale, float32.
 
-    `progress` runs over [0, 1]; only power-cosine reads `power`. All may be traced.
+    `progress` runs over [0, 1]; only power-cosine reads `power`; `begin` and `end` are the interval
+    that has guidance. All may be traced, and of shapes that broadcast.
 
     Raises:
       UsageError: for an unknown name; the message lists the names.
@@ -57,8 +62,15 @@ def schedule(name: str) -> ScaleSchedule:
     if name not in _SHARES:
         raise UsageError(f"unknown guidance schedule {name!r}; use one of {', '.join(SCHEDULES)}")
 
-    def scale_now(progress: ArrayLike, scale: ArrayLike, power: ArrayLike = 1.0) -> jax.Array:
-        share = _SHARES[name](jnp.asarray(progress, jnp.float32), power)
+    def scale_now(
+        progress: ArrayLike,
+        scale: ArrayLike,
+        power: ArrayLike = 1.0,
+        begin: ArrayLike = 0.0,
+        end: ArrayLike = 1.0,
+    ) -> jax.Array:
+        p = jnp.asarray(progress, jnp.float32)
+        share = jnp.where((begin <= p) & (p <= end), _SHARES[name](p, power), 0.0)
         return 1.0 + (scale - 1.0) * share
 
     return scale_now

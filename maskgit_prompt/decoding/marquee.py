@@ -27,15 +27,20 @@ def progress(step: ArrayLike, steps: int) -> jax.Array:
 
 
 def position(p: ArrayLike, cutoff: ArrayLike, power: ArrayLike, num_prompts: int) -> jax.Array:
-    """Where the header stands, x in [0, num_prompts - 1], float32. p, cutoff, power: scalars."""
+    """Where the header stands, x in [0, num_prompts - 1], float32, of p's shape."""
     return jnp.minimum(jnp.asarray(p, jnp.float32) / cutoff, 1.0) ** power * (num_prompts - 1)
 
 
 def header(prompts: Prompt, p: ArrayLike, cutoff: ArrayLike, power: ArrayLike) -> Prompt:
     """The prompt at progress p: [B, K, ...] -> [B, ...], for any K >= 1.
 
-    `p`, cutoff in (0, 1] and power > 0 may be traced scalars: one compilation serves them all.
+    `p`, cutoff in (0, 1] and power > 0 may be traced scalars: one compilation serves them all. An
+    array p [B] holds the progress of each image.
     """
+    if jnp.ndim(p):
+        # Images one by one, each a batch of one: a gather over the batch would not stay split.
+        alone = lambda one, p: header(_batch_of(one), p, cutoff, power)[0]
+        return jax.vmap(alone)(prompts, jnp.asarray(p))
     count = prompts.array.shape[1]
     x = position(p, cutoff, power, count)
     low = jnp.minimum(jnp.floor(x).astype(jnp.int32), count - 1)
@@ -47,3 +52,7 @@ def header(prompts: Prompt, p: ArrayLike, cutoff: ArrayLike, power: ArrayLike) -
         return (1 - weight) * here + weight * there
 
     return jax.tree.map(mixed, prompts)
+
+
+def _batch_of(one: Prompt) -> Prompt:
+    return jax.tree.map(lambda x: x[None], one)

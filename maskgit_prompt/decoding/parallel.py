@@ -11,7 +11,8 @@ at the start. For t = start_step .. steps - 1:
     by how early they visit it instead.
  4. Count: floor(n0 * schedule(r, n0)) codes stay masked, at least one, and at most one fewer than
     now.
- 5. Re-mask that many unknown positions, the lowest rated; the others are known from now on.
+ 5. Re-mask that many unknown positions, the lowest rated; the others are known from now on. With
+    the sampler "remasking" some of them are codes decided before, see `remasking`.
 
 For example, 16 codes, cosine, 4 steps: n0 * schedule = 14.78, 11.31, 6.12, 0.00, so the steps begin
 with 16, 14, 11 and 6 unknown codes. Counts are exact under ties: the lower position is masked
@@ -26,7 +27,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from maskgit_prompt.decoding import orders, schedules
+from maskgit_prompt.decoding import orders, remasking, schedules
 from maskgit_prompt.decoding.config import DecodeConfig
 from maskgit_prompt.decoding.filters import draw, filter_logits
 from maskgit_prompt.errors import UsageError
@@ -48,6 +49,22 @@ class Trace(NamedTuple):
     confidence: jax.Array
 
 
+class Proposal(NamedTuple):
+    """What a step draws and how it rates it, [B, L] each.
+
+    Attributes:
+      unknown: the positions that the step predicts.
+      filled: the codes, with a drawn one where unknown.
+      confidence: as in Trace.
+      rating: which positions to keep first, the highest; infinite where known.
+    """
+
+    unknown: jax.Array
+    filled: jax.Array
+    confidence: jax.Array
+    rating: jax.Array
+
+
 def log_confidence(key: jax.Array, probs: jax.Array, temperature: ArrayLike) -> jax.Array:
     """log p + temperature * Gumbel noise, for probabilities [B, L]; infinite stays infinite."""
     return jnp.log(probs) + temperature * jax.random.gumbel(key, probs.shape)
@@ -66,8 +83,12 @@ def lowest(rating: jax.Array, count: jax.Array) -> jax.Array:
     return (rank < count) & (rating < jnp.inf)
 
 
-def _places(key: jax.Array, order: str, grid, batch: int, length: int) -> jax.Array | None:
-    """When each position is visited, [1 or B, L]; None where confidence decides."""
+def places(key: jax.Array, order: str, grid, batch: int, length: int) -> jax.Array | None:
+    """When each position is visited, [1 or B, L]; None where confidence decides.
+
+    Raises:
+      UsageError: a Halton order whose grid does not hold `length` codes.
+    """
     if order.startswith("halton") and (grid is None or grid[0] * grid[1] != length):
         raise UsageError(
             f"order {order!r} got grid {grid} for {length} codes; give grid=(height, width) "
@@ -82,6 +103,43 @@ def _places(key: jax.Array, order: str, grid, batch: int, length: int) -> jax.Ar
     if order == "random":
         return orders.places(orders.random(key, batch, length))
     return None
+
+
+def propose(
+    key: jax.Array,
+    codes: jax.Array,
+    logits: jax.Array,
+    r: ArrayLike,
+    places: jax.Array | None,
+    config: DecodeConfig,
+) -> tuple[jax.Array, Proposal]:
+    """Samples a code for each masked position and rates them.
+
+    Args:
+      key: JAX random key.
+      codes: int32 [B, L], -1 where masked.
+      logits: float32 [B, L, V].
+      r: share of the decoding that is done with this step; a scalar, or [B, 1].
+      places: as `places` gives them.
+      config: as in `decode`.
+
+    Returns:
+      (the key of the next step, the proposal).
+    """
+    unknown = codes == MASKED  # [B, L]
+    key, sample_key = jax.random.split(key)
+    kept = filter_logits(logits, config.temperature, config.top_k, config.top_p)
+    sampled = draw(sample_key, kept)  # [B, L]
+    filled = jnp.where(unknown, sampled, codes)
+
+    probs = jax.nn.softmax(logits, axis=-1)
+    probs = jnp.take_along_axis(probs, sampled[..., None], axis=-1)[..., 0]  # [B, L]
+    key, noise_key = jax.random.split(key)
+    confidence = log_confidence(
+        noise_key, jnp.where(unknown, probs, jnp.inf), config.choice_temperature * (1.0 - r)
+    )
+    rating = confidence if places is None else jnp.where(unknown, -places, jnp.inf)
+    return key, Proposal(unknown, filled, confidence, rating)
 
 
 def decode(
@@ -110,6 +168,7 @@ def decode(
         choice_temperature: weight of the Gumbel noise on the confidence; 0 means none.
         temperature, top_k, top_p: see `filters`. Confidence is rated before them: if a filter
           leaves one code, that code would seem certain.
+        sampler, remask: see `remasking`.
         order: confidence, halton, halton-rolled (begun at a random place per image), or random.
       start_step: the first step to run; above 0 if many codes are known already.
       grid: (height, width) of the codes, for the Halton orders.
@@ -129,30 +188,17 @@ def decode(
         raise UsageError(f"start_step is {start_step}; use 0 to {steps - 1} for {steps} steps")
     masked_share = schedules.schedule(config.schedule)
     unknown_at_start = jnp.sum(start == MASKED, axis=-1, keepdims=True)  # [B, 1]
-    places = _places(key, config.order, grid, batch, length)
+    visited = places(key, config.order, grid, batch, length)
 
     def step(carry, t):
         codes, _, key = carry
-        unknown = codes == MASKED  # [B, L]
 
         # 1. Predict.
         logits = logits_fn(codes, t).astype(jnp.float32)  # [B, L, V]
 
-        # 2. Sample.
-        key, sample_key = jax.random.split(key)
-        kept = filter_logits(logits, config.temperature, config.top_k, config.top_p)
-        sampled = draw(sample_key, kept)  # [B, L]
-        filled = jnp.where(unknown, sampled, codes)
-
-        # 3. Rate.
+        # 2. Sample, and 3. rate.
         r = (t + 1) / steps
-        probs = jax.nn.softmax(logits, axis=-1)
-        probs = jnp.take_along_axis(probs, sampled[..., None], axis=-1)[..., 0]  # [B, L]
-        key, noise_key = jax.random.split(key)
-        confidence = log_confidence(
-            noise_key, jnp.where(unknown, probs, jnp.inf), config.choice_temperature * (1.0 - r)
-        )
-        rating = confidence if places is None else jnp.where(unknown, -places, jnp.inf)
+        key, (unknown, filled, confidence, rating) = propose(key, codes, logits, r, visited, config)
 
         # 4. Count.
         unknown_now = jnp.sum(unknown, axis=-1, keepdims=True)  # [B, 1]
@@ -160,7 +206,13 @@ def decode(
         count = jnp.maximum(1, jnp.minimum(unknown_now - 1, planned))
 
         # 5. Re-mask.
-        codes = jnp.where(lowest(rating, count), MASKED, filled)
+        again = jnp.zeros_like(unknown)
+        if config.sampler == "remasking":
+            # The next step splits this key, which is fold_in 0 and 1.
+            again_key, decided = jax.random.fold_in(key, 2), ~unknown & (start == MASKED)
+            again = remasking.hidden_again(again_key, decided, config.remask, count)
+            count -= jnp.sum(again, axis=-1, keepdims=True)
+        codes = jnp.where(lowest(rating, count) | again, MASKED, filled)
         return (codes, filled, key), Trace(filled, unknown, confidence) if keep_trace else None
 
     (_, codes, _), trace = jax.lax.scan(step, (start, start, key), jnp.arange(start_step, steps))

@@ -79,7 +79,7 @@ def _heads(theirs: str, ours: str, heads: int) -> list[Rule]:
 
 
 def linear(theirs: str, ours: str) -> list[Rule]:
-    """Of a dense layer: kernels are [I, O] here."""
+    """A dense layer, whose kernel is [I, O] here."""
     return [
         Rule(theirs + r"\.weight", f"{ours}/kernel", lambda x: x.transpose(1, 0)),
         Rule(theirs + r"\.bias", f"{ours}/bias"),

@@ -19,7 +19,8 @@ from maskgit_prompt.importers.rules import (
     parameters,
     with_unknown,
 )
-from maskgit_prompt.models.causal import CONFIGS, CausalConfig, CausalTransformer
+from maskgit_prompt.models.causal import CausalTransformer
+from maskgit_prompt.models.causal_sizes import CONFIGS, CausalConfig
 from maskgit_prompt.models.vqgan import VQGAN, VQGANConfig
 
 # --- VQGAN: the tokenizer, VQModel or GumbelVQ -------------------------------------------------

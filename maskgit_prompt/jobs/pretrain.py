@@ -27,6 +27,7 @@ from maskgit_prompt.data.corpus import Corpus
 from maskgit_prompt.data.sets import scenes as drawn_scenes
 from maskgit_prompt.data.sets import synthetic
 from maskgit_prompt.data.views import ViewConfig, ViewMaker
+from maskgit_prompt.decoding.config import DecodeConfig
 from maskgit_prompt.devices import distributed, sharding
 from maskgit_prompt.errors import UsageError, UserError
 from maskgit_prompt.importers import obtain
@@ -49,6 +50,7 @@ def run(config: ConfigDict, path: str) -> None:
         )
     if config.stage == "transformer":
         uses.check(config, {"transformer": config.model})
+        DecodeConfig(**config.sample).check_sampler(config.model)
     perceptual = tokenizer.prepare(config) if config.stage == "tokenizer" else None
     mesh = sharding.make_mesh(**config.mesh)
     sharding.check_batch(config.train.batch_size, config.train.micro_batches, mesh)

@@ -92,8 +92,9 @@ def run(config: ConfigDict, path: str) -> None:
     compute.check(backbone.part("transformer").cfg, mesh)
     request = request_images(config, prompt)
     settings = decoding_settings(config, prompt, len(request.group_of), mesh)
-    settings.check(backbone.part("tokenizer").cfg.codebook, mesh)
-    check_uses(config, prompt, settings, request, backbone.part("transformer").kind)
+    kind = backbone.part("transformer").kind
+    settings.check(backbone.part("tokenizer").cfg.codebook, kind, mesh)
+    check_uses(config, prompt, settings, request, kind)
     given = given_picture(config, backbone, mesh) if config.image else None
     sampler = Sampler(backbone, mesh, settings, compute, prompt=prompt.config)
     start = None if given is None else np.repeat(given.codes[None], len(request.group_of), axis=0)

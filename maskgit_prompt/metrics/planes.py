@@ -11,7 +11,7 @@ def principal(points: np.ndarray) -> np.ndarray:
     An axis points to where the dimension that it follows most grows.
     """
     centred = np.asarray(points, np.float64) - np.mean(points, 0, dtype=np.float64)
-    # Of n points no more than n axes matter, however many dimensions there are.
+    # n points spread along n axes at most, however many dimensions there are.
     sizes, places = np.linalg.eigh(centred @ centred.T)
     found = (places * np.sqrt(np.maximum(sizes, 0)))[:, :-3:-1]
     axes = found.T @ centred  # each as long as its points are spread

@@ -208,6 +208,7 @@ SCORES: dict[str, Score] = {
     # What rows stand for: a job's setting, a marquee's cutoff.
     "shots": Score("images per class"),
     "cutoff": Score("cutoff"),
+    "calls": Score("calls of the transformer per batch", fixed(0), LOWER),
     "diversity": Score("diversity", fixed(4), HIGHER),
     "distance_to_instance": Score("distance to the instance", fixed(4), LOWER),
 }

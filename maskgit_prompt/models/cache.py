@@ -34,10 +34,16 @@ class Cache:
         return self.keys.shape[3]
 
     def write(self, layer: Array, slot: Array, keys: Array, values: Array) -> "Cache":
-        """Puts keys and values [B, T, N, H] at slots slot, slot + 1, … of a layer."""
+        """Puts keys and values [B, T, N, H] at slots slot, slot + 1, … of a layer.
+
+        slot: one for all, or [B].
+        """
 
         def put(all_layers: Array, new: Array) -> Array:
             new = jnp.swapaxes(new, 1, 2)[None].astype(all_layers.dtype)  # [1, B, N, T, H]
+            if jnp.ndim(slot):
+                one = lambda x, new, at: jax.lax.dynamic_update_slice(x, new, (layer, 0, at, 0))
+                return jax.vmap(one, (1, 1, 0), 1)(all_layers, new, slot)
             return jax.lax.dynamic_update_slice(all_layers, new, (layer, 0, 0, slot, 0))
 
         return Cache(put(self.keys, keys), put(self.values, values))

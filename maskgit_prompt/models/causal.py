@@ -8,16 +8,15 @@ although label and codes use all its positions. A prompt without a label takes t
 what stands before code i predicts it, and the last prompt token predicts the first code.
 """
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from maskgit_prompt.models.attention import check_heads, visible
+from maskgit_prompt.models.attention import visible
 from maskgit_prompt.models.blocks import PreNorm
 from maskgit_prompt.models.cache import Cache, Memory
+from maskgit_prompt.models.causal_sizes import CausalConfig
 from maskgit_prompt.models.kind import Kind
 from maskgit_prompt.models.layers import (
     BLOCK_AXES,
@@ -30,89 +29,11 @@ from maskgit_prompt.models.layers import (
     run_blocks,
 )
 from maskgit_prompt.models.masked import MASK
-from maskgit_prompt.models.prompt import PROMPT_ATTENTION
 from maskgit_prompt.models.prompts import Prompt, first_tokens
 
 Array = jax.Array
 
 EPSILON = 1e-5
-
-
-@dataclasses.dataclass(frozen=True)
-class CausalConfig:
-    """Sizes of a causal transformer.
-
-    Attributes:
-      codebook: V, rows of the token table: the image codes, whose rows labels share.
-      classes: how many classes the backbone was trained on, at most V.
-      length: L, codes per image.
-      positions: rows of the position table, at least condition + L - 1: the last code is not read.
-      width, layers, heads, mlp: D, depth, attention heads, hidden width of the MLPs.
-      condition: tokens of the backbone's condition, which stand before the codes; a label is 1.
-      start: the row that stands in front without class and prompt (the reference's sos_token).
-      dropout: rate on the embedding and on both branches of a block, in training only. The
-        reference has a third rate, on attention weights; this network has not.
-      dtype: of activations; parameters and softmax stay float32.
-      attention_implementation: as in `attention.attention`.
-      remat: recompute in the backward pass what is cheap.
-      unmasked: how many tokens at the start of the sequence, of any sort, all see each other.
-      prompt_attention: "causal", or "both": prompt tokens see each other in both directions.
-      shifted: as the reference's hook does it: prompts take positions 0 to P - 1 and the rest moves
-        by P.
-    """
-
-    codebook: int
-    classes: int
-    length: int
-    positions: int
-    width: int = 1536
-    layers: int = 48
-    heads: int = 24
-    mlp: int = 6144
-    condition: int = 1
-    start: int = 0
-    dropout: float = 0.0
-    dtype: str = "float32"
-    attention_implementation: str = "auto"
-    remat: bool = False
-    unmasked: int = 0
-    prompt_attention: str = "causal"
-    shifted: bool = False
-
-    def __post_init__(self):
-        if self.prompt_attention not in PROMPT_ATTENTION:
-            raise ValueError(
-                f"prompt_attention {self.prompt_attention!r}, expected one of "
-                f"{', '.join(PROMPT_ATTENTION)}"
-            )
-        check_heads(self.width, self.heads)
-        if self.classes > self.codebook:
-            raise ValueError(f"{self.classes} classes, expected at most {self.codebook} (codebook)")
-        if self.positions < self.condition + self.length - 1:
-            raise ValueError(
-                f"{self.positions} positions, expected at least "
-                f"{self.condition + self.length - 1} for {self.length} codes"
-            )
-
-
-# Published models. The first takes a label. The others take `condition` codes in its place: crop
-# coordinates (faces), depth (D-RIN), objects and crop (scenes); those three numbers are the
-# positions minus the 256 codes of a picture.
-_CONDITION = {"classes": 0, "length": 256}
-_CODES = CausalConfig(
-    codebook=1024, positions=512, width=1024, layers=24, heads=16, mlp=4096, condition=256,
-    **_CONDITION,
-)  # fmt: skip
-_SCENES = {"codebook": 8192, "positions": 348, "heads": 16, "condition": 92, "dropout": 0.1}
-CONFIGS = {
-    "taming_imagenet_1p4b": CausalConfig(codebook=16384, classes=1000, length=256, positions=256),
-    "taming_faceshq": _CODES,
-    "taming_drin": _CODES,
-    "taming_coco_scenes": CausalConfig(width=1408, layers=40, mlp=5632, **_SCENES, **_CONDITION),
-    "taming_openimages_scenes": CausalConfig(
-        width=1536, layers=36, mlp=6144, **_SCENES, **_CONDITION
-    ),
-}
 
 
 class Block(PreNorm):
@@ -138,7 +59,8 @@ class Block(PreNorm):
     def extend(
         self, x: Array, cache: Cache, layer: Array, slot: Array, mask: Array
     ) -> tuple[Array, Cache]:
-        """The same for tokens x [B, T, D] that stand at slot, slot + 1, …; mask: bool [T, S]."""
+        """The same for tokens x [B, T, D] that stand at slot, slot + 1, …; slot: [] or [B], mask:
+        bool [T, S] or [B, T, S]."""
         queries, keys, values = self.attention.project(self.attention_norm(x))
         cache = cache.write(layer, slot, keys, values)
         x = x + self.attention.attend(queries, *cache.read(layer), mask)
@@ -328,12 +250,13 @@ class CausalTransformer(nnx.Module):
         class_ids: Array | None = None,
         length: int | None = None,
         pin: Pin = as_it_is,
+        room: int = 0,
     ) -> tuple[Array, Memory]:
         """Reads what stands in front and the first n codes of an image.
 
         Args:
-          codes: [B, n] int, n may be 0; length: how many codes there will be, by default L; the
-            others as in `hidden`.
+          codes: [B, n] int, n may be 0; length: how many codes there will be, by default L; room:
+            how many codes behind these `extend` may read; the others as in `hidden`.
 
         Returns:
           (logits of code n, [B, V] float32; what `advance` continues from).
@@ -358,7 +281,7 @@ class CausalTransformer(nnx.Module):
                 cfg.layers,
                 len(codes),
                 cfg.heads,
-                prefix + front + length - 1,
+                prefix + front + length - 1 + room,
                 cfg.width // cfg.heads,
                 jnp.dtype(cfg.dtype),
             ),
@@ -376,12 +299,22 @@ class CausalTransformer(nnx.Module):
 
         Codes are read in order. index is below L - 1; it may be traced and is not checked.
         """
-        position = jax.lax.dynamic_slice_in_dim(
-            self.positions[...], memory.position + index, 1
-        )  # [1, D]
-        x = (self.words[...][code[:, None]] + position).astype(self.cfg.dtype)  # [B, 1, D]
+        logits, memory = self.extend(memory, code[:, None], index, pin)
+        return logits[:, 0], memory
+
+    def extend(
+        self, memory: Memory, codes: Array, index: Array, pin: Pin = as_it_is
+    ) -> tuple[Array, Memory]:
+        """As `advance` for codes [B, T] number index, index + 1, …: [B, T, V] float32.
+
+        index is [], or each image's own [B]. What was read at these places before is replaced.
+        Codes beyond the last one, up to `room`, may be read; their logits mean nothing.
+        """
+        at = memory.position + jnp.asarray(index)[..., None] + jnp.arange(codes.shape[1])
+        at = jnp.minimum(at, self.cfg.positions - 1)  # [T] or [B, T]
+        x = (self.words[...][codes] + self.positions[...][at]).astype(self.cfg.dtype)  # [B, T, D]
         x, memory = self._extend(memory, x, memory.slot + index, None, pin)
-        return self._logits(x)[:, 0], memory
+        return self._logits(x), memory
 
     def renew(self, memory: Memory, prompt: Prompt, pin: Pin = as_it_is) -> Memory:
         """Puts another prompt of the same shape in front; only its own keys and values change.
@@ -400,10 +333,12 @@ class CausalTransformer(nnx.Module):
         tokens, prefix = per_layer(prompt, self.cfg.layers, x.dtype)
         if prefix is not None:
             memory = self._write_prefix(memory, prefix)
-        row = slot + jnp.arange(x.shape[1])[:, None]  # [T, 1]
+        row = jnp.asarray(slot)[..., None, None] + jnp.arange(x.shape[1])[:, None]  # [B?, T, 1]
         column = jnp.arange(memory.cache.slots)
         # Slots beyond the last token hold nothing yet.
-        seen = (column <= row) | ((jnp.maximum(column, row) < memory.corner) & (column <= row[-1]))
+        seen = (column <= row) | (
+            (jnp.maximum(column, row) < memory.corner) & (column <= row[..., -1:, :])
+        )
 
         def layer(carry, inputs):
             x, cache = carry

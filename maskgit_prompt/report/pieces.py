@@ -18,7 +18,7 @@ def figure(picture: Picture | None, caption: str) -> list[Section]:
     if picture is None:
         return []
     png = sheets.png_bytes(picture) if isinstance(picture, Image.Image) else picture
-    return [Figure(png, _sentence(caption))]
+    return [Figure(png, sentence(caption))]
 
 
 def gallery(pictures: Mapping[str, Picture]) -> list[Section]:
@@ -54,5 +54,6 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str
     return rows
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
+    """With a capital: "a sheet of A" is "A sheet of A"."""
     return text[:1].upper() + text[1:]

@@ -24,7 +24,7 @@ BRACKETS = (
 )
 
 # Columns of words: key of a row -> label.
-_WORDS = {word: word for word in ("group", "method", "model", "task", "transformer")}
+_WORDS = {word: word for word in ("group", "method", "model", "setting", "task", "transformer")}
 _WORDS |= {"origin": "images", "tasks": "tasks done"}
 
 

@@ -148,7 +148,9 @@ def _compare(
 def _differences(old: dict, new: dict) -> list[tuple[str, Any, Any]]:
     flat = [{k.replace("/", "."): v for k, v in params.flatten(d).items()} for d in (old, new)]
     flat[0] = {k if k in flat[1] else renamed.KEYS.get(k, k): v for k, v in flat[0].items()}
-    flat[0] = {k: v for k, v in renamed.ADDED.items() if k in flat[1]} | flat[0]
+    # None is as a prompt file says, which an earlier version read there, too.
+    added = {k: v for k, v in renamed.ADDED.items() if flat[1].get(k) is not None}
+    flat[0] = added | flat[0]
     flat[0]["job"] = renamed.JOBS.get(flat[0].get("job"), flat[0].get("job"))
     keys = sorted(flat[0].keys() | flat[1].keys(), key=lambda key: (key != "job", key))
     rows = [(key, flat[0].get(key), flat[1].get(key)) for key in keys]

@@ -163,6 +163,16 @@ def test_guidance_grows_by_rows():
     np.testing.assert_array_equal(codes, [[V - 1, V - 1, 0, 0, 0, 0]] * 2)
 
 
+def test_guidance_acts_in_rows_of_its_interval_alone():
+    # c = 1, u = 3, s = 3: slope -3 in rows at progress 1/2 and 1, or 0 and 1/2; elsewhere 1.
+    config = DecodeConfig(guidance=3.0, guidance_begin=0.5, temperature=0.0)
+    codes = sampler(Sloped())(jax.random.key(0), prompts_of(1), one(3), START, config)
+    np.testing.assert_array_equal(codes, [[V - 1, V - 1, 0, 0, 0, 0]] * 2)
+    config = DecodeConfig(guidance=3.0, guidance_end=0.5, temperature=0.0)
+    codes = sampler(Sloped())(jax.random.key(0), prompts_of(1), one(3), START, config)
+    np.testing.assert_array_equal(codes, [[0, 0, 0, 0, V - 1, V - 1]] * 2)
+
+
 def test_guidance_grows_by_rows_by_its_own_power():
     # As above; power 2 makes the share 0.15 at the second row: s = 1, 1.29, 3, slopes 1, 0.41, -3.
     config = DecodeConfig(

@@ -20,6 +20,17 @@ def test_fields_and_defaults_are_those_of_config_sample():
 
 
 REFUSED = [
+    ("sampler", "ddim", "sampler = 'ddim', expected plain, entropy, remasking, jacobi"),
+    (
+        "sampler",
+        "jacobi",
+        "sampler = 'jacobi', expected plain or entropy or remasking with a masked transformer",
+    ),
+    ("entropy_bound", -1.0, r"entropy_bound = -1.0, expected a number of at least 0 \(0: one code"),
+    ("entropy_bound", float("nan"), "entropy_bound = nan, expected a number"),
+    ("remask", 1.5, r"remask = 1.5, expected a number from 0 to 1 \(0: none\)"),
+    ("remask", -0.1, "remask = -0.1"),
+    ("window", 0, "window = 0, expected at least 1"),
     ("steps", 0, "steps = 0, expected at least 1"),
     ("schedule", "cos", "schedule = 'cos', expected cosine, linear, uniform, powX"),
     ("order", "raster", "order = 'raster', expected confidence or halton"),
@@ -52,6 +63,8 @@ REFUSED = [
         "guidance_schedule = 'step', expected constant or linear or cosine",
     ),
     ("guidance_power", 0.0, "guidance_power = 0.0, expected a finite number above 0"),
+    ("guidance_begin", -0.1, "guidance_begin = -0.1, expected a number from 0 to 1"),
+    ("guidance_end", 1.1, "guidance_end = 1.1, expected a number from guidance_begin = 0 to 1"),
     ("guidance_from", "air", "guidance_from = 'air', expected prompt or backbone"),
     ("batch_size", 0, "batch size 0 does not divide into 1 micro-batches over 8 devices"),
     ("batch_size", 12, "batch size 12 does not divide .*; use a multiple of 8"),
@@ -61,7 +74,7 @@ REFUSED = [
 @pytest.mark.parametrize(("name", "value", "message"), REFUSED)
 def test_a_value_out_of_range_is_refused_by_name(name, value, message):
     with pytest.raises(UsageError, match=message) as error:
-        DecodeConfig(**{name: value}).check(CODEBOOK, sharding.make_mesh())
+        DecodeConfig(**{name: value}).check(CODEBOOK, "masked", sharding.make_mesh())
     assert name == "batch_size" or str(error.value).startswith(f"config.sample.{name} = ")
 
 
@@ -76,12 +89,27 @@ def test_every_field_has_a_value_that_is_refused():
         dict(choice_temperature=0.0, guidance=-3.0, cutoff=0.01, power=0.1, top_p=0.01),
         dict(order="halton-rolled", schedule="pow2.5", guidance_schedule="power-cosine"),
         dict(guidance_from="backbone", guidance_power=2.75, guidance=0.0),
+        dict(sampler="entropy", entropy_bound=0.0, guidance_begin=0.5, guidance_end=0.5),
+        dict(sampler="remasking", remask=1.0, window=1, guidance_begin=0.0, guidance_end=0.0),
     ],
 )
 def test_values_at_the_edge_are_taken(values):
     config = DecodeConfig(**values)
-    config.check(CODEBOOK, sharding.make_mesh())
+    config.check(CODEBOOK, "masked", sharding.make_mesh())
     assert {name: getattr(config, name) for name in values} == values
+
+
+def test_samplers_belong_to_a_kind_of_transformer():
+    DecodeConfig(sampler="jacobi").check_sampler("causal")
+    with pytest.raises(UsageError, match="'entropy', expected plain or jacobi with a causal tr"):
+        DecodeConfig(sampler="entropy").check_sampler("causal")
+    with pytest.raises(UsageError, match="expected plain or entropy or remasking with a masked"):
+        DecodeConfig(sampler="jacobi").check_sampler("masked")
+
+
+def test_an_interval_that_ends_before_it_begins_is_refused():
+    with pytest.raises(UsageError, match="guidance_end = 0.4, expected .* guidance_begin = 0.5 to"):
+        DecodeConfig(guidance_begin=0.5, guidance_end=0.4)
 
 
 def test_a_changed_value_is_checked_again():
@@ -100,6 +128,12 @@ def test_only_a_scale_of_1_is_no_guidance():
 
 
 OTHER = DecodeConfig(
+    sampler="remasking",
+    entropy_bound=2.5,
+    remask=0.3,
+    window=4,
+    guidance_begin=0.25,
+    guidance_end=0.75,
     steps=3,
     schedule="linear",
     order="halton",

@@ -102,6 +102,20 @@ def test_the_scale_follows_its_schedule():
     assert seen == [[0], [V - 1], [V - 1]]
 
 
+def test_guidance_acts_in_its_interval_alone():
+    # c = -10, u = 0 and scale -3: slope 30 at progress 1/2 and 1, and without guidance -10.
+    sample = generate.make_sampler(linear, keep_trace=True)
+    config = DecodeConfig(steps=3, schedule="linear", guidance=-3.0, **FLAT)
+    for interval, expected in (
+        (dict(guidance_begin=0.5), [[0], [V - 1], [V - 1]]),
+        (dict(guidance_end=0.5), [[V - 1], [V - 1], [0]]),
+    ):
+        cut = dataclasses.replace(config, **interval)
+        _, trace = sample(jax.random.key(0), prompts_of(-10), one(0), START, cut)
+        seen = [np.unique(trace.codes[t][trace.unknown[t]]).tolist() for t in range(3)]
+        assert seen == expected
+
+
 def test_the_power_of_guidance_is_not_that_of_the_marquee():
     # As above; power 2 makes the share (1 - cos(pi / 4)) / 2 = 0.15 half way, the scale 0.41 and
     # the slope -4.1, where power 1 would make it 10.

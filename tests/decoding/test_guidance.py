@@ -41,6 +41,15 @@ def test_schedules(name, expected):
     np.testing.assert_allclose(guidance.schedule(name)(progress, 5.0, 2.0), expected, atol=5e-5)
 
 
+def test_an_interval_has_guidance_and_its_ends_do():
+    progress = np.array([0, 0.25, 0.5, 0.75, 1], np.float32)
+    constant, linear = guidance.schedule("constant"), guidance.schedule("linear")
+    np.testing.assert_array_equal(constant(progress, 5.0, 1.0, 0.25, 0.5), [1, 5, 5, 1, 1])
+    np.testing.assert_array_equal(linear(progress, 5.0, 1.0, 0.5, 1.0), [1, 1, 3, 4, 5])
+    whole = constant(progress, 5.0, 1.0, 0.0, 1.0)
+    np.testing.assert_array_equal(whole, constant(progress, 5.0, 1.0))
+
+
 def test_unknown_schedule():
     with pytest.raises(UsageError, match="'sine'; use one of constant, linear, cosine, power-cos"):
         guidance.schedule("sine")

@@ -70,3 +70,12 @@ def test_cutoff_and_power_do_not_compile_anew():
     found = [f(prompts, 0.5, c, w).tokens[0, 0, 0] for c, w in ((1.0, 1.0), (0.5, 1.0), (1.0, 3.0))]
     np.testing.assert_allclose(found, [0.5, 1.0, 0.125])
     assert len(traces) == 1
+
+
+def test_every_image_may_have_its_own_progress():
+    # Prompts 4 and 8 of image 0, 0 and 100 of image 1.
+    numbers = np.array([[4.0, 8.0], [0.0, 100.0]], np.float32)[..., None, None]
+    found = marquee.header(Prompt(tokens=numbers), np.array([0.25, 1.0]), 1.0, 1.0)
+    np.testing.assert_array_equal(found.tokens[:, 0, 0], [5, 100])
+    found = marquee.header(Prompt(tokens=numbers), np.array([0.0, 0.25]), 0.5, 1.0)
+    np.testing.assert_array_equal(found.tokens[:, 0, 0], [4, 50])

@@ -8,7 +8,8 @@ import pytest
 from maskgit_prompt import backbones
 from maskgit_prompt.errors import UserError
 from maskgit_prompt.importers import taming
-from maskgit_prompt.models.causal import CONFIGS, CausalConfig, CausalTransformer
+from maskgit_prompt.models.causal import CausalTransformer
+from maskgit_prompt.models.causal_sizes import CONFIGS, CausalConfig
 from maskgit_prompt.params import flatten
 from tests import golden_models
 

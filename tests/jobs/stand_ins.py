@@ -186,6 +186,10 @@ class Sampler:
         self.seconds_per_image, self.asked = None, {}
         self.made.append(self)
 
+    @property
+    def calls_per_batch(self):
+        return float(self.config.steps)
+
     def check_start(self, start):
         assert start is None
 

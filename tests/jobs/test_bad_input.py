@@ -160,6 +160,7 @@ def test_debug_shows_the_traceback():
         ("--config.mesh.fsdp=3", "does not multiply to the 8 devices here"),
         ("--config.sample.steps=0", "config.sample.steps = 0, expected at least 1"),
         ("--config.sample.top_k=25", "config.sample.top_k = 25, expected at most the codebook's"),
+        ("--config.sample.sampler=jacobi", "expected plain or entropy or remasking with a masked"),
         ("--config.sample.cutoff=0", "config.sample.cutoff = 0.0, expected a number above 0"),
         ("--config.profile=299:50", "config.profile = '299:50' goes to step 349, the run has"),
         (

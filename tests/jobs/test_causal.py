@@ -126,6 +126,7 @@ def test_completion_from_the_top(home, causal, tmp_path, capsys):
         (("--config.data.shots=-1",), "config.data.shots = -1, expected 0 or more"),
         (("--config.model=recurrent",), "config.model = 'recurrent', expected causal or masked"),
         (("--config.sample.top_k=25",), "config.sample.top_k = 25, expected at most the code"),
+        (("--config.sample.sampler=entropy",), "expected plain or jacobi with a causal transfo"),
         (
             ("--config.sample.temperature=-1.0",),
             "config.sample.temperature = -1.0, expected a number",

@@ -305,6 +305,7 @@ def test_the_discriminator_plays_from_its_first_step_on(tmp_path, capsys):
         ("tokenizer", ("reconstruction.network=mini",), "config.reconstruction.network = 'mini'"),
         ("features", ("data.views=2",), "config.data.views = 2 has no use"),
         ("transformer", (), "has no tokenizer"),
+        ("transformer", ("sample.sampler=jacobi",), "expected plain or entropy or remasking with"),
     ],
 )
 def test_what_can_be_known_is_said_before_anything_is_written(

@@ -228,3 +228,27 @@ def test_a_pattern_that_no_parameter_has(backbone, tmp_path, capsys):
     done = run(capsys, QUICKSTART, *flags, f"--workdir={tmp_path / 'run'}")
     assert done.code == 2
     assert "config.trainable: 'prompts/.*' matches no parameter; they begin with" in done.error()
+
+
+def test_a_study_begins_with_the_runs_own_images_and_goes_on_where_it_was_stopped(
+    whole, backbone, tmp_path, capsys
+):
+    flags = [f"--config={ROOT}/configs/sample_study.py:{whole}", f"--config.backbone={backbone}"]
+    flags += ["--config.by=accuracy", f"--workdir={tmp_path / 'study'}"]
+    flags += ["--config.grid.sampler=entropy", "--config.grid.entropy_bound=1e6"]
+    done = run(capsys, *flags)
+    assert done.code == 0, done.err
+    own, other = results(tmp_path / "study")["rows"]
+    assert own["accuracy"] == results(whole)["accuracy"]["prompt"]
+    sheet = (tmp_path / "study/settings/own,seed=0/sheet.png").read_bytes()
+    assert sheet == (whole / "samples/prompt.png").read_bytes()
+    assert (own["calls"], other["calls"]) == (2, 1)
+    assert "best of 2 settings by accuracy: " in done.out
+
+    # A finished setting is not drawn again, and one that was deleted is.
+    kept = tmp_path / "study/settings" / other["folder"] / "row.json"
+    kept.write_text(json.dumps(other | {"accuracy": 0.9999}))
+    (tmp_path / "study/settings/own,seed=0/row.json").unlink()
+    assert run(capsys, *flags).code == 0
+    again, changed = results(tmp_path / "study")["rows"]
+    assert again["accuracy"] == own["accuracy"] and changed["accuracy"] == 0.9999

@@ -14,7 +14,8 @@ from maskgit_prompt import backbones, params
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.importers import taming
 from maskgit_prompt.models.attention import visible
-from maskgit_prompt.models.causal import CONFIGS, CausalConfig, CausalTransformer
+from maskgit_prompt.models.causal import CausalTransformer
+from maskgit_prompt.models.causal_sizes import CONFIGS, CausalConfig
 from maskgit_prompt.models.masked import MASK
 from maskgit_prompt.models.prompts import Prompt
 from tests import golden_models

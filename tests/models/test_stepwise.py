@@ -150,3 +150,21 @@ def test_one_compilation_for_all_steps():
     for index in range(4):
         _, memory = advance(memory, CODES[:, index], jnp.int32(index))
     assert len(traced) == 1
+
+
+def test_codes_are_read_from_places_of_each_sequences_own():
+    # The first sequence has read one code and the second three.
+    model, prompt = tiny(), Prompt(tokens=draw(2, 4, 8))
+    _, memory = model.start(CODES[:, :1], prompt, room=3)
+    guesses = np.array([[9, 9, 9], [CODES[1, 1], CODES[1, 2], 9]])
+    _, memory = model.extend(memory, guesses, np.array([1, 1]))
+    window = np.array([CODES[0, 1:4], [*CODES[1, 3:5], 0]])
+    logits, _ = model.extend(memory, window, np.array([1, 3]))
+    expected = model.code_logits(CODES, prompt)  # of codes 0 .. 5
+    close(logits[0], expected[0, 2:5], LAYER)
+    close(logits[1, :2], expected[1, 4:6], LAYER)
+    # Beyond the last code there is room, and what was read there changes nothing before it.
+    logits, _ = model.extend(memory, window * 0, np.array([4, 5]))
+    again, _ = model.extend(memory, window, np.array([1, 3]))
+    assert logits.shape == (2, 3, 11)
+    close(again[0], expected[0, 2:5], LAYER)

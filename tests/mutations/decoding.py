@@ -16,6 +16,7 @@ BY_ROWS = (
     "tests/decoding/test_autoregressive.py::test_guidance_by_hand",
     "tests/decoding/test_autoregressive.py::test_guidance_grows_by_rows",
     "tests/decoding/test_autoregressive.py::test_guidance_grows_by_rows_by_its_own_power",
+    "tests/decoding/test_autoregressive.py::test_guidance_acts_in_rows_of_its_interval_alone",
 )
 SAMPLER_CALLS = ("tests/tasks/generation/test_sampler_calls.py",)
 CONFIG = ("tests/decoding/test_config.py",)
@@ -42,6 +43,11 @@ MUTATIONS = (
             "jnp.minimum(jnp.asarray(p, jnp.float32) / cutoff, 1.0)",
             "(jnp.asarray(p, jnp.float32) / cutoff)",
         ),
+        (
+            "marquee-of-each-image-at-the-first-ones-progress",
+            "jax.vmap(alone)(prompts, jnp.asarray(p))",
+            "jax.vmap(alone)(prompts, jnp.asarray(p) * 0 + p[0])",
+        ),
         ("marquee-jumps", "return (1 - weight) * here + weight * there", "return here"),
         (
             "marquee-never-arrives",
@@ -62,6 +68,12 @@ MUTATIONS = (
             "uncond + scale * (cond - uncond)",
             "cond + scale * (cond - uncond)",
         ),
+        (
+            "guidance-outside-of-its-interval",
+            "jnp.where((begin <= p) & (p <= end), _S",
+            "jnp.where((begin > p) | (p > end), _S",
+        ),
+        ("guidance-without-the-end", "(p <= end)", "(p < end)"),
         ("guidance-falls", '"linear": lambda p, power: p,', '"linear": lambda p, power: 1 - p,'),
     ),
     *in_file(
@@ -185,13 +197,18 @@ MUTATIONS = (
         ("bare-backbone-with-prompt", "logits_of(codes, None)", "logits_of(codes, prompt)"),
         (
             "guidance-with-the-power-of-the-marquee",
-            "config.guidance, config.guidance_power)",
-            "config.guidance, config.power)",
+            "config.guidance, config.guidance_power, *interval)",
+            "config.guidance, config.power, *interval)",
         ),
         (
             "guidance-scale-is-its-power",
             "scale_schedule(p, config.guidance,",
             "scale_schedule(p, config.guidance_power,",
+        ),
+        (
+            "guidance-interval-exchanged",
+            "interval = config.guidance_begin, config.guidance_end",
+            "interval = config.guidance_end, config.guidance_begin",
         ),
         (
             "guided-by-the-backbone-the-wrong-way",
@@ -209,18 +226,18 @@ MUTATIONS = (
         ),
         (
             "causal-header-stands-still",
-            "p = marquee.progress(row, rows)\n",
-            "p = marquee.progress(0, rows)\n",
+            "p, config = marquee.progress(row, self.grid[0]), self.config",
+            "p, config = marquee.progress(0, self.grid[0]), self.config",
         ),
         (
             "causal-header-by-columns",
-            "p = marquee.progress(index // width, rows)",
-            "p = marquee.progress(index % width, rows)",
+            "p = marquee.progress(index // self.grid[1], self.grid[0])",
+            "p = marquee.progress(index % self.grid[1], self.grid[0])",
         ),
         (
             "causal-header-begins-anew",
-            "model.start(tiled(start[:, :known]), front(first))",
-            "model.start(tiled(start[:, :known]), front(0))",
+            "conditions.start(model, start[:, :known], first)",
+            "conditions.start(model, start[:, :known], 0)",
         ),
         (
             "causal-cutoff-and-power-exchanged",
@@ -234,8 +251,13 @@ MUTATIONS = (
         ),
         (
             "causal-guidance-with-the-power-of-the-marquee",
-            "config.guidance, config.guidance_power)",
-            "config.guidance, config.power)",
+            "                config.guidance_power,\n",
+            "                config.power,\n",
+        ),
+        (
+            "causal-guidance-interval-exchanged",
+            "config.guidance_begin,\n                config.guidance_end,",
+            "config.guidance_end,\n                config.guidance_begin,",
         ),
     ),
     *in_file(
@@ -258,8 +280,8 @@ MUTATIONS = (
         ),
         (
             "causal-temperature-not-passed",
-            "filter_logits(logits[0], config.temperature",
-            "filter_logits(logits[0], 1.0",
+            "filter_logits(found, config.temperature",
+            "filter_logits(found, 1.0",
         ),
     ),
     *in_file(

@@ -7,6 +7,7 @@ import os
 import pathlib
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -69,8 +70,12 @@ def make_plan(config: ConfigDict, backbone: Backbone, mesh: Mesh, path: str | os
 
 def claim(plan: Plan, path: str | os.PathLike) -> contextlib.AbstractContextManager[pathlib.Path]:
     """As claims.claim, for the plan's images."""
-    parts = {"tuned on": plan.data.tune, "held out": plan.data.test}
-    return claims.claim(plan.config, plan.data, parts, path)
+    return claims.claim(plan.config, plan.data, parts(plan), path)
+
+
+def parts(plan: Plan) -> dict[str, np.ndarray]:
+    """What images are for, in words -> their rows."""
+    return {"tuned on": plan.data.tune, "held out": plan.data.test}
 
 
 def codes_folder(config: ConfigDict, path) -> pathlib.Path:
@@ -86,9 +91,9 @@ def check(config: ConfigDict, backbone: Backbone, mesh) -> None:
     backbone.check_promptable()
     Compute.of(config).check(backbone.part("transformer").cfg, mesh)
     sharding.check_batch(config.train.batch_size, config.train.micro_batches, mesh)
-    DecodeConfig(**config.sample).check(backbone.part("tokenizer").cfg.codebook, mesh)
-    part = backbone.part("transformer")
-    make_objective(config, part.decoding, backbone.part("tokenizer").cfg.codebook)
+    part, codebook = backbone.part("transformer"), backbone.part("tokenizer").cfg.codebook
+    DecodeConfig(**config.sample).check(codebook, part.kind, mesh)
+    make_objective(config, part.decoding, codebook)
     check_model(config, backbone, prompt_config(config, backbone, classes=1, instances=1))
 
 

@@ -14,7 +14,7 @@ from flax import nnx
 from maskgit_prompt.backbones import Backbone
 from maskgit_prompt.backbones.compiled import make_decoder
 from maskgit_prompt.backbones.compute import Compute
-from maskgit_prompt.decoding import autoregressive
+from maskgit_prompt.decoding import autoregressive, jacobi
 from maskgit_prompt.decoding.config import DecodeConfig
 from maskgit_prompt.decoding.generate import make_sampler
 from maskgit_prompt.devices import sharding
@@ -44,7 +44,8 @@ def _bound(f: Callable, graphdef: nnx.GraphDef, *static) -> jax.tree_util.Partia
 
 
 class _Stepwise:
-    """A causal transformer as `autoregressive` asks for it, its batch split over the mesh.
+    """A causal transformer as `autoregressive` and `jacobi` ask for it, its batch split over the
+    mesh.
 
     Of its rows, the first `codebook` are codes of the tokenizer; labels may have more.
     """
@@ -52,13 +53,20 @@ class _Stepwise:
     def __init__(self, transformer: CausalTransformer, codebook: int):
         self._transformer, self._codebook = transformer, codebook
 
-    def start(self, codes: jax.Array, prompt: Prompt | None) -> tuple[jax.Array, Memory]:
-        logits, memory = self._transformer.start(codes, prompt, pin=sharding.split_batch)
+    def start(
+        self, codes: jax.Array, prompt: Prompt | None, room: int = 0
+    ) -> tuple[jax.Array, Memory]:
+        pin = sharding.split_batch
+        logits, memory = self._transformer.start(codes, prompt, pin=pin, room=room)
         return logits[:, : self._codebook], memory
 
     def advance(self, memory: Memory, code: jax.Array, index) -> tuple[jax.Array, Memory]:
         logits, memory = self._transformer.advance(memory, code, index, pin=sharding.split_batch)
         return logits[:, : self._codebook], memory
+
+    def extend(self, memory: Memory, codes: jax.Array, index) -> tuple[jax.Array, Memory]:
+        logits, memory = self._transformer.extend(memory, codes, index, pin=sharding.split_batch)
+        return logits[..., : self._codebook], memory
 
     def renew(self, memory: Memory, prompt: Prompt) -> Memory:
         return self._transformer.renew(memory, prompt, pin=sharding.split_batch)
@@ -76,6 +84,8 @@ class Sampler:
     Attributes:
       seconds_per_image: of the last call's codes, without its first batch, which may have been
         compiled; None where there was no other full batch.
+      calls_per_batch: how often the last call of `codes` ran the transformer, for a batch on
+        average: samplers may need fewer calls for some images than for others.
     """
 
     def __init__(
@@ -102,10 +112,14 @@ class Sampler:
         )
         if self.causal:
             build = bind(_stepwise, tokenizer.cfg.codebook)
-            self._sample = autoregressive.make_sampler(build, grid=self._grid)
+            make = (
+                jacobi.make_sampler if config.sampler == "jacobi" else autoregressive.make_sampler
+            )
+            self._sample = make(build, grid=self._grid, keep_calls=True)
         else:
-            self._sample = make_sampler(bind(_code_logits), grid=self._grid)
+            self._sample = make_sampler(bind(_code_logits), grid=self._grid, keep_calls=True)
         self.seconds_per_image: float | None = None
+        self.calls_per_batch: float | None = None
         self._decode = make_decoder(tokenizer, mesh, compute.dtype)
 
     def check_start(self, start: np.ndarray | None) -> None:
@@ -160,7 +174,7 @@ class Sampler:
         if start is None:
             start = np.full((len(headers), self.length), MASK, np.int32)
         options = {"known": _known(start)} if self.causal else {}
-        found, ends = [], []
+        found, ends, calls = [], [], []
         with jax.set_mesh(self._mesh), progress(len(headers), what, "image", delay=2.0) as bar:
             for batch, first in enumerate(range(0, len(headers), size)):
                 count = min(size, len(headers) - first)
@@ -169,7 +183,7 @@ class Sampler:
                 if config.guided and uncond is not None:
                     inputs["uncond"] = uncond[np.zeros(padded, np.int32)]
                 inputs = sharding.to_global(inputs, self._mesh)
-                codes = self._sample(
+                codes, called = self._sample(
                     jax.random.fold_in(key, batch),
                     inputs["headers"],
                     inputs.get("uncond"),
@@ -178,8 +192,10 @@ class Sampler:
                     **options,
                 )
                 found.append(sharding.to_host(codes, self._mesh)[:count])
+                calls.append(int(jax.device_get(called)))
                 ends.append(time.perf_counter())
                 bar.update(count)
+        self.calls_per_batch = sum(calls) / len(calls)
         batches = len(ends) - 1
         self.seconds_per_image = (ends[-1] - ends[0]) / (batches * size) if batches else None
         return np.concatenate(found)

@@ -11,7 +11,7 @@ import pytest
 
 from maskgit_prompt.backbones import Backbone, Part
 from maskgit_prompt.backbones.compute import Compute
-from maskgit_prompt.decoding import autoregressive
+from maskgit_prompt.decoding import autoregressive, jacobi
 from maskgit_prompt.decoding.config import DecodeConfig
 from maskgit_prompt.devices import sharding
 from maskgit_prompt.errors import UsageError
@@ -42,7 +42,8 @@ class Loop:
         call = dict(key=key, headers=headers.tokens, uncond=uncond and uncond.tokens, start=start)
         self.calls.append({name: x if x is None else jax.device_get(x) for name, x in call.items()})
         self.calls[-1] |= dict(config=config, options=options)
-        return np.repeat(np.asarray(headers.tokens)[:, 0, 0, :1], LENGTH, 1).astype(np.int32)
+        codes = np.repeat(np.asarray(headers.tokens)[:, 0, 0, :1], LENGTH, 1).astype(np.int32)
+        return codes, len(self.calls)
 
 
 @pytest.fixture
@@ -50,6 +51,9 @@ def loop(monkeypatch) -> Loop:
     loop = Loop()
     monkeypatch.setattr(sampling, "make_sampler", loop.make)
     monkeypatch.setattr(autoregressive, "make_sampler", loop.make)
+    monkeypatch.setattr(
+        jacobi, "make_sampler", lambda *model, **options: loop.make(*model, **options, by="jacobi")
+    )
     return loop
 
 
@@ -125,6 +129,18 @@ def test_all_codes_are_made_unless_some_are_given(loop):
     assert [call["start"][:, 0].tolist() for call in loop.calls[2:]] == [[20, 21], [22, 22]]
 
 
+def test_guesses_are_made_by_the_loop_that_makes_them(loop):
+    sampler(CAUSAL, sampler="jacobi", window=3).codes(headers(1), key())
+    assert loop.made == {"grid": (4, 4), "keep_calls": True, "by": "jacobi"}
+    assert loop.calls[0]["options"] == {"known": 0}
+
+
+def test_calls_per_batch_are_the_mean_of_all_batches(loop):
+    made = sampler()
+    made.codes(headers(1, 2, 3, 4, 5), key())
+    assert made.calls_per_batch == 2  # the stub has 1, 2 and 3
+
+
 OTHER = dict(
     steps=5,
     schedule="linear",
@@ -146,7 +162,7 @@ OTHER = dict(
 )
 def test_every_setting_reaches_the_loop(part, options, loop):
     sampler(part, **OTHER).codes(headers(1), key())
-    assert loop.made == {"grid": (4, 4)}
+    assert loop.made == {"grid": (4, 4), "keep_calls": True}
     assert loop.calls[0]["config"] == DecodeConfig(batch_size=2, **OTHER)
     assert loop.calls[0]["options"] == options
 

@@ -35,9 +35,17 @@ def headers(count: int, kind: str = "tokens") -> Prompt:
     return prompts(count, 2, kind=kind)
 
 
-@pytest.mark.parametrize("kind", ["masked", "causal"])
-@pytest.mark.parametrize("place", ["tokens", "prefix"])
-def test_any_mesh_gives_the_codes_of_one_device(kind, place):
+@pytest.mark.parametrize(
+    ("kind", "place", "sampler_name"),
+    [
+        ("masked", "tokens", "plain"),
+        ("masked", "tokens", "entropy"),
+        ("masked", "prefix", "remasking"),
+        ("causal", "tokens", "plain"),
+        ("causal", "prefix", "jacobi"),
+    ],
+)
+def test_any_mesh_gives_the_codes_of_one_device(kind, place, sampler_name):
     found = []
     meshes = [
         sharding.make_mesh(devices=jax.devices()[:1]),
@@ -45,7 +53,7 @@ def test_any_mesh_gives_the_codes_of_one_device(kind, place):
         sharding.make_mesh(2, 2, 2),
     ]
     for mesh in meshes:
-        made = sampler(kind, mesh, guidance=2.0)
+        made = sampler(kind, mesh, guidance=2.0, sampler=sampler_name, remask=0.5)
         uncond = jax.tree.map(lambda x: x * 0.5, prompts(1, kind=place))
         found.append(made.codes(headers(11, place), sharding.make_key(0, mesh), uncond=uncond))
     assert found[0].shape == (11, LENGTH)
@@ -60,6 +68,27 @@ def test_the_transformer_computes_attention_as_asked(kind):
     made = Sampler(tiny.backbone(kind=kind), mesh, config, Compute(attention="cudnn"))
     with pytest.raises(ValueError, match="'cudnn' needs an NVIDIA GPU"):
         made.codes(headers(8), sharding.make_key(0, mesh))
+
+
+def test_guesses_change_nothing_but_the_number_of_calls():
+    key, found = sharding.make_key(0, sharding.make_mesh()), {}
+    for name in ("plain", "jacobi"):
+        made = sampler("causal", sampler=name, temperature=0.1)
+        found[name] = made.codes(headers(11), key), made.calls_per_batch
+    np.testing.assert_array_equal(found["plain"][0], found["jacobi"][0])
+    assert found["plain"][1] == LENGTH > found["jacobi"][1]
+
+
+def test_calls_of_samplers_that_decide_many_codes_at_once():
+    key = sharding.make_key(0, sharding.make_mesh())
+    for settings, calls in (
+        (dict(), 3),
+        (dict(sampler="entropy", entropy_bound=0.0), LENGTH),
+        (dict(sampler="entropy", entropy_bound=1e6), 1),
+    ):
+        made = sampler("masked", **settings)
+        made.codes(headers(11), key)
+        assert made.calls_per_batch == calls
 
 
 def test_seconds_per_image_need_a_second_batch():
