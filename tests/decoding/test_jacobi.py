@@ -12,7 +12,7 @@ from maskgit_prompt.decoding.config import DecodeConfig
 from maskgit_prompt.errors import UsageError
 from maskgit_prompt.models.masked import MASK
 from maskgit_prompt.models.prompts import Prompt, stack
-from tests.decoding.test_autoregressive import Naming, empty, one, prompts_of
+from tests.decoding.test_autoregressive import Naming, Sloped, empty, one, prompts_of
 from tests.models.test_causal import draw, tiny
 
 
@@ -148,6 +148,19 @@ def test_the_header_moves_on_by_rows_and_a_call_stays_in_one():
     codes, calls = sample(jax.random.key(0), prompts_of(0, 6), None, start, DecodeConfig())
     np.testing.assert_array_equal(codes, [[0, 0, 3, 3, 6, 6]] * 2)
     assert calls == 1 + 1 + 2 + 2  # a row's first guesses are of the row before
+
+
+class ExtendingSloped(Extending, Sloped):
+    """Logits that grow with the code by the prompt's number."""
+
+
+def test_codes_of_one_call_have_the_guidance_of_their_own_rows():
+    # c = 1, u = 3, linear to s = 3: rows have s = 1, 2, 3 and slopes 3 - 2 s = 1, -1, -3.
+    config = DecodeConfig(guidance=3.0, guidance_schedule="linear", temperature=0.0)
+    sample = jacobi.make_sampler(ExtendingSloped, grid=(3, 2), keep_calls=True)
+    codes, calls = sample(jax.random.key(0), prompts_of(1), one(3), empty(2, 6), config)
+    np.testing.assert_array_equal(codes, [[8, 8, 0, 0, 0, 0]] * 2)
+    assert calls == 3  # the first guess of all codes is 8
 
 
 def test_values_do_not_compile_anew():

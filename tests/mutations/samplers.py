@@ -38,11 +38,6 @@ MUTATIONS = (
             "jnp.maximum(unknown_at_start, 1)",
         ),
         ("entropy-noise-does-not-fade", "r = (done + 1) / ", "r = 0 * (done + 1) / "),
-        (
-            "entropy-known-codes-come-first",
-            "-found.rating, jnp.inf)",
-            "-found.rating, -jnp.inf)",
-        ),
         ("entropy-counts-one-call", "codes), key, calls + 1", "codes), key, calls"),
     ),
     *in_file(
