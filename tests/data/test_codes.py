@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from maskgit_prompt.data import augment, codes
-from maskgit_prompt.errors import UserError
+from maskgit_prompt.data import augment
 from tests.data.building import Encoder, build
 
 
@@ -38,11 +37,6 @@ def test_codes_are_indexed_like_an_array(tmp_path):
 def test_the_largest_code_is_kept(tmp_path):
     built = build(tmp_path, Encoder(offset=65435))
     assert built.codes[0, 0].tolist() == [65435, 65535, 65435]
-
-
-def test_open_codes_names_a_folder_without_codes(tmp_path):
-    with pytest.raises(UserError, match="is not a codes file"):
-        codes.open_codes(tmp_path)
 
 
 def test_some_rows_are_taken_without_reading(tmp_path):

@@ -85,8 +85,8 @@ def test_the_import_jobs_source_is_not_a_backbone(tmp_path, capsys):
         (
             (QUICKSTART, "--workdir=w", "--config.job=dream"),
             "config.job = 'dream', expected run, classify, segment, masks, vtab, vtab_folder, "
-            "side_by_side, compare, sample, evaluate, predict, robustness, multimodal, answer, "
-            "attack, sweep, pretrain, import_weights",
+            "side_by_side, compare, sample, sample_study, evaluate, predict, robustness, "
+            "multimodal, answer, attack, sweep, pretrain, import_weights",
         ),
         (
             (f"{QUICKSTART},half", "--workdir=w"),

@@ -51,6 +51,7 @@ def test_the_main_job(home):
     assert all(0 <= row["accuracy"] <= 1 and row["diversity"] > 0 for row in rows)
     assert {path.stem for path in (home / "samples").iterdir()} == {
         "real", "reconstructed", "prompt", "untuned", "marquee", "glance", "loss", "fit", "pairs",
+        "prompt-places", "prompt-neighbours", "prompt-attention",
     }  # fmt: skip
 
 

@@ -7,13 +7,19 @@ import pathlib
 
 from maskgit_prompt import backbones, params
 from maskgit_prompt.devices import sharding
-from maskgit_prompt.models import causal, masked, ofa, tokenizer, vqgan
+from maskgit_prompt.models import causal, causal_sizes, masked, ofa, tokenizer, vqgan
 
 FOLDER = pathlib.Path(__file__).parent / "shapes"
 SIZES = {
     f"{network.KIND.part}_{name}": (network.KIND, cfg)
-    for network in (tokenizer, vqgan, masked, causal, ofa)
-    for name, cfg in network.CONFIGS.items()
+    for network, sizes in (
+        (tokenizer, tokenizer),
+        (vqgan, vqgan),
+        (masked, masked),
+        (causal, causal_sizes),
+        (ofa, ofa),
+    )
+    for name, cfg in sizes.CONFIGS.items()
 }
 
 

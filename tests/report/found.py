@@ -58,6 +58,7 @@ def main_job() -> dict[str, Any]:
             "own": {"images": 500, "size": 16, "psnr": 24.5, "feature_distance": 0.15}
             | {"of": "drawn pictures that it was not trained on", "command": "python x.py"},
         },
+        "prompts": {"attention": [0.25]},
         "marquee": [
             {"cutoff": 0.0, "diversity": 0.25, "distance_to_instance": 0.5, "accuracy": 0.7},
             {"cutoff": 0.4, "diversity": 0.125, "distance_to_instance": 0.375, "accuracy": 0.65},
