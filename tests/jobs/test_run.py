@@ -93,6 +93,7 @@ def test_results_hold_every_number_with_its_images_and_interval(whole):
     assert found["reconstruction"]["own"] is None
     assert [row["cutoff"] for row in found["marquee"]] == [0.0, 0.1, 0.25, 0.5, 0.75, 1.0]
     stages = {"load", "encode", "tune", "sample", "untuned", "judge", "marquee", "score", "report"}
+    stages |= {"look"}
     assert found["seconds"].keys() == stages
     assert found["parameters"]["trainable"] == PROMPT_PARAMETERS
     images = {"tune": 20, "judge": 537, "test": 720, "reference": 720}
@@ -102,12 +103,12 @@ def test_results_hold_every_number_with_its_images_and_interval(whole):
 
 def test_report_and_pictures(whole):
     page = (whole / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 8
+    assert page.count("data:image/png;base64,") == 11
     assert "http://" not in page and "https://" not in page
     assert "--config=configs/sample.py" in page and f"--config.backbone={whole.parent}" not in page
     names = {path.name for path in (whole / "samples").iterdir()}
     pictures = {"real", "reconstructed", "prompt", "untuned", "marquee", "glance", "loss"}
-    pictures |= {"fit", "pairs"}
+    pictures |= {"fit", "pairs", "prompt-places", "prompt-neighbours", "prompt-attention"}
     assert names == {f"{name}.png" for name in pictures}
     rows = metrics(whole)
     assert [row["step"] for row in rows if "loss" in row] == [1, 2, 3, 4]
