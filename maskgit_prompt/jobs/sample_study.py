@@ -25,7 +25,7 @@ from maskgit_prompt import params
 from maskgit_prompt.config import defaults, grid, rules
 from maskgit_prompt.decoding.config import DecodeConfig
 from maskgit_prompt.devices import distributed, sharding
-from maskgit_prompt.errors import UserError
+from maskgit_prompt.errors import UsageError, UserError
 from maskgit_prompt.importers import obtain
 from maskgit_prompt.metrics.formats import brackets
 from maskgit_prompt.metrics.run_result import INTERVALS, RunResult
@@ -51,6 +51,8 @@ def run(config: ConfigDict, path: str) -> None:
     rules.check(config)
 
     # 1. The run.
+    if not config.prompt:
+        raise UsageError("no run: give its folder, as --config=configs/sample_study.py:runs/mine")
     workdir.check(path, config)
     found = earlier.load(config.prompt, defaults.transfer())
     one, mesh = as_now(found, config), sharding.make_mesh(**config.mesh)

@@ -198,6 +198,11 @@ def test_a_prompt_file_without_its_run(monkeypatch, run, tmp_path):
         study(monkeypatch, run, tmp_path / "study")
 
 
+def test_no_run(monkeypatch, tmp_path):
+    with pytest.raises(UsageError, match="no run: give its folder"):
+        study(monkeypatch, "", tmp_path / "study")
+
+
 def test_a_folder_without_a_prompt(monkeypatch, tmp_path):
     with pytest.raises(UsageError, match="prompt.safetensors"):
         study(monkeypatch, tmp_path, tmp_path / "study")
