@@ -15,8 +15,8 @@ from maskgit_prompt.errors import UsageError
 GRIDS = {
     "masked": {
         "sampler": ("plain", "entropy", "remasking"),
-        "order": ("confidence", "halton"),
         "steps": (12, 32),
+        "order": ("confidence", "halton"),
         "guidance": (1.0, 1.5, 2.0),
     },
     "causal": {
@@ -61,8 +61,9 @@ def expand(
     Raises:
       UsageError: a key that no setting of the grid has a use for.
     """
-    tried = {name: tuple(values) for name, values in grid.items() if values}
-    tried = tried or GRIDS[transformer]
+    named = {name: values for name, values in grid.items() if values} or GRIDS[transformer]
+    # In the order of config.sample, whoever named them: a setting has one name.
+    tried = {name: tuple(named[name]) for name in own if name in named}
     found: list[Changes] = [{}]
     used, reasons = set(), {}
     for values in itertools.product(*tried.values()):

@@ -25,7 +25,7 @@ from maskgit_prompt import params
 from maskgit_prompt.config import defaults, grid, rules
 from maskgit_prompt.decoding.config import DecodeConfig
 from maskgit_prompt.devices import distributed, sharding
-from maskgit_prompt.errors import UserError
+from maskgit_prompt.errors import UsageError, UserError
 from maskgit_prompt.importers import obtain
 from maskgit_prompt.metrics.formats import brackets
 from maskgit_prompt.metrics.run_result import INTERVALS, RunResult
@@ -51,6 +51,8 @@ def run(config: ConfigDict, path: str) -> None:
     rules.check(config)
 
     # 1. The run.
+    if not config.prompt:
+        raise UsageError("no run: give its folder, as --config=configs/sample_study.py:runs/mine")
     workdir.check(path, config)
     found = earlier.load(config.prompt, defaults.transfer())
     one, mesh = as_now(found, config), sharding.make_mesh(**config.mesh)
@@ -131,7 +133,8 @@ class Study:
         folder = self.home / "settings" / f"{grid.in_words(changes)},seed={seed}"
         done = folder / "row.json"
         if done.exists():
-            return read_json(done, f"delete {folder} to draw for this setting again")
+            row = read_json(done, f"delete {folder} to draw for this setting again")
+            return row | {"changes": changes}  # in their order, which the file has not
         config = ConfigDict(self.plan.config.to_dict())
         config.seed = seed
         config.sample.update(changes)
@@ -171,14 +174,15 @@ def last_words(rows: Sequence[Row], again: Sequence[Row], best: Row, by: str) ->
     """The best setting in one line, with the run's own and both from other noise beside it."""
     score = SCORES[by]
     value = lambda row: score.format(row[by])
-    interval = brackets(best.get(INTERVALS, {}).get(by), score.format)
+    limits = best.get(INTERVALS, {}).get(by)
     if not best["changes"]:
         return f"best of {len(rows)} settings by {score.label}: the run's own, {value(best)}"
     own, renewed = again
+    found = " ".join(filter(None, [value(best), brackets(limits, score.format)]))
+    near = ", within that interval" if limits and limits[0] <= rows[0][by] <= limits[1] else ""
     return (
-        f"best of {len(rows)} settings by {score.label}: {best['setting']}, {value(best)} "
-        f"{interval}, the run's own {value(rows[0])}; from other noise {value(renewed)}, the run's "
-        f"own {value(own)}"
+        f"best of {len(rows)} settings by {score.label}: {best['setting']}, {found}, the run's own "
+        f"{value(rows[0])}{near}; from other noise {value(renewed)}, the run's own {value(own)}"
     )
 
 

@@ -93,7 +93,7 @@ def _as_good(ordered: Sequence[Mapping[str, Any]], by: str) -> str:
 
 
 def _caption(row: Mapping[str, Any], best: str, by: str) -> str:
-    """As "order=halton: Fréchet distance 3.97, the best"."""
+    """As "Fréchet distance 3.97, the best: order=halton"."""
     score = SCORES[by]
-    text = f"{row['setting']}: {score.label} {score.format(row.get(by))}"
-    return f"{text}, the best" if row["setting"] == best else text
+    text = f"{score.label} {score.format(row.get(by))}"
+    return f"{text}{', the best' if row['setting'] == best else ''}: {row['setting']}"

@@ -16,7 +16,7 @@ def expand(transformer="masked", own=OWN, **values):
 
 
 def test_the_runs_own_setting_is_the_first_and_comes_once():
-    assert expand(steps=(12, 32), guidance=(1.0, 2.0)) == [
+    assert expand(guidance=(1.0, 2.0), steps=(12, 32)) == [
         "own",
         "guidance=2.0",
         "steps=32",
@@ -49,7 +49,7 @@ def test_a_sampler_that_counts_its_own_steps_is_tried_once_for_all_numbers_of_st
 
 def test_grids_of_their_own():
     masked = expand()
-    assert len(masked) == 30 and "sampler=remasking,order=halton,steps=32,guidance=1.5" in masked
+    assert len(masked) == 30 and "sampler=remasking,steps=32,order=halton,guidance=1.5" in masked
     assert sum("sampler=entropy" in name for name in masked) == 6
     causal = expand("causal")
     assert len(causal) == 18 and "temperature=0.8,top_p=0.95,guidance=2.0" in causal

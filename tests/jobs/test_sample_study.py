@@ -102,7 +102,9 @@ def test_every_setting_has_its_own_scores_and_the_best_is_drawn_once_more(
     assert [sampler.config.steps for sampler in made] == [12, 12, 8, 24, 12, 24]
 
     out = capsys.readouterr().out
-    assert "best of 3 settings by Fréchet distance: steps=24, 4.5 [4, 5], the run's own 6" in out
+    assert (
+        "best of 3 settings by Fréchet distance: steps=24, 4.5 [4, 5], the run's own 6; from" in out
+    )
     assert "from other noise 5.9, the run's own 6.2" in out
     assert out.endswith(
         f"--config.prompt={run}/prompt.safetensors --workdir=runs/more --config.sample.steps=24\n"
@@ -123,14 +125,28 @@ def test_every_setting_has_its_own_scores_and_the_best_is_drawn_once_more(
     assert [row["setting"] for row in table] == ["steps=24", "steps=8", "own"]
     assert [row["setting"] for row in second] == ["own", "steps=24"]
     assert list(page.pictures) == [
-        "Steps=24: Fréchet distance 4.5, the best",
-        "Steps=8: Fréchet distance 5",
-        "Own: Fréchet distance 6",
+        "Fréchet distance 4.5, the best: steps=24",
+        "Fréchet distance 5: steps=8",
+        "Fréchet distance 6: own",
     ]
     assert page.texts[0].startswith("Best of 3 settings by Fréchet distance")
     # 5 lies in the best one's interval, 6 does not.
     fewest = "Fewest calls among settings within the best one's interval: steps=8, with 8 in place"
     assert any(text.startswith(fewest) for text in page.texts)
+
+
+def test_a_best_that_might_be_luck_is_said_to_be_near(monkeypatch, run, tmp_path, capsys):
+    monkeypatch.setitem(FRECHET, (12, 7), 5.0)
+    changes = {"grid__temperature": (0.5,), "grid__steps": (24, 12)}
+    study(monkeypatch, run, tmp_path / "study", **changes)
+    out = capsys.readouterr().out
+    assert "4.5 [4, 5], the run's own 5, within that interval; from other noise 5.9" in out
+    # Settings keep the names of their keys in one order, from a file as well.
+    study(monkeypatch, run, tmp_path / "study", **changes)
+    found = json.loads((tmp_path / "study/results.json").read_text())
+    assert found["again"][1]["setting"] == "steps=24,temperature=0.5"
+    flags = "--config.sample.steps=24 --config.sample.temperature=0.5\n"
+    assert out.endswith(flags) and capsys.readouterr().out.endswith(flags)
 
 
 def test_finished_settings_are_kept(monkeypatch, run, tmp_path):
@@ -180,6 +196,11 @@ def test_a_prompt_file_without_its_run(monkeypatch, run, tmp_path):
     (run / "config.json").unlink()
     with pytest.raises(UsageError, match="no config.json beside prompt.safetensors .* give the f"):
         study(monkeypatch, run, tmp_path / "study")
+
+
+def test_no_run(monkeypatch, tmp_path):
+    with pytest.raises(UsageError, match="no run: give its folder"):
+        study(monkeypatch, "", tmp_path / "study")
 
 
 def test_a_folder_without_a_prompt(monkeypatch, tmp_path):

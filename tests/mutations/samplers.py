@@ -129,7 +129,7 @@ MUTATIONS = (
             "given[name] != own[name]",
         ),
         ("grid-with-the-same-twice", "if changes not in found:", "if True:"),
-        ("grid-of-the-other-kind", "tried or GRIDS[transformer]", 'tried or GRIDS["masked"]'),
+        ("grid-of-the-other-kind", "or GRIDS[transformer]", 'or GRIDS["masked"]'),
     ),
     *in_file(
         "jobs/sample_study.py",
