@@ -1,5 +1,8 @@
 """Earlier names of config keys and jobs, so that old workdirs and commands still work."""
 
+from collections.abc import Collection, Mapping
+from typing import Any
+
 KEYS = {
     "source": "backbone",
     "models.sources": "models.backbones",
@@ -35,3 +38,18 @@ ADDED = {
     "task": "generation",
     "trainable": [".*"],
 }
+
+
+def as_today(found: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
+    """An earlier config with the names of today.
+
+    {"source": "mini", "job": "transfer"}, of a job that knows "backbone" and "task", is {"task":
+    "generation", "backbone": "mini", "job": "run"}.
+
+    Args:
+      found: key -> value, as "data.path".
+      known: keys of the job today; those that were added since are filled in.
+    """
+    named = {key if key in known else KEYS.get(key, key): value for key, value in found.items()}
+    job = JOBS.get(found.get("job"), found.get("job"))
+    return {key: value for key, value in ADDED.items() if key in known} | named | {"job": job}

@@ -147,11 +147,8 @@ def _compare(
 
 def _differences(old: dict, new: dict) -> list[tuple[str, Any, Any]]:
     flat = [{k.replace("/", "."): v for k, v in params.flatten(d).items()} for d in (old, new)]
-    flat[0] = {k if k in flat[1] else renamed.KEYS.get(k, k): v for k, v in flat[0].items()}
     # None is as a prompt file says, which an earlier version read there, too.
-    added = {k: v for k, v in renamed.ADDED.items() if flat[1].get(k) is not None}
-    flat[0] = added | flat[0]
-    flat[0]["job"] = renamed.JOBS.get(flat[0].get("job"), flat[0].get("job"))
+    flat[0] = renamed.as_today(flat[0], {k for k, x in flat[1].items() if x is not None})
     keys = sorted(flat[0].keys() | flat[1].keys(), key=lambda key: (key != "job", key))
     rows = [(key, flat[0].get(key), flat[1].get(key)) for key in keys]
     rows = [row for row in rows if _comparable(row[0], row[1]) != _comparable(row[0], row[2])]

@@ -4,6 +4,16 @@ from tests.mutations.mutation import in_file
 
 MUTATIONS = (
     *in_file(
+        "renamed.py",
+        ("tests/test_renamed.py",),
+        ("known-keys-renamed", "key if key in known else KEYS.get(key, key)", "KEYS.get(key, key)"),
+        (
+            "added-keys-win",
+            '{key: value for key, value in ADDED.items() if key in known} | named | {"job": job}',
+            'named | {key: value for key, value in ADDED.items() if key in known} | {"job": job}',
+        ),
+    ),
+    *in_file(
         "config/rules.py",
         ("tests/config/test_rules.py",),
         (

@@ -167,7 +167,7 @@ MUTATIONS = (
     *in_file(
         "tasks/generation/earlier.py",
         STUDY,
-        ("earlier-run-of-any-job", "if job != default.job:", "if False:"),
+        ("earlier-run-of-any-job", 'if (job := found["job"]) != default.job:', "if False:"),
     ),
     *in_file(
         "tasks/generation/sampling.py",

@@ -53,21 +53,19 @@ def load(path: str, default: ConfigDict) -> Run:
         )
     found = params.flatten(read_json(known, "give another run"))
     found = {key.replace("/", "."): value for key, value in found.items()}
-    job = renamed.JOBS.get(found["job"], found["job"])
-    if job != default.job:
+    have = {key.replace("/", ".") for key in params.flatten(default.to_dict())}
+    found = renamed.as_today(found, have)
+    if (job := found["job"]) != default.job:
         raise UsageError(
             f"config.prompt = {path!r} is in a workdir of the job {job!r}, expected one of "
             f"{default.job!r}"
         )
     config = ConfigDict(default.to_dict())
-    have = {key.replace("/", ".") for key in params.flatten(default.to_dict())}
-    found = {renamed.KEYS.get(key, key): value for key, value in found.items()} | {"job": job}
     if unknown := sorted(found.keys() - have - {"workdir"}):
         raise UsageError(
             f"{known} has config.{unknown[0]}, which this version does not know; use the version "
             "that wrote it"
         )
-    found = {k: x for k, x in renamed.ADDED.items() if k in have} | found
     as_tuples = {k: tuple(x) if isinstance(x, list) else x for k, x in found.items() if k in have}
     config.update_from_flattened_dict(as_tuples)
     images = read_json(folder / "images.json", "give another run")
