@@ -149,6 +149,23 @@ def make_sampler(
         known: how many codes are kept, whole rows from the top, the same for all images.
       It raises UsageError for shapes that do not fit.
     """
+    return sampler_of(_compiled, build, grid=grid, keep_calls=keep_calls)
+
+
+def sampler_of(
+    compiled: Callable[[bool, tuple[int, int], int], Callable],
+    build: Callable[[], Any],
+    *,
+    grid: tuple[int, int],
+    keep_calls: bool,
+) -> Callable[..., Any]:
+    """What `make_sampler` builds, of another way to decide codes.
+
+    Args:
+      compiled: (whether there is guidance, grid, known) -> run(model, key, prompts, uncond, start,
+        config) -> (codes [B, L], how often the model is called), jitted.
+      build, grid, keep_calls: as there.
+    """
     model = arguments.bound(build)
 
     def sample(
@@ -158,11 +175,11 @@ def make_sampler(
         start: ArrayLike,
         config: DecodeConfig,
         known: int = 0,
-    ) -> jax.Array:
+    ) -> Any:
         check(prompts, uncond, start, config, known, grid)
-        run = _compiled(config.guided, grid, known)
-        codes = run(model, key, prompts, uncond, start, config.placed())
-        return (codes, grid[0] * grid[1] - known) if keep_calls else codes
+        run = compiled(config.guided, grid, known)
+        codes, calls = run(model, key, prompts, uncond, start, config.placed())
+        return (codes, calls) if keep_calls else codes
 
     return sample
 
@@ -207,6 +224,7 @@ def _compiled(guided: bool, grid: tuple[int, int], known: int) -> Callable:
             begin = jnp.where(row == first, known + 1, row * width)
             return jax.lax.fori_loop(begin, (row + 1) * width, step, (codes, [scrolled, *still]))
 
-        return jax.lax.fori_loop(first, rows, write_row, (codes, memories))[0]
+        codes = jax.lax.fori_loop(first, rows, write_row, (codes, memories))[0]
+        return codes, jnp.int32(rows * width - known)
 
     return run

@@ -28,11 +28,9 @@ from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
-from maskgit_prompt.decoding import arguments, autoregressive, filters
+from maskgit_prompt.decoding import autoregressive, filters
 from maskgit_prompt.decoding.autoregressive import Conditions
-from maskgit_prompt.decoding.config import DecodeConfig
 from maskgit_prompt.models.prompts import Prompt
 
 
@@ -56,22 +54,7 @@ def make_sampler(
     build: Callable[[], Model], *, grid: tuple[int, int], keep_calls: bool = False
 ) -> Callable[..., Any]:
     """As `autoregressive.make_sampler`, of a model that can `extend`."""
-    model = arguments.bound(build)
-
-    def sample(
-        key: jax.Array,
-        prompts: Prompt,
-        uncond: Prompt | None,
-        start: ArrayLike,
-        config: DecodeConfig,
-        known: int = 0,
-    ) -> Any:
-        autoregressive.check(prompts, uncond, start, config, known, grid)
-        run = _compiled(config.guided, grid, known)
-        codes, calls = run(model, key, prompts, uncond, start, config.placed())
-        return (codes, calls) if keep_calls else codes
-
-    return sample
+    return autoregressive.sampler_of(_compiled, build, grid=grid, keep_calls=keep_calls)
 
 
 def window(x: jax.Array, first: jax.Array, size: int) -> jax.Array:

@@ -40,7 +40,7 @@ class Hashing:
         return self._logits(read, number, codes.shape[1]), (read, number)
 
     def _logits(self, read, number, count):
-        """Of the code behind the first `count`, [] or [B]."""
+        """What follows the first `count` codes, [] or [B]."""
         state = jnp.round(3 * number).astype(jnp.int32)
         for i in range(read.shape[1]):
             state = jnp.where(i < count, (5 * state + read[:, i] + 1) % 13, state)
