@@ -123,9 +123,14 @@ def tune(
     metrics = workdir.Metrics(home, settings.tensorboard)
     kept = _Best(home / "best.safetensors", best) if best else None
 
+    scored: dict[int, dict[str, float | None]] = {}  # step -> its scores, of the last one alone
+
     def score(state: train.TrainState) -> dict[str, float | None]:
-        whole = train.parameters(state, frozen)
-        return {name: evaluate(whole) for name, evaluate in examples.evaluations.items()}
+        if (step := int(state.step)) not in scored:
+            whole = train.parameters(state, frozen)
+            scored.clear()
+            scored[step] = {name: one(whole) for name, one in examples.evaluations.items()}
+        return scored[step]
 
     def log(step: int, values: dict[str, float]) -> None:
         metrics.log(step, {**values, "learning_rate": float(rate(step - 1))})
@@ -133,12 +138,8 @@ def tune(
     def show(state: train.TrainState) -> None:
         examples.show(int(state.step), train.parameters(state, frozen))
 
-    latest: dict[int, dict[str, float | None]] = {}  # step -> its scores, the last ones alone
-
     def log_score(state: train.TrainState) -> None:
         scores, step = score(state), int(state.step)
-        latest.clear()
-        latest[step] = scores
         metrics.log(step, {f"evaluated_{k}": v for k, v in scores.items() if v is not None})
         if kept is not None:
             kept.offer(step, scores, lambda: sharding.tree_to_host(train.changed(state), mesh))
@@ -175,8 +176,7 @@ def tune(
         step, loss = kept.step, kept.scores
         whole = params.merge(sharding.place_like(kept.tree, train.changed(state)), frozen)
     else:
-        # A run that was started again at its end has not scored it.
-        loss = latest[step] if step in latest else score(state)
+        loss = score(state)
     rows = metrics.rows()
     losses = [f"{name}/loss" for name in state.players] or ["loss"]
     return Tuned(
