@@ -15,6 +15,7 @@ STREAMS = {
     "evaluate": 5,  # masks of held-out and training losses, the same at every call
     "discriminator": 6,  # a discriminator's first parameters
     "cells": 7,  # the first parameters of a head on an image's cells
+    "look": 8,  # numpy's: which codes are hidden while attention to a prompt is averaged
     "more": 0,  # images of the sampling job, which trains nothing
     "classes": 0,  # numpy's: which of the backbone's own classes untuned images show
 }

@@ -17,6 +17,7 @@ OF_SEED_42 = {
     "evaluate": 47,
     "discriminator": 48,
     "cells": 49,
+    "look": 50,
     "more": 42,
     "classes": 42,
 }

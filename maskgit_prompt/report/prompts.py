@@ -51,7 +51,7 @@ def draw(
     """The pictures of `prompt_sections` by name.
 
     Args:
-      places: PLACES and NEIGHBOURS -> [n, 2], or None where there is no such picture.
+      places: PLACES and NEIGHBOURS -> [n, 2]; None leaves that picture out.
       labels: [n], classes. large: how many of the first points are of classes.
       attention: [layers, P, R].
     """

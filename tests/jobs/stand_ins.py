@@ -103,7 +103,7 @@ def config(job: str = "run") -> ConfigDict:
     found.prompt.kind, found.prompt.tokens, found.prompt.embedding = "table", 1, 0
     found.prompt.factors, found.score.per_class = 1, 3
     found.score.marquee_images, found.score.marquee_cutoffs = 2, (0.4,)
-    found.score.prompts = False  # there is no network to look at them
+    found.score.prompts = False  # stubs have no attention to average
     return defaults.compare(found) if job == "compare" else found
 
 

@@ -296,6 +296,11 @@ MUTATIONS = (
         ),
         ("rows-and-tokens-exchanged", ".mean(2).swapaxes(1, 2)", ".mean(1).swapaxes(1, 2)"),
         ("attention-of-the-front", "found[:, -side * side :, ", "found[:, : side * side, "),
+        (
+            "images-of-first-classes-alone",
+            "np.linspace(0, len(numbers) - 1, most)",
+            "np.arange(most)",
+        ),
         ("distance-over-all-pairs", "(count * (count - 1))", "(count * count)"),
     ),
     *in_file(

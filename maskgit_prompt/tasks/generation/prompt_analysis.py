@@ -27,7 +27,7 @@ from maskgit_prompt.tasks.generation.encoding import Encoded
 from maskgit_prompt.tasks.generation.plan import Plan
 from maskgit_prompt.tasks.generation.sampling import Prompts
 
-SHOWN = 300  # images whose prompts are compared, and classes, at most about
+SHOWN = 300  # images whose prompts are compared, and classes, at most
 NUMBERS = 2**26  # of the prompts of either, at most: 0.25 GiB
 LOOKING = 32  # images whose attention is averaged, at most
 HIDDEN = 0.5  # the share of their codes that a masked transformer does not see
@@ -94,18 +94,16 @@ def analyse(plan: Plan, stored: Encoded, prompts: Prompts, transformer: Tree) ->
     data, cfg = plan.data, plan.prompt_config
     labels = data.labels(data.tune)
     most = max(2, min(SHOWN, NUMBERS // (math.prod(cfg.slots) * cfg.width)))
-    classes = np.arange(len(data.images.classes))
-    if len(classes) > most:
-        classes = np.linspace(0, len(classes) - 1, most).round().astype(int)
+    classes = _some(np.arange(len(data.images.classes)), most)
     of_class = _numbers(prompts(classes))
     shown = np.zeros(0, int)
     if cfg.instances:
-        shown = splits.thin(labels, most, plan.config.data.seed, least=1)
+        shown = _some(splits.thin(labels, most, plan.config.data.seed, least=1), most)
     of_image = np.zeros([0, of_class.shape[1]], np.float32)
     if len(shown):
         of_image = _numbers(prompts(np.full(len(shown), NONE), shown))
     points = np.concatenate([of_class, of_image])
-    seed = streams.seed_of(plan.config.seed, "evaluate")
+    seed = streams.seed_of(plan.config.seed, "look")
     alike = None
     if len(shown) > 1:
         apart = prompt_space.distances(of_image)
@@ -121,6 +119,13 @@ def analyse(plan: Plan, stored: Encoded, prompts: Prompts, transformer: Tree) ->
     )
 
 
+def _some(numbers: np.ndarray, most: int) -> np.ndarray:
+    """At most this many, evenly chosen: (4, 5, 6, 7, 8), 3 gives (4, 6, 8)."""
+    if len(numbers) <= most:
+        return numbers
+    return numbers[np.linspace(0, len(numbers) - 1, most).round().astype(int)]
+
+
 def _numbers(prompt: Prompt) -> np.ndarray:
     """A prompt [n, …] as float32 [n, N]."""
     return np.asarray(prompt.array).reshape(len(prompt), -1)
@@ -131,15 +136,14 @@ def _attention(plan: Plan, stored: Encoded, prompts: Prompts, transformer: Tree)
     data, backbone = plan.data, plan.backbone
     part, side = backbone.part("transformer"), backbone.part("tokenizer").cfg.latent_size
     labels = data.labels(data.tune)
-    rows = splits.thin(labels, LOOKING, plan.config.data.seed, least=1)[:LOOKING]
+    rows = _some(splits.thin(labels, LOOKING, plan.config.data.seed, least=1), LOOKING)
     codes = np.asarray(stored.plain(data.tune[rows]), np.int32)
     if part.decoding == "parallel":
-        rng = np.random.default_rng(streams.seed_of(plan.config.seed, "evaluate"))
+        rng = np.random.default_rng(streams.seed_of(plan.config.seed, "look"))
         codes = np.where(rng.random(codes.shape) < HIDDEN, MASK, codes)
     else:
         codes = codes[:, :-1]  # the last one predicts nothing
     graphdef = part.prompted(plan.prompt_config, Compute.of(plan.config))
-
     made = prompts(labels[rows])
 
     @jax.jit

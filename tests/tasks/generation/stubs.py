@@ -138,7 +138,7 @@ def backbone(*parts: str) -> backbones.Backbone:
 def config(**changes) -> ConfigDict:
     """The main job's, with keys such as score__per_class changed."""
     found = configs.transfer()
-    found.score.prompts = False  # there is no network to look at them
+    found.score.prompts = False  # stubs have no attention to average
     found.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
     return found
 

@@ -108,7 +108,21 @@ def test_of_large_prompts_some_classes_are_compared(monkeypatch):
     found = found_of(plan())
     assert found.classes.tolist() == [0, 2]
     assert found.to_json(THREE)["nearest"]["light"] == {"class": "dark", "distance": 5.0}
-    assert found.owners.tolist() == [0, 1, 2]  # one image of each class
+    assert found.owners.tolist() == [0, 2]
+
+
+def test_few_images_are_of_first_and_last_classes_alike(monkeypatch):
+    seen = []
+
+    class Seen(Codes):
+        def plain(self, rows):
+            seen.extend(one.data.labels(rows).tolist())
+            return super().plain(rows)
+
+    monkeypatch.setattr(prompt_analysis, "LOOKING", 2)
+    one = plan()
+    analyse(one, Seen(), prompts, one.backbone.part("transformer").placed(one.mesh))
+    assert seen == [0, 2]
 
 
 def test_pictures_for_the_report():
